@@ -1,0 +1,46 @@
+"""The errors a user sees.
+
+Each says what failed and on what (`message`), what the system answered (`detail`: stderr,
+console lines, kernel messages) and what to do about it (`hint`).  A lab error is never a test
+result: the command line maps it to exit status 2 or 3, while 1 is kept for violated rules.
+"""
+
+
+class LabError(Exception):
+    """Base of everything the lab reports without a traceback."""
+
+    exit_status = 3
+
+    def __init__(self, message: str, *, detail: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.detail = detail.rstrip()
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = self.message
+        if self.hint:
+            text += f" ({self.hint})"
+        if self.detail:
+            text += "\n" + self.detail
+        return text
+
+
+class UsageError(LabError):
+    """The command line names something that does not exist or cannot be combined."""
+
+    exit_status = 2
+
+
+class ProfileError(LabError):
+    """A profile, image or kernel definition says something impossible."""
+
+    exit_status = 2
+
+
+class HostError(LabError):
+    """The host or the lab itself cannot do what was asked: QEMU, disk, network, build."""
+
+
+class GuestError(LabError):
+    """The guest died, hung, panicked or refused an operation the lab needs."""

@@ -1,0 +1,51 @@
+"""Where the lab keeps things; nothing is ever written outside the XDG directories.
+
+cache   images, kernels, probe results: can be rebuilt           (XDG_CACHE_HOME/lab)
+state   guests, runs, the SSH key: what a user would miss        (XDG_STATE_HOME/lab)
+config  the user's own profiles and settings                     (XDG_CONFIG_HOME/lab)
+"""
+
+import errno
+import os
+from pathlib import Path
+
+import platformdirs
+
+from lab.errors import HostError
+
+
+def _made(path: Path) -> Path:
+    """Create `path` for this user alone and check that it can be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise not_writable(path, error) from error
+    if not os.access(path, os.W_OK):
+        raise not_writable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    return path
+
+
+def not_writable(path: Path, error: OSError) -> HostError:
+    """The HostError for a directory of the lab that cannot be written."""
+    cures = {
+        errno.ENOSPC: "free space on that file system, or set XDG_STATE_HOME and XDG_CACHE_HOME",
+        errno.EDQUOT: "free space in your quota, or set XDG_STATE_HOME and XDG_CACHE_HOME",
+        errno.EROFS: "it is read-only: set XDG_STATE_HOME and XDG_CACHE_HOME to a writable place",
+    }
+    hint = cures.get(error.errno or 0, "make it writable, or set XDG_STATE_HOME and XDG_CACHE_HOME")
+    return HostError(f"cannot write {path}: {error.strerror or error}", hint=hint)
+
+
+def cache(*parts: str) -> Path:
+    """A directory below the cache directory, created if missing."""
+    return _made(platformdirs.user_cache_path("lab").joinpath(*parts))
+
+
+def state(*parts: str) -> Path:
+    """A directory below the state directory, created if missing."""
+    return _made(platformdirs.user_state_path("lab").joinpath(*parts))
+
+
+def config(*parts: str) -> Path:
+    """A path below the configuration directory; never created by the lab."""
+    return platformdirs.user_config_path("lab").joinpath(*parts)

@@ -1,0 +1,73 @@
+"""Processes by pid and start time, so that a recycled pid is never taken for the old process."""
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import HostError
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of this host; `started` is field 22 of /proc/PID/stat (clock ticks)."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Process | None":
+        """The live process with this pid; None when there is none or it is a zombie."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        # The name in parentheses may itself contain spaces and parentheses.
+        fields = stat.rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
+
+    def alive(self) -> bool:
+        """Whether this very process still runs."""
+        return Process.of(self.pid) == self
+
+    def kill(self, *, deadline: float = 10.0) -> None:
+        """SIGKILL it and wait until it is gone.  Raises HostError if it is not after `deadline`
+        seconds: it then hangs in the kernel."""
+        if not self.alive():
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        end = time.monotonic() + deadline
+        while self.alive():
+            if time.monotonic() > end:
+                raise HostError(
+                    f"process {self.pid} does not die of SIGKILL",
+                    hint=f"it hangs in the host's kernel: cat /proc/{self.pid}/stack",
+                )
+            time.sleep(0.002)
+
+
+def me() -> Process:
+    """This process."""
+    process = Process.of(os.getpid())
+    assert process is not None
+    return process
+
+
+def working_in(directory: Path) -> list[Process]:
+    """The processes whose working directory is `directory`; those of other users are not seen."""
+    wanted = str(directory)
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            cwd = str((entry / "cwd").readlink())
+        except OSError:
+            continue
+        process = Process.of(int(entry.name)) if cwd == wanted else None
+        if process:
+            found.append(process)
+    return found

@@ -1,0 +1,116 @@
+"""Which QEMU, and whether KVM on this host really runs a kernel."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lab.errors import HostError
+from lab.host import dirs
+from lab.host.command import missing, run
+
+DEFAULT = "qemu-system-x86_64"
+_PROBE_DEADLINE = 10.0
+_PROBE_CACHE = "kvm-probe.json"
+_KERNEL_RAN = "Kernel panic - not syncing: VFS: Unable to mount root fs"
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """`name` is QEMU's; `why` says why it is not KVM (empty when it is)."""
+
+    name: str
+    why: str = ""
+
+
+def binary() -> str:
+    """Path of the QEMU to use: LAB_QEMU, or the distribution's.  Raises HostError if missing."""
+    wanted = os.environ.get("LAB_QEMU") or DEFAULT
+    found = shutil.which(wanted)
+    if not found:
+        raise missing(wanted)
+    return found
+
+
+def version(qemu: str) -> str:
+    """QEMU's version with its package's, for the record; nothing is decided by it."""
+    words = run([qemu, "--version"], deadline=20).splitlines()[0]
+    return words.removeprefix("QEMU emulator version ")
+
+
+def accelerator(qemu: str, kernel: Path) -> Accelerator:
+    """KVM if it really boots `kernel`, else TCG with the reason.
+
+    /dev/kvm may exist, open and create a machine and still not run a kernel (paravirtual KVM
+    without vmx or svm), so a kernel is booted once; the answer is kept until the host's kernel,
+    its processor or QEMU changes.  LAB_ACCEL=kvm|tcg overrides.
+    """
+    forced = os.environ.get("LAB_ACCEL")
+    if forced:
+        return Accelerator(forced, "" if forced == "kvm" else f"LAB_ACCEL={forced}")
+    reason = _unusable()
+    if reason:
+        return Accelerator("tcg", reason)
+    cache, key = dirs.cache() / _PROBE_CACHE, _probe_key(qemu)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(cache.read_text())
+        if known["key"] == key:
+            return Accelerator(**known["accelerator"])
+    found = probe(qemu, kernel)
+    cache.write_text(json.dumps({"key": key, "accelerator": asdict(found)}))
+    return found
+
+
+def _unusable() -> str:
+    """Why /dev/kvm cannot even be tried; empty if it can."""
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return "no /dev/kvm: load kvm_intel or kvm_amd, or enable virtualisation in the firmware"
+    except PermissionError:
+        return "/dev/kvm: permission denied: add yourself to the group kvm"
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}"
+    return ""
+
+
+def _probe_key(qemu: str) -> str:
+    info = Path(qemu).stat()
+    flags = next(
+        (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "flags" in line), ""
+    )
+    parts = (os.uname().release, os.uname().version, flags, qemu, info.st_mtime_ns, info.st_size)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def probe(qemu: str, kernel: Path) -> Accelerator:
+    """Boot `kernel` without a root under KVM: one that gets as far as missing it works."""
+    argv = [
+        *(qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-machine", "q35,accel=kvm", "-cpu", "host", "-m", "256M", "-serial", "stdio"),
+        *("-kernel", str(kernel), "-append", "console=ttyS0 panic=-1"),
+    ]
+    start = time.monotonic()
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_DEADLINE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        said = (error.stdout or b"").decode(errors="replace").strip()
+        last = f", last console line: {said.splitlines()[-1]}" if said else " and printed nothing"
+        return Accelerator("tcg", f"KVM ran a kernel for {_PROBE_DEADLINE:.0f} s without end{last}")
+    except OSError as error:
+        raise HostError(f"{qemu}: {error.strerror}") from error
+    if _KERNEL_RAN in done.stdout.decode(errors="replace"):
+        return Accelerator("kvm")
+    words = done.stderr.decode(errors="replace").strip().splitlines() or ["no output"]
+    return Accelerator("tcg", f"KVM failed after {time.monotonic() - start:.1f} s: {words[-1]}")
