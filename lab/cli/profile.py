@@ -1,0 +1,101 @@
+"""`lab profile`: list, show and check profiles."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lab.cli.terminal import print_json
+
+app = typer.Typer(help="List, show and check profiles.", no_args_is_help=True)
+
+
+def complete_profile(incomplete: str) -> list[str]:
+    """The names of profiles that start with `incomplete`, for the shell's completion."""
+    from lab.profile.find import available
+
+    return [name for name in available() if name.startswith(incomplete)]
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A profile's name, or a path to one.", autocompletion=complete_profile
+    ),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PROFILES]...",
+        help="Names or paths; without any, all that ship.",
+        autocompletion=complete_profile,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("check")
+def check_profiles(profiles: Names = None, json: Json = False) -> None:
+    """Check profiles and report every problem with its file, line and key."""
+    from dataclasses import asdict
+
+    from lab.profile.check import check
+
+    checked = list(check(profiles or []))
+    if json:
+        print_json([asdict(profile) for profile in checked])
+    else:
+        for profile in checked:
+            for problem in profile.problems:
+                typer.echo(str(problem), err=True)
+            if not profile.problems:
+                typer.echo(f"ok  {profile.name}  {profile.file}")
+    if any(profile.problems for profile in checked):
+        raise typer.Exit(2)
+
+
+@app.command("list")
+def list_profiles(json: Json = False) -> None:
+    """List the profiles that can be named: those that ship, and your own."""
+    from dataclasses import asdict
+
+    from lab.profile.summary import summaries
+
+    rows = list(summaries())
+    if json:
+        print_json([asdict(row) for row in rows])
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("name", "description", "file", box=None, pad_edge=False)
+    for row in rows:
+        # Text, not str: brackets in a description are no markup.
+        table.add_row(*(Text(cell) for cell in (row.name, row.description, row.file)))
+    Console().print(table)
+
+
+@app.command("show")
+def show_profile(name: Name, json: Json = False) -> None:
+    """Show what a guest of this profile is made of, defaults included."""
+    from lab.profile.load import load
+
+    profile = load(name)
+    if json:
+        typer.echo(profile.model_dump_json(indent=2))
+        return
+    from rich.console import Console
+
+    from lab.cli.stack import tree
+
+    Console(highlight=False).print(tree(profile))
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON schema of profiles, for editors."""
+    from lab.profile.schema import json_schema
+
+    print_json(json_schema())

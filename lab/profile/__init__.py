@@ -1,0 +1,1 @@
+"""What a guest is made of: models, YAML loading, JSON schema."""

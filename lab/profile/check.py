@@ -1,0 +1,36 @@
+"""Checking profiles: all problems of all of them, instead of the first error."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lab.errors import ProfileError
+from lab.profile.find import display, find, shipped
+from lab.profile.load import load_file
+from lab.profile.problem import InvalidProfileError, Problem
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What checking one profile found; without problems it can be used."""
+
+    name: str
+    file: str
+    problems: tuple[Problem, ...]
+
+
+def check(names: Sequence[str]) -> Iterator[Checked]:
+    """Check each profile given by name or path; without any, all that ship."""
+    for name in names or [str(path) for path in shipped()]:
+        yield _check(name)
+
+
+def _check(name: str) -> Checked:
+    try:
+        path = find(name)
+    except ProfileError as error:
+        return Checked(name, name, (Problem(name, None, "", str(error)),))
+    try:
+        load_file(path)
+    except InvalidProfileError as error:
+        return Checked(path.stem, display(path), error.problems)
+    return Checked(path.stem, display(path), ())

@@ -1,0 +1,183 @@
+"""YAML as profiles use it: plain data, and the line of every value.
+
+This is the core schema of YAML 1.2, which editors check against too: dates, `yes` and `1:30` are
+text.  Anchors, aliases and tags are refused, so that what a line says is what is meant.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from lab.profile.problem import KeyPath, shown
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_Event = Any
+"""A yaml.Event, whose attributes depend on its class and on the loader."""
+
+MAX_DEPTH = 32
+"""Levels of nesting; no profile comes near it."""
+
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+# As many digits as any Python turns into an int (PYTHONINTMAXSTRDIGITS is at least 640).
+_INT = re.compile(r"[-+]?[0-9]{1,600}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)")
+
+
+class DocumentError(Exception):
+    """The text cannot be read as one YAML document; `line` counts from 1."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
+
+
+@dataclass
+class Document:
+    """The data of a YAML document, the line of each value, and what profiles forbid in YAML.
+
+    Mappings are dicts, lists are tuples.  `lines` has each path's line, from 1: that of the key
+    in a mapping, that of the item in a list.  `faults` are path, line and message; `unread` are
+    the paths whose value is not what the file means, because of a fault.
+    """
+
+    data: object = None
+    lines: dict[KeyPath, int] = field(default_factory=lambda: {(): 1})
+    faults: list[tuple[KeyPath, int, str]] = field(default_factory=list)
+    unread: set[KeyPath] = field(default_factory=set)
+
+    def line(self, path: KeyPath) -> int:
+        """The line of `path`, or of what encloses it where the file has no such key."""
+        while path not in self.lines:
+            path = path[:-1]
+        return self.lines[path]
+
+
+def parse(text: str) -> Document:
+    """Read the one YAML document in `text`.
+
+    Raises DocumentError where it is not YAML at all, has several documents or is nested deeper
+    than MAX_DEPTH; everything less is noted in the document's `faults`.
+    """
+    if bad := yaml.reader.Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, bad.start()) + 1
+        raise DocumentError(line, f"character {shown(bad.group())}; expected printable text")
+    try:
+        return _Composer(yaml.parse(text, Loader=_Loader)).document()
+    # ValueError: PyYAML without libyaml lets it out for an escape such as \U00110000.
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        context = getattr(error, "context", None)
+        message = f"{problem} {context}" if context else problem
+        # At the end of the text the mark is on the line after the last.
+        last = max(len(text.splitlines()), 1)
+        line = min(mark.line + 1, last) if mark else 1
+        raise DocumentError(line, f"not valid YAML: {' '.join(message.split())}") from error
+
+
+class _Composer:
+    """Builds the document from YAML events; PyYAML's own composer keeps no duplicates."""
+
+    def __init__(self, events: Iterator[_Event]) -> None:
+        self.events = events
+        self.result = Document()
+
+    def document(self) -> Document:
+        next(self.events)  # start of the stream
+        if isinstance(next(self.events), yaml.StreamEndEvent):
+            return self.result
+        root = next(self.events)
+        self.result.lines[()] = _line(root)
+        self.result.data = self._value(root, ())
+        next(self.events)  # end of the document
+        more = next(self.events)
+        if not isinstance(more, yaml.StreamEndEvent):
+            line = _line(more)
+            raise DocumentError(line, "another document starts; expected one document in the file")
+        return self.result
+
+    def _value(self, event: _Event, path: KeyPath) -> object:
+        if len(path) > MAX_DEPTH:
+            line = _line(event)
+            raise DocumentError(line, f"nested too deep; expected at most {MAX_DEPTH} levels")
+        self._plain(event, path)
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(path)
+        return _scalar(event) if isinstance(event, yaml.ScalarEvent) else None
+
+    def _plain(self, event: _Event, path: KeyPath) -> None:
+        """Note what makes a value anything but itself: alias, anchor or tag."""
+        if isinstance(event, yaml.AliasEvent):
+            self._fault(event, path, f"alias *{event.anchor}; expected the value itself")
+            self.result.unread.add(path)
+            return
+        if event.anchor is not None:
+            self._fault(event, path, f"anchor &{event.anchor}; expected the value alone")
+        if event.tag not in (None, "!"):
+            self._fault(event, path, f"tag {shown(event.tag)}; expected the value alone")
+            self.result.unread.add(path)
+
+    def _fault(self, event: _Event, path: KeyPath, message: str) -> None:
+        self.result.faults.append((path, _line(event), message))
+
+    def _sequence(self, path: KeyPath) -> tuple[object, ...]:
+        items: list[object] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            here = (*path, len(items))
+            self.result.lines[here] = _line(event)
+            items.append(self._value(event, here))
+        return tuple(items)
+
+    def _mapping(self, path: KeyPath) -> dict[str, object]:
+        items: dict[str, object] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            key = self._aside(event, path)
+            if not isinstance(key, str):
+                self._fault(event, path, f"{shown(key)} as a key; expected text")
+                self._aside(next(self.events), path)
+                continue
+            here = (*path, key)
+            if key in items:
+                first = self.result.lines[here]
+                self._fault(event, here, f"key given twice; expected it once, as on line {first}")
+                self._aside(next(self.events), path)
+                continue
+            self.result.lines[here] = _line(event)
+            self._plain(event, here)
+            items[key] = self._value(next(self.events), here)
+        return items
+
+    def _aside(self, event: _Event, path: KeyPath) -> object:
+        """The value that starts with `event`, without a trace of it in the document."""
+        kept, self.result = self.result, Document()
+        # One level down, so that keys within keys count as nesting.
+        value = self._value(event, (*path, ""))
+        self.result = kept
+        return value
+
+
+def _line(event: _Event) -> int:
+    line: int = event.start_mark.line
+    return line + 1
+
+
+def _scalar(event: _Event) -> object:
+    text: str = event.value
+    # implicit[0]: neither quoted nor tagged, so its looks decide what it is.
+    if not event.implicit[0]:
+        return text
+    lowered = text.lower()
+    if lowered in _WORDS and text in (lowered, lowered.upper(), lowered.title()):
+        return _WORDS[lowered]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(lowered):
+        return float(lowered.replace(".inf", "inf").replace(".nan", "nan"))
+    return text

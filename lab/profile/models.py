@@ -1,0 +1,138 @@
+"""The profile: what a guest is made of.
+
+A new kind of device is one model with a `type` of its own, added to `Device`.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from lab.profile.base import Conflict, Model
+from lab.profile.fields import ByType, Span, Text
+from lab.profile.nvme import CopyLimits, NvmeController, NvmeNamespace, Zoned
+from lab.profile.units import Duration, Size, format_duration, format_size
+
+__all__ = [
+    "CopyLimits",
+    "Device",
+    "Guest",
+    "Machine",
+    "NvmeController",
+    "NvmeNamespace",
+    "Profile",
+    "Zoned",
+]
+
+MIN_MEMORY = 256 * 2**20
+MAX_IO_TIMEOUT = 4294967
+"""Seconds; the kernel keeps nvme_core.io_timeout in milliseconds, in 32 bits."""
+
+Device = Annotated[NvmeController, ByType()]
+
+Reference = Annotated[
+    str, Text(r"[!-~]([ -~]*[!-~])?", "printable ASCII without spaces at its ends")
+]
+
+
+def _enough_memory(memory: int) -> int:
+    if memory < MIN_MEMORY:
+        raise ValueError(
+            f"{format_size(memory)} is too little to boot; "
+            f"expected at least {format_size(MIN_MEMORY)}"
+        )
+    return memory
+
+
+def _io_timeout(seconds: float) -> float:
+    if not seconds.is_integer() or not 1 <= seconds <= MAX_IO_TIMEOUT:
+        raise ValueError(
+            f"{format_duration(seconds)} does not fit; "
+            f"expected whole seconds from 1s to {MAX_IO_TIMEOUT}s"
+        )
+    return seconds
+
+
+def _some_time(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError(f"{format_duration(seconds)} is no time; expected more, such as 2m")
+    return seconds
+
+
+class Machine(Model):
+    """The virtual machine around the guest."""
+
+    cpus: Annotated[int, Span(1, 64, "CPUs")] = Field(2, description="Virtual CPUs")
+    memory: Annotated[Size, AfterValidator(_enough_memory)] = Field(
+        2**30,
+        description="Bytes of memory, such as 1G; at least 256M",
+        json_schema_extra={"default": "1G"},
+    )
+    network: Literal["none", "user"] = Field(
+        "none",
+        description="none: nothing but the lab's own connection; user: QEMU's user-mode network, "
+        "through which the guest reaches the outside",
+    )
+
+
+class Guest(Model):
+    """How the Linux inside is booted."""
+
+    nvme_io_timeout: Annotated[Duration, AfterValidator(_io_timeout)] = Field(
+        3600.0,
+        description="How long the NVMe driver waits for a command before it aborts it "
+        "(nvme_core.io_timeout), such as 30s or 1h. Long by default: a copy that is held at a "
+        "point must outlast it",
+        json_schema_extra={"default": "1h"},
+    )
+    boot_deadline: Annotated[Duration, AfterValidator(_some_time)] = Field(
+        120.0,
+        description="How long the guest may take to get ready before the lab gives it up, "
+        "such as 2m",
+        json_schema_extra={"default": "2m"},
+    )
+    kernel_args: tuple[Reference, ...] = Field(
+        (), description="Arguments added to the kernel's command line"
+    )
+
+
+class Profile(Model):
+    """What a guest is made of: a machine, a Linux and the devices under test."""
+
+    name: Annotated[
+        str,
+        Text(
+            r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+            "a file named with up to 64 letters, digits, '.', '_' and '-'",
+        ),
+    ] = Field(description="The file's name without its suffix; not a key of the file")
+    description: Annotated[
+        str,
+        # Printable, several lines allowed; no escape sequences for the terminal it is shown on.
+        Text(
+            r"[^\s\x00-\x1f\x7f-\x9f][^\x00-\x09\x0b-\x1f\x7f-\x9f]*",
+            "what the profile is for, in words",
+        ),
+    ] = Field(description="What the profile is for, in a sentence")
+    image: Reference = Field("trixie", description="Root file system to boot, see `lab image list`")
+    kernel: Reference = Field("debian", description="Kernel to boot, see `lab kernel list`")
+    machine: Machine = Field(Machine(), description="The virtual machine")
+    guest: Guest = Field(Guest(), description="How the guest's kernel is booted")
+    devices: Annotated[tuple[Device, ...], Field(min_length=1)] = Field(
+        description="The storage under test, at least one device"
+    )
+
+    @classmethod
+    def yaml_keys(cls) -> list[str]:
+        return [key for key in super().yaml_keys() if key != "name"]
+
+    def conflicts(self) -> Iterator[Conflict]:
+        first: dict[str, int] = {}
+        for index, device in enumerate(self.devices):
+            other = first.setdefault(device.serial, index)
+            if other != index:
+                yield (
+                    ("devices", index, "serial"),
+                    f"{device.serial!r} is already the serial of devices[{other}]; "
+                    "expected a different serial for each device",
+                )

@@ -1,0 +1,26 @@
+"""The JSON schema of the YAML file, for editors."""
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from lab.profile.models import Profile
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Leaves out the titles that only repeat the keys: editors would show them as help."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of a profile's file.
+
+    It knows keys, types, units and ranges; what only holds between keys, `lab profile check` knows.
+    """
+    schema = Profile.model_json_schema(schema_generator=_WithoutTitles)
+    # The name comes from the file's name.
+    del schema["properties"]["name"]
+    schema["required"].remove("name")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
