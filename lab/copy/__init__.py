@@ -1,0 +1,1 @@
+"""Copies, offload paths, the oracle and the contract."""

@@ -1,0 +1,299 @@
+"""The contract: what a copy may leave behind, rule by rule (docs/contract.md).
+
+`judge` is a pure function from a Situation, everything that was observed of one copy under
+one fault, to a verdict with evidence for each rule.  It knows no offload path and no device.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+
+from lab.copy.model import Completion
+from lab.copy.oracle import Findings, State
+
+SHOWN = 3
+"""Offending sectors quoted in a verdict; the run's directory has them all."""
+
+
+class Ruling(StrEnum):
+    """What a rule came to."""
+
+    HOLDS = "holds"
+    VIOLATED = "violated"
+    NOT_APPLICABLE = "n/a"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A ruling and what it rests on."""
+
+    verdict: Ruling
+    evidence: str
+
+
+class Aftermath(StrEnum):
+    """Which medium the oracle read."""
+
+    LIVE = "live"
+    """The guest ran on; nothing was lost."""
+    KILLED = "killed"
+    """QEMU was killed; the medium as it stood, volatile cache included."""
+    POWER_LOST = "power lost"
+    """QEMU was killed; the medium rebuilt from the write log up to the last flush."""
+
+
+@dataclass(frozen=True)
+class Offload:
+    """What the device itself says it was asked to do while the copy ran (QEMU trace events).
+
+    `copies` and `ranges`: Copy commands and source ranges seen; `expected_ranges`: as many as
+    must be seen if the copy got as far as it did; `other_io`: ordinary reads and writes that
+    touched the copy's sectors, as text.
+    """
+
+    copies: int
+    ranges: int
+    expected_ranges: int
+    other_io: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """The same copy again once the fault was gone, on a freshly tagged destination."""
+
+    completion: Completion | None
+    findings: Findings
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that was observed of one case.
+
+    `completion` is None when the guest ended before the caller was told anything.
+    `injected`: the error that the medium returned, as text, or empty.  `flushed`: a flush
+    completed after the copy's success and before the guest ended.  `waited`: seconds between
+    release and completion, None when it never came; `deadline`: how long it was waited for.
+    `complaints`: kernel messages that speak of a hang, a lockup or an oops.  `stray_writes`:
+    logged writes outside the destination, as text.  `reached`: the copy came to the point.
+    """
+
+    findings: Findings
+    aftermath: Aftermath
+    completion: Completion | None
+    injected: str
+    flushed: bool
+    waited: float | None
+    deadline: float
+    complaints: tuple[str, ...]
+    stray_writes: tuple[str, ...]
+    offload: Offload
+    recovery: Recovery
+    reached: bool = True
+
+
+def judge(situation: Situation) -> dict[str, Verdict]:
+    """The verdict for each rule of the contract, by rule id."""
+    return {rule: check(situation) for rule, check in RULES.items()}
+
+
+def overall(situation: Situation, verdicts: dict[str, Verdict]) -> str:
+    """The verdict of a case: `violated`, `not exercised` or `holds`.
+
+    A copy that was not offloaded, or never came to the point, was not exercised: it proves
+    nothing, unless it broke another rule on its way.
+    """
+    broken = {rule for rule, verdict in verdicts.items() if verdict.verdict is Ruling.VIOLATED}
+    if broken - {"OFFLOADED"}:
+        return "violated"
+    return "not exercised" if broken or not situation.reached else "holds"
+
+
+def _holds(evidence: str) -> Verdict:
+    return Verdict(Ruling.HOLDS, evidence)
+
+
+def _violated(evidence: str) -> Verdict:
+    return Verdict(Ruling.VIOLATED, evidence)
+
+
+def _not_applicable(why: str) -> Verdict:
+    return Verdict(Ruling.NOT_APPLICABLE, why)
+
+
+def _quote(findings: Findings, sectors: list[int]) -> str:
+    """The first few offending sectors with what they hold."""
+    shown = [f"sector {at}: {findings.notes.get(at, 'old data')}" for at in sectors[:SHOWN]]
+    more = len(sectors) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def _not_new(findings: Findings) -> list[int]:
+    """The destination sectors that do not hold the source's data."""
+    start = findings.copy.destination
+    return [start + at for at, state in enumerate(findings.destination) if state is not State.NEW]
+
+
+def _all_new(findings: Findings, when: str) -> Verdict:
+    missing = _not_new(findings)
+    if missing:
+        return _violated(f"{when}, yet {len(missing)} sectors are not: {_quote(findings, missing)}")
+    return _holds(f"{when}; all {len(findings.destination)} sectors are")
+
+
+def complete(situation: Situation) -> Verdict:
+    """Success ⇒ every destination sector equals the source as it was before the copy."""
+    if situation.completion is None or not situation.completion.succeeded:
+        return _not_applicable("the copy did not report success")
+    if situation.aftermath is Aftermath.POWER_LOST:
+        return _not_applicable("power was lost after the success: see DURABLE")
+    return _all_new(situation.findings, "success: all destination sectors must be new")
+
+
+def prefix(situation: Situation) -> Verdict:
+    """Failure that reports k ranges done ⇒ those are new."""
+    completion, findings = situation.completion, situation.findings
+    if completion is None or completion.succeeded:
+        return _not_applicable("no failure was reported")
+    pieces = findings.copy.pieces()
+    if completion.ranges_done >= len(pieces):
+        return _violated(
+            f"{completion.ranges_done} of {len(pieces)} ranges done, and yet a failure"
+        )
+    states = findings.piece_states()[: completion.ranges_done]
+    if any(state is not State.NEW for piece in states for state in piece):
+        end = pieces[completion.ranges_done - 1][1].end
+        missing = [at for at in _not_new(findings) if at < end]
+        return _violated(f"{completion}, but {_quote(findings, missing)}")
+    return _holds(f"{completion}; found: {findings.summary()}")
+
+
+def no_foreign(situation: Situation) -> Verdict:
+    """Every destination sector is old or new, whole."""
+    findings = situation.findings
+    start = findings.copy.destination
+    bad = [
+        start + at
+        for at, state in enumerate(findings.destination)
+        if state in (State.TORN, State.FOREIGN)
+    ]
+    if bad:
+        kinds = ", ".join(
+            f"{findings.count(state)} {state}"
+            for state in (State.TORN, State.FOREIGN)
+            if findings.count(state)
+        )
+        return _violated(f"{kinds}: {_quote(findings, bad)}")
+    return _holds(f"all whole: {findings.summary()}")
+
+
+def source(situation: Situation) -> Verdict:
+    """Source sectors outside the destination are unchanged."""
+    findings = situation.findings
+    if findings.changed_source:
+        return _violated(_quote(findings, list(findings.changed_source)))
+    return _holds(f"{sum(piece.sectors for piece in findings.copy.sources)} sectors unchanged")
+
+
+def neighbour(situation: Situation) -> Verdict:
+    """Sectors outside the destination are unchanged."""
+    findings = situation.findings
+    if findings.changed_neighbour:
+        return _violated(_quote(findings, list(findings.changed_neighbour)))
+    if situation.stray_writes:
+        return _violated("write log: " + "; ".join(situation.stray_writes[:SHOWN]))
+    return _holds(f"{findings.checked_neighbours} sectors around the copy unchanged")
+
+
+def signalled(situation: Situation) -> Verdict:
+    """An error that the medium returned reaches the caller."""
+    if not situation.injected:
+        return _not_applicable("the medium returned no error")
+    if situation.completion is None:
+        return _not_applicable("the caller was told nothing")
+    if situation.completion.succeeded:
+        return _violated(f"{situation.injected}, and the caller was told success")
+    return _holds(f"{situation.injected}; the caller was told {situation.completion}")
+
+
+def error_class(situation: Situation) -> Verdict:
+    """The error is one that the reference model gives in the same situation.
+
+    A model is not asked here; but whatever it is, it does not fail where nothing went wrong.
+    """
+    completion = situation.completion
+    if completion is None or completion.succeeded:
+        return _not_applicable("no error was reported")
+    if not situation.injected:
+        return _violated(f"{completion}, although the medium returned no error")
+    return _not_applicable(f"{completion}: to be compared with a reference model")
+
+
+def durable(situation: Situation) -> Verdict:
+    """Success, then a completed flush ⇒ survives power loss."""
+    if situation.aftermath is Aftermath.LIVE:
+        return _not_applicable("the guest ran on")
+    if situation.completion is None or not situation.completion.succeeded:
+        return _not_applicable("no success was reported before the end")
+    if not situation.flushed:
+        return _not_applicable("nothing was flushed before the end")
+    return _all_new(
+        situation.findings, f"success and flush, then {situation.aftermath}: all must be new"
+    )
+
+
+def recovers(situation: Situation) -> Verdict:
+    """Once the fault is gone the same copy succeeds."""
+    again = situation.recovery
+    if again.problem:
+        return _violated(again.problem)
+    if again.completion is None or not again.completion.succeeded:
+        return _violated(f"the same copy again: {again.completion or 'never completed'}")
+    return _all_new(again.findings, "the same copy again succeeded: all must be new")
+
+
+def no_hang(situation: Situation) -> Verdict:
+    """Completes in bounded time after release; no hung task, no lockup, no oops."""
+    if situation.complaints:
+        return _violated("; ".join(islice(situation.complaints, SHOWN)))
+    if situation.waited is None and situation.completion is None:
+        if situation.aftermath is not Aftermath.LIVE:
+            return _not_applicable("the guest was ended while the copy was held")
+        return _violated(f"no completion within {situation.deadline:.1f} s of the release")
+    if situation.waited is not None and situation.waited > situation.deadline:
+        return _violated(
+            f"completed {situation.waited:.1f} s after the release, "
+            f"more than {situation.deadline:.1f} s"
+        )
+    return _holds(f"completed {(situation.waited or 0) * 1000:.0f} ms after the release")
+
+
+def offloaded(situation: Situation) -> Verdict:
+    """The device saw Copy commands, and no reads and writes of those sectors."""
+    seen = situation.offload
+    if seen.copies == 0:
+        return _violated("the device saw no Copy command")
+    if seen.ranges < seen.expected_ranges:
+        return _violated(f"the device copied {seen.ranges} of {seen.expected_ranges} ranges itself")
+    if seen.other_io:
+        return _violated(
+            "the same sectors were also accessed by: " + "; ".join(seen.other_io[:SHOWN])
+        )
+    return _holds(f"{seen.copies} Copy command, {seen.ranges} source ranges, no other I/O there")
+
+
+RULES: dict[str, Callable[[Situation], Verdict]] = {
+    "COMPLETE": complete,
+    "PREFIX": prefix,
+    "NO-FOREIGN": no_foreign,
+    "SOURCE": source,
+    "NEIGHBOUR": neighbour,
+    "SIGNALLED": signalled,
+    "ERROR-CLASS": error_class,
+    "DURABLE": durable,
+    "RECOVERS": recovers,
+    "NO-HANG": no_hang,
+    "OFFLOADED": offloaded,
+}
+"""Every rule by its id, in the order in which verdicts are shown."""

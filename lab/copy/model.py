@@ -1,0 +1,90 @@
+"""What a copy is: source ranges, one destination, and what the caller was told at its end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SECTOR = 512
+"""Bytes; the unit of tags, of the write log and of every address on a medium."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A run of sectors on a medium."""
+
+    start: int
+    sectors: int
+
+    @property
+    def end(self) -> int:
+        """The first sector behind it."""
+        return self.start + self.sectors
+
+    def __contains__(self, sector: int) -> bool:
+        return self.start <= sector < self.end
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.end))
+
+    def __str__(self) -> str:
+        return f"{self.start}+{self.sectors}"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Source extents R1..Rn, written one after the other from sector `destination` on.
+
+    Addresses and lengths are in 512-byte sectors; `unit` is the atomic unit in sectors (the
+    logical block), below which a failed write may legitimately not leave a mixture.
+    """
+
+    sources: tuple[Extent, ...]
+    destination: int
+    unit: int = 1
+
+    @property
+    def target(self) -> Extent:
+        """The whole destination."""
+        return Extent(self.destination, sum(source.sectors for source in self.sources))
+
+    def pieces(self) -> list[tuple[Extent, Extent]]:
+        """Each source with the part of the destination that it fills, in order."""
+        at = self.destination
+        pieces = []
+        for source in self.sources:
+            pieces.append((source, Extent(at, source.sectors)))
+            at += source.sectors
+        return pieces
+
+    def origins(self) -> dict[int, int]:
+        """Destination sector → the source sector whose data belongs there."""
+        return {
+            to: origin
+            for source, target in self.pieces()
+            for origin, to in zip(source, target, strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class Completion:
+    """How a copy ended for its caller.
+
+    `status` is the NVMe Status Field without phase tag, More and DNR bits, i.e. SCT << 8 | SC
+    (NVMe Base 2.1, 4.2.3); 0 is success.  `ranges_done` is completion queue entry Dword 0: on
+    failure the number of the lowest range that was not copied entirely, hence the count of
+    ranges before it that were (NVM Command Set 1.1, 3.3.2 Copy).  `seconds` is the time the
+    caller waited, measured in the guest.
+    """
+
+    status: int
+    ranges_done: int
+    seconds: float
+
+    @property
+    def succeeded(self) -> bool:
+        """True when the caller was told that all is copied."""
+        return self.status == 0
+
+    def __str__(self) -> str:
+        if self.succeeded:
+            return "success"
+        return f"status {self.status:#x}, {self.ranges_done} ranges reported done"

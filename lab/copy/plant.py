@@ -1,0 +1,197 @@
+"""Defects planted on purpose: an oracle that cannot fail proves nothing.
+
+Each kind damages one thing, at the place where a real defect of that kind would sit, in every
+case where it can; the rule it names must then be violated.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lab.copy.model import SECTOR, Completion, Copy
+from lab.copy.oracle import Tagging
+from lab.crash.writelog import Entry
+from lab.errors import UsageError
+from lab.vm.graph import Rule
+
+
+class Plant:
+    """No defect: every hook passes on what it was given.  Kinds override one each."""
+
+    kind = ""
+    rule = ""
+    """The rule that must be violated."""
+    does = ""
+
+    def rules(self, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        """The rules of the fault layer."""
+        return rules
+
+    def request(self, request: dict[str, object]) -> dict[str, object]:
+        """The request that the executor in the guest receives."""
+        return request
+
+    def delay(self, deadline: float) -> float:
+        """Seconds by which the release comes too late."""
+        return 0.0
+
+    def kernel_message(self) -> str:
+        """A message that the guest's kernel logs during the copy."""
+        return ""
+
+    def completion(self, completion: Completion, copy: Copy) -> Completion:
+        """What the caller is told."""
+        return completion
+
+    def survivors(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """The logged writes that survive the power cut."""
+        return entries
+
+    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        """The medium after the copy, before the oracle reads it."""
+
+
+def _overwrite(medium: Path, sector: int, data: bytes) -> None:
+    with medium.open("r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), data, sector * SECTOR)
+
+
+class FlipBit(Plant):
+    kind, rule = "flip-bit", "NO-FOREIGN"
+    does = "one bit of the destination is flipped on the medium"
+
+    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        at = copy.destination * SECTOR + 100
+        with medium.open("r+b", buffering=0) as file:
+            byte = os.pread(file.fileno(), 1, at)[0]
+            os.pwrite(file.fileno(), bytes([byte ^ 0x10]), at)
+
+
+class WrongRange(Plant):
+    kind, rule = "wrong-range", "NO-FOREIGN"
+    does = "the first destination sector gets the data of the last range"
+
+    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        _overwrite(medium, copy.destination, tagging.sector(copy.sources[-1].end - 1))
+
+
+class TornBlock(Plant):
+    kind, rule = "torn-block", "NO-FOREIGN"
+    does = "the first destination block holds half new, half old data"
+
+    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        new, old = tagging.sector(copy.sources[0].start), tagging.sector(copy.destination)
+        _overwrite(medium, copy.destination, new[: SECTOR // 2] + old[SECTOR // 2 :])
+
+
+class TouchNeighbour(Plant):
+    kind, rule = "touch-neighbour", "NEIGHBOUR"
+    does = "the sector behind the destination gets source data"
+
+    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        _overwrite(medium, copy.target.end, tagging.sector(copy.sources[0].start))
+
+
+class ChangeSource(Plant):
+    kind, rule = "change-source", "SOURCE"
+    does = "the first source sector is overwritten with zeroes"
+
+    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        _overwrite(medium, copy.sources[0].start, bytes(SECTOR))
+
+
+class DropLastRange(Plant):
+    kind, rule = "drop-last-range", "COMPLETE"
+    does = "the last range is not written, and success is reported"
+
+    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        last = copy.pieces()[-1][1]
+        if succeeded:
+            _overwrite(medium, last.start, b"".join(map(tagging.sector, last)))
+
+
+class DropFlushedWrite(Plant):
+    kind, rule = "drop-flushed-write", "DURABLE"
+    does = "a power cut loses a write that was flushed"
+
+    def survivors(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        writes = [entry for entry in entries if entry.length]
+        return [entry for entry in entries if entry is not writes[-1]] if writes else entries
+
+
+class SwallowError(Plant):
+    kind, rule = "swallow-error", "SIGNALLED"
+    does = "an error of the medium is reported as success"
+
+    def completion(self, completion: Completion, copy: Copy) -> Completion:
+        return replace(completion, status=0, ranges_done=0)
+
+
+class Overstate(Plant):
+    kind, rule = "overstate-progress", "PREFIX"
+    does = "a failed copy reports one range more than is done"
+
+    def completion(self, completion: Completion, copy: Copy) -> Completion:
+        if completion.succeeded:
+            return completion
+        return replace(completion, ranges_done=completion.ranges_done + 1)
+
+
+class SpuriousError(Plant):
+    kind, rule = "spurious-error", "ERROR-CLASS"
+    does = "a copy that went well is reported as failed"
+
+    def completion(self, completion: Completion, copy: Copy) -> Completion:
+        return replace(completion, status=0x06) if completion.succeeded else completion
+
+
+class FaultStays(Plant):
+    kind, rule = "fault-stays", "RECOVERS"
+    does = "the medium goes on failing after the fault should be gone"
+
+    def rules(self, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        return tuple(replace(rule, once=False) for rule in rules)
+
+
+class LateRelease(Plant):
+    kind, rule = "late-release", "NO-HANG"
+    does = "the held copy ends only after the deadline"
+
+    def delay(self, deadline: float) -> float:
+        return deadline + 0.5
+
+
+class KernelBug(Plant):
+    kind, rule = "kernel-bug", "NO-HANG"
+    does = "the guest's kernel logs a hung task during the copy"
+
+    def kernel_message(self) -> str:
+        return "INFO: task nvme-copy:1 blocked for more than 120 seconds."
+
+
+class NotOffloaded(Plant):
+    kind, rule = "not-offloaded", "OFFLOADED"
+    does = "the guest reads and writes instead of sending a Copy command"
+
+    def request(self, request: dict[str, object]) -> dict[str, object]:
+        return {**request, "emulate": True}
+
+
+KINDS: dict[str, type[Plant]] = {plant.kind: plant for plant in Plant.__subclasses__()}
+"""Every kind by its name."""
+
+
+def find(kind: str) -> Plant:
+    """The plant of a kind; the one that plants nothing for ''.  Raises UsageError."""
+    if not kind:
+        return Plant()
+    try:
+        return KINDS[kind]()
+    except KeyError:
+        raise UsageError(f"no defect {kind!r} to plant", hint="--plant help lists them") from None
+
+
+def listing() -> str:
+    """The kinds, one a line, with the rule each must violate."""
+    return "\n".join(f"{kind:<20} {plant.rule:<12} {plant.does}" for kind, plant in KINDS.items())

@@ -1,0 +1,1 @@
+"""The write log and the media that a power cut leaves."""

@@ -1,0 +1,134 @@
+"""The write log that QEMU's blklogwrites keeps, and the media that a power cut can leave.
+
+The format is that of dm-log-writes (Linux drivers/md/dm-log-writes.c, struct
+log_write_super and log_write_entry), all little-endian, in units of `sectorsize`:
+
+    sector 0   u64 magic 0x6a736677736872, u64 version 1, u64 nr_entries, u32 sectorsize
+    then, one after the other, each entry: one sector of header
+               u64 sector, u64 nr_sectors, u64 flags, u64 data_len
+               followed by nr_sectors of data, unless it is a discard
+
+data_len only counts the text that a mark carries inside its header sector.  blklogwrites (QEMU
+block/blklogwrites.c) sets the flush flag on an entry of its own and never FUA or marks.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntFlag
+from pathlib import Path
+
+from lab.errors import HostError
+
+MAGIC = 0x6A736677736872
+VERSION = 1
+_SUPER = struct.Struct("<QQQI")
+_ENTRY = struct.Struct("<QQQQ")
+
+
+class Flag(IntFlag):
+    """Entry flags (LOG_*_FLAG in dm-log-writes.c)."""
+
+    FLUSH = 1
+    FUA = 2
+    DISCARD = 4
+    MARK = 8
+    METADATA = 16
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One logged write, flush or discard; `offset` and `length` are bytes on the medium.
+
+    `data_at` is where its data starts in the log file, `next_at` where the next entry does.
+    """
+
+    index: int
+    offset: int
+    length: int
+    flags: Flag
+    data_at: int
+    next_at: int
+
+    @property
+    def is_flush(self) -> bool:
+        """Everything before it was made durable."""
+        return bool(self.flags & Flag.FLUSH)
+
+
+def read(log: Path, after: Entry | None = None) -> list[Entry]:
+    """The complete entries of a write log, all of them or those behind `after`.
+
+    The superblock's count is trusted as far as the file reaches: an entry that the dying QEMU
+    did not write out whole is left out, as a real log device would have lost it.
+    Raises HostError when the file is not a write log.
+    """
+    with log.open("rb") as file:
+        head = file.read(_SUPER.size)
+        if not head:
+            return []
+        if len(head) < _SUPER.size:
+            raise HostError(f"{log}: not a write log: only {len(head)} bytes")
+        magic, version, count, sector = _SUPER.unpack(head)
+        if magic != MAGIC or version != VERSION:
+            raise HostError(f"{log}: not a write log: magic {magic:#x}, version {version}")
+        size = os.fstat(file.fileno()).st_size
+        first, at = (after.index + 1, after.next_at) if after else (0, sector)
+        return list(_entries(file.fileno(), range(first, count), at, sector, size))
+
+
+def _entries(fd: int, indices: range, at: int, sector: int, size: int) -> Iterator[Entry]:
+    for index in indices:
+        head = os.pread(fd, _ENTRY.size, at)
+        if len(head) < _ENTRY.size:
+            return
+        first, sectors, flags, _ = _ENTRY.unpack(head)
+        data_at = at + sector
+        at = data_at if flags & Flag.DISCARD else data_at + sectors * sector
+        if at > size:
+            return
+        yield Entry(index, first * sector, sectors * sector, Flag(flags), data_at, at)
+
+
+def durable(entries: list[Entry]) -> list[Entry]:
+    """The entries that survive a power cut which loses all of the volatile cache."""
+    flushes = [position for position, entry in enumerate(entries) if entry.is_flush]
+    return entries[: flushes[-1]] if flushes else []
+
+
+def replay(log: Path, entries: list[Entry], medium: Path) -> None:
+    """Apply the entries, in order, to a medium."""
+    with log.open("rb", buffering=0) as source, medium.open("r+b", buffering=0) as target:
+        for entry in entries:
+            if entry.flags & Flag.DISCARD:
+                data = bytes(entry.length)
+            else:
+                data = os.pread(source.fileno(), entry.length, entry.data_at)
+            os.pwrite(target.fileno(), data, entry.offset)
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a medium, keeping its holes: only data is read and written."""
+    with source.open("rb", buffering=0) as old, target.open("wb", buffering=0) as new:
+        size = os.fstat(old.fileno()).st_size
+        os.ftruncate(new.fileno(), size)
+        at = 0
+        while at < size:
+            try:
+                start = os.lseek(old.fileno(), at, os.SEEK_DATA)
+            except OSError:  # ENXIO: nothing but hole up to the end
+                break
+            end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
+            old.seek(start)
+            new.seek(start)
+            _copy_bytes(old.fileno(), new.fileno(), end - start)
+            at = end
+
+
+def _copy_bytes(source: int, target: int, count: int) -> None:
+    while count:
+        sent = os.sendfile(target, source, None, count)
+        if sent == 0:
+            return
+        count -= sent

@@ -1,0 +1,1 @@
+"""Points, actions and the stepper that freezes a copy and releases it."""

@@ -1,0 +1,109 @@
+"""Where a copy can be interrupted (points) and what can be done to it there (actions)."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lab.errors import UsageError
+
+
+class Stage(StrEnum):
+    """How far the k-th range, or the whole copy, has come at a point."""
+
+    READ = "read"
+    WRITE = "write"
+    WRITTEN = "written"
+    COMPLETED = "completed"
+    FLUSHED = "flushed"
+
+
+_PER_RANGE = (Stage.READ, Stage.WRITE, Stage.WRITTEN)
+_PER_COPY = (Stage.COMPLETED, Stage.FLUSHED)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One moment in a copy.
+
+    `read:k`: the k-th read is about to reach the medium; `write:k`: the k-th write is;
+    `written:k`: it has, and is not acknowledged; k counts from 1.  `completed`: success was
+    reported and nothing flushed; `flushed`: a flush has completed as well.  The last two have
+    no k and only mean something to actions that end the guest.
+    """
+
+    stage: Stage
+    k: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.stage}:{self.k}" if self.k else str(self.stage)
+
+    @classmethod
+    def parse(cls, text: str) -> "Point":
+        """Read `write:3` or `flushed`.  Raises UsageError when it is neither."""
+        match = re.fullmatch(r"(read|write|written):([1-9]\d{0,5})|(completed|flushed)", text)
+        if not match:
+            raise UsageError(
+                f"point {text!r}: no such point",
+                hint="expected read:K, write:K, written:K with K from 1, completed or flushed",
+            )
+        stage, k, whole = match.groups()
+        return cls(Stage(whole)) if whole else cls(Stage(stage), int(k))
+
+
+class Action(StrEnum):
+    """What is done to a held copy."""
+
+    RESUME = "resume"
+    EIO = "eio"
+    ENOSPC = "enospc"
+    TORN = "torn"
+    KILL = "kill"
+    POWER_CUT = "power-cut"
+
+    @property
+    def ends_guest(self) -> bool:
+        """QEMU is killed, so judging it costs a boot."""
+        return self in (Action.KILL, Action.POWER_CUT)
+
+    @property
+    def errno(self) -> int:
+        """The errno that the medium answers with; 0 for none (values of asm-generic/errno)."""
+        return {Action.EIO: 5, Action.TORN: 5, Action.ENOSPC: 28}.get(self, 0)
+
+    def possible_at(self, point: Point) -> bool:
+        """Whether the action means anything at the point.
+
+        A read cannot run out of space nor be torn; a write that has reached the medium can no
+        longer fail there; what is done to a copy that has ended can only end the guest.
+        """
+        if self.ends_guest:
+            return True
+        if self is Action.RESUME:
+            return point.stage in _PER_RANGE
+        if self is Action.EIO:
+            return point.stage in (Stage.READ, Stage.WRITE)
+        return point.stage is Stage.WRITE
+
+    @classmethod
+    def parse(cls, text: str) -> "Action":
+        """Read an action's name.  Raises UsageError with the list of names."""
+        try:
+            return cls(text)
+        except ValueError:
+            names = ", ".join(cls)
+            raise UsageError(f"action {text!r}: no such action", hint=f"one of {names}") from None
+
+
+def points_of(ranges: int) -> list[Point]:
+    """Every point of a copy of `ranges` ranges, in the order in which they are reached."""
+    held = [Point(stage, k) for k in range(1, ranges + 1) for stage in _PER_RANGE]
+    return held + [Point(stage) for stage in _PER_COPY]
+
+
+def cells(points: Iterable[Point], actions: Iterable[Action]) -> list[tuple[Point, Action]]:
+    """The possible combinations: first all that leave the guest alive, since each that ends it
+    costs a boot, then the others; in the order of the points within both."""
+    wanted = [(point, action) for action in actions for point in points]
+    possible = [cell for cell in wanted if cell[1].possible_at(cell[0])]
+    return sorted(possible, key=lambda cell: cell[1].ends_guest)

@@ -1,0 +1,141 @@
+"""The stepper: freezes a copy at a point, acts on it, and lets it go.
+
+It sets one-shot breakpoints on the events of the fault layer (QEMU block/blkdebug.c) and reads
+"Suspended request" from QEMU's stdout, the only place where QEMU says so.  While something is
+suspended nothing may drain: the machine is told, and would be killed rather than hang the lab.
+
+    read:k      event read_aio      from `raw`, before the k-th read goes down
+    write:k     event pwritev       before the k-th write reaches the write log and the medium
+    written:k   event pwritev_done  after it has, before anybody is told
+
+An error is chosen while the copy is frozen: the rules wait for the event flush_to_os, which a
+flush from the monitor raises; it arms them, and the request that is released next fails.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.copy.model import SECTOR, Copy
+from lab.errors import HostError
+from lab.faults.model import Action, Point, Stage
+from lab.vm.graph import Drive, Rule
+from lab.vm.machine import STDOUT, Machine
+
+ARMING_EVENT = "flush_to_os"
+_EVENTS = {Stage.READ: "read_aio", Stage.WRITE: "pwritev", Stage.WRITTEN: "pwritev_done"}
+_POLL = 0.001
+
+MAX_FRAGMENT = 4096
+"""Bytes; smaller fragments only where a write must end on a smaller boundary."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What the fault layer needs for an action at a point, and when the point is there.
+
+    `fragment`: bytes to which requests are cut, 0 for not at all.  `nth`: the point is the nth
+    occurrence of its event, since every fragment raises the event once.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    fragment: int = 0
+    nth: int = 1
+
+
+def fault(action: Action, point: Point, copy: Copy) -> Fault:
+    """The fault for an action at a point of a copy.
+
+    A torn write ends in the middle of its range, on a boundary of the atomic unit: requests are
+    cut into fragments, and the one that begins there fails.
+    """
+    if not action.errno:
+        return Fault(nth=point.k)
+    iotype = "read" if point.stage is Stage.READ else "write"
+    if action is not Action.TORN:
+        return Fault((Rule(ARMING_EVENT, iotype, action.errno),), nth=point.k)
+    parts = [target for _, target in copy.pieces()]
+    part = parts[point.k - 1]
+    before = part.sectors // copy.unit // 2 * copy.unit
+    fragment = math.gcd(before * SECTOR, MAX_FRAGMENT)
+    earlier = sum(-(-other.sectors * SECTOR // fragment) for other in parts[: point.k - 1])
+    rule = Rule(ARMING_EVENT, iotype, action.errno, sector=part.start + before)
+    return Fault((rule,), fragment, earlier + 1)
+
+
+class NotReached(HostError):
+    """The copy ended before it came to the point."""
+
+
+class Stepper:
+    """Freezes the copy that runs on one drive.  `ended` tells whether the copy has ended."""
+
+    def __init__(self, machine: Machine, drive: Drive, ended: Callable[[], bool]) -> None:
+        self._machine = machine
+        self._drive = drive
+        self._ended = ended
+        self._tags = 0
+        self._held = ""
+        self._stdout = Stdout(machine.directory / STDOUT)
+
+    def arm(self, point: Point) -> None:
+        """Set the breakpoint at which the copy will stop first; call it before the copy starts."""
+        self._break(point)
+
+    def hold(self, point: Point, nth: int, deadline: float) -> None:
+        """Step through the copy until it is frozen at `point`, the `nth` event of its kind.
+
+        Raises NotReached when the copy ends first, HostError when nothing happens in time.
+        """
+        for count in range(1, nth + 1):
+            self._await_suspension(point, deadline)
+            if count < nth:
+                released = self._held
+                # Armed before the release: the next event cannot slip through.
+                self._break(point)
+                self._resume(released)
+
+    def inject(self) -> None:
+        """Arm the fault layer's rules: the held request fails when it is released."""
+        self._machine.qemu_io(self._drive.id, "flush")
+
+    def release(self) -> None:
+        """Let the held request go."""
+        self._machine.holding = False
+        self._resume(self._held)
+
+    def _break(self, point: Point) -> None:
+        self._tags += 1
+        self._held = f"{self._drive.id}-{self._tags}"
+        self._machine.qemu_io(self._drive.id, f"break {_EVENTS[point.stage]} {self._held}")
+
+    def _resume(self, tag: str) -> None:
+        self._machine.qemu_io(self._drive.id, f"resume {tag}")
+
+    def _await_suspension(self, point: Point, deadline: float) -> None:
+        end = time.monotonic() + deadline
+        while f"Suspended request '{self._held}'" not in self._stdout.new_text():
+            if not self._machine.alive():
+                raise self._machine.died()
+            if self._ended():
+                raise NotReached(f"the copy ended before it came to {point}")
+            if time.monotonic() > end:
+                raise HostError(f"the copy did not come to {point} within {deadline:.0f} s")
+            time.sleep(_POLL)
+        self._machine.holding = True
+
+
+class Stdout:
+    """What QEMU has printed since this object was made."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("r", errors="replace")
+        self._file.seek(0, 2)
+        self._text = ""
+
+    def new_text(self) -> str:
+        """All text since the beginning of the observation."""
+        self._text += self._file.read()
+        return self._text
