@@ -1,0 +1,1 @@
+"""The Linux inside: SSH session, executor, kernel log."""

@@ -1,0 +1,140 @@
+"""From a profile to a guest that answers: media, initrd, QEMU, and the wait for `lab: ready`."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import ROOT
+from lab.build.cmdline import KERNEL_ARGS
+from lab.build.image import Image, ensure_image
+from lab.build.initramfs import Entry, archive
+from lab.build.kernel import Kernel, ensure_kernel
+from lab.errors import GuestError, HostError
+from lab.guest.keys import Keys
+from lab.host import qemu as host_qemu
+from lab.host.command import tail
+from lab.host.dirs import not_writable
+from lab.host.qemu import Accelerator
+from lab.profile.models import Profile
+from lab.vm.argv import CONSOLE_LOG, INITRD, Boot, argv
+from lab.vm.graph import drives
+from lab.vm.machine import Machine
+from lab.vm.qmp import EventSink
+
+Progress = Callable[[str], None]
+
+READY = "lab: ready"
+_REFUSED = "lab: error: "
+_PANIC = "Kernel panic - not syncing"
+_MIN_FREE = 64 << 20
+"""Bytes that must be free in the state directory before a guest starts: logs, tags, copies."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What the host gives every guest of a profile: artifacts, QEMU and accelerator."""
+
+    image: Image
+    kernel: Kernel
+    qemu: str
+    accelerator: Accelerator
+
+    @classmethod
+    def find(cls, profile: Profile, progress: Progress) -> "Platform":
+        """Find QEMU, build what is not built yet, and decide between KVM and TCG.
+
+        Raises HostError and ProfileError before anything is started.
+        """
+        binary = host_qemu.binary()
+        kernel = ensure_kernel(profile.kernel, progress)
+        image = ensure_image(profile.image, progress)
+        progress("choose the accelerator")
+        return cls(image, kernel, binary, host_qemu.accelerator(binary, kernel.vmlinux))
+
+
+def create_media(directory: Path, profile: Profile) -> None:
+    """Fresh, sparse media: an old signature on a reused disk could assemble by itself."""
+    free = shutil.disk_usage(directory).free
+    if free < _MIN_FREE:
+        raise HostError(
+            f"{directory}: only {free >> 20} MiB free, a guest needs {_MIN_FREE >> 20}",
+            hint="free space on that file system, or set XDG_STATE_HOME",
+        )
+    for drive in drives(profile):
+        with (directory / drive.medium).open("wb") as medium:
+            os.truncate(medium.fileno(), drive.size)
+
+
+def launch(
+    directory: Path,
+    name: str,
+    profile: Profile,
+    platform: Platform,
+    keys: Keys,
+    on_event: EventSink | None = None,
+) -> Machine:
+    """Start QEMU in the guest's directory, on the media that lie there, with empty write logs.
+
+    Raises HostError when it does not start.
+    """
+    try:
+        (directory / INITRD).write_bytes(_initrd(name, platform.kernel, keys))
+        (directory / CONSOLE_LOG).write_bytes(b"")
+        for drive in drives(profile):
+            (directory / drive.write_log).write_bytes(b"")
+    except OSError as error:
+        raise not_writable(directory, error) from error
+    boot = Boot(
+        name=name,
+        qemu=platform.qemu,
+        accelerator=platform.accelerator.name,
+        kernel=platform.kernel.vmlinux,
+        kernel_args=KERNEL_ARGS,
+        root=platform.image.root,
+        modules=platform.kernel.modules,
+    )
+    return Machine.launch(directory, argv(profile, boot), on_event)
+
+
+def _initrd(name: str, kernel: Kernel, keys: Keys) -> bytes:
+    """The shared initramfs, followed by what is this guest's own."""
+    files = {
+        "lab/hostname": Entry.file(name.encode() + b"\n"),
+        "lab/authorized_keys": Entry.file(keys.client.with_suffix(".pub").read_bytes()),
+        "lab/ssh_host_ed25519_key": Entry.file(keys.host.read_bytes(), 0o600),
+    }
+    for script in sorted((ROOT / "guest-scripts").iterdir()):
+        # The boot scripts are part of the shared initramfs.
+        if not script.name.startswith("init") and script.is_file():
+            files[f"lab/bin/{script.name}"] = Entry.file(script.read_bytes(), 0o755)
+    return kernel.initramfs.read_bytes() + archive(files)
+
+
+def await_ready(machine: Machine, deadline: float) -> None:
+    """Wait until the guest says on its console that it is ready.
+
+    Raises GuestError, quoting the console, when it panics, reports an error, ends, or says
+    nothing of the kind within `deadline` seconds.
+    """
+    console = machine.directory / CONSOLE_LOG
+    end = time.monotonic() + deadline
+    while True:
+        alive = machine.alive()
+        text = console.read_text(errors="replace")
+        if READY in text:
+            return
+        for line in text.splitlines():
+            if _REFUSED in line or (_PANIC in line and not alive):
+                raise GuestError(f"the guest did not boot: {line.strip()}", detail=tail(text, 20))
+        if not alive:
+            raise machine.died()
+        if time.monotonic() > end:
+            raise GuestError(
+                f"the guest was not ready within {deadline:.0f} s",
+                detail=machine.said(),
+                hint="if the host is only slow, raise guest.boot_deadline in the profile",
+            )
+        time.sleep(0.01)

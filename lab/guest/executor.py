@@ -1,0 +1,69 @@
+"""The long-lived executor in the guest: JSON lines over one SSH channel."""
+
+import json
+import time
+from typing import Any
+
+import paramiko
+
+from lab.errors import GuestError
+from lab.guest.ssh import Session
+
+PROGRAM = "/run/lab/bin/nvme-copy"
+
+
+class Executor:
+    """guest-scripts/nvme-copy --serve, started once per boot; one request at a time.
+
+    It ends with the session it was started in.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._channel: paramiko.Channel = session.channel([PROGRAM, "--serve"])
+        self._received = b""
+
+    def send(self, **request: object) -> None:
+        """Send a request; its answer must be taken before the next one is sent."""
+        try:
+            self._channel.sendall(json.dumps(request).encode() + b"\n")
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise GuestError(f"the executor in the guest is gone: {error}") from error
+
+    def has_answer(self) -> bool:
+        """Whether the request has been answered, or the executor has ended; does not wait."""
+        return bool(self._received) or self._channel.recv_ready() or self._channel.closed
+
+    def answer(self, deadline: float) -> dict[str, Any] | None:
+        """The answer to the request sent, or None if none comes within `deadline` seconds.
+
+        Raises GuestError when the guest or its executor ends, or reports that it could not
+        carry the request out at all.
+        """
+        end = time.monotonic() + deadline
+        while b"\n" not in self._received:
+            self._channel.settimeout(max(0.001, end - time.monotonic()))
+            try:
+                data = self._channel.recv(65536)
+            except TimeoutError:
+                return None
+            if not data:
+                words = (
+                    self._channel.recv_stderr(4096) if self._channel.recv_stderr_ready() else b""
+                )
+                raise GuestError(
+                    "the executor in the guest ended", detail=words.decode(errors="replace")
+                )
+            self._received += data
+        line, _, self._received = self._received.partition(b"\n")
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise GuestError(f"the executor in the guest: {reply['error']}")
+        return reply
+
+    def request(self, deadline: float, **request: object) -> dict[str, Any]:
+        """Send a request and wait for its answer.  Raises GuestError when none comes."""
+        self.send(**request)
+        reply = self.answer(deadline)
+        if reply is None:
+            raise GuestError(f"the guest did not answer {request['op']} within {deadline:.0f} s")
+        return reply

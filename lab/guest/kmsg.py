@@ -1,0 +1,22 @@
+"""Kernel messages that mean the kernel itself is in trouble.
+
+Patterns are anchored at the start of the message and written as the kernel prints them, so
+that ordinary text that mentions a bug is none (Linux kernel/hung_task.c, kernel/watchdog.c,
+lib/bug.c, mm/kasan/report.c, kernel/panic.c, kernel/rcu/tree_stall.h).
+"""
+
+import re
+
+_TROUBLE = re.compile(
+    r"INFO: task \S+ blocked for more than \d+ seconds"
+    r"|(?:watchdog: )?BUG: "
+    r"|Oops: |Kernel panic - not syncing|kernel BUG at |general protection fault"
+    r"|Unable to handle kernel |WARNING: (?:CPU: \d+|\S+:\d+ at )"
+    r"|rcu: INFO: rcu_\w+ (?:self-)?detected (?:stall|expedited stalls)"
+    r"|nvme nvme\d+: I/O tag \d+ .*timeout"
+)
+
+
+def complaints(messages: list[str]) -> tuple[str, ...]:
+    """The messages that speak of a hang, a lockup, an oops or a timed-out command."""
+    return tuple(message for message in messages if _TROUBLE.match(message))

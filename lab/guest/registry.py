@@ -1,0 +1,153 @@
+"""The guests of this user: one directory each, below the state directory.
+
+A directory is locked (flock on the directory itself, so nothing else is left behind) while a
+guest in it is started or taken down.  A guest started by `lab up` stays until `lab down`; one
+that a run started for itself names that run's process as its owner and goes with it.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lab.errors import HostError, UsageError
+from lab.host import dirs
+from lab.host.process import Process, working_in
+from lab.profile.models import Profile
+
+RECORD = "guest.json"
+
+
+class Record(BaseModel):
+    """What any later command must know about a guest; guest.json in its directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    profile: Profile
+    kernel: str
+    """Kernel release."""
+    qemu: Process
+    accelerator: str
+    accelerator_note: str
+    """Why it is not KVM; empty if it is."""
+    port: int
+    """Loopback port of its SSH server."""
+    started: float
+    """Seconds since the epoch."""
+    owner: Process | None = None
+    """The run it belongs to; None for `lab up`."""
+
+    def alive(self) -> bool:
+        """Whether its QEMU still runs."""
+        return self.qemu.alive()
+
+    def orphaned(self) -> bool:
+        """Whether the run that owns it is gone."""
+        return self.owner is not None and not self.owner.alive()
+
+
+class Busy(HostError):
+    """Another lab process is starting or stopping the guest of that name."""
+
+
+def directory(name: str) -> Path:
+    """The directory of the guest called `name`.  Raises UsageError for an impossible name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", name):
+        raise UsageError(
+            f"guest name {name!r}: not a name",
+            hint="letters, digits, '-' and '.', at most 63, beginning with a letter or digit",
+        )
+    return dirs.state("guests") / name
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a guest's directory, which is created if missing.  Raises Busy if another lab
+    process holds it."""
+    fd = _lock(path)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(path: Path) -> int:
+    while True:
+        path.mkdir(exist_ok=True, mode=0o700)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:  # removed since: again
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise Busy(
+                f"guest {path.name}: another lab process is starting or stopping it",
+                hint="wait for that one, or give this guest another name with --name",
+            ) from None
+        os.close(fd)
+
+
+def read(path: Path) -> Record | None:
+    """The record in a guest's directory; None when there is none, or it is damaged."""
+    try:
+        return Record.model_validate_json((path / RECORD).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValidationError):
+        return None
+
+
+def write(path: Path, record: Record) -> None:
+    """Put a record in place, atomically."""
+    new = path / f"{RECORD}.new"
+    new.write_text(record.model_dump_json(indent=1))
+    new.replace(path / RECORD)
+
+
+def find(name: str) -> Record:
+    """The record of a guest.  Raises UsageError when there is no guest of that name."""
+    record = read(directory(name))
+    if record is None:
+        names = ", ".join(record.name for record in listing()) or "none"
+        raise UsageError(f"no guest {name}", hint=f"guests: {names}; start one with lab up")
+    return record
+
+
+def listing() -> list[Record]:
+    """All guests with a record, by name."""
+    found = (read(path) for path in sorted(dirs.state("guests").iterdir()))
+    return [record for record in found if record]
+
+
+def remove(path: Path) -> None:
+    """End whatever still works in a guest's directory and remove it.  The caller holds its lock."""
+    for process in working_in(path):
+        process.kill()
+    shutil.rmtree(path)
+
+
+def sweep() -> list[str]:
+    """Remove what killed labs left behind: guests half-started, and guests of runs that are
+    gone.  Returns their names."""
+    swept = []
+    for path in sorted(dirs.state("guests").iterdir()):
+        record = read(path)
+        if record and not record.orphaned():
+            continue
+        try:
+            with locked(path):
+                record = read(path)
+                if record is None or record.orphaned():
+                    remove(path)
+                    swept.append(path.name)
+        except Busy:
+            continue
+    return swept

@@ -1,0 +1,1 @@
+"""QEMU: argv, block graph, process, QMP, console."""

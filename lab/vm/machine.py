@@ -1,0 +1,245 @@
+"""One QEMU process and the way to speak to it."""
+
+import contextlib
+import json
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.errors import HostError
+from lab.host.command import missing, tail
+from lab.host.process import Process
+from lab.vm.argv import CONSOLE_LOG, CONSOLE_SOCKET, PID_FILE, QMP_SOCKET
+from lab.vm.graph import Drive, Rule
+from lab.vm.qmp import EventSink, Qmp, QmpTimeout
+
+SUPERVISOR = Path(__file__).with_name("supervise.sh")
+STDOUT, STDERR, EXIT_STATUS, ARGV = "qemu.out", "qemu.err", "exit-status", "argv.json"
+_LAUNCH_DEADLINE = 20.0
+
+_CURES = {
+    "is not a valid device model name": "this QEMU lacks a device the profile needs: "
+    "install the distribution's qemu-system-x86, or name another with LAB_QEMU",
+    "No space left on device": "free space on the file system of the state directory",
+    "Cannot allocate memory": "give the profile less memory, or end other guests (lab ls)",
+    "kvm": "set LAB_ACCEL=tcg",
+}
+"""What to do, by what QEMU said."""
+
+
+class Machine:
+    """A QEMU that was started in `directory`; attach to it from any process."""
+
+    def __init__(self, directory: Path, process: Process, on_event: EventSink | None = None):
+        self.directory = directory
+        self.process = process
+        self.holding = False
+        """A request is suspended: whatever drains now would hang QEMU for good."""
+        self._on_event = on_event
+        self._qmp: Qmp | None = None
+
+    @classmethod
+    def launch(
+        cls, directory: Path, argv: Sequence[str], on_event: EventSink | None = None
+    ) -> "Machine":
+        """Start QEMU in `directory` and wait until its QMP socket answers.
+
+        Raises HostError with QEMU's exit status and stderr when it ends instead.
+        """
+        (directory / ARGV).write_text(json.dumps(list(argv), indent=1))
+        for leftover in (PID_FILE, EXIT_STATUS, QMP_SOCKET, CONSOLE_SOCKET):
+            (directory / leftover).unlink(missing_ok=True)
+        with (directory / STDOUT).open("ab") as out, (directory / STDERR).open("ab") as err:
+            try:
+                supervisor = subprocess.Popen(
+                    [str(SUPERVISOR), *argv],
+                    cwd=directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise HostError(f"{SUPERVISOR}: {error.strerror}") from error
+        process = _wait_for_pid(directory, supervisor, argv[0])
+        machine = cls(directory, process, on_event)
+        try:
+            machine._connect(time.monotonic() + _LAUNCH_DEADLINE)
+        except BaseException:
+            machine.kill()
+            raise
+        return machine
+
+    def _connect(self, end: float) -> None:
+        """Connect to a QEMU that has its pid file, but may not listen yet, until `end`."""
+        while True:
+            try:
+                self._qmp = Qmp(self.directory, self._on_event)
+                return
+            except HostError as error:
+                if not self.alive():
+                    raise _launch_error(self.directory, "QEMU") from error
+                if time.monotonic() > end:
+                    raise HostError(
+                        f"QEMU does not answer: {error.message}", detail=self.said()
+                    ) from error
+            time.sleep(0.005)
+
+    @property
+    def qmp(self) -> Qmp:
+        """The QMP connection, made at first use."""
+        if self._qmp is None:
+            self._qmp = Qmp(self.directory, self._on_event)
+        return self._qmp
+
+    def alive(self) -> bool:
+        """Whether QEMU still runs."""
+        return self.process.alive()
+
+    def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, object] | None = None,
+        *,
+        deadline: float = 10.0,
+    ) -> Any:
+        """A QMP command.  If QEMU does not answer while a request is held, it hangs in a drain
+        that nothing but SIGKILL ends: it is killed, and the HostError says so."""
+        try:
+            return self.qmp.execute(command, arguments, deadline=deadline)
+        except QmpTimeout as error:
+            if not self.holding:
+                raise
+            self.kill()
+            raise HostError(
+                f"{error.message} while a request was held: QEMU (pid {self.process.pid}) hung "
+                "in a drain and was killed",
+                hint="release a held copy before anything that drains: stop, reset, quit, unplug",
+            ) from error
+        except HostError as error:
+            if self.alive():
+                raise
+            raise self.died() from error
+
+    def qemu_io(self, drive: str, command: str) -> None:
+        """A qemu-io command on a drive.  It is addressed by qdev id: by node name QEMU would
+        deadlock while a request is suspended.  What qemu-io prints goes to QEMU's stdout."""
+        line = f'qemu-io -d {drive} "{command}"'
+        said = self.execute("human-monitor-command", {"command-line": line})
+        if said.strip():
+            raise HostError(f"{line}: {said.strip()}")
+
+    def exchange_fault_layer(self, drive: Drive, rules: Sequence[Rule], fragment: int = 0) -> None:
+        """Put a new blkdebug with these rules above the write log, in place of the present one.
+
+        The device must be idle.  For `fragment` see Drive.fault_layer.
+        """
+        generation = self._fault_generation(drive) + 1
+        layer = drive.fault_layer(generation, rules, fragment)
+        for node in layer:
+            self.execute("blockdev-add", node)
+        self.execute(
+            "qom-set",
+            {
+                "path": f"/machine/peripheral/{drive.id}",
+                "property": "drive",
+                "value": layer[-1]["node-name"],
+            },
+        )
+        for old in reversed(drive.fault_layer(generation - 1)):
+            self.execute("blockdev-del", {"node-name": old["node-name"]})
+
+    def _fault_generation(self, drive: Drive) -> int:
+        """The number of the drive's present fault layer, which any lab process may have set."""
+        prefix = f"{drive.id}-fault"
+        nodes = (
+            node["node-name"] for node in self.execute("query-named-block-nodes", {"flat": True})
+        )
+        return max(int(name.removeprefix(prefix)) for name in nodes if name.startswith(prefix))
+
+    def trace(self, pattern: str) -> None:
+        """Let trace events that match the pattern be written to the trace log."""
+        self.execute("trace-event-set-state", {"name": pattern, "enable": True})
+
+    def ssh_port(self) -> int:
+        """The loopback port that QEMU forwards to the guest's port 22."""
+        answer = self.execute("human-monitor-command", {"command-line": "info usernet"})
+        match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", answer)
+        if not match:
+            raise HostError("QEMU forwards no port to the guest", detail=answer)
+        return int(match[1])
+
+    def kill(self) -> None:
+        """SIGKILL QEMU and wait for its end.  SIGTERM would drain first: with a request held,
+        or a power cut wanted, that is just what must not happen."""
+        self.process.kill()
+        self.holding = False
+        self.close()
+
+    def close(self) -> None:
+        """Let go of QEMU without touching it."""
+        if self._qmp:
+            self._qmp.close()
+            self._qmp = None
+
+    def said(self) -> str:
+        """The end of QEMU's stderr and of the guest's console."""
+        return said(self.directory)
+
+    def died(self) -> HostError:
+        """The error that reports a QEMU that is gone, with its exit status and last words."""
+        return HostError(
+            f"QEMU (pid {self.process.pid}) {ending(self.directory)}", detail=self.said()
+        )
+
+
+def said(directory: Path) -> str:
+    """The end of QEMU's stderr and of the guest's console, as found in a guest's directory."""
+    parts = []
+    for title, name, lines in (("stderr", STDERR, 5), ("console", CONSOLE_LOG, 12)):
+        with contextlib.suppress(FileNotFoundError):
+            text = (directory / name).read_text(errors="replace")
+            if text.strip():
+                parts += [f"{title}:", tail(text, lines)]
+    return "\n".join(parts)
+
+
+def ending(directory: Path) -> str:
+    """How QEMU ended, in words, from the exit status its supervisor recorded."""
+    end = time.monotonic() + 1.0  # the supervisor writes it just after QEMU is gone
+    while not (directory / EXIT_STATUS).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    try:
+        status = int((directory / EXIT_STATUS).read_text())
+    except (FileNotFoundError, ValueError):
+        return "is gone; its exit status was not recorded"
+    if status > 128:
+        return f"was killed by signal {status - 128}"
+    return f"ended with exit status {status}"
+
+
+def _wait_for_pid(directory: Path, supervisor: subprocess.Popen[bytes], qemu: str) -> Process:
+    end = time.monotonic() + _LAUNCH_DEADLINE
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            process = Process.of(int((directory / PID_FILE).read_text()))
+            if process:
+                return process
+        if supervisor.poll() is not None:
+            raise _launch_error(directory, qemu)
+        time.sleep(0.005)
+    supervisor.kill()
+    raise HostError(
+        f"{qemu} wrote no pid file within {_LAUNCH_DEADLINE:.0f} s", detail=said(directory)
+    )
+
+
+def _launch_error(directory: Path, qemu: str) -> HostError:
+    words = said(directory)
+    if "stdbuf: failed to run command" in words:
+        return missing(qemu)
+    hint = next((cure for sign, cure in _CURES.items() if sign in words), "")
+    return HostError(f"QEMU {ending(directory)} at start", detail=words, hint=hint)
