@@ -156,6 +156,8 @@ def prefix(situation: Situation) -> Verdict:
     completion, findings = situation.completion, situation.findings
     if completion is None or completion.succeeded:
         return _not_applicable("no failure was reported")
+    if situation.aftermath is Aftermath.POWER_LOST:
+        return _not_applicable("power was lost after the failure, and nothing was flushed")
     pieces = findings.copy.pieces()
     if completion.ranges_done >= len(pieces):
         return _violated(

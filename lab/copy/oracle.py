@@ -98,25 +98,29 @@ def classify(copy: Copy, tagging: Tagging, data: bytes) -> Findings:
     Source and destination must not overlap, and both lie inside the window.
     """
     seen = dict(_sectors(tagging.window, data))
-    notes: dict[int, str] = {}
-    states = []
-    for address, origin in copy.origins().items():
-        state = sector_state(seen[address], tagging.sector(address), tagging.sector(origin))
-        states.append(state)
-        if state in (State.TORN, State.FOREIGN):
-            notes[address] = describe(seen[address], tagging.generation, tagging.run)
+    states = [
+        sector_state(seen[address], tagging.sector(address), tagging.sector(origin))
+        for address, origin in copy.origins().items()
+    ]
+    states = list(_whole_units(states, copy.unit))
     sources = {address for source in copy.sources for address in source}
     outside = [address for address in tagging.window if address not in copy.target]
     changed = [address for address in outside if seen[address] != tagging.sector(address)]
-    for address in changed:
-        notes[address] = describe(seen[address], tagging.generation, tagging.run)
+    broken = [
+        address
+        for address, state in zip(copy.target, states, strict=True)
+        if state in (State.TORN, State.FOREIGN)
+    ]
     return Findings(
         copy=copy,
-        destination=tuple(_whole_units(states, copy.unit)),
+        destination=tuple(states),
         changed_source=tuple(address for address in changed if address in sources),
         changed_neighbour=tuple(address for address in changed if address not in sources),
         checked_neighbours=len(outside) - len(sources),
-        notes=notes,
+        notes={
+            address: describe(seen[address], tagging.generation, tagging.run)
+            for address in broken + changed
+        },
     )
 
 

@@ -11,7 +11,7 @@ from lab.guest.boot import Platform, Progress
 from lab.guest.registry import Record
 from lab.guest.ssh import Session
 from lab.host import dirs
-from lab.host.process import Process, working_in
+from lab.host.process import Process
 from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.machine import ARGV, STDERR, Machine, ending, said
@@ -148,8 +148,7 @@ def _clear(path: Path) -> None:
     record = registry.read(path)
     if record and record.alive() and not record.orphaned():
         raise AlreadyUp(f"guest {path.name} is already up")
-    for process in working_in(path):
-        process.kill()
+    registry.end_processes(path)
     for leftover in list(path.iterdir()):
         if leftover.is_dir():
             shutil.rmtree(leftover)

@@ -128,10 +128,15 @@ def listing() -> list[Record]:
 
 
 def remove(path: Path) -> None:
-    """End whatever still works in a guest's directory and remove it.  The caller holds its lock."""
-    for process in working_in(path):
-        process.kill()
+    """End the guest in a directory and remove it.  The caller holds its lock."""
+    end_processes(path)
     shutil.rmtree(path)
+
+
+def end_processes(path: Path) -> None:
+    """End the QEMU that works in a guest's directory, and its supervisor, recorded or not."""
+    for process in working_in(path, f"guest={path.name}"):
+        process.kill()
 
 
 def sweep() -> list[str]:
@@ -140,7 +145,7 @@ def sweep() -> list[str]:
     swept = []
     for path in sorted(dirs.state("guests").iterdir()):
         record = read(path)
-        if record and not record.orphaned():
+        if not path.is_dir() or (record and not record.orphaned()):
             continue
         try:
             with locked(path):

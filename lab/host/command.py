@@ -1,8 +1,11 @@
 """The one gateway to other programs on the host: argv lists, deadlines, errors that speak."""
 
+import contextlib
+import os
 import shlex
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import HostError
@@ -20,45 +23,56 @@ def run(
     *,
     deadline: float,
     cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
     hint: str = "",
 ) -> str:
     """Run `argv` to its end and return its stdout.
 
     `deadline` is in seconds.  Raises HostError with the command, its exit status and the end of
-    its stderr when the program is missing, fails, or overruns the deadline (it is killed then).
+    its stderr when the program is missing, fails, or overruns the deadline (it is killed then, with
+    its children).
     """
     words = [str(word) for word in argv]
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=deadline,
             cwd=cwd,
-            env=env,
-            check=False,
+            process_group=0,
         )
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():
             raise HostError(f"{cwd}: no such directory") from error
         raise missing(words[0]) from error
-    except PermissionError as error:
-        raise HostError(f"{words[0]}: {error.strerror}", hint="check its permissions") from error
+    except OSError as error:
+        raise HostError(f"{words[0]}: {error.strerror}", hint="check that file") from error
+    try:
+        out, said = process.communicate(timeout=deadline)
     except subprocess.TimeoutExpired as error:
-        said = error.stderr.decode(errors="replace") if isinstance(error.stderr, bytes) else ""
+        end_group(process)
+        _, said = process.communicate()
         raise HostError(
             f"no end after {deadline:.0f} s: {shlex.join(words)}", detail=tail(said), hint=hint
         ) from error
-    if done.returncode != 0:
+    finally:
+        end_group(process)
+    if process.returncode != 0:
         raise HostError(
-            f"exit status {done.returncode}: {shlex.join(words)}",
-            detail=tail(done.stderr or done.stdout),
+            f"exit status {process.returncode}: {shlex.join(words)}",
+            detail=tail(said or out),
             hint=hint,
         )
-    return done.stdout
+    return out
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """SIGKILL what is left of a process started with a group of its own, and reap it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 PACKAGES = {

@@ -56,18 +56,24 @@ def me() -> Process:
     return process
 
 
-def working_in(directory: Path) -> list[Process]:
-    """The processes whose working directory is `directory`; those of other users are not seen."""
-    wanted = str(directory)
+def working_in(directory: Path, argument: str) -> list[Process]:
+    """The processes that work in `directory` and have `argument` on their command line.
+
+    Without the argument the user's own shell would be among them, if it stands there.  Those of
+    other users are not seen.
+    """
+    wanted = directory.resolve()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            cwd = str((entry / "cwd").readlink())
+            if (entry / "cwd").readlink() != wanted:
+                continue
+            arguments = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        process = Process.of(int(entry.name)) if cwd == wanted else None
+        process = Process.of(int(entry.name)) if argument.encode() in arguments else None
         if process:
             found.append(process)
     return found

@@ -139,10 +139,11 @@ class NvmeController(Model):
 
     type: Literal["nvme"] = Field(description="What kind of device this is")
     serial: Annotated[
-        str, Text(r"[!-+\--~]{1,20}", "1 to 20 printable ASCII characters, no space or comma")
+        # It also names files of the guest and links of its udev.
+        str, Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,19}", "1 to 20 letters, digits, '.', '_' and '-'")
     ] = Field(
         description="Serial number, by which the lab and the guest find the device: 1 to 20 "
-        "printable ASCII characters, no space or comma"
+        "letters, digits, '.', '_' and '-'"
     )
     # Later versions of QEMU refuse more than 9 (2 MiB), because the request would not fit IOV_MAX.
     mdts: Annotated[int, Span(0, 9, "as a power of two (0: no limit)")] = Field(
