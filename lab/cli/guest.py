@@ -1,0 +1,202 @@
+"""`lab up|down|ls|ssh|ssh-config|console`: guests and the way into them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab.cli.profile import complete_profile
+from lab.cli.terminal import phases, print_json, print_table, warn
+
+if TYPE_CHECKING:
+    from lab.guest.registry import Record
+
+
+def complete_guest(incomplete: str) -> list[str]:
+    """The names of guests that start with `incomplete`, for the shell's completion."""
+    from lab.host import dirs
+
+    names = sorted(path.name for path in dirs.state("guests").iterdir())
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", autocompletion=complete_guest)]
+OptionalName = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", autocompletion=complete_guest)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(up)
+    app.command()(down)
+    app.command("ls")(list_guests)
+    app.command()(ssh)
+    app.command("ssh-config")(ssh_config)
+    app.command()(console)
+
+
+def up(
+    profile: Annotated[str, typer.Argument(help="Name or path.", autocompletion=complete_profile)],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the guest; default: the profile's.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Boot a guest of a profile; it stays until `lab down`."""
+    from lab.guest import guest as guests
+    from lab.guest import registry
+    from lab.profile.load import load
+
+    wanted = load(profile)
+    name = name or wanted.name
+    registry.sweep()
+    start = time.monotonic()
+    try:
+        with phases() as progress:
+            guest = guests.up(name, wanted, progress)
+    except guests.AlreadyUp:
+        record = registry.find(name)
+        if json:
+            print_json(_document(record))
+        else:
+            print(f"{name} is already up: lab ssh {name}")
+        return
+    guest.machine.close()
+    if guest.record.accelerator_note:
+        warn(f"no KVM, slow TCG emulation instead: {guest.record.accelerator_note}")
+    if json:
+        print_json(_document(guest.record))
+        return
+    from rich.console import Console
+
+    from lab.cli.stack import tree
+
+    Console(highlight=False).print(tree(wanted))
+    print(
+        f"{name} is up after {time.monotonic() - start:.1f} s, kernel {guest.record.kernel}: "
+        f"lab ssh {name}"
+    )
+
+
+def down(
+    name: OptionalName = None,
+    all_guests: Annotated[bool, typer.Option("--all", help="All guests.")] = False,
+) -> None:
+    """Take a guest down: its QEMU, its media and its directory are gone."""
+    from lab.errors import UsageError
+    from lab.guest import guest as guests
+    from lab.guest import registry
+
+    if (name is None) != all_guests:
+        raise UsageError("lab down: name one guest, or say --all")
+    registry.sweep()
+    names = [name] if name else [record.name for record in registry.listing()]
+    for each in names:
+        guests.down(each)
+        print(f"{each} is down")
+
+
+def list_guests(json: Json = False) -> None:
+    """List the guests: running, and died since their start."""
+    from lab.guest import registry
+
+    for swept in registry.sweep():
+        warn(f"{swept}: left behind by a lab that was killed; removed")
+    records = registry.listing()
+    if json:
+        print_json([_document(record) for record in records])
+        return
+    if not records:
+        print("no guests; start one with: lab up nvme-copy")
+        return
+    rows = [
+        (
+            record.name,
+            _state(record),
+            record.profile.name,
+            record.kernel,
+            record.accelerator,
+            str(record.port),
+            _age(time.time() - record.started),
+        )
+        for record in records
+    ]
+    print_table(("name", "state", "profile", "kernel", "accel", "port", "up for"), rows)
+
+
+def ssh(
+    name: Name,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A command and its arguments, after `--`; a single word is given to the "
+            "guest's shell as it is."
+        ),
+    ] = None,
+) -> None:
+    """Open a shell in a guest, or run a command there."""
+    import os
+    import shlex
+
+    from lab.guest import guest as guests
+    from lab.guest.openssh import options
+    from lab.host.command import missing
+
+    record = guests.attach(name).record
+    argv = ["ssh", *options(record), name]
+    if command:
+        argv.append(command[0] if len(command) == 1 else shlex.join(command))
+    try:
+        os.execvp(argv[0], argv)
+    except FileNotFoundError:
+        raise missing("ssh") from None
+
+
+def ssh_config(name: OptionalName = None) -> None:
+    """Print an OpenSSH configuration for one guest, or all: ssh -F <(lab ssh-config) NAME."""
+    from lab.guest import registry
+    from lab.guest.openssh import stanza
+
+    records = [registry.find(name)] if name else registry.listing()
+    print("\n".join(stanza(record) for record in records), end="")
+
+
+def console(name: Name) -> None:
+    """Attach to a guest's serial console; Ctrl-] leaves it."""
+    from lab.guest.console import attach
+    from lab.guest.guest import attach as find
+
+    attach(find(name).directory)
+
+
+def _state(record: Record) -> str:
+    if not record.alive():
+        return "died"
+    return "in a run" if record.owner else "up"
+
+
+def _document(record: Record) -> dict[str, object]:
+    from lab.guest import registry
+
+    return {
+        "name": record.name,
+        "state": _state(record),
+        "profile": record.profile.name,
+        "kernel": record.kernel,
+        "accelerator": record.accelerator,
+        "port": record.port,
+        "pid": record.qemu.pid,
+        "started": record.started,
+        "directory": str(registry.directory(record.name)),
+    }
+
+
+def _age(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes:.0f} min" if hours < 2 else f"{hours:.0f} h"

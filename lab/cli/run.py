@@ -1,0 +1,87 @@
+"""`lab run`: a suite on a profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab.cli.guest import complete_guest
+from lab.cli.profile import complete_profile
+from lab.cli.terminal import print_error, print_json, warn
+
+if TYPE_CHECKING:
+    from lab.suites.copy_faults import Report
+
+SUITES = ("copy-faults",)
+
+
+def complete_suite(incomplete: str) -> list[str]:
+    """The suites that start with `incomplete`, for the shell's completion."""
+    return [suite for suite in SUITES if suite.startswith(incomplete)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(run)
+
+
+def run(
+    profile: Annotated[str, typer.Argument(help="Name or path.", autocompletion=complete_profile)],
+    suite: Annotated[str, typer.Argument(help="copy-faults", autocompletion=complete_suite)],
+    args: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="After `--`, for copy-faults: --ranges N --blocks N --actions A,… --points P,… "
+            "--hang-deadline SECONDS --plant KIND|help"
+        ),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            help="Run in this guest, which is up; what is on its device is overwritten.",
+            autocompletion=complete_guest,
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the run's JSON.")] = False,
+) -> None:
+    """Run a suite in a guest of its own, and judge what happened."""
+    from lab.copy import plant
+    from lab.errors import UsageError
+    from lab.guest import registry
+    from lab.guest.guest import attach
+    from lab.profile.load import load
+    from lab.suites import copy_faults, options
+
+    if suite not in SUITES:
+        raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
+    try:
+        asked = options.parse(args or [])
+    except options.PlantHelp:
+        print(plant.listing())
+        return
+    wanted = load(profile)
+    registry.sweep()
+    guest = attach(on) if on else None
+    if guest and guest.record.profile != wanted:
+        raise UsageError(f"guest {on} is of profile {guest.record.profile.name}, not {profile}")
+    from lab.cli.sweep import watched
+
+    with watched(len(asked.cells())) as (progress, on_case):
+        report = copy_faults.run(wanted, asked, progress, on_case, on=guest)
+    _print(report, json)
+    raise typer.Exit(report.exit_status)
+
+
+def _print(report: Report, json: bool) -> None:
+    if report.accelerator_note:
+        warn(f"no KVM, slow TCG emulation instead: {report.accelerator_note}")
+    if json:
+        print_json(report.document())
+    else:
+        from lab.cli.sweep import print_report
+
+        print_report(report)
+    if report.error:
+        print_error(report.error)

@@ -1,0 +1,1 @@
+"""Runs: their directories, events and documents."""

@@ -1,0 +1,102 @@
+"""A run: its id, its directory, and the timeline of everything that happened in it."""
+
+import contextlib
+import json
+import secrets
+import shutil
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lab.errors import UsageError
+from lab.host import dirs
+from lab.host.dirs import not_writable
+
+DOCUMENT = "run.json"
+TIMELINE = "timeline.jsonl"
+
+
+class Run:
+    """One execution of a suite; use it as a context manager.
+
+    Everything lands in its directory below the state directory: timeline.jsonl, the suite's
+    document run.json, and the evidence that is kept from the guest.
+    """
+
+    def __init__(self, profile: str, suite: str) -> None:
+        now = datetime.now(UTC)
+        self.id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        self.directory = dirs.state("runs", self.id)
+        self._lock = threading.Lock()
+        try:
+            self._timeline = (self.directory / TIMELINE).open("a", buffering=1)
+        except OSError as error:
+            raise not_writable(self.directory, error) from error
+        self.emit("lab", "run", profile=profile, suite=suite, wall=now.isoformat())
+
+    def emit(self, source: str, event: str, *, at: float | None = None, **data: object) -> None:
+        """Append one event: `t` is CLOCK_MONOTONIC in seconds, now unless `at` is given.
+
+        Raises HostError when it cannot be written: a run without its timeline proves nothing.
+        """
+        moment = time.monotonic() if at is None else at
+        line = json.dumps({"t": round(moment, 6), "source": source, "event": event, **data})
+        with self._lock:
+            try:
+                self._timeline.write(line + "\n")
+            except ValueError:
+                return  # closed: a last event of a QEMU that is going away
+            except OSError as error:
+                raise not_writable(self.directory, error) from error
+
+    def keep(self, file: Path, name: str, *, move: bool = False) -> None:
+        """Keep a file of the guest as evidence; a second one of the same name is appended."""
+        target = self.directory / name
+        try:
+            if move and not target.exists():
+                shutil.move(file, target)
+                return
+            with file.open("rb") as source, target.open("ab") as sink:
+                shutil.copyfileobj(source, sink)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise not_writable(self.directory, error) from error
+
+    def write(self, name: str, content: str) -> None:
+        """Write a file of the run, atomically."""
+        new = self.directory / f"{name}.new"
+        try:
+            new.write_text(content)
+            new.replace(self.directory / name)
+        except OSError as error:
+            raise not_writable(self.directory, error) from error
+
+    def finish(self, document: dict[str, Any]) -> None:
+        """Write the run's document."""
+        self.write(DOCUMENT, json.dumps(document, indent=1) + "\n")
+
+    def close(self) -> None:
+        """Close the timeline."""
+        with self._lock, contextlib.suppress(OSError):
+            self._timeline.close()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def document(run_id: str) -> dict[str, Any]:
+    """The document of an earlier run.  Raises UsageError when there is none of that id."""
+    path = dirs.state("runs") / run_id / DOCUMENT
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise UsageError(
+            f"no run {run_id}", hint=f"runs are kept in {path.parent.parent}"
+        ) from None
+    return found

@@ -1,0 +1,1 @@
+"""Suites: sets of cases run on a profile."""

@@ -1,0 +1,196 @@
+"""The bench: a guest with its executor, one drive under test, and the taps that observe both."""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from lab.copy import nvme
+from lab.copy.model import Completion, Copy, Extent
+from lab.copy.nvme import TraceLine
+from lab.copy.oracle import Findings, Tagging, classify, read_window, write_window
+from lab.crash import writelog
+from lab.crash.writelog import Entry
+from lab.errors import GuestError
+from lab.faults.stepper import Fault
+from lab.guest.boot import Platform
+from lab.guest.executor import Executor
+from lab.guest.guest import Guest
+from lab.guest.ssh import Session
+from lab.host.dirs import not_writable
+from lab.results.run import Run
+from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
+from lab.vm.graph import Drive
+from lab.vm.machine import ARGV, STDERR
+
+_ANSWER_DEADLINE = 60.0
+
+
+class Bench:
+    """Everything a case needs; `connect` after each boot, `close` at the end."""
+
+    def __init__(self, run: Run, guest: Guest, platform: Platform, drive: Drive) -> None:
+        self.run = run
+        self.guest = guest
+        self.drive = drive
+        self._platform = platform
+        self._generation = 0
+        self._run_number = int(run.id.rpartition("-")[2], 16)
+        self._trace_at = 0
+        self._last_entry: Entry | None = None
+        self._session: Session | None = None
+        self._executor: Executor | None = None
+        self._kmsg_seen = -1
+        self.connect()
+
+    @property
+    def medium(self) -> Path:
+        """The medium's file on the host."""
+        return self.guest.directory / self.drive.medium
+
+    @property
+    def write_log(self) -> Path:
+        """The write log's file on the host."""
+        return self.guest.directory / self.drive.write_log
+
+    @property
+    def executor(self) -> Executor:
+        """The executor in the guest."""
+        assert self._executor is not None
+        return self._executor
+
+    def connect(self) -> None:
+        """Start the executor and the taps in a freshly booted guest."""
+        for pattern in nvme.TRACE_EVENTS:
+            self.guest.machine.trace(pattern)
+        self._session = self.guest.connect()
+        self._executor = Executor(self._session)
+        self._kmsg_seen = -1
+        self.kernel_messages()
+        self._trace_at = (self.guest.directory / TRACE_LOG).stat().st_size
+        self._last_entry = None
+
+    def disconnect(self) -> None:
+        """Let go of the guest, dead or alive."""
+        if self._session:
+            self._session.close()
+        self._executor = self._session = None
+
+    def reboot(self) -> None:
+        """Boot the killed guest again on its media; the boot that ended is kept as evidence."""
+        self.disconnect()
+        self.keep_evidence()
+        start = time.monotonic()
+        self.guest.reboot(self._platform, self.qmp_event)
+        self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
+        self.connect()
+
+    def qmp_event(self, name: str, data: dict[str, object]) -> None:
+        """Put an event of QEMU on the timeline."""
+        self.run.emit("qmp", name, data=data)
+
+    def keep_evidence(self) -> None:
+        """Copy what the boot left (console, stderr, argv, write log) into the run's directory."""
+        directory = self.guest.directory
+        for name in (CONSOLE_LOG, STDERR):
+            self.run.keep(directory / name, name)
+        with suppress(OSError):
+            self.run.write(ARGV, (directory / ARGV).read_text())
+        number = len(list(self.run.directory.glob("write-log-*")))
+        self.run.keep(self.write_log, f"write-log-{number:03}", move=not self.guest.machine.alive())
+
+    def tag(self, window: Extent) -> Tagging:
+        """Tag the window with a new generation."""
+        self._generation += 1
+        tagging = Tagging(window, self._generation, self._run_number)
+        try:
+            write_window(self.medium, tagging)
+        except OSError as error:
+            raise not_writable(self.medium, error) from error
+        return tagging
+
+    def look(self, copy: Copy, tagging: Tagging) -> Findings:
+        """Let the oracle read the medium."""
+        return classify(copy, tagging, read_window(self.medium, tagging.window))
+
+    def set_fault(self, fault: Fault) -> None:
+        """Give the next case a fault layer of its own."""
+        self.guest.machine.exchange_fault_layer(self.drive, fault.rules, fault.fragment)
+
+    def start(self, request: dict[str, object]) -> None:
+        """Send the copy to the executor; does not wait."""
+        self.run.emit("guest", "copy", request=request)
+        self.executor.send(**request)
+
+    def completed(self, deadline: float) -> Completion | None:
+        """The end of the copy, or None when it does not come in `deadline` seconds."""
+        answer = self.executor.answer(deadline)
+        if answer is None:
+            return None
+        self.run.emit("guest", "completion", **answer)
+        return nvme.completion(answer)
+
+    def flush(self) -> None:
+        """A Flush from the guest.  Raises GuestError if it does not succeed."""
+        answer = self.executor.request(
+            _ANSWER_DEADLINE, op="flush", serial=self.drive.serial, nsid=self.drive.nsid
+        )
+        self.run.emit("guest", "flush", **answer)
+        if answer["status"]:
+            raise GuestError(
+                f"flush failed with status {answer['status']:#x} although no fault is set"
+            )
+
+    def log_to_kernel(self, message: str) -> None:
+        """Have the guest's kernel log a message."""
+        assert self._session is not None
+        self._session.run(["sh", "-c", 'echo "$1" >/dev/kmsg', "sh", message], deadline=30)
+
+    def kernel_messages(self) -> list[str]:
+        """The kernel's messages since the last call."""
+        answer = self.executor.request(_ANSWER_DEADLINE, op="kmsg", after=self._kmsg_seen)
+        for sequence, level, text in answer["records"]:
+            self._kmsg_seen = sequence
+            self.run.emit("kernel", "message", level=level, text=text)
+        return [text for _, _, text in answer["records"]]
+
+    def trace_lines(self) -> list[TraceLine]:
+        """What the device traced since the last call."""
+        with (self.guest.directory / TRACE_LOG).open("rb") as file:
+            file.seek(self._trace_at)
+            text = file.read()
+        # A dying QEMU may leave half a line; a living one finishes it later.
+        text = text[: text.rfind(b"\n") + 1]
+        self._trace_at += len(text)
+        lines = nvme.parse_trace(text.decode(errors="replace"))
+        offset = time.time() - time.monotonic()
+        for line in lines:
+            self.run.emit("trace", line.event, at=line.time - offset, arguments=line.arguments)
+        return lines
+
+    def writes(self) -> list[Entry]:
+        """What reached the write log since the last call."""
+        entries = writelog.read(self.write_log, self._last_entry)
+        if entries:
+            self._last_entry = entries[-1]
+        return entries
+
+    def forget(self) -> None:
+        """Start observing afresh: what was logged, traced and printed so far is past."""
+        self.writes()
+        self.trace_lines()
+        self.kernel_messages()
+
+    def snapshot(self) -> Path:
+        """A copy of the medium as it is now, beside it."""
+        base = self.medium.with_suffix(".base")
+        try:
+            writelog.copy_sparse(self.medium, base)
+        except OSError as error:
+            base.unlink(missing_ok=True)
+            raise not_writable(base, error) from error
+        return base
+
+    def close(self) -> None:
+        """Keep the evidence and let go of the guest."""
+        self.disconnect()
+        self.keep_evidence()
