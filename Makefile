@@ -1,0 +1,39 @@
+# Two targets for newcomers: `make demo` and `make test`.  Each installs what is missing.
+
+LAB := .venv/bin/lab
+PYTHON := .venv/bin/python
+SCRIPTS := scripts/setup .ci/run lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early
+
+.PHONY: help demo test unit boot check setup benchmark
+
+help:
+	@echo "make demo       boot nvme-copy, interrupt NVMe copies at every point, judge each"
+	@echo "make test       check the code and run all tests"
+	@echo "make unit       the tests that need no QEMU"
+	@echo "make boot       the tests that boot guests"
+	@echo "make benchmark  measure against virtme-ng, write docs/benchmarks.md"
+	@echo "make setup      install what is missing, nothing else"
+
+setup:
+	@scripts/setup
+
+demo: setup
+	@$(LAB) run nvme-copy copy-faults
+
+check: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	shellcheck $(SCRIPTS)
+
+unit: setup
+	$(PYTHON) -m pytest tests/unit
+
+boot: setup
+	$(PYTHON) -m pytest tests/boot
+
+test: check
+	$(PYTHON) -m pytest
+
+benchmark: setup
+	$(PYTHON) -m benchmarks

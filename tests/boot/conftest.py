@@ -1,0 +1,145 @@
+"""Boot tests use the lab as a person does: as commands, on real guests.
+
+Artifacts come from the user's cache, so they are built once; everything else lives in a state
+directory of the test session, deep enough that no Unix socket address could hold its path.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LAB = str(Path(sys.executable).with_name("lab"))
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The lab with a state directory of its own."""
+
+    state: Path
+    env: dict[str, str]
+
+    def __call__(
+        self,
+        *words: str,
+        status: int | None = 0,
+        deadline: float = 300,
+        env: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; `status` is the exit status it must have (None: any)."""
+        done = subprocess.run(
+            [LAB, *words],
+            env=self.env | (env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=deadline,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        if status is not None:
+            assert done.returncode == status, f"{words}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command and do not wait for it."""
+        return subprocess.Popen(
+            [LAB, *words],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ls(self) -> dict[str, dict[str, Any]]:
+        """The guests by name, as `lab ls --json` tells."""
+        return {guest["name"]: guest for guest in json.loads(self("ls", "--json").stdout)}
+
+    def faults(self, *args: str, on: str = "", status: int | None = 0) -> dict[str, Any]:
+        """A run of copy-faults on nvme-copy; its JSON."""
+        where = ["--on", on] if on else []
+        done = self("run", "nvme-copy", "copy-faults", "--json", *where, "--", *args, status=status)
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that work below the state directory."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                cwd = (entry / "cwd").readlink()
+                if cwd.is_relative_to(self.state):
+                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+        return found
+
+    def leftovers(self) -> list[str]:
+        """Whatever a guest left behind: processes, and entries of the guests directory."""
+        guests = self.state / "lab/guests"
+        entries = [str(path) for path in guests.iterdir()] if guests.exists() else []
+        return entries + self.processes()
+
+
+def make_lab(state: Path) -> Lab:
+    """A lab on a state directory."""
+    state.mkdir(parents=True, exist_ok=True)
+    return Lab(state, {**os.environ, "XDG_STATE_HOME": str(state)})
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The lab of the test session; nothing of it may be left at the end."""
+    deep = tmp_path_factory.mktemp("state") / "a-directory-with-a-rather-long-name" / ("x" * 80)
+    lab = make_lab(deep)
+    yield lab
+    lab("down", "--all")
+    assert lab.leftovers() == []
+
+
+@pytest.fixture(scope="session")
+def guest(lab: Lab) -> str:
+    """A running nvme-copy guest that tests share and leave as they found it."""
+    lab("up", "nvme-copy", "--name", "shared", deadline=900)
+    return "shared"
+
+
+def wait_for(condition: Callable[[], Any], what: str, deadline: float = 60) -> Any:
+    """Poll until the condition is true and return its value."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what}: not within {deadline} s")
+
+
+@pytest.fixture
+def profile_with(tmp_path: Path) -> Callable[[str], str]:
+    """Write nvme-copy with lines added to its `guest` section; returns the file's path."""
+
+    def write(lines: str) -> str:
+        path = tmp_path / "changed.yaml"
+        path.write_text(
+            "description: a guest for a test\n"
+            f"guest:\n{lines}\n"
+            "devices:\n"
+            "  - type: nvme\n"
+            "    serial: LABNVME0\n"
+            "    namespaces:\n"
+            "      - size: 64M\n"
+        )
+        return str(path)
+
+    return write

@@ -1,0 +1,93 @@
+"""A copy interrupted at every point, and an oracle that can fail."""
+
+import pytest
+
+from lab.copy.plant import KINDS
+from tests.boot.conftest import Lab
+
+ALIVE = "resume,eio,enospc,torn"
+
+# Where each kind of defect can do its harm: points and actions.
+WHERE = {
+    "drop-flushed-write": ("flushed", "power-cut"),
+    "swallow-error": ("write:2", "eio"),
+    "overstate-progress": ("write:2", "eio"),
+    "fault-stays": ("read:3", "eio"),
+}
+
+
+def test_every_point_without_killing_the_guest(lab: Lab, guest: str) -> None:
+    run = lab.faults("--actions", ALIVE, on=guest)
+    assert run["verdicts"] == {"holds": 28}
+    cells = {(case["point"], case["action"]): case for case in run["cases"]}
+    assert len(cells) == 28
+    for k in range(1, 5):
+        done = 64 * (k - 1)
+        # The k-th range failed: those before it are new, those from it on are old.
+        for point, action, new in (
+            (f"read:{k}", "eio", done),
+            (f"write:{k}", "eio", done),
+            (f"write:{k}", "enospc", done),
+            (f"write:{k}", "torn", done + 32),
+        ):
+            outcome = cells[point, action]["outcome"]
+            expected = ", ".join(
+                f"{count} {state}" for count, state in ((new, "new"), (256 - new, "old")) if count
+            )
+            assert outcome["destination"] == expected, (point, action)
+            assert outcome["completion"]["status"] != 0
+            assert outcome["completion"]["dw0"] == k - 1
+            assert cells[point, action]["rules"]["SIGNALLED"]["verdict"] == "holds"
+    minutes = sum(case["seconds"] for case in run["cases"]) / 60
+    assert len(run["cases"]) / minutes >= 120
+
+
+def test_kill_and_power_cut(lab: Lab) -> None:
+    run = lab.faults("--actions", "kill,power-cut", "--points", "read:2,written:3,flushed")
+    assert run["verdicts"] == {"holds": 6}
+    found = {
+        (case["point"], case["action"]): case["outcome"]["destination"] for case in run["cases"]
+    }
+    # What was written is on the medium after a kill, and gone after a power cut: not flushed.
+    assert found["read:2", "kill"] == "64 new, 192 old"
+    assert found["read:2", "power-cut"] == "256 old"
+    assert found["written:3", "kill"] == "192 new, 64 old"
+    assert found["written:3", "power-cut"] == "256 old"
+    assert found["flushed", "power-cut"] == found["flushed", "kill"] == "256 new"
+    durable = {
+        case["action"]: case["rules"]["DURABLE"]["verdict"]
+        for case in run["cases"]
+        if case["point"] == "flushed"
+    }
+    assert durable == {"kill": "holds", "power-cut": "holds"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_planted_defect_is_caught_by_its_rule(lab: Lab, guest: str, kind: str) -> None:
+    points, actions = WHERE.get(kind, ("write:2", "resume"))
+    run = lab.faults(
+        "--plant", kind, "--points", points, "--actions", actions, "--hang-deadline", "2",
+        on=guest, status=1,
+    )  # fmt: skip
+    (case,) = run["cases"]
+    assert case["rules"][KINDS[kind].rule]["verdict"] == "violated"
+    assert case["rules"][KINDS[kind].rule]["evidence"]
+    assert case["verdict"] == ("not exercised" if kind == "not-offloaded" else "violated")
+
+
+def test_plant_help_lists_the_kinds_one_a_line(lab: Lab) -> None:
+    lines = lab("run", "nvme-copy", "copy-faults", "--", "--plant", "help").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(KINDS)
+
+
+def test_the_run_directory_holds_the_evidence(lab: Lab, guest: str) -> None:
+    run = lab.faults("--points", "write:1", "--actions", "eio", on=guest)
+    directory = lab.state / "lab/runs" / run["run"]
+    names = {path.name for path in directory.iterdir()}
+    assert {
+        "timeline.jsonl", "console.log", "argv.json", "profile.json", "run.json", "write-log-000"
+    } <= names  # fmt: skip
+    assert "lab: ready" in (directory / "console.log").read_text()
+    events = (directory / "timeline.jsonl").read_text()
+    for event in ("held", "inject", "release", "completion", "copy_source_range", "verdict"):
+        assert f'"event": "{event}"' in events

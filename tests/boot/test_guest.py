@@ -1,0 +1,131 @@
+"""A running guest, and every way into it."""
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.boot.conftest import Lab
+
+SERIAL = "LABNVME0"
+
+
+@pytest.fixture
+def ssh_config(lab: Lab, guest: str, tmp_path: Path) -> str:
+    """A file with what `lab ssh-config` prints."""
+    path = tmp_path / "ssh_config"
+    path.write_text(lab("ssh-config", guest).stdout)
+    return str(path)
+
+
+def test_a_command_runs_in_the_guest_with_its_own_words(lab: Lab, guest: str) -> None:
+    done = lab("ssh", guest, "--", "printf", "%s|", "a b", "$HOME", "'", "*")
+    assert done.stdout == "a b|$HOME|'|*|"
+
+
+def test_a_single_word_is_given_to_the_guests_shell(lab: Lab, guest: str) -> None:
+    assert lab("ssh", guest, "--", "echo $((6 * 7)) | cat").stdout == "42\n"
+
+
+def test_the_commands_exit_status_comes_back(lab: Lab, guest: str) -> None:
+    lab("ssh", guest, "--", "exit 7", status=7)
+
+
+def test_plain_openssh_scp_and_rsync_reach_it(ssh_config: str, guest: str, tmp_path: Path) -> None:
+    sent, back, synced = tmp_path / "sent", tmp_path / "back", tmp_path / "synced"
+    sent.write_bytes(bytes(range(256)) * 64)
+    for argv in (
+        ["ssh", "-F", ssh_config, guest, "true"],
+        ["scp", "-q", "-F", ssh_config, str(sent), f"{guest}:/tmp/file"],
+        ["scp", "-q", "-F", ssh_config, f"{guest}:/tmp/file", str(back)],
+        ["rsync", "-e", f"ssh -F {ssh_config}", f"{guest}:/tmp/file", str(synced)],
+    ):
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"{argv}: {done.stderr}"
+        assert done.stderr == ""
+    assert back.read_bytes() == sent.read_bytes() == synced.read_bytes()
+
+
+def test_up_twice_says_it_is_already_up(lab: Lab, guest: str) -> None:
+    before = lab.ls()[guest]["pid"]
+    assert "already up" in lab("up", "nvme-copy", "--name", guest).stdout
+    assert lab.ls()[guest]["pid"] == before
+
+
+def test_ls_shows_it(lab: Lab, guest: str) -> None:
+    row = next(line for line in lab("ls").stdout.splitlines() if line.startswith(guest))
+    assert "nvme-copy" in row
+    assert all(len(line) <= 80 for line in lab("ls").stdout.splitlines())
+    assert lab.ls()[guest]["state"] == "up"
+
+
+def test_the_device_is_there_by_serial_with_the_profiles_copy_limits(lab: Lab, guest: str) -> None:
+    device = lab(
+        "ssh", guest, "--", f"readlink -f /dev/disk/by-id/nvme-*_{SERIAL}_1"
+    ).stdout.strip()
+    found = json.loads(lab("ssh", guest, "--", "nvme", "id-ns", "-o", "json", device).stdout)
+    assert (found["mssrl"], found["mcl"], found["msrc"]) == (256, 4096, 127)
+
+
+def test_nvme_copy_by_hand_copies_and_reports(lab: Lab, guest: str) -> None:
+    script = f"""
+        set -e
+        device=$(readlink -f /dev/disk/by-id/nvme-*_{SERIAL}_1)
+        yes old | dd of=$device bs=512 count=64 oflag=direct status=none
+        yes new | dd of=$device bs=512 seek=100 count=12 oflag=direct status=none
+        nvme-copy --serial {SERIAL} --to 8 100+4 104+8
+        dd if=$device bs=512 skip=8 count=12 iflag=direct status=none | sort -u
+        dd if=$device bs=512 count=8 iflag=direct status=none | sort -u
+        dd if=$device bs=512 skip=20 count=8 iflag=direct status=none | sort -u
+    """
+    answer, *data = lab("ssh", guest, "--", script).stdout.splitlines()
+    completion = json.loads(answer)
+    assert completion["status"] == 0
+    assert 0 < completion["seconds"] < 10
+    assert data == ["new", "old", "old"]
+
+
+def test_nvme_copy_by_hand_reports_a_refusal(lab: Lab, guest: str) -> None:
+    done = lab("ssh", guest, "--", f"nvme-copy --serial {SERIAL} --to 8 999999999+4")
+    # Which status it is differs between versions of QEMU: Internal Error, or LBA Out of Range.
+    assert json.loads(done.stdout)["status"] in (0x06, 0x80)
+    assert (
+        "no namespace"
+        in lab("ssh", guest, "--", "nvme-copy --serial NONE --to 8 1+4", status=1).stderr
+    )
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """A server on the host's loopback; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_the_guest_is_cut_off_from_the_network(lab: Lab, guest: str, listener: int) -> None:
+    done = lab(
+        "ssh", guest, "--", f"timeout 5 bash -c 'echo >/dev/tcp/10.0.2.2/{listener}'", status=None
+    )
+    assert done.returncode != 0
+
+
+def test_the_console_shows_the_boot(lab: Lab, guest: str) -> None:
+    assert "lab: ready" in lab("console", guest).stdout
+
+
+def test_qemu_is_sandboxed_and_the_first_to_go_when_memory_runs_out(lab: Lab, guest: str) -> None:
+    process = Path("/proc") / str(lab.ls()[guest]["pid"])
+    assert int((process / "oom_score_adj").read_text()) >= 800
+    assert "Seccomp:\t2" in (process / "status").read_text()
+
+
+def test_unknown_guest_is_a_usage_error(lab: Lab, guest: str) -> None:
+    for command in ("ssh", "down", "console", "ssh-config"):
+        done = lab(command, "nobody", status=2)
+        assert "no guest nobody" in done.stderr
+        assert guest in done.stderr
