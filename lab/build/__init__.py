@@ -1,0 +1,1 @@
+"""Images, kernels and initramfs as content-addressed artifacts."""

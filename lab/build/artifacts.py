@@ -1,0 +1,185 @@
+"""The content-addressed store of what is built once and shared read-only by all guests.
+
+An artifact is a directory `KIND/NAME-KEY` below the cache directory.  Its key is a hash of
+everything that goes in, so a changed definition or script is another artifact and an old one is
+never wrong, only unused.  A builder works in `KIND/.partial-NAME-KEY` under a lock of that key
+and renames at the end: what is there under its own name is complete.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lab.errors import HostError
+from lab.host import dirs, lock
+
+FORMAT = 1
+"""Part of every key; raise it when the store itself changes what it writes."""
+
+BUILD_DEADLINE = 1800.0
+"""Seconds to wait for another process that builds the same artifact."""
+
+MANIFEST = "manifest.json"
+_PARTIAL = ".partial-"
+
+Progress = Callable[[str], None]
+"""Told the phase a builder is in, such as 'image trixie: packages'."""
+
+Builder = Callable[[Path], Mapping[str, str]]
+"""Fills an empty directory; returns the versions of what it put there."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the store knows about an artifact without looking inside."""
+
+    kind: str
+    name: str
+    key: str
+    built: str
+    """UTC, ISO 8601."""
+    size: int
+    """Bytes on disk."""
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One finished build; `path` is its directory."""
+
+    kind: str
+    name: str
+    key: str
+    path: Path
+
+    def manifest(self) -> Manifest:
+        """Read manifest.json.  Raises HostError when it is missing or damaged."""
+        try:
+            return Manifest(**json.loads((self.path / MANIFEST).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise HostError(
+                f"{self.path}: damaged artifact: {error}", hint="remove that directory"
+            ) from error
+
+
+def ensure(
+    kind: str,
+    name: str,
+    inputs: Mapping[str, str],
+    build: Builder,
+    progress: Progress,
+    *,
+    room: int,
+) -> Artifact:
+    """Return the artifact made of `inputs`, building it if it is not there yet.
+
+    `room` is the free space in bytes that building needs; less raises HostError before anything
+    starts.  Whatever `build` raises, KeyboardInterrupt included, leaves nothing half-made.
+    """
+    artifact = _address(kind, name, inputs)
+    if artifact.path.is_dir():
+        return artifact
+
+    def waiting(_lock: Path) -> None:
+        progress(f"{kind} {name}: another process is building it")
+
+    with lock.held(_lock(artifact.key), deadline=BUILD_DEADLINE, on_wait=waiting):
+        if not artifact.path.is_dir():
+            _sweep(artifact.path.parent, artifact.key)
+            _check_room(artifact, room)
+            _build(artifact, build)
+    return artifact
+
+
+def listing(kind: str) -> list[Artifact]:
+    """All finished artifacts of a kind, by name, newest first."""
+    found = []
+    for path in dirs.cache("artifacts", kind).iterdir():
+        if not path.name.startswith("."):
+            name, _, key = path.name.rpartition("-")
+            found.append(Artifact(kind, name, key, path))
+    found.sort(key=lambda artifact: artifact.path.stat().st_mtime, reverse=True)
+    return sorted(found, key=lambda artifact: artifact.name)
+
+
+def remove(artifact: Artifact) -> None:
+    """Remove an artifact; guests that have its files open keep them until they end."""
+    with lock.held(_lock(artifact.key), deadline=BUILD_DEADLINE):
+        doomed = _partial(artifact)
+        shutil.rmtree(doomed, ignore_errors=True)
+        # First out of sight in one step: nobody must find it half-removed.
+        artifact.path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def remove_named(kind: str, name: str | None) -> list[Artifact]:
+    """Remove every artifact of a kind that has `name`, or all if it is None; return them."""
+    doomed = [artifact for artifact in listing(kind) if name in (None, artifact.name)]
+    for artifact in doomed:
+        remove(artifact)
+    return doomed
+
+
+def _address(kind: str, name: str, inputs: Mapping[str, str]) -> Artifact:
+    text = json.dumps([FORMAT, kind, name, sorted(inputs.items())])
+    key = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Artifact(kind, name, key, dirs.cache("artifacts", kind) / f"{name}-{key}")
+
+
+def _build(artifact: Artifact, build: Builder) -> None:
+    partial = _partial(artifact)
+    partial.mkdir(mode=0o700)
+    try:
+        versions = dict(build(partial))
+        manifest = Manifest(
+            artifact.kind,
+            artifact.name,
+            artifact.key,
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            sum(file.stat().st_blocks * 512 for file in _files(partial)),
+            versions,
+        )
+        (partial / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+        partial.rename(artifact.path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(store: Path, own_key: str) -> None:
+    """Remove what killed builders left; the caller holds the lock of `own_key`."""
+    for partial in store.glob(f"{_PARTIAL}*"):
+        key = partial.name.rpartition("-")[2]
+        if key == own_key:
+            shutil.rmtree(partial)
+            continue
+        try:
+            with lock.held(_lock(key), deadline=0):
+                shutil.rmtree(partial, ignore_errors=True)
+        except HostError:
+            continue  # its builder is alive
+
+
+def _check_room(artifact: Artifact, room: int) -> None:
+    free = shutil.disk_usage(artifact.path.parent).free
+    if free < room:
+        raise HostError(
+            f"{artifact.kind} {artifact.name}: building needs {room >> 20} MiB in"
+            f" {artifact.path.parent}, but only {free >> 20} MiB are free",
+            hint="free some space there, or set XDG_CACHE_HOME to a larger file system",
+        )
+
+
+def _partial(artifact: Artifact) -> Path:
+    return artifact.path.with_name(_PARTIAL + artifact.path.name)
+
+
+def _lock(key: str) -> Path:
+    return dirs.cache("artifacts", "locks") / f"{key}.lock"
+
+
+def _files(root: Path) -> Iterator[Path]:
+    return (path for path in root.rglob("*") if path.is_file())

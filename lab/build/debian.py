@@ -1,0 +1,199 @@
+"""Debian packages through mmdebstrap, as root or as an ordinary user.
+
+An ordinary user needs sub-ids (/etc/subuid) and newuidmap: mmdebstrap then works in a user
+namespace.  What it unpacks belongs to sub-ids that the user cannot remove, so the tree stays in
+a scratch directory that mmdebstrap itself cleans, and only single files come out of it.
+"""
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lab.errors import HostError
+from lab.host.command import missing, run, tail
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+"""Where Debian and Ubuntu keep Debian's keys; without it apt's own trusted keys must do."""
+
+DEADLINE = 1200.0
+"""Seconds for one mmdebstrap: a slow network, not a hung one."""
+
+GRACE = 10.0
+"""Seconds between asking mmdebstrap to clean up and killing it."""
+
+
+def mmdebstrap(options: Sequence[str], suite: str, target: Path | None, *, scratch: str) -> None:
+    """Run mmdebstrap with `options` for `suite`, writing the tar file `target`, if any.
+
+    `scratch` names the scratch directory; only one process at a time may use a name, and what a
+    killed one left under it is removed first.  Raises HostError with the end of mmdebstrap's
+    log.  However this ends, no process and no file of mmdebstrap stays behind.
+    """
+    _check_host()
+    # Somewhere sub-ids can reach, which a home directory often is not.
+    place = Path(tempfile.gettempdir()) / f"lab-{os.getuid()}-{scratch}"
+    _remove_scratch(place)
+    place.mkdir(mode=0o711)
+    argv = [
+        *_private_mounts(),
+        "mmdebstrap",
+        f"--mode={'root' if os.getuid() == 0 else 'unshare'}",
+        *([f"--keyring={KEYRING}"] if KEYRING.exists() else []),
+        *options,
+        f"--format={'tar' if target else 'null'}",
+        suite,
+        str(target or "-"),
+    ]
+    try:
+        _run_group(argv, place)
+    finally:
+        _remove_scratch(place)
+
+
+def _check_host() -> None:
+    """Raise HostError, saying what to install or set up, before mmdebstrap starts."""
+    if shutil.which("mmdebstrap") is None:
+        raise missing("mmdebstrap")
+    if os.getuid() == 0:
+        return
+    user = getpass.getuser()
+    if shutil.which("newuidmap") is None:
+        raise HostError(
+            "building as an ordinary user needs newuidmap",
+            hint="sudo apt-get install uidmap, or build once as root",
+        )
+    for table in (Path("/etc/subuid"), Path("/etc/subgid")):
+        lines = table.read_text().splitlines() if table.exists() else []
+        if not any(line.split(":")[0] in (user, str(os.getuid())) for line in lines):
+            raise HostError(
+                f"{user} has no sub-ids in {table}",
+                hint=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
+            )
+
+
+def _private_mounts() -> list[str]:
+    """A prefix that keeps what mmdebstrap mounts as root out of the host's mount table.
+
+    Without it, a killed mmdebstrap leaves /proc and /sys mounted below the scratch directory.
+    In a container that forbids the namespace, mmdebstrap cannot mount anything either.
+    """
+    prefix = ["unshare", "--mount", "--propagation=private", "--"]
+    if os.getuid() != 0:
+        return []
+    try:
+        run([*prefix, "true"], deadline=10)
+    except HostError:
+        return []
+    return prefix
+
+
+def _run_group(argv: Sequence[str], scratch: Path) -> None:
+    """Run mmdebstrap as a process group of its own, and end the whole group with it."""
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, "TMPDIR": str(scratch), "LC_ALL": "C"},
+        process_group=0,
+    )
+    try:
+        with _ends_with_us(process.pid):
+            _, log = process.communicate(timeout=DEADLINE)
+    except subprocess.TimeoutExpired:
+        raise HostError(f"mmdebstrap: no end after {DEADLINE:.0f} s") from None
+    finally:
+        _end_group(process)
+    if process.returncode != 0:
+        raise HostError(
+            f"mmdebstrap: exit status {process.returncode}", detail=tail(log), hint=_cure(log)
+        )
+
+
+@contextlib.contextmanager
+def _ends_with_us(group: int) -> Iterator[None]:
+    """End a process group if this process is killed, even with SIGKILL.
+
+    A shell waits for the end of a pipe that only this process holds open.  A parent-death signal
+    would reach mmdebstrap alone, which then waits for its children to finish the whole build.
+    """
+    script = f"read -r _; kill -TERM -{group}; sleep {GRACE:.0f}; kill -KILL -{group}"
+    with subprocess.Popen(
+        ["sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as watcher:
+        try:
+            yield
+        finally:
+            watcher.kill()
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """SIGTERM, so that mmdebstrap removes its scratch tree; SIGKILL for what is left."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=GRACE)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _cure(log: str) -> str:
+    """What to do about the failures that are the host's, judged by mmdebstrap's words."""
+    if "unshare" in log or "newuidmap" in log or "Operation not permitted" in log:
+        return (
+            "user namespaces seem to be forbidden: allow them (sysctl"
+            " kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0),"
+            " or build once as root"
+        )
+    if "NO_PUBKEY" in log or "not signed" in log:
+        return "sudo apt-get install debian-archive-keyring"
+    if "No space left" in log:
+        return f"free space in {tempfile.gettempdir()}, or set TMPDIR to a larger file system"
+    if "Failed to fetch" in log or "apt-get update" in log:
+        return "check that this host reaches its Debian mirror, then try again"
+    return ""
+
+
+def _remove_scratch(place: Path) -> None:
+    """Remove a scratch directory, sub-ids' files included; refuse one that is not ours."""
+    try:
+        status = place.lstat()
+    except FileNotFoundError:
+        return
+    if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
+        raise HostError(f"{place} belongs to somebody else", hint="set TMPDIR to a place of yours")
+    try:
+        for path in place.iterdir():
+            _remove(path)
+        place.rmdir()
+    except OSError as error:
+        raise HostError(
+            f"cannot remove {place}: {error.strerror}",
+            hint="a build that was killed may still be ending: try again in ten seconds",
+        ) from error
+
+
+def _remove(path: Path) -> None:
+    if os.getuid() not in (0, path.lstat().st_uid):
+        # Only root of the user namespace may remove what belongs to its sub-ids; the emptied
+        # directory can be removed by the user, who owns the one above.
+        empty = ["find", str(path), "-mindepth", "1", "-delete"]
+        run(["mmdebstrap", "--unshare-helper", *empty], deadline=120, cwd=Path("/"))
+        path.rmdir()
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

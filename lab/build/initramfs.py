@@ -1,0 +1,110 @@
+"""The initramfs: what takes a kernel to the root, and the archives that carry it.
+
+The kernel unpacks concatenated cpio archives one after the other, so the small archive of a
+guest (its keys, hostname, scripts; see `archive`) is appended to the shared one, uncompressed:
+unpacking zstd under emulation costs more than reading.
+"""
+
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+_MAGIC = b"070701"
+_TRAILER = "TRAILER!!!"
+_ROUND = 4
+
+ROOT_MODULES = ("virtio_blk", "erofs")
+"""What init-early needs to see the root."""
+
+LATER_MODULES = ("overlay", "virtio_net", "nvme")
+"""What it loads meanwhile on another CPU: loading costs 20 to 40 ms each under emulation, most of
+it for checking the signature."""
+
+OPTIONAL_ROOT_MODULES = ("crc32c_intel", "crc32c_generic")
+"""crc32c for erofs: libcrc32c asks for it by alias, and there is no modprobe yet.  Kernels from
+6.14 have it built in."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of an archive: its content (a symlink's target) and its mode with type bits."""
+
+    data: bytes
+    mode: int
+
+    @classmethod
+    def file(cls, data: bytes, permissions: int = 0o644) -> Self:
+        """A regular file."""
+        return cls(data, stat.S_IFREG | permissions)
+
+    @classmethod
+    def directory(cls, permissions: int = 0o755) -> Self:
+        """A directory."""
+        return cls(b"", stat.S_IFDIR | permissions)
+
+    @classmethod
+    def symlink(cls, target: str) -> Self:
+        """A symbolic link."""
+        return cls(target.encode(), stat.S_IFLNK | 0o777)
+
+
+def archive(files: Mapping[str, Entry]) -> bytes:
+    """A cpio archive in the newc format of `files`, whose keys are paths without leading slash.
+
+    Missing parent directories are added.  Everything belongs to root, with the time 0.  Archives
+    can be concatenated.  Format: Documentation/driver-api/early-userspace/buffer-format.rst.
+    """
+    out = bytearray()
+    for inode, (path, entry) in enumerate(_with_parents(files).items(), start=1):
+        _append(out, inode, path, entry)
+    _append(out, 0, _TRAILER, Entry(b"", 0))
+    return bytes(out)
+
+
+def _with_parents(files: Mapping[str, Entry]) -> dict[str, Entry]:
+    """`files` in an order that names each directory before what is in it."""
+    whole = dict(files)
+    for path in files:
+        for parent in Path(path).parents:
+            if str(parent) != ".":
+                whole.setdefault(str(parent), Entry.directory())
+    return dict(sorted(whole.items(), key=lambda item: Path(item[0]).parts))
+
+
+def _append(out: bytearray, inode: int, path: str, entry: Entry) -> None:
+    name = path.encode() + b"\0"
+    # ino mode uid gid nlink mtime filesize major minor rmajor rminor namesize check
+    fields = (inode, entry.mode, 0, 0, 1, 0, len(entry.data), 0, 0, 0, 0, len(name), 0)
+    out += _MAGIC + b"".join(b"%08X" % field for field in fields) + name
+    out += bytes(-len(out) % _ROUND)
+    out += entry.data
+    out += bytes(-len(out) % _ROUND)
+
+
+def early(
+    busybox: bytes,
+    scripts: Mapping[str, bytes],
+    modules: Mapping[str, bytes],
+    lists: Mapping[str, Sequence[str]],
+    *,
+    tree: bool,
+) -> bytes:
+    """The shared initramfs.
+
+    `scripts` are guest-scripts/init-early and init by name; `modules` maps file names to
+    uncompressed modules; `lists` says under `root` and `later` which to load, in order; `tree`
+    says whether the guest has a disk of modules.
+    """
+    files = {path: Entry.directory() for path in ("dev", "proc", "run", "sys", "root", "modules")}
+    files["busybox"] = Entry.file(busybox, 0o755)
+    files["init"] = Entry.file(scripts["init-early"], 0o755)
+    files["init-root"] = Entry.file(scripts["init"], 0o755)
+    if tree:
+        files["modules/tree"] = Entry.file(b"")
+    for name, data in modules.items():
+        files[f"modules/{name}"] = Entry.file(data)
+    for name, order in lists.items():
+        files[f"modules/{name}"] = Entry.file("".join(f"{module}\n" for module in order).encode())
+    return archive(files)

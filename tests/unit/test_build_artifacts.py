@@ -1,0 +1,145 @@
+"""The artifact store: built once, whole or not at all."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.build import artifacts
+from lab.errors import HostError
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache directory; returns the directory of the artifacts of kind `thing`."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "lab/artifacts/thing"
+
+
+def quiet(_phase: str) -> None:
+    pass
+
+
+def write_one(directory: Path) -> dict[str, str]:
+    (directory / "file").write_bytes(b"x" * 5000)
+    return {"tool": "1.0"}
+
+
+def ensure(build: artifacts.Builder = write_one, *, text: str = "a") -> artifacts.Artifact:
+    return artifacts.ensure("thing", "one", {"text": text}, build, quiet, room=1)
+
+
+def names(store: Path) -> set[str]:
+    return {path.name for path in store.iterdir()}
+
+
+def test_a_second_call_finds_the_first_build() -> None:
+    first = ensure()
+
+    def never(_directory: Path) -> dict[str, str]:
+        raise AssertionError("built twice")
+
+    assert ensure(never) == first
+    assert (first.path / "file").stat().st_size == 5000
+
+
+def test_other_inputs_are_another_artifact() -> None:
+    assert ensure(text="a").path != ensure(text="b").path
+    assert len(artifacts.listing("thing")) == 2
+
+
+def test_the_manifest_says_what_was_built() -> None:
+    artifact = ensure()
+    manifest = artifact.manifest()
+    assert (manifest.kind, manifest.name, manifest.key) == ("thing", "one", artifact.key)
+    assert manifest.versions == {"tool": "1.0"}
+    assert manifest.size >= 5000
+
+
+def test_a_damaged_manifest_is_a_host_error() -> None:
+    artifact = ensure()
+    (artifact.path / artifacts.MANIFEST).write_text("{}")
+    with pytest.raises(HostError, match="damaged"):
+        artifact.manifest()
+
+
+@pytest.mark.parametrize("failure", [HostError("no network"), KeyboardInterrupt(), OSError(28)])
+def test_a_failing_build_leaves_nothing(store: Path, failure: BaseException) -> None:
+    def fail(directory: Path) -> dict[str, str]:
+        write_one(directory)
+        raise failure
+
+    with pytest.raises(type(failure)):
+        ensure(fail)
+    assert names(store) == set()
+    assert ensure().path.is_dir()
+
+
+def test_too_little_space_is_told_before_building(store: Path) -> None:
+    with pytest.raises(HostError, match="MiB are free"):
+        artifacts.ensure("thing", "one", {}, write_one, quiet, room=1 << 60)
+    assert names(store) == set()
+
+
+def _slow(directory: Path) -> dict[str, str]:
+    with (directory.parent.parent / "builds").open("a") as log:
+        log.write("built\n")
+    time.sleep(0.5)
+    return write_one(directory)
+
+
+def _ensure_slow() -> None:
+    ensure(_slow)
+
+
+def test_two_processes_build_once(store: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    builders = [context.Process(target=_ensure_slow) for _ in range(2)]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join(20)
+        assert builder.exitcode == 0
+    assert (store.parent / "builds").read_text() == "built\n"
+    assert names(store) == {ensure().path.name}
+
+
+def _hang(directory: Path) -> dict[str, str]:
+    write_one(directory)
+    time.sleep(60)
+    return {}
+
+
+def _ensure_hanging() -> None:
+    ensure(_hang, text="hang")
+
+
+@pytest.mark.parametrize("text", ["hang", "another"])
+def test_what_a_killed_builder_left_is_swept(store: Path, text: str) -> None:
+    builder = multiprocessing.get_context("fork").Process(target=_ensure_hanging)
+    builder.start()
+    end = time.monotonic() + 10
+    while not list(store.glob(".partial-*/file")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert builder.pid is not None
+    # A living builder of another artifact must not lose its work.
+    other = ensure(text="other")
+    assert len(list(store.glob(".partial-*/file"))) == 1
+    os.kill(builder.pid, signal.SIGKILL)
+    builder.join(10)
+    assert names(store) == {other.path.name, *(path.name for path in store.glob(".partial-*"))}
+    built = ensure(text=text)
+    assert names(store) == {other.path.name, built.path.name}
+
+
+def test_removal_by_name(store: Path) -> None:
+    kept = artifacts.ensure("thing", "two", {}, write_one, quiet, room=1)
+    doomed = ensure()
+    assert artifacts.remove_named("thing", "one") == [doomed]
+    assert artifacts.listing("thing") == [kept]
+    assert artifacts.remove_named("thing", None) == [kept]
+    assert names(store) == set()

@@ -1,0 +1,128 @@
+"""mmdebstrap is run, judged and ended; a program of that name in PATH stands in for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.build import debian
+from lab.errors import HostError
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stand-in's path, to be filled with a shell script; scratch goes below tmp_path."""
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    program = tmp_path / "bin/mmdebstrap"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(debian, "_check_host", lambda: None)
+    return program
+
+
+def write(program: Path, script: str) -> None:
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+
+
+def scratch_of(program: Path) -> list[Path]:
+    return list((program.parent.parent / "tmp").iterdir())
+
+
+def test_what_mmdebstrap_is_told(fake: Path, tmp_path: Path) -> None:
+    write(fake, f'printf "%s\\n" "$@" "$TMPDIR" >{tmp_path}/said')
+    debian.mmdebstrap(["--include=bash"], "trixie", tmp_path / "x.tar", scratch="test")
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said[0] == ("--mode=root" if os.getuid() == 0 else "--mode=unshare")
+    assert said[-5:-1] == ["--include=bash", "--format=tar", "trixie", str(tmp_path / "x.tar")]
+    assert said[-1] == str(tmp_path / f"tmp/lab-{os.getuid()}-test")
+    assert scratch_of(fake) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "cure"),
+    [
+        ("E: Failed to fetch x", "mirror"),
+        ("E: unshare() failed", "user namespaces"),
+        ("W: NO_PUBKEY 1", "debian-archive-keyring"),
+        ("dpkg: No space left on device", "TMPDIR"),
+        ("E: command failed: frobnicate", None),
+    ],
+)
+def test_a_failure_says_what_to_do(fake: Path, log: str, cure: str | None) -> None:
+    write(fake, f'mkdir "$TMPDIR/tree"; echo "{log}" >&2; exit 25')
+    with pytest.raises(HostError) as caught:
+        debian.mmdebstrap([], "trixie", None, scratch="test")
+    assert "exit status 25" in caught.value.message
+    assert caught.value.detail == log
+    assert (cure in caught.value.hint) if cure else not caught.value.hint
+    assert scratch_of(fake) == []
+
+
+def test_a_scratch_directory_of_somebody_else_is_refused(fake: Path, tmp_path: Path) -> None:
+    write(fake, "exit 0")
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (tmp_path / f"tmp/lab-{os.getuid()}-test").symlink_to(victim)
+    with pytest.raises(HostError, match="belongs to somebody else"):
+        debian.mmdebstrap([], "trixie", None, scratch="test")
+    assert victim.is_dir()
+
+
+def test_what_a_killed_build_left_is_removed_first(fake: Path, tmp_path: Path) -> None:
+    write(fake, f'ls -A "$TMPDIR" >{tmp_path}/found')
+    left = tmp_path / f"tmp/lab-{os.getuid()}-test/tree/usr"
+    left.mkdir(parents=True)
+    debian.mmdebstrap([], "trixie", None, scratch="test")
+    assert (tmp_path / "found").read_text() == ""
+
+
+BUILD = """
+import sys
+from lab.build import debian
+debian._check_host = lambda: None
+debian.mmdebstrap([], "trixie", None, scratch="test")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_children_end_with_the_lab(fake: Path, tmp_path: Path, number: int) -> None:
+    new, child = tmp_path / "child.new", tmp_path / "child"
+    write(fake, f"sleep 300 & echo $! >{new}; mv {new} {child}; wait")
+    lab = subprocess.Popen([sys.executable, "-c", BUILD], stderr=subprocess.DEVNULL)
+    try:
+        _wait_until(child.exists)
+        pid = int(child.read_text())
+        assert _alive(pid)
+        lab.send_signal(number)
+        assert lab.wait(20) != 0
+        _wait_until(lambda: not _alive(pid))
+    finally:
+        lab.kill()
+        lab.wait()
+    if number == signal.SIGINT:
+        assert scratch_of(fake) == []
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def _wait_until(condition: Callable[[], bool], deadline: float = 15) -> None:
+    end = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < end, "deadline passed"
+        time.sleep(0.02)

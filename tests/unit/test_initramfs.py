@@ -1,0 +1,103 @@
+"""cpio archives: what is put in is what the kernel's format says, and comes out again."""
+
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.build.initramfs import Entry, archive, early
+
+_NAME = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1)
+_PART = _NAME.filter(lambda name: name not in (".", "..", "TRAILER!!!"))
+_PERMISSIONS = st.integers(0, 0o7777)
+_ENTRY = st.one_of(
+    st.builds(Entry.file, st.binary(max_size=50), _PERMISSIONS),
+    st.builds(Entry.directory, _PERMISSIONS),
+    st.builds(Entry.symlink, _NAME),
+)
+_FILES = st.dictionaries(st.lists(_PART, min_size=1, max_size=3).map("/".join), _ENTRY, max_size=8)
+
+
+def read(data: bytes) -> dict[str, Entry]:
+    """Read concatenated archives the way init/initramfs.c does: later files replace earlier."""
+    files: dict[str, Entry] = {}
+    at = 0
+    while at < len(data):
+        assert data[at : at + 6] == b"070701"
+        fields = [int(data[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
+        mode, size, name_size = fields[1], fields[6], fields[11]
+        name = data[at + 110 : at + 110 + name_size]
+        assert name.endswith(b"\0")
+        body = at + (110 + name_size + 3) // 4 * 4
+        at = (body + size + 3) // 4 * 4
+        if name != b"TRAILER!!!\0":
+            files[name[:-1].decode()] = Entry(data[body : body + size], mode)
+    return files
+
+
+@given(_FILES)
+def test_what_is_put_in_comes_out(files: dict[str, Entry]) -> None:
+    found = read(archive(files))
+    assert {path: found[path] for path in files} == files
+
+
+@given(_FILES)
+def test_directories_come_before_what_is_in_them(files: dict[str, Entry]) -> None:
+    seen = {"."}
+    for path, entry in read(archive(files)).items():
+        assert str(Path(path).parent) in seen
+        seen.add(path)
+        if path not in files:
+            assert stat.S_ISDIR(entry.mode)
+
+
+@given(_FILES, _FILES)
+def test_archives_concatenate(first: dict[str, Entry], second: dict[str, Entry]) -> None:
+    both = archive(first) + archive(second)
+    assert len(archive(first)) % 4 == 0
+    found = read(both)
+    assert {path: found[path] for path in second} == second
+
+
+def test_cpio_unpacks_it(tmp_path: Path) -> None:
+    if shutil.which("cpio") is None:
+        pytest.skip("cpio is not installed")
+    files = {
+        "bin/run": Entry.file(b"#!/bin/sh\n", 0o755),
+        "bin/alias": Entry.symlink("run"),
+        "empty": Entry.file(b""),
+        "odd": Entry.file(b"12345", 0o600),
+    }
+    unpack = ["cpio", "-idm", "--quiet", "--no-preserve-owner"]
+    done = subprocess.run(
+        unpack, input=archive(files), cwd=tmp_path, check=True, capture_output=True
+    )
+    assert done.stderr == b""
+    assert (tmp_path / "bin/run").stat().st_mode == stat.S_IFREG | 0o755
+    assert (tmp_path / "bin/alias").read_bytes() == b"#!/bin/sh\n"
+    assert (tmp_path / "empty").read_bytes() == b""
+    assert (tmp_path / "odd").read_bytes() == b"12345"
+    assert (tmp_path / "odd").stat().st_mode == stat.S_IFREG | 0o600
+
+
+def test_the_shared_initramfs_has_what_init_early_looks_for() -> None:
+    scripts = {"init-early": b"early", "init": b"root"}
+    lists = {"root": ["b.ko", "a.ko"], "later": []}
+    made = early(b"busybox", scripts, {"a.ko": b"A", "b.ko": b"B"}, lists, tree=True)
+    files = read(made)
+    assert files["init"] == Entry.file(b"early", 0o755)
+    assert files["init-root"] == Entry.file(b"root", 0o755)
+    assert files["modules/root"].data == b"b.ko\na.ko\n"
+    assert files["modules/later"].data == b""
+    assert files["modules/b.ko"].data == b"B"
+    assert "modules/tree" in files
+    assert {"dev", "proc", "run", "sys", "root"} <= set(files)
+
+
+def test_a_kernel_without_modules_has_no_tree() -> None:
+    made = early(b"", {"init-early": b"", "init": b""}, {}, {"root": [], "later": []}, tree=False)
+    assert "modules/tree" not in read(made)
