@@ -7,12 +7,14 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import typer
+from typer.main import get_command
 
 from lab.cli import guest, image, kernel, profile, run
 from lab.cli.terminal import print_error
-from lab.errors import LabError
+from lab.errors import LabError, UsageError
 
 app = typer.Typer(
     help="A QEMU test lab that shows what copy offload does when it fails half-way.",
@@ -27,6 +29,11 @@ app.add_typer(image.app, name="image")
 app.add_typer(kernel.app, name="kernel")
 guest.register(app)
 run.register(app)
+
+
+# typer carries its own click or uses the installed one; either way its usage errors descend
+# from ClickException, two levels above the one that typer exports.
+_ClickException: Any = typer.BadParameter.mro()[2]
 
 
 class Interrupted(BaseException):
@@ -45,18 +52,40 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run a command; the exit status says whose fault it was (DESIGN: 0, 1, 2, 3)."""
+    """Run a command; the exit status says whose fault it was: 0, 1, 2 or 3."""
+    if "_LAB_COMPLETE" in os.environ:
+        app(prog_name="lab")  # the shell asks for completions; does not return
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        status = _invoke()
+        sys.stdout.flush()
     except LabError as error:
         print_error(error)
-        sys.exit(error.exit_status)
+        status = error.exit_status
+    except _ClickException as error:
+        error.show()
+        status = UsageError.exit_status
     except Interrupted as stop:
         print("lab: interrupted", file=sys.stderr)
-        sys.exit(128 + stop.number)
-    except BrokenPipeError:
-        # The reader of our output has gone (`lab … | head`); nothing is left to say to it.
+        status = 128 + stop.number
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output has gone (`lab … | head`): nothing is left to say to it.
+        # SystemExit is rich's word for that; the lab's commands end by typer.Exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+        status = 128 + signal.SIGPIPE
+    sys.exit(status)
+
+
+def _invoke() -> int:
+    """Run the command that the command line names; its exit status.
+
+    Not by calling `app`: that would end a broken pipe with 1, which means a violated rule.
+    """
+    command = get_command(app)
+    try:
+        with command.make_context("lab", sys.argv[1:]) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0

@@ -1,0 +1,152 @@
+"""What several unit tests build: a small copy with its medium, situations, guests, processes."""
+
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lab import ROOT
+from lab.copy.contract import Aftermath, Offload, Recovery, Situation
+from lab.copy.model import SECTOR, Completion, Copy, Extent
+from lab.copy.oracle import Findings, Tagging, classify
+from lab.guest.registry import Record
+from lab.host.process import Process, me
+from lab.profile.models import Profile
+
+WINDOW = Extent(16, 64)
+TAGGING = Tagging(WINDOW, generation=3, run=7)
+COPY = Copy((Extent(20, 4), Extent(28, 4), Extent(36, 4)), destination=48)
+"""Three ranges of four sectors; the window has untouched sectors around and between all parts."""
+
+DONE = Completion(0, 0, 0.01)
+FAILED = Completion(0x280, 0, 0.01)
+
+
+def sector_of(address: int) -> bytes:
+    """The tagged sector that was at `address` before the copy."""
+    return TAGGING.sector(address)
+
+
+def contents(changed: Mapping[int, bytes], tagging: Tagging = TAGGING) -> bytes:
+    """The window as it was tagged, but for the sectors in `changed`."""
+    return b"".join(changed.get(address, tagging.sector(address)) for address in tagging.window)
+
+
+def copied(ranges: int = len(COPY.sources)) -> dict[int, bytes]:
+    """The destination sectors after the first `ranges` ranges of COPY were written."""
+    return {
+        to: sector_of(origin)
+        for source, target in COPY.pieces()[:ranges]
+        for origin, to in zip(source, target, strict=True)
+    }
+
+
+def findings(changed: Mapping[int, bytes], copy: Copy = COPY) -> Findings:
+    """What the oracle says of a medium on which just these sectors changed."""
+    return classify(copy, TAGGING, contents(changed))
+
+
+def situation(**observed: Any) -> Situation:
+    """A perfect copy without any fault, except for what is given."""
+    perfect = Situation(
+        findings=findings(copied()),
+        aftermath=Aftermath.LIVE,
+        completion=DONE,
+        injected="",
+        flushed=False,
+        waited=0.01,
+        deadline=10.0,
+        complaints=(),
+        stray_writes=(),
+        offload=Offload(copies=1, ranges=3, expected_ranges=3),
+        recovery=Recovery(DONE, findings(copied())),
+    )
+    return replace(perfect, **observed)
+
+
+def write_medium(path: Path, changed: Mapping[int, bytes]) -> None:
+    """A medium that is zero up to the window, and holds `changed` in it."""
+    path.write_bytes(bytes(WINDOW.start * SECTOR) + contents(changed))
+
+
+@contextmanager
+def python(code: str, *argv: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """Run Python code in a process of its own that is killed at the end of the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, argv)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    """The next line that a process prints."""
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+@contextmanager
+def idle(cwd: Path | None = None, argument: str = "") -> Iterator[Process]:
+    """A process that does nothing in `cwd`, with `argument` on its command line."""
+    process = subprocess.Popen(
+        ["sh", "-c", "read _", "sh", argument], cwd=cwd, stdin=subprocess.PIPE
+    )
+    with process:
+        try:
+            found = Process.of(process.pid)
+            assert found is not None
+            yield found
+        finally:
+            process.kill()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that comes at once, unless the host is busy."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def gone() -> Process:
+    """A process that has ended; its pid belongs to somebody else now."""
+    return replace(me(), started=me().started - 1)
+
+
+def profile(name: str = "p") -> Profile:
+    """A profile with one namespace."""
+    return Profile.model_validate(
+        {
+            "name": name,
+            "description": "test",
+            "devices": ({"type": "nvme", "serial": "S", "namespaces": ({"size": 2**20},)},),
+        }
+    )
+
+
+def record(name: str, qemu: Process, owner: Process | None = None) -> Record:
+    """The record of a guest whose QEMU is `qemu`."""
+    return Record(
+        name=name,
+        profile=profile(),
+        kernel="6.12",
+        qemu=qemu,
+        accelerator="tcg",
+        accelerator_note="",
+        port=2222,
+        started=0.0,
+        owner=owner,
+    )

@@ -1,0 +1,373 @@
+"""The contract: each rule's rulings, and where one turns into the other."""
+
+from dataclasses import replace
+
+import pytest
+
+from lab.copy.contract import (
+    RULES,
+    Aftermath,
+    Offload,
+    Recovery,
+    Ruling,
+    Situation,
+    judge,
+    overall,
+)
+from lab.copy.model import SECTOR, Completion, Copy, Extent
+from lab.guest.kmsg import complaints
+from tests.unit.builders import DONE, FAILED, copied, findings, sector_of, situation
+
+HOLDS, VIOLATED, NOT_APPLICABLE = Ruling.HOLDS, Ruling.VIOLATED, Ruling.NOT_APPLICABLE
+
+NOTHING_COPIED = findings({})
+ALL_BUT_ONE = findings({at: data for at, data in copied().items() if at != 59})
+INJECTED = "write 2 failed with errno 5"
+FAILED_AS_IT_SHOULD = situation(
+    completion=Completion(0x280, 1, 0.01), injected=INJECTED, findings=findings(copied(1))
+)
+
+
+def ruling(rule: str, case: Situation) -> Ruling:
+    """What `rule` comes to."""
+    return judge(case)[rule].verdict
+
+
+def evidence(rule: str, case: Situation) -> str:
+    """What the ruling rests on."""
+    return judge(case)[rule].evidence
+
+
+def violated(case: Situation) -> set[str]:
+    """The rules that are violated."""
+    return {rule for rule in RULES if ruling(rule, case) is VIOLATED}
+
+
+def test_the_rules_are_those_of_the_design() -> None:
+    assert list(RULES) == [
+        "COMPLETE", "PREFIX", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "SIGNALLED", "ERROR-CLASS",
+        "DURABLE", "RECOVERS", "NO-HANG", "OFFLOADED",
+    ]  # fmt: skip
+
+
+def test_a_perfect_copy_without_fault_violates_nothing() -> None:
+    verdicts = judge(situation())
+    assert {rule for rule, found in verdicts.items() if found.verdict is HOLDS} == {
+        "COMPLETE", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "RECOVERS", "NO-HANG", "OFFLOADED",
+    }  # fmt: skip
+    assert violated(situation()) == set()
+    assert overall(situation(), verdicts) == "holds"
+
+
+def test_a_failure_that_is_told_and_leaves_whole_data_violates_nothing() -> None:
+    assert violated(FAILED_AS_IT_SHOULD) == set()
+    assert overall(FAILED_AS_IT_SHOULD, judge(FAILED_AS_IT_SHOULD)) == "holds"
+
+
+def test_every_verdict_has_evidence() -> None:
+    cases = [situation(), FAILED_AS_IT_SHOULD, situation(completion=None, waited=None)]
+    assert all(verdict.evidence for case in cases for verdict in judge(case).values())
+
+
+POWER_LOST, KILLED, LIVE = Aftermath.POWER_LOST, Aftermath.KILLED, Aftermath.LIVE
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (situation(), HOLDS),
+        (situation(findings=ALL_BUT_ONE), VIOLATED),
+        (situation(findings=NOTHING_COPIED, aftermath=KILLED), VIOLATED),
+        (situation(findings=NOTHING_COPIED, aftermath=POWER_LOST), NOT_APPLICABLE),
+        (situation(findings=NOTHING_COPIED, completion=FAILED), NOT_APPLICABLE),
+        (situation(findings=NOTHING_COPIED, completion=None), NOT_APPLICABLE),
+    ],
+)
+def test_complete_needs_all_new_after_success(case: Situation, expected: Ruling) -> None:
+    assert ruling("COMPLETE", case) is expected
+
+
+@pytest.mark.parametrize(
+    ("told", "copied_ranges", "expected"),
+    [
+        (0, 0, HOLDS),
+        (0, 2, HOLDS),  # more than told is no lie
+        (1, 1, HOLDS),
+        (2, 2, HOLDS),
+        (1, 0, VIOLATED),
+        (2, 1, VIOLATED),
+        # All three ranges done is no failure, and there is no fourth.
+        (3, 3, VIOLATED),
+        (4, 3, VIOLATED),
+    ],
+)
+def test_prefix_believes_no_range_that_is_not_new(
+    told: int, copied_ranges: int, expected: Ruling
+) -> None:
+    case = situation(
+        completion=Completion(0x280, told, 0.01), findings=findings(copied(copied_ranges))
+    )
+    assert ruling("PREFIX", case) is expected
+
+
+def test_prefix_only_looks_at_what_was_reported_done() -> None:
+    beyond = findings({**copied(1), 56: bytes(SECTOR)})
+    case = situation(completion=Completion(0x280, 1, 0.01), findings=beyond)
+    assert ruling("PREFIX", case) is HOLDS
+
+
+def test_prefix_quotes_the_sectors_that_are_not_done() -> None:
+    case = situation(completion=Completion(0x280, 2, 0.01), findings=findings(copied(1)))
+    assert "2 ranges reported done" in evidence("PREFIX", case)
+    assert "sector 52: old data" in evidence("PREFIX", case)
+    assert "sector 56" not in evidence("PREFIX", case)
+
+
+@pytest.mark.parametrize("completion", [None, DONE])
+def test_prefix_is_about_failures(completion: Completion | None) -> None:
+    assert ruling("PREFIX", situation(completion=completion)) is NOT_APPLICABLE
+
+
+def test_prefix_asks_nothing_of_unflushed_data_after_power_loss() -> None:
+    case = situation(
+        completion=Completion(0x280, 1, 0.01), findings=NOTHING_COPIED, aftermath=POWER_LOST
+    )
+    assert ruling("PREFIX", case) is NOT_APPLICABLE
+
+
+HALF_NEW = sector_of(20)[:256] + sector_of(48)[256:]
+
+
+@pytest.mark.parametrize(
+    ("sector", "words"),
+    [
+        (HALF_NEW, "1 torn: sector 48: data of sector 20 and data of sector 48"),
+        (bytes(SECTOR), "1 foreign: sector 48: zeroes"),
+        (sector_of(21), "1 foreign: sector 48: data of sector 21"),
+    ],
+)
+def test_no_foreign_names_what_is_neither_old_nor_new(sector: bytes, words: str) -> None:
+    case = situation(findings=findings({48: sector}))
+    assert ruling("NO-FOREIGN", case) is VIOLATED
+    assert evidence("NO-FOREIGN", case) == words
+
+
+@pytest.mark.parametrize("ranges", [0, 1, 2, 3])
+def test_no_foreign_holds_for_any_mixture_of_whole_sectors(ranges: int) -> None:
+    assert ruling("NO-FOREIGN", situation(findings=findings(copied(ranges)))) is HOLDS
+
+
+def test_no_foreign_does_not_call_the_new_half_of_a_torn_block_old() -> None:
+    blocks = Copy((Extent(24, 8),), destination=56, unit=8)
+    torn = findings({at: sector_of(at - 32) for at in range(56, 60)}, blocks)
+    case = situation(findings=torn)
+    assert ruling("NO-FOREIGN", case) is VIOLATED
+    assert "sector 56: old data" not in evidence("NO-FOREIGN", case)
+
+
+def test_evidence_quotes_three_sectors_and_counts_the_others() -> None:
+    case = situation(findings=findings({at: bytes(SECTOR) for at in range(48, 53)}))
+    assert evidence("NO-FOREIGN", case) == (
+        "5 foreign: sector 48: zeroes; sector 49: zeroes; sector 50: zeroes; and 2 more"
+    )
+
+
+def test_source_and_neighbour_tell_which_of_them_changed() -> None:
+    source = situation(findings=findings({**copied(), 20: bytes(SECTOR)}))
+    neighbour = situation(findings=findings({**copied(), 60: bytes(SECTOR)}))
+    assert violated(source) == {"SOURCE"}
+    assert violated(neighbour) == {"NEIGHBOUR"}
+    assert evidence("SOURCE", source) == "sector 20: zeroes"
+    assert evidence("NEIGHBOUR", neighbour) == "sector 60: zeroes"
+
+
+def test_neighbour_is_violated_by_a_stray_write_that_changed_no_tag() -> None:
+    case = situation(stray_writes=("512 bytes written at sector 9999",))
+    assert violated(case) == {"NEIGHBOUR"}
+    assert "sector 9999" in evidence("NEIGHBOUR", case)
+
+
+@pytest.mark.parametrize(
+    ("completion", "injected", "expected"),
+    [
+        (DONE, INJECTED, VIOLATED),
+        (FAILED, INJECTED, HOLDS),
+        (None, INJECTED, NOT_APPLICABLE),
+        (DONE, "", NOT_APPLICABLE),
+        (FAILED, "", NOT_APPLICABLE),
+    ],
+)
+def test_signalled_lets_no_error_of_the_medium_pass_as_success(
+    completion: Completion | None, injected: str, expected: Ruling
+) -> None:
+    assert ruling("SIGNALLED", situation(completion=completion, injected=injected)) is expected
+
+
+@pytest.mark.parametrize(
+    ("completion", "injected", "expected"),
+    [
+        (FAILED, "", VIOLATED),
+        (FAILED, INJECTED, NOT_APPLICABLE),
+        (DONE, "", NOT_APPLICABLE),
+        (None, "", NOT_APPLICABLE),
+    ],
+)
+def test_error_class_allows_no_error_where_nothing_went_wrong(
+    completion: Completion | None, injected: str, expected: Ruling
+) -> None:
+    assert ruling("ERROR-CLASS", situation(completion=completion, injected=injected)) is expected
+
+
+@pytest.mark.parametrize("aftermath", [POWER_LOST, KILLED])
+def test_durable_needs_all_new_after_success_and_flush(aftermath: Aftermath) -> None:
+    kept = situation(aftermath=aftermath, flushed=True)
+    lost = replace(kept, findings=ALL_BUT_ONE)
+    assert ruling("DURABLE", kept) is HOLDS
+    assert ruling("DURABLE", lost) is VIOLATED
+    assert "sector 59: old data" in evidence("DURABLE", lost)
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [
+        {"aftermath": LIVE},
+        {"flushed": False},
+        {"completion": None},
+        {"completion": FAILED},
+    ],
+    ids=str,
+)
+def test_durable_asks_nothing_without_end_flush_or_success(observed: dict[str, object]) -> None:
+    lost = {"aftermath": POWER_LOST, "flushed": True, "findings": NOTHING_COPIED}
+    assert ruling("DURABLE", situation(**{**lost, **observed})) is NOT_APPLICABLE
+
+
+def test_a_power_cut_without_flush_may_lose_a_successful_copy() -> None:
+    case = situation(aftermath=POWER_LOST, findings=NOTHING_COPIED)
+    assert violated(case) == set()
+
+
+def test_a_power_cut_without_flush_may_not_leave_foreign_data() -> None:
+    case = situation(aftermath=POWER_LOST, findings=findings({50: bytes(SECTOR)}))
+    assert violated(case) == {"NO-FOREIGN"}
+
+
+@pytest.mark.parametrize(
+    ("again", "expected"),
+    [
+        (Recovery(DONE, findings(copied())), HOLDS),
+        (Recovery(DONE, ALL_BUT_ONE), VIOLATED),
+        (Recovery(FAILED, findings(copied())), VIOLATED),
+        (Recovery(None, NOTHING_COPIED), VIOLATED),
+        (Recovery(DONE, findings(copied()), problem="does not mount"), VIOLATED),
+    ],
+)
+def test_recovers_needs_the_same_copy_to_succeed_and_be_complete(
+    again: Recovery, expected: Ruling
+) -> None:
+    assert ruling("RECOVERS", situation(recovery=again)) is expected
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        ({"waited": 9.99}, HOLDS),
+        ({"waited": 10.0}, HOLDS),
+        ({"waited": 10.01}, VIOLATED),
+        ({"waited": None, "completion": None}, VIOLATED),
+        ({"waited": None, "completion": None, "aftermath": KILLED}, NOT_APPLICABLE),
+        ({"waited": None, "completion": None, "aftermath": POWER_LOST}, NOT_APPLICABLE),
+        ({"complaints": ("BUG: soft lockup",)}, VIOLATED),
+        (
+            {
+                "complaints": ("BUG: soft lockup",),
+                "waited": None,
+                "completion": None,
+                "aftermath": KILLED,
+            },
+            VIOLATED,
+        ),
+    ],
+    ids=str,
+)
+def test_no_hang_bounds_the_time_and_tolerates_no_complaint_of_the_kernel(
+    observed: dict[str, object], expected: Ruling
+) -> None:
+    assert ruling("NO-HANG", situation(**observed)) is expected
+
+
+def test_a_copy_that_never_completes_violates_nothing_but_no_hang() -> None:
+    case = situation(completion=None, waited=None, findings=NOTHING_COPIED)
+    assert violated(case) == {"NO-HANG"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Offload(copies=1, ranges=3, expected_ranges=3), HOLDS),
+        (Offload(copies=1, ranges=4, expected_ranges=3), HOLDS),
+        (Offload(copies=1, ranges=2, expected_ranges=3), VIOLATED),
+        (Offload(copies=0, ranges=0, expected_ranges=0), VIOLATED),
+        (Offload(1, 3, 3, other_io=("read cid 1 nsid 1 nlb 8 lba 0x14",)), VIOLATED),
+    ],
+)
+def test_offloaded_needs_copy_commands_and_no_other_io(seen: Offload, expected: Ruling) -> None:
+    assert ruling("OFFLOADED", situation(offload=seen)) is expected
+
+
+NOT_OFFLOADED = Offload(copies=0, ranges=0, expected_ranges=3)
+
+
+@pytest.mark.parametrize(
+    ("observed", "verdict"),
+    [
+        ({}, "holds"),
+        ({"reached": False}, "not exercised"),
+        ({"offload": NOT_OFFLOADED}, "not exercised"),
+        ({"findings": ALL_BUT_ONE}, "violated"),
+        ({"offload": NOT_OFFLOADED, "findings": ALL_BUT_ONE}, "violated"),
+        ({"reached": False, "findings": ALL_BUT_ONE}, "violated"),
+    ],
+    ids=lambda value: str(list(value)) if isinstance(value, dict) else value,
+)
+def test_what_was_not_exercised_never_holds_and_hides_no_violation(
+    observed: dict[str, object], verdict: str
+) -> None:
+    case = situation(**observed)
+    assert overall(case, judge(case)) == verdict
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "INFO: task nvme-copy:812 blocked for more than 120 seconds.",
+        "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [nvme-copy:812]",
+        "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+        "BUG: KASAN: slab-use-after-free in blk_mq_end_request+0x1c/0x40",
+        "Oops: 0000 [#1] PREEMPT SMP NOPTI",
+        "Kernel panic - not syncing: Fatal exception",
+        "kernel BUG at block/blk-mq.c:1234!",
+        "general protection fault, probably for non-canonical address 0x1: 0000 [#1]",
+        "Unable to handle kernel paging request at virtual address 0000000000000008",
+        "WARNING: drivers/nvme/host/core.c:99 at nvme_setup_cmd+0x1/0x2, CPU#1: nvme-copy/812",
+        "WARNING: CPU: 1 PID: 812 at drivers/nvme/host/core.c:99 nvme_setup_cmd+0x1/0x2",
+        "rcu: INFO: rcu_preempt self-detected stall on CPU",
+        "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+        "nvme nvme0: I/O tag 771 (3303) opcode 0x19 (Copy) QID 1 timeout, aborting req_op:DRV_OUT",
+    ],
+)
+def test_the_kernel_complains_when_it_is_in_trouble(message: str) -> None:
+    assert complaints(["harmless", message]) == (message,)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "critical medium error, dev nvme0n1, sector 2112 op 0x1:(WRITE)",
+        "systemd[1]: note: BUG: is only a word here",
+        "nvme nvme0: 2/0/0 default/read/poll queues",
+        "EXT4-fs (nvme0n1): mounted filesystem r/w with ordered data mode",
+    ],
+)
+def test_ordinary_messages_are_no_complaint(message: str) -> None:
+    assert complaints([message]) == ()

@@ -1,0 +1,207 @@
+"""What a person meets at the command line: help without waiting, errors in a line, exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lab.cli import main
+from lab.cli.terminal import print_error
+from lab.copy.plant import KINDS
+from lab.errors import GuestError, HostError, LabError, ProfileError, UsageError
+from tests.unit.builders import python, until
+
+LAB = "from lab.cli import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(UsageError, 2), (ProfileError, 2), (HostError, 3), (GuestError, 3)]
+)
+def test_an_error_of_the_lab_is_never_taken_for_a_test_result(
+    error: type[LabError], status: int
+) -> None:
+    assert error("what").exit_status == status
+
+
+def test_an_error_is_a_line_with_cause_and_cure_then_what_the_system_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_error(HostError("it broke", detail="first\nsecond\n", hint="mend it"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "lab: it broke — mend it\n  | first\n  | second\n"
+
+
+def test_an_error_in_a_log_has_cause_cure_and_detail_too() -> None:
+    assert str(HostError("it broke", detail="why\n", hint="mend it")) == "it broke (mend it)\nwhy"
+    assert str(HostError("it broke")) == "it broke"
+
+
+Lab = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def lab(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Lab]:
+    """Run the lab, as a user who has nothing: exit status, stdout and stderr."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lab", *argv])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        status = caught.value.code
+        assert isinstance(status, int)
+        return status, *capfd.readouterr()
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ("profile show nothing", "no profile 'nothing'; expected one of: nvme-copy"),
+        ("up nothing", "no profile 'nothing'"),
+        ("run nothing copy-faults", "no profile 'nothing'"),
+        ("run nvme-copy nothing", "no suite nothing — there are: copy-faults"),
+        ("run nvme-copy copy-faults -- --ranges 0", "must be positive"),
+        ("run nvme-copy copy-faults --on nobody", "no guest nobody — guests: none;"),
+        ("run nvme-copy copy-faults -- --blocks 1000000", "the namespace has 262144"),
+        ("run nvme-copy copy-faults -- --blocks 300", "300 blocks in a range: the profile's"),
+        ("up nvme-copy --name a/b", "guest name 'a/b': not a name"),
+        ("ssh nobody", "no guest nobody"),
+        ("console nobody", "no guest nobody"),
+        ("ssh-config nobody", "no guest nobody"),
+        ("down nobody", "no guest nobody"),
+        ("down", "name one guest, or say --all"),
+        ("image rm", "give either a name or --all"),
+        ("image rm trixie", "nothing is built of trixie"),
+    ],
+)
+def test_what_does_not_exist_is_told_in_one_line_with_exit_status_2(
+    lab: Lab, argv: str, words: str
+) -> None:
+    status, out, err = lab(*argv.split())
+    assert (status, out) == (2, "")
+    assert words in err
+    assert err.startswith("lab: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", ["--nope", "nope", "run nvme-copy", "ls extra", "down --al"])
+def test_a_command_line_that_cannot_be_read_has_exit_status_2(lab: Lab, argv: str) -> None:
+    status, out, err = lab(*argv.split())
+    assert (status, out) == (2, "")
+    assert "Usage: " in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("argv", ["ls", "down --all", "ls --json", "up nvme-copy"])
+def test_a_host_that_cannot_hold_the_state_has_exit_status_3(
+    lab: Lab, home: Path, argv: str
+) -> None:
+    (home / ".local").write_text("a file where a directory should be")
+    status, out, err = lab(*argv.split())
+    assert (status, out) == (3, "")
+    assert err.startswith(f"lab: cannot write {home}/.local/state/lab/guests: ")
+    assert err.count("\n") == 1
+
+
+def test_without_guests_there_is_nothing_to_list_and_nothing_to_take_down(lab: Lab) -> None:
+    assert lab("ls") == (0, "no guests; start one with: lab up nvme-copy\n", "")
+    assert lab("ls", "--json") == (0, "[]\n", "")
+    assert lab("ssh-config") == (0, "", "")
+    assert lab("down", "--all") == (0, "", "")
+
+
+def test_what_the_sweep_removes_is_told(lab: Lab, home: Path) -> None:
+    (home / ".local/state/lab/guests/half-started").mkdir(parents=True)
+    status, out, err = lab("ls", "--json")
+    assert (status, json.loads(out)) == (0, [])
+    assert err == "lab: warning: half-started: left behind by a lab that was killed; removed\n"
+
+
+def test_the_kinds_of_defects_to_plant_are_listed(lab: Lab) -> None:
+    status, out, _ = lab("run", "nvme-copy", "copy-faults", "--", "--plant", "help")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(KINDS)
+
+
+HEAVY = {"paramiko", "qemu.qmp", "asyncio", "yaml", "lab.profile.models"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "heavy"),
+    [
+        (["--help"], HEAVY | {"pydantic"}),
+        # Typer itself loads pydantic to describe options.
+        (["run", "--help"], HEAVY),
+        (["up", "-h"], HEAVY),
+    ],
+)
+def test_help_waits_for_nothing_heavy(argv: list[str], heavy: set[str]) -> None:
+    code = f"""
+        import sys
+        sys.argv = ["lab", *{argv}]
+        try:
+            {LAB}
+        finally:
+            print("loaded:", *({heavy} & set(sys.modules)), file=sys.stderr)
+    """
+    with python(code) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "loaded:\n")
+    assert "Usage: " in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_with_the_status_that_shells_use(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    # The lab blocks while it reads a profile that nobody writes.
+    fifo = tmp_path / "slow.yaml"
+    os.mkfifo(fifo)
+    with python(LAB, "profile", "show", fifo) as process:
+        writer = opened_by_reader(fifo)
+        while process.poll() is None:
+            # Python may miss a signal that comes just before it blocks.
+            process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+        out, err = process.communicate()
+        os.close(writer)
+    assert (process.returncode, out, err) == (128 + number, "", "lab: interrupted\n")
+
+
+def opened_by_reader(fifo: Path) -> int:
+    """The writing end of a FIFO, as soon as somebody reads it."""
+    found: list[int] = []
+
+    def opened() -> bool:
+        with suppress(OSError):
+            found.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(found)
+
+    until(opened)
+    return found[0]
+
+
+@pytest.mark.parametrize("argv", ["profile schema", "ls --json", "--help"])
+def test_a_reader_that_goes_away_is_no_test_result(argv: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-c", LAB, *argv.split()]
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

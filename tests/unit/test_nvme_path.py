@@ -1,0 +1,152 @@
+"""The offload path nvme-copy: its request, its limits, and the device's trace as proof."""
+
+import pytest
+
+from lab.copy.model import Completion, Copy, Extent
+from lab.copy.nvme import check_limits, completion, offload, parse_trace, request
+from lab.errors import UsageError
+from lab.profile.models import CopyLimits
+from lab.vm.graph import Drive
+
+TRACE = """\
+12345@1763663000.123456:pci_nvme_copy cid 771 nsid 1 nr 4 format 0x0
+12345@1763663000.123460:pci_nvme_copy_source_range slba 0x840 nlb 64
+12345@1763663000.200000:pci_nvme_read cid 13122 nsid 1 nlb 8 count 4096 lba 0x7ff80
+12345@1763663000.2:pci_nvme_write cid 13123 nsid 1 nlb 1 count 512 lba 0x0
+"""
+
+SMALL = Copy((Extent(0x840, 64), Extent(0x900, 64)), destination=0xA00)
+"""Of 512-byte blocks: sources 840..87f and 900..93f, destination a00..a7f."""
+
+LARGE = Copy((Extent(0x840, 64),), destination=0xA00, unit=8)
+"""Of 4096-byte blocks: source 108..10f, destination 140..147."""
+
+
+def io(lba: int, blocks: int, event: str = "read", nsid: int = 1) -> str:
+    """A trace line of an ordinary read or write."""
+    size = blocks * 512
+    words = f"cid 1 nsid {nsid} nlb {blocks} count {size} lba {lba:#x}"
+    return f"1@1.5:pci_nvme_{event} {words}\n"
+
+
+def others(text: str, copy: Copy = SMALL) -> int:
+    """How many I/Os touched the copy's sectors."""
+    return len(offload(parse_trace(text), copy, 2).other_io)
+
+
+def test_trace_lines_have_time_event_and_arguments() -> None:
+    assert [(line.time, line.event, line.arguments) for line in parse_trace(TRACE)] == [
+        (1763663000.123456, "copy", "cid 771 nsid 1 nr 4 format 0x0"),
+        (1763663000.12346, "copy_source_range", "slba 0x840 nlb 64"),
+        (1763663000.2, "read", "cid 13122 nsid 1 nlb 8 count 4096 lba 0x7ff80"),
+        (1763663000.2, "write", "cid 13123 nsid 1 nlb 1 count 512 lba 0x0"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "12345@1763663000.1:pci_nvme_copy_out slba 0x0 nlb 64",
+        "12345@1763663000.1:pci_nvme_copy_cb cid 771",
+        "12345@1763663000.1:pci_nvme_read_cb cid 1 blk 'd0n1-top0'",
+        "12345@1763663000.1:pci_nvme_readahead x",
+        "12345@1763663000.1:virtio_blk_handle_read vdev 0x1 req 0x2 sector 2112 nsectors 8",
+        "qemu-system-x86_64: warning: pci_nvme_read is only a word here",
+        "@1763663000.1:pci_nvme_read cid 1 nsid 1 nlb 8 count 4096 lba 0x840",
+    ],
+)
+def test_other_lines_of_the_log_are_passed_over(line: str) -> None:
+    assert parse_trace(line + "\n" + TRACE) == parse_trace(TRACE)
+
+
+def test_offload_counts_copies_and_source_ranges() -> None:
+    seen = offload(parse_trace(TRACE), SMALL, expected_ranges=4)
+    assert (seen.copies, seen.ranges, seen.expected_ranges) == (1, 1, 4)
+    assert seen.other_io == ()
+
+
+def test_offload_quotes_the_io_that_touched_the_copy() -> None:
+    seen = offload(parse_trace(TRACE + io(0x840, 1, "write")), SMALL, 1)
+    assert seen.other_io == ("write cid 1 nsid 1 nlb 1 count 512 lba 0x840",)
+
+
+@pytest.mark.parametrize(
+    ("lba", "blocks", "touches"),
+    [
+        (0x83F, 1, 0),
+        (0x838, 8, 0),
+        (0x838, 9, 1),  # up to and including the first source sector
+        (0x87F, 1, 1),
+        (0x880, 0x80, 0),  # the gap between the ranges
+        (0x87F, 0x82, 1),
+        (0x93F, 1, 1),
+        (0x940, 1, 0),
+        (0x9FF, 1, 0),
+        (0xA00, 1, 1),
+        (0xA7F, 1, 1),
+        (0xA80, 1, 0),
+        (0x0, 0x10000, 1),  # encloses all of it
+        (0x850, 1, 1),
+    ],
+)
+@pytest.mark.parametrize("event", ["read", "write"])
+def test_io_touches_the_copy_if_it_shares_a_sector(
+    lba: int, blocks: int, touches: int, event: str
+) -> None:
+    assert others(io(lba, blocks, event)) == touches
+
+
+@pytest.mark.parametrize(
+    ("lba", "blocks", "touches"),
+    [(0x107, 1, 0), (0x107, 2, 1), (0x108, 1, 1), (0x10F, 1, 1), (0x110, 0x30, 0), (0x13F, 2, 1),
+     (0x147, 1, 1), (0x148, 1, 0), (0x840, 64, 0)],
+)  # fmt: skip
+def test_traced_addresses_are_logical_blocks(lba: int, blocks: int, touches: int) -> None:
+    assert others(io(lba, blocks), LARGE) == touches
+
+
+def test_the_copy_itself_is_no_other_io() -> None:
+    assert others("1@1.5:pci_nvme_copy_source_range slba 0x840 nlb 64\n") == 0
+
+
+DRIVE = Drive("d0n3", "LAB", 3, 2**30, 4096)
+
+
+def test_a_request_is_in_logical_blocks_and_names_the_namespace_by_serial() -> None:
+    copy = Copy((Extent(2112, 64), Extent(2240, 8)), destination=4096, unit=8)
+    assert request(copy, DRIVE) == {
+        "op": "copy",
+        "serial": "LAB",
+        "nsid": 3,
+        "ranges": [[264, 8], [280, 1]],
+        "sdlba": 512,
+    }
+
+
+def test_dword_0_of_the_completion_is_the_count_of_ranges_done() -> None:
+    told = completion({"status": 0x280, "dw0": 2, "seconds": 0.5})
+    assert told == Completion(status=0x280, ranges_done=2, seconds=0.5)
+    assert not told.succeeded
+    assert completion({"status": 0, "dw0": 0, "seconds": 0.5}).succeeded
+
+
+THREE = Copy((Extent(0, 32), Extent(100, 64), Extent(200, 8)), destination=400, unit=8)
+"""3 ranges, 8 blocks in the longest, 13 blocks in all."""
+
+
+def test_a_copy_at_all_limits_is_allowed() -> None:
+    check_limits(THREE, CopyLimits(msrc=3, mssrl=8, mcl=13))
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (CopyLimits(msrc=2, mssrl=8, mcl=13), "3 source ranges: the profile's device allows 2"),
+        (CopyLimits(msrc=3, mssrl=7, mcl=13), "8 blocks in a range: .* allows 7 .mssrl."),
+        (CopyLimits(msrc=3, mssrl=8, mcl=12), "13 blocks in all: .* allows 12 .mcl."),
+    ],
+)
+def test_a_copy_over_any_limit_is_refused_by_its_name(limits: CopyLimits, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_limits(THREE, limits)

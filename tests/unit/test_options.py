@@ -1,0 +1,137 @@
+"""The arguments of copy-faults, and the copies laid out for them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.copy.model import SECTOR, Extent
+from lab.errors import UsageError
+from lab.faults.model import Action, Point, Stage, points_of
+from lab.suites.options import GUARD, Layout, Options, PlantHelp, layout, parse
+from lab.vm.graph import Drive
+
+
+def drive(size: int = 2**30, block_size: int = 512) -> Drive:
+    """A namespace to lay a copy out on."""
+    return Drive("d0n1", "S", 1, size, block_size)
+
+
+def test_without_arguments_everything_is_tried_at_every_point() -> None:
+    asked = parse([])
+    assert (asked.ranges, asked.blocks, asked.hang_deadline) == (4, 64, 10.0)
+    assert asked.actions == tuple(Action)
+    assert list(asked.points) == points_of(4)
+    assert asked.plant.kind == ""
+
+
+def test_every_argument_arrives() -> None:
+    asked = parse(
+        ["--ranges", "2", "--blocks=8", "--actions", "torn,kill", "--points", "write:2,flushed",
+         "--plant", "flip-bit", "--hang-deadline", "2.5"]
+    )  # fmt: skip
+    assert (asked.ranges, asked.blocks, asked.hang_deadline) == (2, 8, 2.5)
+    assert asked.actions == (Action.TORN, Action.KILL)
+    assert asked.points == (Point(Stage.WRITE, 2), Point(Stage.FLUSHED))
+    assert asked.plant.kind == "flip-bit"
+
+
+def test_what_is_named_twice_is_done_once() -> None:
+    asked = parse(["--actions", "kill,eio,kill", "--points", "read:1,read:1"])
+    assert asked.actions == (Action.KILL, Action.EIO)
+    assert asked.points == (Point(Stage.READ, 1),)
+
+
+@pytest.mark.parametrize(
+    ("args", "message", "hint"),
+    [
+        (["--rangs", "2"], "unrecognized arguments: --rangs", "usage: copy-faults"),
+        (["--range", "2"], "unrecognized arguments: --range", "usage: copy-faults"),
+        (["--ranges"], "expected one argument", "usage: copy-faults"),
+        (["--blocks", "many"], "invalid int value: 'many'", "usage: copy-faults"),
+        (["--ranges", "2", "extra"], "unrecognized arguments: extra", "usage: copy-faults"),
+        (["--actions", "explode"], "action 'explode'", "one of resume, eio"),
+        (["--points", "write:0"], "point 'write:0'", "K from 1"),
+        (["--points", "write:5"], "point write:5: a copy of 4 ranges has none", "from 1 to 4"),
+        (["--plant", "bit-rot"], "no defect 'bit-rot'", "--plant help"),
+        (["--ranges", "0"], "must be positive", ""),
+        (["--blocks", "-1"], "must be positive", ""),
+    ],
+)
+def test_wrong_arguments_are_refused_with_a_cure(args: list[str], message: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(args)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "0", "-1"])
+def test_a_deadline_that_no_clock_can_keep_is_refused(seconds: str) -> None:
+    with pytest.raises(UsageError):
+        parse(["--hang-deadline", seconds])
+
+
+def test_a_suite_without_a_possible_cell_is_refused() -> None:
+    asked = parse(["--actions", "enospc", "--points", "read:1,completed"])
+    with pytest.raises(UsageError, match="none of these actions") as caught:
+        asked.cells()
+    assert "kill and power-cut" in caught.value.hint
+
+
+def test_help_on_plants_is_told_apart_from_a_run() -> None:
+    with pytest.raises(PlantHelp):
+        parse(["--plant", "help"])
+
+
+def asked_for(ranges: int, blocks: int) -> Options:
+    """Options for a copy of that shape."""
+    return parse(["--ranges", str(ranges), "--blocks", str(blocks)])
+
+
+LAYOUTS = st.builds(
+    lambda ranges, blocks, block_size: layout(
+        asked_for(ranges, blocks), drive(block_size=block_size)
+    ),
+    st.integers(1, 40),
+    st.integers(1, 300),
+    st.sampled_from([512, 4096]),
+)
+
+
+def parts(plan: Layout) -> list[Extent]:
+    """Sources and destination in the order of their addresses."""
+    return sorted([*plan.copy.sources, plan.copy.target], key=lambda part: part.start)
+
+
+@given(LAYOUTS)
+def test_all_parts_are_disjoint_and_inside_the_window_with_a_guard_around_each(
+    plan: Layout,
+) -> None:
+    ends = [plan.window.start, *(part.end for part in parts(plan))]
+    starts = [*(part.start for part in parts(plan)), plan.window.end]
+    assert [start - end for end, start in zip(ends, starts, strict=True)] == [GUARD] * len(ends)
+
+
+@given(LAYOUTS)
+def test_all_parts_are_whole_blocks_of_the_device(plan: Layout) -> None:
+    for part in [*parts(plan), plan.window]:
+        assert part.start % plan.copy.unit == part.sectors % plan.copy.unit == 0
+
+
+@given(st.integers(1, 40), st.integers(1, 300), st.sampled_from([512, 4096]))
+def test_a_layout_has_the_ranges_that_were_asked_for(
+    ranges: int, blocks: int, block_size: int
+) -> None:
+    copy = layout(asked_for(ranges, blocks), drive(block_size=block_size)).copy
+    assert copy.unit == block_size // SECTOR
+    assert [source.sectors for source in copy.sources] == [blocks * copy.unit] * ranges
+
+
+@given(st.integers(1, 40), st.integers(1, 300))
+def test_a_namespace_is_too_small_when_the_window_does_not_fit(ranges: int, blocks: int) -> None:
+    asked = asked_for(ranges, blocks)
+    plan = layout(asked, drive())
+    needed = plan.window.end * SECTOR
+    assert layout(asked, drive(size=needed)) == plan
+    with pytest.raises(UsageError, match=f"needs {needed >> 10} KiB") as caught:
+        layout(asked, drive(size=needed - SECTOR))
+    assert "smaller ranges" in caught.value.hint

@@ -1,0 +1,220 @@
+"""Planted defects: each damages what it says, and the rule it names is then violated."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab.copy import nvme
+from lab.copy.contract import Aftermath, Recovery, Ruling, Situation, judge
+from lab.copy.model import SECTOR, Completion, Extent
+from lab.copy.oracle import classify, read_window
+from lab.copy.plant import KINDS, Plant, find, listing
+from lab.crash.writelog import Entry, Flag
+from lab.errors import UsageError
+from lab.guest.kmsg import complaints
+from lab.vm.graph import Rule
+from tests.unit.builders import (
+    COPY,
+    DONE,
+    TAGGING,
+    WINDOW,
+    copied,
+    findings,
+    sector_of,
+    situation,
+    write_medium,
+)
+
+FIRST, SECOND, THIRD = (part for _, part in COPY.pieces())
+FAILED_IN_THE_SECOND = Completion(0x280, 1, 0.01)
+
+
+def test_every_kind_is_listed_with_its_rule_and_what_it_does() -> None:
+    lines = listing().splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        [kind, plant.rule] for kind, plant in KINDS.items()
+    ]
+    assert all(line.endswith(plant.does) for line, plant in zip(lines, KINDS.values(), strict=True))
+
+
+def test_every_rule_of_the_contract_has_a_defect_that_violates_it() -> None:
+    assert {plant.rule for plant in KINDS.values()} == set(judge(situation()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_is_found_by_its_name(kind: str) -> None:
+    assert find(kind).kind == kind
+
+
+def test_an_unknown_kind_is_refused_with_the_way_to_the_list() -> None:
+    with pytest.raises(UsageError, match="'bit-rot'") as caught:
+        find("bit-rot")
+    assert "--plant help" in caught.value.hint
+
+
+@pytest.fixture
+def medium(tmp_path: Path) -> Path:
+    """A medium on which the copy was carried out perfectly."""
+    path = tmp_path / "medium"
+    write_medium(path, copied())
+    return path
+
+
+def planted(kind: str, medium: Path, succeeded: bool = True) -> dict[int, bytes]:
+    """The sectors that a kind changes on the medium, with what they hold then."""
+    before = medium.read_bytes()
+    find(kind).medium(medium, COPY, TAGGING, succeeded)
+    after = medium.read_bytes()
+    assert len(after) == len(before)
+    return {
+        at // SECTOR: after[at : at + SECTOR]
+        for at in range(0, len(after), SECTOR)
+        if after[at : at + SECTOR] != before[at : at + SECTOR]
+    }
+
+
+def test_flip_bit_flips_one_bit_of_the_destination(medium: Path) -> None:
+    ((at, sector),) = planted("flip-bit", medium).items()
+    assert at in COPY.target
+    new, found = int.from_bytes(sector_of(20)), int.from_bytes(sector)
+    assert (new ^ found).bit_count() == 1
+
+
+def test_wrong_range_puts_the_last_ranges_data_first(medium: Path) -> None:
+    assert planted("wrong-range", medium) == {48: sector_of(39)}
+
+
+def test_torn_block_leaves_half_new_and_half_old(medium: Path) -> None:
+    half = SECTOR // 2
+    assert planted("torn-block", medium) == {48: sector_of(20)[:half] + sector_of(48)[half:]}
+
+
+def test_touch_neighbour_writes_source_data_behind_the_destination(medium: Path) -> None:
+    assert planted("touch-neighbour", medium) == {60: sector_of(20)}
+
+
+def test_change_source_zeroes_the_first_source_sector(medium: Path) -> None:
+    assert planted("change-source", medium) == {20: bytes(SECTOR)}
+
+
+def test_drop_last_range_undoes_the_last_range_of_a_success_only(medium: Path) -> None:
+    assert planted("drop-last-range", medium, succeeded=False) == {}
+    assert planted("drop-last-range", medium) == {at: sector_of(at) for at in THIRD}
+
+
+ON_MEDIUM = [kind for kind, plant in KINDS.items() if plant.medium is not Plant.medium]
+BESIDES = [kind for kind in KINDS if kind not in ON_MEDIUM]
+
+
+@pytest.mark.parametrize("kind", ON_MEDIUM)
+def test_damage_on_the_medium_violates_just_the_rule_it_names(kind: str, medium: Path) -> None:
+    plant = find(kind)
+    plant.medium(medium, COPY, TAGGING, True)
+    case = situation(findings=classify(COPY, TAGGING, read_window(medium, WINDOW)))
+    broken = {rule for rule, verdict in judge(case).items() if verdict.verdict is Ruling.VIOLATED}
+    # What is not whole is not new either: COMPLETE notices any damage of the destination.
+    assert broken - {"COMPLETE"} == {plant.rule} - {"COMPLETE"}
+    assert plant.rule in broken
+
+
+@pytest.mark.parametrize("kind", ["", *BESIDES])
+def test_every_other_kind_leaves_the_medium_alone(kind: str, medium: Path) -> None:
+    assert planted(kind, medium) == {}
+
+
+def log_of_copy() -> list[Entry]:
+    """A write per range, then a flush."""
+    writes = [
+        Entry(index, part.start * SECTOR, part.sectors * SECTOR, Flag(0), 0, 0)
+        for index, part in enumerate((FIRST, SECOND, THIRD))
+    ]
+    return [*writes, Entry(3, 0, 0, Flag.FLUSH, 0, 0)]
+
+
+def test_drop_flushed_write_loses_the_last_write_and_nothing_else() -> None:
+    log = log_of_copy()
+    assert find("drop-flushed-write").survivors(log) == [*log[:2], log[3]]
+    assert find("drop-flushed-write").survivors([log[3]]) == [log[3]]
+    assert find("drop-flushed-write").survivors([]) == []
+
+
+def survived(entries: list[Entry]) -> dict[int, bytes]:
+    """The destination sectors that a replay of these entries makes new."""
+    kept = [Extent(entry.offset // SECTOR, entry.length // SECTOR) for entry in entries]
+    return {at: data for at, data in copied().items() if any(at in part for part in kept)}
+
+
+def seen_with(plant: Plant, rule: str) -> Situation:
+    """The situation in which a defect shows that the rule forbids, with the plant's hooks in it."""
+    match rule:
+        case "DURABLE":
+            kept = findings(survived(list(plant.survivors(log_of_copy()))))
+            return situation(aftermath=Aftermath.POWER_LOST, flushed=True, findings=kept)
+        case "SIGNALLED" | "PREFIX":
+            return situation(
+                completion=plant.completion(FAILED_IN_THE_SECOND, COPY),
+                findings=findings(copied(1)),
+                injected="write 2 failed with errno 5",
+            )
+        case "ERROR-CLASS":
+            return situation(completion=plant.completion(DONE, COPY))
+        case "RECOVERS":
+            spent = plant.rules((Rule("flush_to_os", "write", 5),))[0].once
+            again = DONE if spent else FAILED_IN_THE_SECOND
+            return situation(recovery=Recovery(again, findings(copied())))
+        case "NO-HANG":
+            messages = complaints([plant.kernel_message()])
+            return situation(waited=plant.delay(10.0), deadline=10.0, complaints=messages)
+        case _:
+            trace = _EMULATED if plant.request({}).get("emulate") else _OFFLOADED
+            return situation(offload=nvme.offload(nvme.parse_trace(trace), COPY, 3))
+
+
+_OFFLOADED = "1@1.0:pci_nvme_copy cid 1 nsid 1 nr 3 format 0x0\n" + "".join(
+    f"1@1.0:pci_nvme_copy_source_range slba {source.start:#x} nlb 4\n" for source in COPY.sources
+)
+_EMULATED = "".join(
+    f"1@1.0:pci_nvme_read cid 1 nsid 1 nlb 4 count 2048 lba {source.start:#x}\n"
+    for source in COPY.sources
+)
+
+
+@pytest.mark.parametrize("kind", BESIDES)
+def test_damage_to_anything_else_violates_the_rule_it_names(kind: str) -> None:
+    plant = find(kind)
+    assert judge(seen_with(plant, plant.rule))[plant.rule].verdict is Ruling.VIOLATED
+
+
+@pytest.mark.parametrize("rule", sorted({KINDS[kind].rule for kind in BESIDES}))
+def test_the_same_situation_without_a_plant_violates_nothing(rule: str) -> None:
+    verdicts = judge(seen_with(find(""), rule))
+    assert {name for name, found in verdicts.items() if found.verdict is Ruling.VIOLATED} == set()
+
+
+@pytest.mark.parametrize("kind", ["", *KINDS])
+def test_a_plant_changes_the_one_thing_it_is_for(kind: str) -> None:
+    plant, rules = find(kind), (Rule("flush_to_os", "write", 5, sector=9),)
+    log = log_of_copy()
+    changed = {
+        "rules": plant.rules(rules) != rules,
+        "request": plant.request({"op": "copy"}) != {"op": "copy"},
+        "delay": plant.delay(10.0) != 0,
+        "kernel_message": plant.kernel_message() != "",
+        "completion": {plant.completion(told, COPY) for told in (DONE, FAILED_IN_THE_SECOND)}
+        != {DONE, FAILED_IN_THE_SECOND},
+        "survivors": plant.survivors(log) != log,
+        "medium": kind in ON_MEDIUM,
+    }
+    assert sum(changed.values()) == (1 if kind else 0), changed
+
+
+def test_overstated_progress_is_one_range_more_of_a_failure() -> None:
+    overstate = find("overstate-progress")
+    assert overstate.completion(FAILED_IN_THE_SECOND, COPY).ranges_done == 2
+    assert overstate.completion(DONE, COPY) == DONE
+
+
+def test_a_fault_that_stays_keeps_all_but_its_end() -> None:
+    rule = Rule("flush_to_os", "write", 5, sector=9)
+    assert find("fault-stays").rules((rule,)) == (replace(rule, once=False),)

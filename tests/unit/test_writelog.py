@@ -1,0 +1,236 @@
+"""The write log: what another writer of the format logged is read, cut and replayed exactly."""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.crash.writelog import Entry, Flag, copy_sparse, durable, read, replay
+from lab.errors import HostError
+
+BLOCKS = 8
+"""Size of the logged device, in blocks of the log's sector size."""
+
+FLUSH, DISCARD = 1, 4
+
+
+@dataclass(frozen=True)
+class Op:
+    """What a device was told to do: `data` is empty for flushes and discards."""
+
+    flags: int
+    block: int = 0
+    blocks: int = 0
+    data: bytes = b""
+
+
+def superblock(count: int, sector: int, magic: int = 0x6A736677736872, version: int = 1) -> bytes:
+    """Sector 0 of a log (struct log_write_super of Linux drivers/md/dm-log-writes.c)."""
+    return struct.pack("<QQQI", magic, version, count, sector).ljust(sector, b"\0")
+
+
+def logged(ops: list[Op], sector: int, count: int | None = None) -> bytes:
+    """The log of `ops`, as dm-log-writes and blklogwrites write it."""
+    log = superblock(len(ops) if count is None else count, sector)
+    for op in ops:
+        log += struct.pack("<QQQQ", op.block, op.blocks, op.flags, 0).ljust(sector, b"\0") + op.data
+    return log
+
+
+def starts(ops: list[Op], sector: int) -> list[int]:
+    """Where each entry's header is in the log, and where the log ends."""
+    return [len(logged(ops[:number], sector)) for number in range(len(ops) + 1)]
+
+
+def result(ops: list[Op], sector: int) -> bytes:
+    """The device after `ops`, by a model that knows nothing of logs."""
+    device = dict.fromkeys(range(BLOCKS), b"\xee" * sector)
+    for op in ops:
+        for index in range(op.blocks):
+            block = op.data[index * sector : (index + 1) * sector]
+            device[op.block + index] = block or bytes(sector)
+    return b"".join(device.values())
+
+
+@st.composite
+def operations(draw: st.DrawFn, sector: int) -> list[Op]:
+    """Writes, discards, flushes, and writes that flush first."""
+    ops = []
+    for _ in range(draw(st.integers(0, 6))):
+        kind = draw(st.sampled_from(["write", "flush", "discard", "flush and write"]))
+        if kind == "flush":
+            ops.append(Op(FLUSH))
+            continue
+        block = draw(st.integers(0, BLOCKS - 1))
+        blocks = draw(st.integers(1, BLOCKS - block))
+        if kind == "discard":
+            ops.append(Op(DISCARD, block, blocks))
+        else:
+            fill = draw(st.binary(min_size=1, max_size=5))
+            data = (fill * (blocks * sector))[: blocks * sector]
+            ops.append(Op(FLUSH if "flush" in kind else 0, block, blocks, data))
+    return ops
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> tuple[list[Op], int]:
+    """Operations and the log's sector size."""
+    sector = draw(st.sampled_from([512, 4096]))
+    return draw(operations(sector)), sector
+
+
+def entries(content: bytes, after: Entry | None = None) -> list[Entry]:
+    """The entries of a log with that content."""
+    with TemporaryDirectory() as directory:
+        log = Path(directory, "log")
+        log.write_bytes(content)
+        return read(log, after)
+
+
+def replayed(ops: list[Op], sector: int, some: slice = slice(None)) -> bytes:
+    """A medium after the replay of some of the entries."""
+    with TemporaryDirectory() as directory:
+        log, medium = Path(directory, "log"), Path(directory, "medium")
+        log.write_bytes(logged(ops, sector))
+        medium.write_bytes(result([], sector))
+        replay(log, read(log)[some], medium)
+        return medium.read_bytes()
+
+
+@given(logs())
+def test_every_entry_is_read_with_place_length_and_flags(log: tuple[list[Op], int]) -> None:
+    ops, sector = log
+    found = entries(logged(ops, sector))
+    assert [(entry.index, entry.offset, entry.length, int(entry.flags)) for entry in found] == [
+        (index, op.block * sector, op.blocks * sector, op.flags) for index, op in enumerate(ops)
+    ]
+    assert [entry.next_at for entry in found] == starts(ops, sector)[1:]
+
+
+@given(logs())
+def test_replaying_a_log_gives_the_device_that_was_logged(log: tuple[list[Op], int]) -> None:
+    ops, sector = log
+    assert replayed(ops, sector) == result(ops, sector)
+
+
+@given(st.data())
+def test_replaying_a_prefix_gives_the_device_of_that_moment(data: st.DataObject) -> None:
+    ops, sector = data.draw(logs())
+    count = data.draw(st.integers(0, len(ops)))
+    assert replayed(ops, sector, slice(count)) == result(ops[:count], sector)
+
+
+@given(st.data())
+def test_an_entry_counts_only_if_the_file_holds_all_of_it(data: st.DataObject) -> None:
+    ops, sector = data.draw(logs())
+    content = logged(ops, sector)
+    edges = [edge + by for edge in starts(ops, sector) for by in (-1, 0, 1, 32)]
+    inside = [edge for edge in edges if sector <= edge <= len(content)]
+    cut = data.draw(st.sampled_from(inside) | st.integers(sector, len(content)))
+    whole = sum(start <= cut for start in starts(ops, sector)[1:])
+    assert entries(content[:cut]) == entries(content)[:whole]
+
+
+@given(st.data())
+def test_no_more_entries_are_read_than_the_superblock_counts(data: st.DataObject) -> None:
+    ops, sector = data.draw(logs())
+    count = data.draw(st.integers(0, len(ops)))
+    assert entries(logged(ops, sector, count)) == entries(logged(ops, sector))[:count]
+
+
+@given(st.data())
+def test_reading_on_after_an_entry_gives_just_the_later_ones(data: st.DataObject) -> None:
+    ops, sector = data.draw(logs())
+    content = logged(ops, sector)
+    found = entries(content)
+    for number, entry in enumerate(found):
+        assert entries(content, entry) == found[number + 1 :]
+
+
+@given(logs())
+def test_durable_is_everything_before_the_last_flush(log: tuple[list[Op], int]) -> None:
+    ops, sector = log
+    found = entries(logged(ops, sector))
+    last = max((index for index, op in enumerate(ops) if op.flags & FLUSH), default=0)
+    assert durable(found) == found[:last]
+
+
+def test_what_a_flush_writes_itself_is_not_durable_by_it() -> None:
+    # REQ_PREFLUSH: the cache is flushed first, the data comes after.
+    found = entries(logged([Op(0, 0, 1, b"a" * 512), Op(FLUSH, 1, 1, b"b" * 512)], 512))
+    assert durable(found) == found[:1]
+
+
+def test_without_a_flush_nothing_is_durable() -> None:
+    assert durable(entries(logged([Op(0, 0, 1, b"a" * 512)], 512))) == []
+
+
+def test_a_log_that_was_never_written_has_no_entries() -> None:
+    assert entries(b"") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\0" * 27, "only 27 bytes"),
+        (superblock(0, 512, magic=0x1234), "magic 0x1234, version 1"),
+        (superblock(0, 512, version=2), "version 2"),
+        (b"PK\x03\x04" + b"x" * 600, "magic 0x"),
+    ],
+)
+def test_garbage_is_no_write_log(content: bytes, words: str) -> None:
+    with pytest.raises(HostError, match="not a write log") as caught:
+        entries(content)
+    assert words in caught.value.message
+
+
+def test_a_mark_carries_its_text_in_its_header_and_writes_nothing() -> None:
+    mark = struct.pack("<QQQQ", 0, 0, int(Flag.MARK), 5) + b"after"
+    write = logged([Op(0, 1, 1, b"w" * 512)], 512)[512:]
+    found = entries(superblock(2, 512) + mark.ljust(512, b"\0") + write)
+    assert [(entry.flags, entry.length) for entry in found] == [(Flag.MARK, 0), (Flag(0), 512)]
+
+
+CHUNK = 65536
+"""Bytes; more than any file system's block."""
+
+
+def regions(path: Path) -> list[tuple[int, int]]:
+    """The parts of a file that are not holes."""
+    found = []
+    with path.open("rb") as file:
+        at, size = 0, os.fstat(file.fileno()).st_size
+        while at < size:
+            try:
+                start = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                break
+            at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+            found.append((start, at))
+    return found
+
+
+@given(
+    chunks=st.lists(st.none() | st.binary(min_size=1, max_size=3), max_size=6),
+    tail=st.integers(0, CHUNK),
+)
+def test_a_sparse_copy_has_the_same_bytes_and_the_same_holes(
+    chunks: list[bytes | None], tail: int
+) -> None:
+    with TemporaryDirectory() as directory:
+        source, target = Path(directory, "source"), Path(directory, "target")
+        target.write_bytes(b"left over from before" * 10000)
+        with source.open("wb") as file:
+            for number, fill in enumerate(chunks):
+                if fill:
+                    file.seek(number * CHUNK)
+                    file.write((fill * CHUNK)[:CHUNK])
+            file.truncate(len(chunks) * CHUNK + tail)
+        copy_sparse(source, target)
+        assert target.read_bytes() == source.read_bytes()
+        assert regions(target) == regions(source)
