@@ -1,0 +1,92 @@
+"""virtme-ng, the peer: in a virtual environment of its own, on the very kernel the lab boots."""
+
+import os
+import shlex
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.build import debian
+from lab.build.kernel import PACKAGED, Kernel
+from lab.errors import HostError
+from lab.host import dirs
+from lab.host.command import run
+
+REQUIREMENT = "virtme-ng==1.42"
+UDEVD = Path("/usr/lib/systemd/systemd-udevd")
+"""Without it vng's guest finds no port for the output of a command."""
+
+
+@dataclass(frozen=True)
+class Vng:
+    """An installed virtme-ng and the kernel it shall boot."""
+
+    binaries: Path
+    kernel: Path
+    release: str
+
+    def uname(self) -> bool:
+        """Boot, run `uname -r`, and power off; whether it answered what it should."""
+        argv = [
+            "vng", "--run", str(self.kernel), "--disable-kvm", "--cpus", "2", "--memory", "1G",
+            "--", "uname", "-r",
+        ]  # fmt: skip
+        done = subprocess.run(
+            # vng wants a terminal.
+            ["script", "-qec", shlex.join(argv), "/dev/null"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "PATH": f"{self.binaries}:{os.environ['PATH']}"},
+        )
+        return done.returncode == 0 and self.release in done.stdout
+
+
+def prepare(kernel: Kernel) -> Vng:
+    """Install virtme-ng and unpack the package the lab's kernel came from.
+
+    Raises HostError when the host lacks what vng needs, or Debian has a newer kernel by now than
+    the lab's artifact.
+    """
+    if not UDEVD.exists():
+        raise HostError(
+            "virtme-ng runs the host's udevd, and there is none",
+            hint="sudo apt-get install udev",
+        )
+    place = dirs.cache("benchmarks")
+    venv = place / "venv"
+    if not (venv / "bin/vng").exists():
+        run([sys.executable, "-m", "venv", venv], deadline=120)
+        run([venv / "bin/pip", "install", "--quiet", REQUIREMENT], deadline=600)
+    tree = place / f"kernel-{kernel.release}"
+    if not tree.exists():
+        _unpack(tree)
+    image = tree / "boot" / f"vmlinuz-{kernel.release}"
+    if not image.exists():
+        raise HostError(
+            f"Debian's kernel is newer than the lab's {kernel.release}",
+            hint="lab kernel rm debian, and measure again",
+        )
+    return Vng(venv / "bin", image, kernel.release)
+
+
+def _unpack(tree: Path) -> None:
+    """Unpack Debian's kernel package, with the module index that vng needs."""
+    suite, package = PACKAGED["debian"]
+    archive = tree.with_suffix(".tar")
+    debian.mmdebstrap(
+        ["--variant=extract", f"--include={package}"], suite, archive, scratch="benchmark"
+    )
+    new = tree.with_suffix(".new")
+    with tarfile.open(archive) as tar:
+        tar.extractall(new, filter="tar")
+    if not (new / "lib").exists():
+        (new / "lib").symlink_to("usr/lib")
+    (release,) = [path.name for path in (new / "usr/lib/modules").iterdir()]
+    run(["depmod", "-b", new, release], deadline=120)
+    new.rename(tree)
+    archive.unlink()
