@@ -169,7 +169,7 @@ def test_commands_go_through_the_character_device_and_leave_nothing_open(script:
 def links(script: Any, directory: Path, **targets: str) -> None:
     """Namespaces as sysfs shows them, each SERIAL_NSID by the name of its device."""
     script.BLOCK, script.DEV = str(directory / "sys"), str(directory / "dev")
-    for name in ("sys/vda", "sys/nvme0c0n1", "dev"):
+    for name in ("sys/vda", "sys/nvme0c0n1", "sys/nvme0n1p1", "dev"):
         (directory / name).mkdir(parents=True)
     for name, target in targets.items():
         serial, _, nsid = name.rpartition("_")
@@ -188,8 +188,7 @@ def test_a_namespace_is_found_by_serial_and_number(
     script: Any, tmp_path: Path, serial: str, nsid: int, device: str
 ) -> None:
     links(
-        script, tmp_path, S="nvme0n1", S_1="nvme0n1", S_2="nvme0n2", S_12="nvme0n3", T_1="nvme1n1",
-        **{"S_1-part1": "nvme0n1p1"},
+        script, tmp_path, S_1="nvme0n1", S_2="nvme0n2", S_12="nvme0n3", T_1="nvme1n1"
     )  # fmt: skip
     assert Path(script.find(serial, nsid, deadline=0.0)).name == device
 
