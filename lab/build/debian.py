@@ -69,13 +69,24 @@ def _check_host() -> None:
             "building as an ordinary user needs newuidmap",
             hint="sudo apt-get install uidmap, or build once as root",
         )
-    for table in (Path("/etc/subuid"), Path("/etc/subgid")):
-        lines = table.read_text().splitlines() if table.exists() else []
-        if not any(line.split(":")[0] in (user, str(os.getuid())) for line in lines):
-            raise HostError(
-                f"{user} has no sub-ids in {table}",
-                hint=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
-            )
+    tables = [_sub_ids(Path(path)) for path in ("/etc/subuid", "/etc/subgid")]
+    if not all({user, str(os.getuid())} & table.keys() for table in tables):
+        # Ranges of two users must not overlap: each could touch the other's files.
+        start = max([100000, *(end for table in tables for end in table.values())])
+        span = f"{start}-{start + 65535}"
+        raise HostError(
+            f"{user} has no sub-ids in /etc/subuid and /etc/subgid",
+            hint=f"sudo usermod --add-subuids {span} --add-subgids {span} {user}",
+        )
+
+
+def _sub_ids(table: Path) -> dict[str, int]:
+    """Users of a sub-id table (subuid(5)) and the first id after each one's last range."""
+    ends: dict[str, int] = {}
+    for line in table.read_text().splitlines() if table.exists() else []:
+        user, start, count = line.split(":")
+        ends[user] = max(ends.get(user, 0), int(start) + int(count))
+    return ends
 
 
 def _private_mounts() -> list[str]:

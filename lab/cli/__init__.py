@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands: `lab --help` must not wait for
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.main import get_command
 from lab.cli import guest, image, kernel, profile, run
 from lab.cli.terminal import print_error
 from lab.errors import LabError, UsageError
+from lab.host import dirs
 
 app = typer.Typer(
     help="A QEMU test lab that shows what copy offload does when it fails half-way.",
@@ -72,9 +74,33 @@ def main() -> None:
     except (BrokenPipeError, SystemExit):
         # The reader of our output has gone (`lab … | head`): nothing is left to say to it.
         # SystemExit is rich's word for that; the lab's commands end by typer.Exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         status = 128 + signal.SIGPIPE
+    except Exception as error:
+        # What nobody foresaw is the lab's failure, never a test's; a traceback is for a file.
+        _silence_stdout()
+        print_error(_unforeseen(error))
+        status = LabError.exit_status
     sys.exit(status)
+
+
+def _silence_stdout() -> None:
+    """Whatever stdout still holds goes nowhere: its end must not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unforeseen(error: Exception) -> LabError:
+    words = str(error) or type(error).__name__
+    if isinstance(error, OSError):
+        return LabError(words, hint="check that file system, or what lab writes to")
+    try:
+        report = dirs.state() / "unforeseen.txt"
+        report.write_text("".join(traceback.format_exception(error)))
+    except (OSError, LabError):
+        return LabError(f"{type(error).__name__}: {words}", hint="this is a bug of the lab")
+    return LabError(
+        f"{type(error).__name__}: {words}", hint=f"this is a bug of the lab: report {report}"
+    )
 
 
 def _invoke() -> int:

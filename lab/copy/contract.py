@@ -268,7 +268,9 @@ def no_hang(situation: Situation) -> Verdict:
             f"completed {situation.waited:.1f} s after the release, "
             f"more than {situation.deadline:.1f} s"
         )
-    return _holds(f"completed {(situation.waited or 0) * 1000:.0f} ms after the release")
+    if situation.waited is None:
+        return _holds("completed before it came to the point")
+    return _holds(f"completed {situation.waited * 1000:.0f} ms after the release")
 
 
 def offloaded(situation: Situation) -> Verdict:

@@ -17,6 +17,7 @@ _LINE = re.compile(
     r"\d+@(?P<time>\d+\.\d+):(?P<event>pci_nvme_(?:copy|copy_source_range|read|write)) (?P<rest>.*)"
 )
 _LBA = re.compile(r"\blba 0x([0-9a-f]+)")
+_NSID = re.compile(r"\bnsid (\d+)")
 _BLOCKS = re.compile(r"\bnlb (\d+)")
 
 
@@ -71,14 +72,23 @@ def parse_trace(text: str) -> list[TraceLine]:
     ]
 
 
-def offload(lines: list[TraceLine], copy: Copy, expected_ranges: int) -> Offload:
-    """What the device did, as evidence for OFFLOADED."""
+def offload(lines: list[TraceLine], copy: Copy, nsid: int, expected_ranges: int) -> Offload:
+    """What the device did on namespace `nsid`, as evidence for OFFLOADED."""
     return Offload(
-        copies=sum(line.event == "copy" for line in lines),
+        copies=sum(line.event == "copy" and _of(line, nsid) for line in lines),
         ranges=sum(line.event == "copy_source_range" for line in lines),
         expected_ranges=expected_ranges,
-        other_io=tuple(f"{line.event} {line.arguments}" for line in lines if _touches(line, copy)),
+        other_io=tuple(
+            f"{line.event} {line.arguments}"
+            for line in lines
+            if _of(line, nsid) and _touches(line, copy)
+        ),
     )
+
+
+def _of(line: TraceLine, nsid: int) -> bool:
+    found = _NSID.search(line.arguments)
+    return found is not None and int(found[1]) == nsid
 
 
 def _touches(line: TraceLine, copy: Copy) -> bool:

@@ -12,6 +12,7 @@ data_len only counts the text that a mark carries inside its header sector.  blk
 block/blklogwrites.c) sets the flush flag on an entry of its own and never FUA or marks.
 """
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -71,8 +72,10 @@ def read(log: Path, after: Entry | None = None) -> list[Entry]:
         if len(head) < _SUPER.size:
             raise HostError(f"{log}: not a write log: only {len(head)} bytes")
         magic, version, count, sector = _SUPER.unpack(head)
-        if magic != MAGIC or version != VERSION:
-            raise HostError(f"{log}: not a write log: magic {magic:#x}, version {version}")
+        if magic != MAGIC or version != VERSION or sector < _ENTRY.size:
+            raise HostError(
+                f"{log}: not a write log: magic {magic:#x}, version {version}, sector size {sector}"
+            )
         size = os.fstat(file.fileno()).st_size
         first, at = (after.index + 1, after.next_at) if after else (0, sector)
         return list(_entries(file.fileno(), range(first, count), at, sector, size))
@@ -117,8 +120,10 @@ def copy_sparse(source: Path, target: Path) -> None:
         while at < size:
             try:
                 start = os.lseek(old.fileno(), at, os.SEEK_DATA)
-            except OSError:  # ENXIO: nothing but hole up to the end
-                break
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing but hole up to the end
+                    break
+                raise
             end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
             old.seek(start)
             new.seek(start)

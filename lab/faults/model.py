@@ -41,7 +41,7 @@ class Point:
     @classmethod
     def parse(cls, text: str) -> "Point":
         """Read `write:3` or `flushed`.  Raises UsageError when it is neither."""
-        match = re.fullmatch(r"(read|write|written):([1-9]\d{0,5})|(completed|flushed)", text)
+        match = re.fullmatch(r"(read|write|written):([1-9][0-9]{0,5})|(completed|flushed)", text)
         if not match:
             raise UsageError(
                 f"point {text!r}: no such point",

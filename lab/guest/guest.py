@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.errors import HostError, LabError
 from lab.guest import boot, keys, registry
-from lab.guest.boot import Platform, Progress
+from lab.guest.boot import Platform, Progress, TcgDefect
 from lab.guest.registry import Record
 from lab.guest.ssh import Session
 from lab.host import dirs
@@ -45,8 +45,13 @@ class Guest:
                 raise self.machine.died() from error
             raise
 
+    def await_ready(self) -> None:
+        """Wait until every device is there.  Raises GuestError."""
+        boot.await_line(self.machine, boot.READY, self.record.profile.guest.boot_deadline)
+
     def reboot(self, platform: Platform, on_event: EventSink | None = None) -> None:
-        """Start QEMU again after it was killed, on the media as they lie in the directory."""
+        """Start QEMU again after it was killed, on the media as they lie in the directory; SSH
+        listens then, the devices may still be on their way."""
         self.machine.close()
         started = _start(
             self.directory, self.record.name, self.record.profile, platform,
@@ -61,7 +66,23 @@ class Guest:
             registry.remove(self.directory)
 
 
-def up(
+def up(name: str, profile: Profile, progress: Progress) -> Guest:
+    """Start a guest on fresh media and wait until it is ready.
+
+    Raises ProfileError, HostError or GuestError; what was started is gone then, and the console,
+    stderr and argv of the failed boot are kept in the state directory under failed/NAME.
+    """
+    guest = start(name, profile, progress)
+    try:
+        guest.await_ready()
+    except BaseException:
+        _keep_failed(guest.directory)
+        guest.down()
+        raise
+    return guest
+
+
+def start(
     name: str,
     profile: Profile,
     progress: Progress,
@@ -70,11 +91,7 @@ def up(
     platform: Platform | None = None,
     on_event: EventSink | None = None,
 ) -> Guest:
-    """Start a guest on fresh media and wait until it is ready.
-
-    Raises ProfileError, HostError or GuestError; what was started is gone then, and the console,
-    stderr and argv of the failed boot are kept in the state directory under failed/NAME.
-    """
+    """Like `up`, but return as soon as SSH listens; the devices may still be on their way."""
     path = registry.directory(name)
     with registry.locked(path):
         _clear(path)
@@ -107,8 +124,9 @@ def attach(name: str, on_event: EventSink | None = None) -> Guest:
 
 def down(name: str) -> None:
     """Take a guest down, dead or alive.  Raises UsageError when there is none of that name."""
-    registry.find(name)
     path = registry.directory(name)
+    if not path.exists():
+        registry.find(name)
     with registry.locked(path):
         registry.remove(path)
 
@@ -122,9 +140,12 @@ def _start(
     owner: Process | None,
     on_event: EventSink | None,
 ) -> Guest:
-    machine = boot.launch(path, name, profile, platform, keys.ensure(), on_event)
     try:
-        boot.await_ready(machine, profile.guest.boot_deadline)
+        machine = _boot(path, name, profile, platform, on_event)
+    except TcgDefect:
+        # Not a retry that hides a result: no test has begun.
+        machine = _boot(path, name, profile, platform, on_event)
+    try:
         record = Record(
             name=name,
             profile=profile,
@@ -141,6 +162,18 @@ def _start(
         machine.kill()
         raise
     return Guest(record, machine)
+
+
+def _boot(
+    path: Path, name: str, profile: Profile, platform: Platform, on_event: EventSink | None
+) -> Machine:
+    machine = boot.launch(path, name, profile, platform, keys.ensure(), on_event)
+    try:
+        boot.await_line(machine, boot.LISTENS, profile.guest.boot_deadline)
+    except BaseException:
+        machine.kill()
+        raise
+    return machine
 
 
 def _clear(path: Path) -> None:

@@ -86,7 +86,7 @@ def _lock(path: Path) -> int:
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and path.stat().st_ino == os.fstat(fd).st_ino:
+            if path.stat().st_ino == os.fstat(fd).st_ino:
                 return fd
         except BlockingIOError:
             os.close(fd)
@@ -94,6 +94,8 @@ def _lock(path: Path) -> int:
                 f"guest {path.name}: another lab process is starting or stopping it",
                 hint="wait for that one, or give this guest another name with --name",
             ) from None
+        except FileNotFoundError:
+            pass
         os.close(fd)
 
 
@@ -135,7 +137,9 @@ def remove(path: Path) -> None:
 
 def end_processes(path: Path) -> None:
     """End the QEMU that works in a guest's directory, and its supervisor, recorded or not."""
-    for process in working_in(path, f"guest={path.name}"):
+    # The supervisor is the oldest: gone first, it cannot write an exit status any more.
+    found = working_in(path, f"guest={path.name}")
+    for process in sorted(found, key=lambda process: process.started):
         process.kill()
 
 
@@ -144,15 +148,19 @@ def sweep() -> list[str]:
     gone.  Returns their names."""
     swept = []
     for path in sorted(dirs.state("guests").iterdir()):
-        record = read(path)
-        if not path.is_dir() or (record and not record.orphaned()):
+        if not path.is_dir() or not _left_behind(path):
             continue
         try:
             with locked(path):
-                record = read(path)
-                if record is None or record.orphaned():
+                if _left_behind(path):
                     remove(path)
                     swept.append(path.name)
         except Busy:
             continue
     return swept
+
+
+def _left_behind(path: Path) -> bool:
+    """A record that another version of the lab wrote may be unreadable: that guest stays."""
+    record = read(path)
+    return record.orphaned() if record else not (path / RECORD).exists()

@@ -53,7 +53,10 @@ def run(
         out, said = process.communicate(timeout=deadline)
     except subprocess.TimeoutExpired as error:
         end_group(process)
-        _, said = process.communicate()
+        said = ""
+        # A daemon that left the group may keep the pipes open for as long as it likes.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _, said = process.communicate(timeout=0.2)
         raise HostError(
             f"no end after {deadline:.0f} s: {shlex.join(words)}", detail=tail(said), hint=hint
         ) from error
@@ -82,6 +85,8 @@ PACKAGES = {
     "mkfs.erofs": "erofs-utils",
     "depmod": "kmod",
     "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "setpriv": "util-linux",
 }
 """Debian and Ubuntu package of each program the lab calls."""
 
@@ -89,6 +94,5 @@ PACKAGES = {
 def missing(program: str) -> HostError:
     """The HostError for a program that is not installed, with the package that has it."""
     package = PACKAGES.get(program, program)
-    return HostError(
-        f"{program}: not found", hint=f"run `make setup`, or: sudo apt-get install {package}"
-    )
+    cure = f"run `make setup`, or: sudo apt-get install {package}"
+    return HostError(f"{program}: not found", hint="" if "/" in program else cure)

@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.errors import HostError
+from lab.errors import HostError, UsageError
 from lab.host import dirs
 from lab.host.command import missing, run
 
@@ -51,6 +51,8 @@ def accelerator(qemu: str, kernel: Path) -> Accelerator:
     its processor or QEMU changes.  LAB_ACCEL=kvm|tcg overrides.
     """
     forced = os.environ.get("LAB_ACCEL")
+    if forced and forced not in ("kvm", "tcg"):
+        raise UsageError(f"LAB_ACCEL={forced}: no accelerator", hint="kvm or tcg")
     if forced:
         return Accelerator(forced, "" if forced == "kvm" else f"LAB_ACCEL={forced}")
     reason = _unusable()

@@ -29,6 +29,8 @@ class Run:
         now = datetime.now(UTC)
         self.id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.directory = dirs.state("runs", self.id)
+        self.number = secrets.randbits(63)
+        """Drawn for the tags, so that what an earlier run left cannot pass for this one's."""
         self._lock = threading.Lock()
         try:
             self._timeline = (self.directory / TIMELINE).open("a", buffering=1)

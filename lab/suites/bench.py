@@ -34,7 +34,6 @@ class Bench:
         self.drive = drive
         self._platform = platform
         self._generation = 0
-        self._run_number = int(run.id.rpartition("-")[2], 16)
         self._trace_at = 0
         self._last_entry: Entry | None = None
         self._session: Session | None = None
@@ -64,6 +63,7 @@ class Bench:
             self.guest.machine.trace(pattern)
         self._session = self.guest.connect()
         self._executor = Executor(self._session)
+        self.guest.await_ready()
         self._kmsg_seen = -1
         self.kernel_messages()
         self._trace_at = (self.guest.directory / TRACE_LOG).stat().st_size
@@ -101,7 +101,7 @@ class Bench:
     def tag(self, window: Extent) -> Tagging:
         """Tag the window with a new generation."""
         self._generation += 1
-        tagging = Tagging(window, self._generation, self._run_number)
+        tagging = Tagging(window, self._generation, self.run.number)
         try:
             write_window(self.medium, tagging)
         except OSError as error:

@@ -118,7 +118,8 @@ class Case:
         entries = [] if self._action.ends_guest else bench.writes()
         plant.medium(bench.medium, copy, tagging, _succeeded(told))
         findings = bench.look(copy, tagging)
-        offload = nvme.offload(bench.trace_lines(), copy, self._ranges_begun(told))
+        begun = self._ranges_begun(told)
+        offload = nvme.offload(bench.trace_lines(), copy, bench.drive.nsid, begun)
         hung = told.completion is None and told.reached
         messages = [] if self._action.ends_guest or hung else bench.kernel_messages()
         if hung:
@@ -162,7 +163,7 @@ class Case:
         try:
             stepper = self._hold()
         except NotReached:
-            return _Told(bench.completed(0), reached=False)
+            return _Told(bench.completed(self._hang), reached=False)
         if self._action.errno:
             stepper.inject()
             bench.run.emit("stepper", "inject", action=str(self._action))
@@ -184,7 +185,7 @@ class Case:
             try:
                 self._hold()
             except NotReached:
-                told = _Told(bench.completed(0), reached=False)
+                told = _Told(bench.completed(self._hang), reached=False)
         bench.guest.machine.kill()
         bench.run.emit("stepper", str(self._action), point=str(self._point))
         if base is None:

@@ -152,7 +152,7 @@ class _Booted:
 
     def __enter__(self) -> Bench:
         if self._guest is None:
-            self._guest = guests.up(
+            self._guest = guests.start(
                 f"run-{self._run.id}", self._profile, self._progress,
                 owner=me(), platform=self._platform, on_event=self._on_event,
             )  # fmt: skip

@@ -48,7 +48,8 @@ def _machine(profile: Profile, boot: Boot) -> Iterator[str]:
         "-sandbox",
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
     )
-    yield from ("-machine", f"q35,accel={boot.accelerator}", "-cpu", cpu)
+    # Without the disk and bus controllers that nothing here uses: udev would load their drivers.
+    yield from ("-machine", f"q35,accel={boot.accelerator},sata=off,smbus=off", "-cpu", cpu)
     yield from ("-smp", str(profile.machine.cpus), "-m", f"{profile.machine.memory >> 20}M")
     yield from ("-kernel", str(boot.kernel), "-initrd", INITRD, "-append", " ".join(args))
     yield from ("-pidfile", PID_FILE, "-msg", "timestamp=on", "-D", TRACE_LOG)

@@ -106,6 +106,9 @@ def idle(cwd: Path | None = None, argument: str = "") -> Iterator[Process]:
     )
     with process:
         try:
+            # The kernel sets the command line a moment after it has told that exec succeeded.
+            cmdline = Path(f"/proc/{process.pid}/cmdline")
+            until(lambda: argument.encode() in cmdline.read_bytes())
             found = Process.of(process.pid)
             assert found is not None
             yield found

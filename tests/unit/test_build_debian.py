@@ -86,6 +86,13 @@ def test_what_a_killed_build_left_is_removed_first(fake: Path, tmp_path: Path) -
     assert (tmp_path / "found").read_text() == ""
 
 
+def test_sub_ids_of_each_user_end_after_the_last_range(tmp_path: Path) -> None:
+    table = tmp_path / "subuid"
+    table.write_text("ann:100000:65536\nbob:165536:10\nann:300000:5\n")
+    assert debian._sub_ids(table) == {"ann": 300005, "bob": 165546}
+    assert debian._sub_ids(tmp_path / "none") == {}
+
+
 BUILD = """
 import sys
 from lab.build import debian

@@ -54,6 +54,8 @@ def lab(
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    # Whatever is wrong with the lab, a unit test boots no guest.
+    monkeypatch.setenv("LAB_QEMU", "no-qemu-here")
 
     def run(*argv: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["lab", *argv])
@@ -198,10 +200,48 @@ def opened_by_reader(fifo: Path) -> int:
 
 
 @pytest.mark.parametrize("argv", ["profile schema", "ls --json", "--help"])
-def test_a_reader_that_goes_away_is_no_test_result(argv: str) -> None:
+def test_a_reader_that_goes_away_is_no_test_result(
+    argv: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     read, write = os.pipe()
     os.close(read)
     words = [sys.executable, "-c", LAB, *argv.split()]
     done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_no_test_result(
+    unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    words = [sys.executable, "-c", LAB, "ls"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == HostError.exit_status
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_ends_with_the_status_that_it_gives_itself(lab: Lab) -> None:
+    status, out, err = lab("profile", "check", "nvme-copy", "nothing")
+    assert (status, out.split()[:2]) == (2, ["ok", "nvme-copy"])
+    assert err.startswith("nothing: no profile")
+
+
+@pytest.mark.parametrize("argv", [[], ["profile"], ["image"]], ids=" ".join)
+def test_a_command_line_without_a_command_is_answered_with_help(lab: Lab, argv: list[str]) -> None:
+    status, out, err = lab(*argv)
+    assert status == 2
+    assert "Commands" in out + err
+
+
+def test_the_shell_completes_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = {"_LAB_COMPLETE": "complete_bash", "COMP_WORDS": "lab prof", "COMP_CWORD": "1"}
+    for name, value in words.items():
+        monkeypatch.setenv(name, value)
+    with python(LAB) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "profile\n", "")

@@ -87,12 +87,21 @@ def test_a_program_that_overruns_its_deadline_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_program_that_overruns_its_deadline_takes_its_children_with_it(tmp_path: Path) -> None:
+    start = time.monotonic()
     with pytest.raises(HostError, match="no end after"):
         run(["sh", "-c", "sleep 30; true"], deadline=0.1, cwd=tmp_path)
+    assert time.monotonic() - start < 5
     left = working_in(tmp_path, "30")
     for process in left:
         process.kill()
     assert left == []
+
+
+def test_a_deadline_holds_whatever_a_daemon_keeps_open() -> None:
+    start = time.monotonic()
+    with pytest.raises(HostError, match="no end after"):
+        run(["sh", "-c", "setsid sleep 3 & sleep 3"], deadline=0.1)
+    assert time.monotonic() - start < 2
 
 
 def test_an_interrupted_program_is_killed_too(tmp_path: Path) -> None:
@@ -151,6 +160,7 @@ def test_a_pid_that_was_given_to_another_process_is_not_taken_for_the_old_one() 
         old = Process(new.pid, new.started - 1)
         assert not old.alive()
         old.kill()
+        time.sleep(0.05)  # a signal takes effect soon, not at once
         assert new.alive()
 
 

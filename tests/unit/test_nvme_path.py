@@ -31,7 +31,7 @@ def io(lba: int, blocks: int, event: str = "read", nsid: int = 1) -> str:
 
 def others(text: str, copy: Copy = SMALL) -> int:
     """How many I/Os touched the copy's sectors."""
-    return len(offload(parse_trace(text), copy, 2).other_io)
+    return len(offload(parse_trace(text), copy, 1, 2).other_io)
 
 
 def test_trace_lines_have_time_event_and_arguments() -> None:
@@ -61,13 +61,13 @@ def test_other_lines_of_the_log_are_passed_over(line: str) -> None:
 
 
 def test_offload_counts_copies_and_source_ranges() -> None:
-    seen = offload(parse_trace(TRACE), SMALL, expected_ranges=4)
+    seen = offload(parse_trace(TRACE), SMALL, 1, expected_ranges=4)
     assert (seen.copies, seen.ranges, seen.expected_ranges) == (1, 1, 4)
     assert seen.other_io == ()
 
 
 def test_offload_quotes_the_io_that_touched_the_copy() -> None:
-    seen = offload(parse_trace(TRACE + io(0x840, 1, "write")), SMALL, 1)
+    seen = offload(parse_trace(TRACE + io(0x840, 1, "write")), SMALL, 1, 1)
     assert seen.other_io == ("write cid 1 nsid 1 nlb 1 count 512 lba 0x840",)
 
 

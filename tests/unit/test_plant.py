@@ -168,7 +168,7 @@ def seen_with(plant: Plant, rule: str) -> Situation:
             return situation(waited=plant.delay(10.0), deadline=10.0, complaints=messages)
         case _:
             trace = _EMULATED if plant.request({}).get("emulate") else _OFFLOADED
-            return situation(offload=nvme.offload(nvme.parse_trace(trace), COPY, 3))
+            return situation(offload=nvme.offload(nvme.parse_trace(trace), COPY, 1, 3))
 
 
 _OFFLOADED = "1@1.0:pci_nvme_copy cid 1 nsid 1 nr 3 format 0x0\n" + "".join(
