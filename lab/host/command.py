@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -32,9 +33,12 @@ def run(
     its children).
     """
     words = [str(word) for word in argv]
+    # An ordinary user's PATH lacks the directories that hold depmod and its like.
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     try:
         process = subprocess.Popen(
             words,
+            executable=shutil.which(words[0], path=path) or words[0],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

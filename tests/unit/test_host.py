@@ -126,6 +126,13 @@ def test_an_interrupted_program_is_killed_too(tmp_path: Path) -> None:
     assert left == []
 
 
+def test_programs_for_root_are_found_without_sbin_on_the_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "kmod" in run(["depmod", "--version"], deadline=10)
+
+
 def test_a_file_that_may_not_be_executed_is_a_host_error(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\n")
