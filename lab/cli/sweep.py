@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.copy.contract import RULES, Ruling
+from lab.faults.model import points_of
 from lab.suites.case import CaseResult
 from lab.suites.copy_faults import Report
 
@@ -65,7 +66,7 @@ def print_report(report: Report) -> None:
     cells = {(case.point, case.action): case for case in report.cases}
     matrix = Table("point", *actions, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     # Points are shown in the order in which a copy comes to them.
-    for point in (point for point in report.options.points if point in reachable):
+    for point in (point for point in points_of(report.options.ranges) if point in reachable):
         row = [_cell(cells.get((point, action))) for action in actions]
         matrix.add_row(str(point), *row)
     console.print(matrix)
