@@ -17,8 +17,9 @@ help:
 setup:
 	@scripts/setup
 
+# A violated rule (exit status 1) is something found, not a demo that failed.
 demo: setup
-	@$(LAB) run nvme-copy copy-faults
+	@$(LAB) run nvme-copy copy-faults || [ $$? -eq 1 ]
 
 check: setup
 	.venv/bin/ruff check .

@@ -75,6 +75,7 @@ class Situation:
     `injected`: the error that the medium returned, as text, or empty.  `flushed`: a flush
     completed after the copy's success and before the guest ended.  `waited`: seconds between
     release and completion, None when it never came; `deadline`: how long it was waited for.
+    `crash`: how the device under test itself died, or empty.
     `complaints`: kernel messages that speak of a hang, a lockup or an oops.  `stray_writes`:
     logged writes outside the destination, as text.  `reached`: the copy came to the point.
     """
@@ -86,6 +87,7 @@ class Situation:
     flushed: bool
     waited: float | None
     deadline: float
+    crash: str
     complaints: tuple[str, ...]
     stray_writes: tuple[str, ...]
     offload: Offload
@@ -256,7 +258,9 @@ def recovers(situation: Situation) -> Verdict:
 
 
 def no_hang(situation: Situation) -> Verdict:
-    """Completes in bounded time after release; no hung task, no lockup, no oops."""
+    """Completes in bounded time after release; no hung task, no lockup, no oops, no crash."""
+    if situation.crash:
+        return _violated(situation.crash)
     if situation.complaints:
         return _violated("; ".join(islice(situation.complaints, SHOWN)))
     if situation.waited is None and situation.completion is None:

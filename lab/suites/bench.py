@@ -129,6 +129,13 @@ class Bench:
         self.run.emit("guest", "completion", **answer)
         return nvme.completion(answer)
 
+    def crash(self) -> str:
+        """How QEMU crashed, if it did: then the device under test failed, not the lab."""
+        crash = self.guest.machine.crash()
+        if crash:
+            self.run.emit("guest", "crash", text=crash)
+        return crash
+
     def flush(self) -> None:
         """A Flush from the guest.  Raises GuestError if it does not succeed."""
         answer = self.executor.request(

@@ -17,6 +17,7 @@ from lab.copy.model import SECTOR, Completion
 from lab.copy.plant import Plant
 from lab.crash import writelog
 from lab.crash.writelog import Entry
+from lab.errors import LabError
 from lab.faults.model import Action, Point, Stage
 from lab.faults.stepper import NotReached, Stepper, fault
 from lab.guest.kmsg import complaints
@@ -76,6 +77,7 @@ class _Told:
     waited: float | None = None
     flushed: bool = False
     reached: bool = True
+    crash: str = ""
 
 
 class Case:
@@ -114,17 +116,17 @@ class Case:
         if self._action.ends_guest:
             told, aftermath = self._end_guest()
         else:
-            told, aftermath = self._interrupt(), Aftermath.LIVE
+            told = self._interrupt()
+            aftermath = Aftermath.KILLED if told.crash else Aftermath.LIVE
         entries = [] if self._action.ends_guest else bench.writes()
         plant.medium(bench.medium, copy, tagging, _succeeded(told))
         findings = bench.look(copy, tagging)
         begun = self._ranges_begun(told)
         offload = nvme.offload(bench.trace_lines(), copy, bench.drive.nsid, begun)
-        hung = told.completion is None and told.reached
-        messages = [] if self._action.ends_guest or hung else bench.kernel_messages()
-        if hung:
+        lost = self._action.ends_guest or told.completion is None
+        messages = [] if lost else bench.kernel_messages()
+        if lost:
             bench.guest.machine.kill()
-        if hung or self._action.ends_guest:
             bench.reboot()
         return Situation(
             findings=findings,
@@ -134,6 +136,7 @@ class Case:
             flushed=told.flushed,
             waited=told.waited,
             deadline=self._hang,
+            crash=told.crash,
             complaints=complaints(messages),
             stray_writes=self._stray(entries),
             offload=offload,
@@ -169,9 +172,15 @@ class Case:
             bench.run.emit("stepper", "inject", action=str(self._action))
         released = time.monotonic()
         time.sleep(plant.delay(self._hang))
-        stepper.release()
-        bench.run.emit("stepper", "release")
-        completion = bench.completed(self._hang)
+        try:
+            stepper.release()
+            bench.run.emit("stepper", "release")
+            completion = bench.completed(self._hang)
+        except LabError:
+            crash = bench.crash()
+            if not crash:
+                raise
+            return _Told(crash=crash)
         return _Told(completion, time.monotonic() - released if completion else None)
 
     def _end_guest(self) -> tuple[_Told, Aftermath]:
@@ -235,13 +244,19 @@ class Case:
         """The same copy again, on fresh tags, with nothing in its way."""
         bench = self._bench
         tagging = bench.tag(self._layout.window)
-        bench.start(nvme.request(self._layout.copy, bench.drive))
-        completion = bench.completed(self._hang)
+        completion, problem = None, ""
+        try:
+            bench.start(nvme.request(self._layout.copy, bench.drive))
+            completion = bench.completed(self._hang)
+        except LabError:
+            problem = bench.crash()
+            if not problem:
+                raise
         findings = bench.look(self._layout.copy, tagging)
         if completion is None:
             bench.guest.machine.kill()
             bench.reboot()
-        return Recovery(completion, findings)
+        return Recovery(completion, findings, problem)
 
 
 def _succeeded(told: _Told) -> bool:

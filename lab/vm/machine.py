@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,12 @@ from lab.vm.qmp import EventSink, Qmp, QmpTimeout
 SUPERVISOR = Path(__file__).with_name("supervise.sh")
 STDOUT, STDERR, EXIT_STATUS, ARGV = "qemu.out", "qemu.err", "exit-status", "argv.json"
 _LAUNCH_DEADLINE = 20.0
+_DEATH_THROES = 2.0
+"""Seconds between a guest's connection breaking and the end of its QEMU, core dump included."""
+_CRASHES = {
+    128 + number
+    for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+}
 
 _CURES = {
     "is not a valid device model name": "this QEMU lacks a device the profile needs: "
@@ -185,6 +192,19 @@ class Machine:
             self._qmp.close()
             self._qmp = None
 
+    def crash(self) -> str:
+        """How QEMU ended by a fault of its own (assertion, segmentation fault), in words; empty
+        if it runs, or was ended from outside."""
+        end = time.monotonic() + _DEATH_THROES
+        while self.alive() and time.monotonic() < end:
+            time.sleep(0.01)
+        if self.alive() or exit_status(self.directory) not in _CRASHES:
+            return ""
+        lines = (self.directory / STDERR).read_text(errors="replace").splitlines()
+        # The shell that supervises QEMU adds a word of its own.
+        own = [line for line in lines if "qemu" in line] or ["it said nothing"]
+        return f"QEMU {ending(self.directory)}: {own[-1]}"
+
     def said(self) -> str:
         """The end of QEMU's stderr and of the guest's console."""
         return said(self.directory)
@@ -207,14 +227,21 @@ def said(directory: Path) -> str:
     return "\n".join(parts)
 
 
-def ending(directory: Path) -> str:
-    """How QEMU ended, in words, from the exit status its supervisor recorded."""
+def exit_status(directory: Path) -> int | None:
+    """QEMU's exit status, as a shell counts it, if its supervisor recorded it."""
     end = time.monotonic() + 1.0  # the supervisor writes it just after QEMU is gone
     while not (directory / EXIT_STATUS).exists() and time.monotonic() < end:
         time.sleep(0.01)
     try:
-        status = int((directory / EXIT_STATUS).read_text())
+        return int((directory / EXIT_STATUS).read_text())
     except (FileNotFoundError, ValueError):
+        return None
+
+
+def ending(directory: Path) -> str:
+    """How QEMU ended, in words."""
+    status = exit_status(directory)
+    if status is None:
         return "is gone; its exit status was not recorded"
     if status > 128:
         return f"was killed by signal {status - 128}"

@@ -61,6 +61,7 @@ def situation(**observed: Any) -> Situation:
         flushed=False,
         waited=0.01,
         deadline=10.0,
+        crash="",
         complaints=(),
         stray_writes=(),
         offload=Offload(copies=1, ranges=3, expected_ranges=3),

@@ -296,6 +296,18 @@ def test_no_hang_bounds_the_time_and_tolerates_no_complaint_of_the_kernel(
     assert ruling("NO-HANG", situation(**observed)) is expected
 
 
+def test_a_device_that_crashes_violates_no_hang_with_its_last_words() -> None:
+    case = situation(
+        crash="QEMU was killed by signal 6: Assertion failed",
+        aftermath=Aftermath.KILLED,
+        completion=None,
+        waited=None,
+        findings=NOTHING_COPIED,
+    )
+    assert violated(case) == {"NO-HANG"}
+    assert evidence("NO-HANG", case) == "QEMU was killed by signal 6: Assertion failed"
+
+
 def test_a_copy_that_never_completes_violates_nothing_but_no_hang() -> None:
     case = situation(completion=None, waited=None, findings=NOTHING_COPIED)
     assert violated(case) == {"NO-HANG"}
