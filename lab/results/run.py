@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab.errors import UsageError
 from lab.host import dirs
 from lab.host.dirs import not_writable
 
@@ -90,15 +89,3 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def document(run_id: str) -> dict[str, Any]:
-    """The document of an earlier run.  Raises UsageError when there is none of that id."""
-    path = dirs.state("runs") / run_id / DOCUMENT
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise UsageError(
-            f"no run {run_id}", hint=f"runs are kept in {path.parent.parent}"
-        ) from None
-    return found

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lab.errors import HostError, UsageError
+from lab.errors import HostError
 from lab.host import dirs
-from lab.results.run import DOCUMENT, TIMELINE, Run, document
+from lab.results.run import DOCUMENT, TIMELINE, Run
 
 
 def events(run: Run) -> list[dict[str, Any]]:
@@ -107,18 +107,13 @@ def test_what_the_guest_never_wrote_is_not_kept(tmp_path: Path, move: bool) -> N
         assert not (run.directory / "nothing").exists()
 
 
-def test_a_document_is_found_by_the_id_of_its_run() -> None:
+def test_the_document_is_in_the_directory_of_the_run() -> None:
     with Run("p", "s") as run:
         run.finish({"cases": [1], "verdicts": {"holds": 1}})
-    assert document(run.id) == {"cases": [1], "verdicts": {"holds": 1}}
-
-
-def test_an_unknown_run_is_refused_with_the_place_of_runs() -> None:
-    with Run("p", "s") as unfinished, pytest.raises(UsageError):
-        document(unfinished.id)
-    with pytest.raises(UsageError, match="no run 20250101-000000-ffff") as caught:
-        document("20250101-000000-ffff")
-    assert str(dirs.state("runs")) in caught.value.hint
+    assert json.loads((run.directory / DOCUMENT).read_text()) == {
+        "cases": [1],
+        "verdicts": {"holds": 1},
+    }
 
 
 def test_a_document_that_cannot_be_written_whole_leaves_the_old_one() -> None:
@@ -129,7 +124,7 @@ def test_a_document_that_cannot_be_written_whole_leaves_the_old_one() -> None:
         with pytest.raises(HostError, match="No space left on device") as caught:
             run.finish({"cases": [1, 2]})
     assert "free space" in caught.value.hint
-    assert document(run.id) == {"cases": [1]}
+    assert json.loads((run.directory / DOCUMENT).read_text()) == {"cases": [1]}
 
 
 def test_nothing_is_left_beside_a_document() -> None:
