@@ -72,6 +72,12 @@ def test_the_device_is_there_by_serial_with_the_profiles_copy_limits(lab: Lab, g
     assert (found["mssrl"], found["mcl"], found["msrc"]) == (256, 4096, 127)
 
 
+@pytest.mark.parametrize("shell", ["sh -c", "bash -lc"])
+def test_the_labs_scripts_are_on_the_path_of_every_shell(lab: Lab, guest: str, shell: str) -> None:
+    done = lab("ssh", guest, "--", f"{shell} 'command -v nvme-copy'")
+    assert done.stdout == "/run/lab/bin/nvme-copy\n"
+
+
 def test_nvme_copy_by_hand_copies_and_reports(lab: Lab, guest: str) -> None:
     script = f"""
         set -e
