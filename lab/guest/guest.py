@@ -49,12 +49,14 @@ class Guest:
         """Wait until every device is there.  Raises GuestError."""
         boot.await_line(self.machine, boot.READY, self.record.profile.guest.boot_deadline)
 
-    def reboot(self, platform: Platform, on_event: EventSink | None = None) -> None:
+    def reboot(
+        self, platform: Platform, progress: Progress, on_event: EventSink | None = None
+    ) -> None:
         """Start QEMU again after it was killed, on the media as they lie in the directory; SSH
         listens then, the devices may still be on their way."""
         self.machine.close()
         started = _start(
-            self.directory, self.record.name, self.record.profile, platform,
+            self.directory, self.record.name, self.record.profile, platform, progress,
             owner=self.record.owner, on_event=on_event,
         )  # fmt: skip
         self.record, self.machine = started.record, started.machine
@@ -99,7 +101,7 @@ def start(
             platform = platform or Platform.find(profile, progress)
             boot.create_media(path, profile)
             progress(f"boot {name} under {platform.accelerator.name.upper()}")
-            return _start(path, name, profile, platform, owner=owner, on_event=on_event)
+            return _start(path, name, profile, platform, progress, owner=owner, on_event=on_event)
         except BaseException:
             _keep_failed(path)
             registry.remove(path)
@@ -136,14 +138,16 @@ def _start(
     name: str,
     profile: Profile,
     platform: Platform,
+    progress: Progress,
     *,
     owner: Process | None,
     on_event: EventSink | None,
 ) -> Guest:
     try:
         machine = _boot(path, name, profile, platform, on_event)
-    except TcgDefect:
+    except TcgDefect as defect:
         # Not a retry that hides a result: no test has begun.
+        progress(f"boot {name} once more: QEMU's TCG broke the first boot: {defect.message}")
         machine = _boot(path, name, profile, platform, on_event)
     try:
         record = Record(
