@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab.errors import HostError
-from lab.host.command import missing, run, tail
+from lab.host.command import end_group, missing, run, tail
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 """Where Debian and Ubuntu keep Debian's keys; without it apt's own trusted keys must do."""
@@ -156,9 +156,7 @@ def _end_group(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=GRACE)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    end_group(process)
 
 
 def _cure(log: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.terminal import print_json
+from lab.cli.terminal import print_json, print_table
 
 app = typer.Typer(help="List, show and check profiles.", no_args_is_help=True)
 
@@ -66,15 +66,8 @@ def list_profiles(json: Json = False) -> None:
     if json:
         print_json([asdict(row) for row in rows])
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("name", "description", "file", box=None, pad_edge=False)
-    for row in rows:
-        # Text, not str: brackets in a description are no markup.
-        table.add_row(*(Text(cell) for cell in (row.name, row.description, row.file)))
-    Console().print(table)
+    cells = [(row.name, row.description, row.file) for row in rows]
+    print_table(("name", "description", "file"), cells)
 
 
 @app.command("show")

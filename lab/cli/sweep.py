@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from lab.cli.terminal import timed_lines
 from lab.copy.contract import RULES, Ruling
 from lab.faults.model import points_of
 from lab.suites.case import CaseResult
@@ -28,12 +28,8 @@ def watched(total: int) -> Iterator[Watch]:
 
     Yields the functions that take its phases and its judged cases.
     """
-    start = time.monotonic()
     if not sys.stderr.isatty():
-
-        def line(text: str) -> None:
-            print(f"[{time.monotonic() - start:6.1f} s] {text}", file=sys.stderr, flush=True)
-
+        line = timed_lines()
         yield line, lambda case: line(_summary(case))
         return
     columns = (

@@ -51,13 +51,21 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
+def timed_lines() -> Callable[[str], None]:
+    """The function that prints a line of progress with the seconds since now, where no terminal
+    could show anything livelier."""
+    start = time.monotonic()
+    return lambda text: print(
+        f"[{time.monotonic() - start:6.1f} s] {text}", file=sys.stderr, flush=True
+    )
+
+
 @contextmanager
 def phases() -> Iterator[Callable[[str], None]]:
     """Show what is being done: a spinner with the phase and its seconds on a terminal, a line
     per phase elsewhere.  Yields the function that takes the phases."""
     if not sys.stderr.isatty():
-        start = time.monotonic()
-        yield lambda text: print(f"[{time.monotonic() - start:6.1f} s] {text}", file=sys.stderr)
+        yield timed_lines()
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -52,6 +52,10 @@ class Run:
             except OSError as error:
                 raise not_writable(self.directory, error) from error
 
+    def qmp_event(self, name: str, data: dict[str, Any]) -> None:
+        """Append an event of QEMU; the sink that a machine is given."""
+        self.emit("qmp", name, data=data)
+
     def keep(self, file: Path, name: str, *, move: bool = False) -> None:
         """Keep a file of the guest as evidence; a second one of the same name is appended."""
         target = self.directory / name

@@ -80,16 +80,12 @@ class Bench:
         self.disconnect()
         self.keep_evidence()
         start = time.monotonic()
-        self.guest.reboot(self._platform, self._progress, self.qmp_event)
+        self.guest.reboot(self._platform, self._progress, self.run.qmp_event)
         self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
         self.connect()
 
     def _progress(self, text: str) -> None:
         self.run.emit("lab", "progress", text=text)
-
-    def qmp_event(self, name: str, data: dict[str, object]) -> None:
-        """Put an event of QEMU on the timeline."""
-        self.run.emit("qmp", name, data=data)
 
     def keep_evidence(self) -> None:
         """Copy what the boot left (console, stderr, argv, write log) into the run's directory."""

@@ -154,7 +154,7 @@ class _Booted:
         if self._guest is None:
             self._guest = guests.start(
                 f"run-{self._run.id}", self._profile, self._progress,
-                owner=me(), platform=self._platform, on_event=self._on_event,
+                owner=me(), platform=self._platform, on_event=self._run.qmp_event,
             )  # fmt: skip
         try:
             self._bench = Bench(self._run, self._guest, self._platform, self._drive)
@@ -180,6 +180,3 @@ class _Booted:
             self._guest.down()
         else:
             self._guest.machine.close()
-
-    def _on_event(self, name: str, data: dict[str, object]) -> None:
-        self._run.emit("qmp", name, data=data)
