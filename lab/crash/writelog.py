@@ -12,7 +12,6 @@ data_len only counts the text that a mark carries inside its header sector.  blk
 block/blklogwrites.c) sets the flush flag on an entry of its own and never FUA or marks.
 """
 
-import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -109,31 +108,3 @@ def replay(log: Path, entries: list[Entry], medium: Path) -> None:
             else:
                 data = os.pread(source.fileno(), entry.length, entry.data_at)
             os.pwrite(target.fileno(), data, entry.offset)
-
-
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a medium, keeping its holes: only data is read and written."""
-    with source.open("rb", buffering=0) as old, target.open("wb", buffering=0) as new:
-        size = os.fstat(old.fileno()).st_size
-        os.ftruncate(new.fileno(), size)
-        at = 0
-        while at < size:
-            try:
-                start = os.lseek(old.fileno(), at, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # nothing but hole up to the end
-                    break
-                raise
-            end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
-            old.seek(start)
-            new.seek(start)
-            _copy_bytes(old.fileno(), new.fileno(), end - start)
-            at = end
-
-
-def _copy_bytes(source: int, target: int, count: int) -> None:
-    while count:
-        sent = os.sendfile(target, source, None, count)
-        if sent == 0:
-            return
-        count -= sent

@@ -25,8 +25,9 @@ def run(
     deadline: float,
     cwd: Path | None = None,
     hint: str = "",
+    text: str = "",
 ) -> str:
-    """Run `argv` to its end and return its stdout.
+    """Run `argv` to its end, with `text` as its stdin, and return its stdout.
 
     `deadline` is in seconds.  Raises HostError with the command, its exit status and the end of
     its stderr when the program is missing, fails, or overruns the deadline (it is killed then, with
@@ -39,7 +40,7 @@ def run(
         process = subprocess.Popen(
             words,
             executable=shutil.which(words[0], path=path) or words[0],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if text else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -54,7 +55,7 @@ def run(
     except OSError as error:
         raise HostError(f"{words[0]}: {error.strerror}", hint="check that file") from error
     try:
-        out, said = process.communicate(timeout=deadline)
+        out, said = process.communicate(text or None, timeout=deadline)
     except subprocess.TimeoutExpired as error:
         end_group(process)
         said = ""

@@ -17,6 +17,7 @@ from lab.host.command import missing, run
 DEFAULT = "qemu-system-x86_64"
 _PROBE_DEADLINE = 10.0
 _PROBE_CACHE = "kvm-probe.json"
+_PROPERTIES_CACHE = "qemu-properties.json"
 _KERNEL_RAN = "Kernel panic - not syncing: VFS: Unable to mount root fs"
 
 
@@ -41,6 +42,42 @@ def version(qemu: str) -> str:
     """QEMU's version with its package's, for the record; nothing is decided by it."""
     words = run([qemu, "--version"], deadline=20).splitlines()[0]
     return words.removeprefix("QEMU emulator version ")
+
+
+def properties(qemu: str, device: str) -> frozenset[str]:
+    """The properties of a device type, as this QEMU lists them; none if it has no such device.
+
+    The answer is kept until the QEMU at that path changes.  Raises HostError when it gives none.
+    """
+    cache, key = dirs.cache() / _PROPERTIES_CACHE, _binary_key(qemu)
+    known: dict[str, list[str]] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        kept = json.loads(cache.read_text())
+        if kept["key"] == key:
+            known = kept["properties"]
+    if device not in known:
+        known[device] = _ask_for_properties(qemu, device)
+        cache.write_text(json.dumps({"key": key, "properties": known}))
+    return frozenset(known[device])
+
+
+def _ask_for_properties(qemu: str, device: str) -> list[str]:
+    commands: tuple[dict[str, object], ...] = (
+        {"execute": "qmp_capabilities"},
+        {"execute": "device-list-properties", "arguments": {"typename": device}, "id": device},
+        {"execute": "quit"},
+    )
+    said = run(
+        [qemu, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S",
+         "-qmp", "stdio"],
+        deadline=20,
+        text="".join(json.dumps(command) + "\n" for command in commands),
+    )  # fmt: skip
+    for line in said.splitlines():
+        answer = json.loads(line)
+        if answer.get("id") == device:
+            return [found["name"] for found in answer.get("return", ())]
+    raise HostError(f"{qemu}: no answer to device-list-properties", detail=said)
 
 
 def accelerator(qemu: str, kernel: Path) -> Accelerator:
@@ -81,12 +118,16 @@ def _unusable() -> str:
     return ""
 
 
-def _probe_key(qemu: str) -> str:
+def _binary_key(qemu: str) -> list[str | int]:
     info = Path(qemu).stat()
+    return [qemu, info.st_mtime_ns, info.st_size]
+
+
+def _probe_key(qemu: str) -> str:
     flags = next(
         (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "flags" in line), ""
     )
-    parts = (os.uname().release, os.uname().version, flags, qemu, info.st_mtime_ns, info.st_size)
+    parts = (os.uname().release, os.uname().version, flags, *_binary_key(qemu))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

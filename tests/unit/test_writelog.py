@@ -1,6 +1,5 @@
 """The write log: what another writer of the format logged is read, cut and replayed exactly."""
 
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.crash.writelog import Entry, Flag, copy_sparse, durable, read, replay
+from lab.crash.writelog import Entry, Flag, durable, read, replay
 from lab.errors import HostError
 
 BLOCKS = 8
@@ -194,43 +193,3 @@ def test_a_mark_carries_its_text_in_its_header_and_writes_nothing() -> None:
     write = logged([Op(0, 1, 1, b"w" * 512)], 512)[512:]
     found = entries(superblock(2, 512) + mark.ljust(512, b"\0") + write)
     assert [(entry.flags, entry.length) for entry in found] == [(Flag.MARK, 0), (Flag(0), 512)]
-
-
-CHUNK = 65536
-"""Bytes; more than any file system's block."""
-
-
-def regions(path: Path) -> list[tuple[int, int]]:
-    """The parts of a file that are not holes."""
-    found = []
-    with path.open("rb") as file:
-        at, size = 0, os.fstat(file.fileno()).st_size
-        while at < size:
-            try:
-                start = os.lseek(file.fileno(), at, os.SEEK_DATA)
-            except OSError:
-                break
-            at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-            found.append((start, at))
-    return found
-
-
-@given(
-    chunks=st.lists(st.none() | st.binary(min_size=1, max_size=3), max_size=6),
-    tail=st.integers(0, CHUNK),
-)
-def test_a_sparse_copy_has_the_same_bytes_and_the_same_holes(
-    chunks: list[bytes | None], tail: int
-) -> None:
-    with TemporaryDirectory() as directory:
-        source, target = Path(directory, "source"), Path(directory, "target")
-        target.write_bytes(b"left over from before" * 10000)
-        with source.open("wb") as file:
-            for number, fill in enumerate(chunks):
-                if fill:
-                    file.seek(number * CHUNK)
-                    file.write((fill * CHUNK)[:CHUNK])
-            file.truncate(len(chunks) * CHUNK + tail)
-        copy_sparse(source, target)
-        assert target.read_bytes() == source.read_bytes()
-        assert regions(target) == regions(source)
