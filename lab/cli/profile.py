@@ -32,17 +32,25 @@ Names = Annotated[
         autocompletion=complete_profile,
     ),
 ]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change the profile: machine.memory=4G, 'devices[0].mdts=5'; can be repeated.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("check")
-def check_profiles(profiles: Names = None, json: Json = False) -> None:
+def check_profiles(profiles: Names = None, changes: Changes = None, json: Json = False) -> None:
     """Check profiles and report every problem with its file, line and key."""
     from dataclasses import asdict
 
     from lab.profile.check import check
 
-    checked = list(check(profiles or []))
+    checked = list(check(profiles or [], changes or []))
     if json:
         print_json([asdict(profile) for profile in checked])
     else:
@@ -71,11 +79,11 @@ def list_profiles(json: Json = False) -> None:
 
 
 @app.command("show")
-def show_profile(name: Name, json: Json = False) -> None:
+def show_profile(name: Name, changes: Changes = None, json: Json = False) -> None:
     """Show what a guest of this profile is made of, defaults included."""
     from lab.profile.load import load
 
-    profile = load(name)
+    profile = load(name, changes or [])
     if json:
         typer.echo(profile.model_dump_json(indent=2))
         return
@@ -92,3 +100,37 @@ def print_schema() -> None:
     from lab.profile.schema import json_schema
 
     print_json(json_schema())
+
+
+@app.command("keys")
+def show_keys(
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TYPE]",
+            help="A type of device or layer, such as dm-thin, or the way to a mapping, such as "
+            "nvme.namespaces; without it, all there are.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show the keys of a profile, or of one device or layer, with their defaults."""
+    from dataclasses import asdict
+
+    from lab.errors import UsageError
+    from lab.profile.keys import sections
+
+    known = {section.title: section for section in sections()}
+    if kind is not None and kind not in known:
+        raise UsageError(f"no mapping {kind}", hint=f"there are: {', '.join(known)}")
+    chosen = list(known.values()) if kind is None else [known[kind]]
+    if json:
+        print_json([asdict(section) for section in chosen])
+    elif kind is None:
+        rows = [
+            (each.title, each.help or ", ".join(key.key for key in each.keys)) for each in chosen
+        ]
+        print_table(("type or key", "what it is"), rows)
+    else:
+        keys = [(key.key, key.value, key.default or "required", key.help) for key in chosen[0].keys]
+        print_table(("key", "value", "default", "what it is"), keys)

@@ -1,17 +1,17 @@
-"""YAML as profiles use it: plain data, and the line of every value.
+"""YAML as profiles use it: plain data, and the place of every value.
 
 This is the core schema of YAML 1.2, which editors check against too: dates, `yes` and `1:30` are
 text.  Anchors, aliases and tags are refused, so that what a line says is what is meant.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
-from lab.profile.problem import KeyPath, shown
+from lab.profile.problem import InvalidProfileError, KeyPath, Problem, dotted, shown
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -27,47 +27,70 @@ _INT = re.compile(r"[-+]?[0-9]{1,600}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)")
 
 
-class DocumentError(Exception):
-    """The text cannot be read as one YAML document; `line` counts from 1."""
+class Place(NamedTuple):
+    """Where a value stands: a file and a line of it from 1, or None where there are no lines."""
 
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-        self.message = message
+    file: str
+    line: int | None
 
 
 @dataclass
 class Document:
-    """The data of a YAML document, the line of each value, and what profiles forbid in YAML.
+    """The data of a YAML document, the place of each value, and what profiles forbid in YAML.
 
-    Mappings are dicts, lists are tuples.  `lines` has each path's line, from 1: that of the key
-    in a mapping, that of the item in a list.  `faults` are path, line and message; `unread` are
-    the paths whose value is not what the file means, because of a fault.
+    Mappings are dicts, lists are tuples.  `places` has each path's place: that of the key in a
+    mapping, that of the item in a list.  `faults` are the problems of the YAML itself; `unread`
+    are the paths whose value is not what the file means, because of a fault.
     """
 
-    data: object = None
-    lines: dict[KeyPath, int] = field(default_factory=lambda: {(): 1})
-    faults: list[tuple[KeyPath, int, str]] = field(default_factory=list)
+    data: Any
+    places: dict[KeyPath, Place]
+    faults: list[Problem] = field(default_factory=list)
     unread: set[KeyPath] = field(default_factory=set)
 
-    def line(self, path: KeyPath) -> int:
-        """The line of `path`, or of what encloses it where the file has no such key."""
-        while path not in self.lines:
+    def problems(self, found: Iterable[tuple[KeyPath, str]] = ()) -> tuple[Problem, ...]:
+        """The faults, and what was `found` (path and message) where the file could be read, in
+        the order of files and lines."""
+        told = [
+            Problem(*self._place(path), dotted(path), message)
+            for path, message in found
+            if not inside(path, self.unread)
+        ]
+        return tuple(sorted([*self.faults, *told], key=lambda each: (each.file, each.line or 0)))
+
+    def without(self, tops: Collection[KeyPath]) -> "Document":
+        """The document with nothing known of `tops` and what is inside; the data is the same."""
+        return Document(
+            self.data,
+            {path: place for path, place in self.places.items() if not inside(path, tops)},
+            self.faults,
+            {path for path in self.unread if not inside(path, tops)},
+        )
+
+    def _place(self, path: KeyPath) -> Place:
+        """The place of `path`, or of what encloses it where there is no such key."""
+        while path not in self.places:
             path = path[:-1]
-        return self.lines[path]
+        return self.places[path]
 
 
-def parse(text: str) -> Document:
-    """Read the one YAML document in `text`.
+def inside(path: KeyPath, tops: Collection[KeyPath]) -> bool:
+    """Whether `path` is one of `tops` or inside one."""
+    return any(path[:length] in tops for length in range(len(path) + 1))
 
-    Raises DocumentError where it is not YAML at all, has several documents or is nested deeper
-    than MAX_DEPTH; everything less is noted in the document's `faults`.
+
+def parse(text: str, file: str, top: KeyPath = ()) -> Document:
+    """Read the one YAML document in `text`, whose problems are those of `file`.
+
+    With `top`, all paths start with it: the text is the value that stands there.  Raises
+    InvalidProfileError where it is not YAML at all, has several documents or is nested deeper than
+    MAX_DEPTH; everything less is noted in the document's `faults`.
     """
     if bad := yaml.reader.Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, bad.start()) + 1
-        raise DocumentError(line, f"character {shown(bad.group())}; expected printable text")
+        unreadable(file, line, f"character {shown(bad.group())}; expected printable text")
     try:
-        return _Composer(yaml.parse(text, Loader=_Loader)).document()
+        return _Composer(yaml.parse(text, Loader=_Loader), file).document(top)
     # ValueError: PyYAML without libyaml lets it out for an escape such as \U00110000.
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -77,34 +100,41 @@ def parse(text: str) -> Document:
         # At the end of the text the mark is on the line after the last.
         last = max(len(text.splitlines()), 1)
         line = min(mark.line + 1, last) if mark else 1
-        raise DocumentError(line, f"not valid YAML: {' '.join(message.split())}") from error
+        unreadable(file, line, f"not valid YAML: {' '.join(message.split())}")
+
+
+def unreadable(file: str, line: int | None, message: str) -> NoReturn:
+    """Raise InvalidProfileError for a file as a whole, of which `line` shows why."""
+    raise InvalidProfileError((Problem(file, line, "", message),))
 
 
 class _Composer:
     """Builds the document from YAML events; PyYAML's own composer keeps no duplicates."""
 
-    def __init__(self, events: Iterator[_Event]) -> None:
+    def __init__(self, events: Iterator[_Event], file: str) -> None:
         self.events = events
-        self.result = Document()
+        self.file = file
+        self.result = Document(None, {})
 
-    def document(self) -> Document:
+    def document(self, top: KeyPath) -> Document:
+        self.result.places[top] = Place(self.file, 1)
         next(self.events)  # start of the stream
         if isinstance(next(self.events), yaml.StreamEndEvent):
             return self.result
         root = next(self.events)
-        self.result.lines[()] = _line(root)
-        self.result.data = self._value(root, ())
+        self.result.places[top] = self._place(root)
+        self.result.data = self._value(root, top)
         next(self.events)  # end of the document
         more = next(self.events)
         if not isinstance(more, yaml.StreamEndEvent):
-            line = _line(more)
-            raise DocumentError(line, "another document starts; expected one document in the file")
+            message = "another document starts; expected one document in the file"
+            unreadable(*self._place(more), message)
         return self.result
 
     def _value(self, event: _Event, path: KeyPath) -> object:
         if len(path) > MAX_DEPTH:
-            line = _line(event)
-            raise DocumentError(line, f"nested too deep; expected at most {MAX_DEPTH} levels")
+            message = f"nested too deep; expected at most {MAX_DEPTH} levels"
+            unreadable(*self._place(event), message)
         self._plain(event, path)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path)
@@ -125,13 +155,16 @@ class _Composer:
             self.result.unread.add(path)
 
     def _fault(self, event: _Event, path: KeyPath, message: str) -> None:
-        self.result.faults.append((path, _line(event), message))
+        self.result.faults.append(Problem(*self._place(event), dotted(path), message))
+
+    def _place(self, event: _Event) -> Place:
+        return Place(self.file, event.start_mark.line + 1)
 
     def _sequence(self, path: KeyPath) -> tuple[object, ...]:
         items: list[object] = []
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             here = (*path, len(items))
-            self.result.lines[here] = _line(event)
+            self.result.places[here] = self._place(event)
             items.append(self._value(event, here))
         return tuple(items)
 
@@ -145,27 +178,22 @@ class _Composer:
                 continue
             here = (*path, key)
             if key in items:
-                first = self.result.lines[here]
+                first = self.result.places[here].line
                 self._fault(event, here, f"key given twice; expected it once, as on line {first}")
                 self._aside(next(self.events), path)
                 continue
-            self.result.lines[here] = _line(event)
+            self.result.places[here] = self._place(event)
             self._plain(event, here)
             items[key] = self._value(next(self.events), here)
         return items
 
     def _aside(self, event: _Event, path: KeyPath) -> object:
         """The value that starts with `event`, without a trace of it in the document."""
-        kept, self.result = self.result, Document()
+        kept, self.result = self.result, Document(None, {})
         # One level down, so that keys within keys count as nesting.
         value = self._value(event, (*path, ""))
         self.result = kept
         return value
-
-
-def _line(event: _Event) -> int:
-    line: int = event.start_mark.line
-    return line + 1
 
 
 def _scalar(event: _Event) -> object:

@@ -1,7 +1,7 @@
 """pydantic's errors in the words of the file: the key's path, what is there, what was expected."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from pydantic import ValidationError
@@ -11,6 +11,14 @@ from lab.profile.base import Conflict, ConflictError, Model
 from lab.profile.fields import tag_of
 from lab.profile.models import Profile
 from lab.profile.problem import KeyPath, shown
+
+EXTENDS = "extends"
+"""A key of the file that is none of the model: the profile that this one is laid over."""
+
+
+def file_keys(model: type[Model]) -> list[str]:
+    """The keys that the file may have where it means `model`."""
+    return [*model.yaml_keys(), *([EXTENDS] if model is Profile else [])]
 
 
 def explain(error: ValidationError) -> Iterator[Conflict]:
@@ -33,7 +41,8 @@ def _explain(details: ErrorDetails) -> Iterator[Conflict]:
             yield path, f"missing; expected: {_description(parent, str(path[-1]))}"
         case "extra_forbidden":
             parent = _place(details["loc"][:-1])[1][0]
-            yield path, _unknown("key", str(path[-1]), parent.yaml_keys())
+            key = str(path[-1])
+            yield path, _unknown("key", key, file_keys(parent), _inner_with(parent, key))
         case "model_type" | "model_attributes_type":
             yield path, f"{shown(value)} is not a mapping; {_mapping_of(models)}"
         case "union_tag_not_found":
@@ -99,12 +108,21 @@ def _description(model: type[Model], key: str) -> str:
     return key
 
 
-def _unknown(what: str, given: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(given, known, n=1)
+def _inner_with(model: type[Model], key: str) -> list[str]:
+    """Where else `key` would be known: `key in FIELD` for the fields of `model`."""
+    return [
+        f"{key} in {field.alias or name}"
+        for name, field in model.model_fields.items()
+        if any(key in inner.yaml_keys() for inner in _models_in(field.annotation))
+    ]
+
+
+def _unknown(what: str, given: str, known: list[str], elsewhere: Sequence[str] = ()) -> str:
+    close = difflib.get_close_matches(given, known, n=1) or elsewhere
     question = f"; did you mean {close[0]}?" if close else ";"
     return f"unknown {what}{question} expected {', '.join(known)}"
 
 
 def _mapping_of(models: list[type[Model]]) -> str:
-    keys = dict.fromkeys(key for model in models for key in model.yaml_keys())
+    keys = dict.fromkeys(key for model in models for key in file_keys(model))
     return f"expected a mapping with {', '.join(keys)}"

@@ -9,26 +9,40 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from lab.profile.base import Conflict, Model
+from lab.profile.device_rules import between
+from lab.profile.disk import disks
 from lab.profile.fields import ByType, Span, Text
-from lab.profile.nvme import CopyLimits, NvmeController, NvmeNamespace, Zoned
+from lab.profile.hostdev import HostBlock, HostNvme
+from lab.profile.layers import Layer, Node
+from lab.profile.nvme import NvmeController, NvmeNamespace
+from lab.profile.nvme_features import CopyLimits, Zoned
+from lab.profile.stack import Stack, build
 from lab.profile.units import Duration, Size, format_duration, format_size
+from lab.profile.virtio import VirtioBlk, VirtioScsi
 
 __all__ = [
     "CopyLimits",
     "Device",
     "Guest",
+    "HostBlock",
+    "HostNvme",
+    "Layer",
     "Machine",
     "NvmeController",
     "NvmeNamespace",
+    "Peer",
     "Profile",
+    "VirtioBlk",
+    "VirtioScsi",
     "Zoned",
+    "stack",
 ]
 
 MIN_MEMORY = 256 * 2**20
 MAX_IO_TIMEOUT = 4294967
 """Seconds; the kernel keeps nvme_core.io_timeout in milliseconds, in 32 bits."""
 
-Device = Annotated[NvmeController, ByType()]
+Device = Annotated[NvmeController | VirtioBlk | VirtioScsi | HostBlock | HostNvme, ByType()]
 
 Reference = Annotated[
     str, Text(r"[!-~]([ -~]*[!-~])?", "printable ASCII without spaces at its ends")
@@ -96,8 +110,34 @@ class Guest(Model):
     )
 
 
+Image = Annotated[Reference, Field(description="Root file system to boot, see `lab image list`")]
+Kernel = Annotated[Reference, Field(description="Kernel to boot, see `lab kernel list`")]
+Devices = Annotated[
+    tuple[Device, ...], Field(description="What QEMU emulates: the storage under test")
+]
+Layers = Annotated[
+    tuple[Layer, ...],
+    Field(description="What the guest stacks on its disks, in order, each with a name"),
+]
+
+
+class Peer(Model):
+    """The guest at the other end of a private link: a server or target for the profile's own."""
+
+    image: Image = "trixie"
+    kernel: Kernel = "debian"
+    machine: Machine = Field(Machine(), description="The virtual machine")
+    guest: Guest = Field(Guest(), description="How the guest's kernel is booted")
+    devices: Devices = ()
+    layers: Layers = ()
+
+    def conflicts(self) -> Iterator[Conflict]:
+        yield from between(self.devices)
+        yield from stack(self).conflicts
+
+
 class Profile(Model):
-    """What a guest is made of: a machine, a Linux and the devices under test."""
+    """What a guest is made of: a machine, a Linux, devices and what is stacked on them."""
 
     name: Annotated[
         str,
@@ -114,12 +154,15 @@ class Profile(Model):
             "what the profile is for, in words",
         ),
     ] = Field(description="What the profile is for, in a sentence")
-    image: Reference = Field("trixie", description="Root file system to boot, see `lab image list`")
-    kernel: Reference = Field("debian", description="Kernel to boot, see `lab kernel list`")
+    image: Image = "trixie"
+    kernel: Kernel = "debian"
     machine: Machine = Field(Machine(), description="The virtual machine")
     guest: Guest = Field(Guest(), description="How the guest's kernel is booted")
-    devices: Annotated[tuple[Device, ...], Field(min_length=1)] = Field(
-        description="The storage under test, at least one device"
+    devices: Devices = ()
+    layers: Layers = ()
+    peer: Peer | None = Field(
+        None,
+        description="A second guest, booted before this one and joined to it by a private link",
     )
 
     @classmethod
@@ -127,12 +170,15 @@ class Profile(Model):
         return [key for key in super().yaml_keys() if key != "name"]
 
     def conflicts(self) -> Iterator[Conflict]:
-        first: dict[str, int] = {}
-        for index, device in enumerate(self.devices):
-            other = first.setdefault(device.serial, index)
-            if other != index:
-                yield (
-                    ("devices", index, "serial"),
-                    f"{device.serial!r} is already the serial of devices[{other}]; "
-                    "expected a different serial for each device",
-                )
+        if not self.devices and not self.layers:
+            yield ("devices",), "nothing to test; expected at least one device, or a layer"
+        yield from between(self.devices)
+        yield from stack(self).conflicts
+
+
+def stack(of: Profile | Peer) -> Stack:
+    """The layers of a guest on its disks; those of a profile may stand on exports of its peer."""
+    exports: list[Node] = []
+    if isinstance(of, Profile) and of.peer:
+        exports = [node for node in stack(of.peer).nodes.values() if node.kind == "export"]
+    return build(disks(of), of.layers, exports)

@@ -1,4 +1,4 @@
-"""NVMe as a profile describes it: controllers, their namespaces, copy limits and zones."""
+"""NVMe as a profile describes it: controllers and their namespaces."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from lab.profile.base import Conflict, Model
-from lab.profile.fields import Span, Text
+from lab.profile.device import BlockSize, Medium, Required, Serial
+from lab.profile.fields import Span
+from lab.profile.nvme_features import Atomic, CopyLimits, Fdp, Zoned
 from lab.profile.problem import KeyPath
 from lab.profile.units import Size, format_size
 
@@ -16,62 +18,8 @@ _BY_POSITION = 0
 MAX_NAMESPACES = 256
 """Most namespaces that QEMU gives a controller."""
 
-
-class CopyLimits(Model):
-    """Limits of the Copy command, as the namespace reports them."""
-
-    mssrl: Annotated[int, Span(1, 2**16 - 1, "blocks per source range")] = Field(
-        128, description="Maximum Single Source Range Length: blocks in one source range"
-    )
-    mcl: Annotated[int, Span(1, 2**32 - 1, "blocks per copy")] = Field(
-        128, description="Maximum Copy Length: blocks in one Copy command; at least mssrl"
-    )
-    msrc: Annotated[int, Span(1, 256, "source ranges")] = Field(
-        128,
-        description="Maximum Source Range Count: source ranges in one Copy command, as a plain "
-        "number (NVMe's own field is zero-based; the lab converts)",
-    )
-
-    def conflicts(self) -> Iterator[Conflict]:
-        # NVM Command Set, Identify Namespace: MCL shall be greater than or equal to MSSRL.
-        if self.mcl < self.mssrl:
-            yield ("mcl",), f"{self.mcl} is less than mssrl; expected at least {self.mssrl} blocks"
-
-
-class Zoned(Model):
-    """Zones of a namespace with the Zoned Namespace Command Set."""
-
-    zone_size: Size = Field(
-        description="Bytes from the start of one zone to the next, such as 16M; divides the "
-        "namespace's size"
-    )
-    zone_capacity: Size | None = Field(
-        None, description="Writable bytes of a zone, at most zone_size; default: all of it"
-    )
-    max_open: Annotated[int, Span(0, 2**32 - 1, "open zones (0: no limit)")] = Field(
-        0, description="Most zones open at once; 0 means no limit"
-    )
-    max_active: Annotated[int, Span(0, 2**32 - 1, "active zones (0: no limit)")] = Field(
-        0, description="Most zones open or closed (neither empty nor full); 0 means no limit"
-    )
-
-    @property
-    def capacity(self) -> int:
-        """Writable bytes of a zone."""
-        return self.zone_size if self.zone_capacity is None else self.zone_capacity
-
-    def conflicts(self) -> Iterator[Conflict]:
-        if self.capacity > self.zone_size:
-            yield (
-                ("zone_capacity",),
-                f"{format_size(self.capacity)} is more than zone_size; "
-                f"expected at most {format_size(self.zone_size)}",
-            )
-        if self.max_active and self.max_open > self.max_active:
-            yield (
-                ("max_open",),
-                f"{self.max_open} is more than max_active; expected at most {self.max_active}",
-            )
+_PI_BYTES = {16: 8, 64: 16}
+"""Bytes of a protection information tuple, by the bits of its guard (NVM Command Set 1.1, 5.3)."""
 
 
 class NvmeNamespace(Model):
@@ -82,17 +30,44 @@ class NvmeNamespace(Model):
         default_factory=lambda: _BY_POSITION,
         description="Namespace id; default: the position in the list, from 1",
     )
-    size: Size = Field(description="Bytes, such as 256M; a multiple of block_size")
-    block_size: Literal[512, 4096] = Field(512, description="Bytes in a logical block")
+    size: Size = Field(
+        description="Bytes that the guest sees, such as 256M; a multiple of block_size. Metadata "
+        "is not counted"
+    )
+    block_size: BlockSize = 512
     # `copy` is a method of every pydantic model, so the attribute needs another name.
     copy_limits: CopyLimits = Field(
         CopyLimits(),
         alias="copy",
         description="Limits of the Copy command, as the namespace reports them",
     )
+    metadata: Annotated[int, Span(0, 2**12, "bytes of metadata per block")] = Field(
+        0, description="Bytes of metadata that go with each block, such as 8"
+    )
+    extended: bool = Field(
+        False,
+        description="Metadata at the end of each block instead of in a buffer of its own. Linux "
+        "shows such a namespace on PCI as a disk of size 0; passthrough commands work",
+    )
+    pi: Annotated[int, Span(0, 3, "as type of protection information (0: none)")] = Field(
+        0, description="Type of protection information in the metadata; 0 means none"
+    )
+    pi_first: bool = Field(
+        False,
+        description="Protection information in the first bytes of the metadata, not in the last",
+    )
+    guard: Literal[16, 64] = Field(
+        16, description="Bits of the protection information's guard; 64 needs 16 bytes of metadata"
+    )
+    write_cache: bool = Field(
+        True,
+        description="Volatile write cache; false: a write is durable when it completes. NVMe "
+        "reports it for the controller as a whole, QEMU as true if any namespace has one",
+    )
     zoned: Zoned | None = Field(
         None, description="Makes the namespace zoned: zones are written in order only"
     )
+    medium: Medium = None
 
     @property
     def blocks(self) -> int:
@@ -109,6 +84,9 @@ class NvmeNamespace(Model):
         if self.zoned:
             in_blocks.append((("zoned", "zone_size"), self.zoned.zone_size))
             in_blocks.append((("zoned", "zone_capacity"), self.zoned.capacity))
+            if zrwa := self.zoned.zrwa:
+                in_blocks.append((("zoned", "zrwa", "size"), zrwa.size))
+                in_blocks.append((("zoned", "zrwa", "flush_granularity"), zrwa.flush_granularity))
         for path, value in in_blocks:
             if value % self.block_size:
                 yield (
@@ -122,6 +100,22 @@ class NvmeNamespace(Model):
                 f"{format_size(self.zoned.zone_size)} does not divide the namespace; "
                 f"expected a divisor of its size, {format_size(self.size)}",
             )
+        yield from self._metadata_conflicts()
+
+    def _metadata_conflicts(self) -> Iterator[Conflict]:
+        least = _PI_BYTES[self.guard]
+        if self.pi and self.metadata < least:
+            yield (
+                ("metadata",),
+                f"{self.metadata} bytes hold no protection information with a guard of "
+                f"{self.guard} bits; expected at least {least}",
+            )
+        if self.extended and not self.metadata:
+            yield ("extended",), "there is no metadata; expected metadata with it, such as 8"
+        if not self.pi:
+            for key, given in (("pi_first", self.pi_first), ("guard", self.guard != 16)):
+                if given:
+                    yield (key,), "there is no protection information; expected pi: 1, 2 or 3 too"
 
 
 def _numbered(namespaces: tuple[NvmeNamespace, ...]) -> tuple[NvmeNamespace, ...]:
@@ -135,15 +129,17 @@ def _numbered(namespaces: tuple[NvmeNamespace, ...]) -> tuple[NvmeNamespace, ...
 
 
 class NvmeController(Model):
-    """One NVMe controller."""
+    """One NVMe controller, or several that share their namespaces in one subsystem."""
 
-    type: Literal["nvme"] = Field(description="What kind of device this is")
-    serial: Annotated[
-        # It also names files of the guest and links of its udev.
-        str, Text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,19}", "1 to 20 letters, digits, '.', '_' and '-'")
-    ] = Field(
-        description="Serial number, by which the lab and the guest find the device: 1 to 20 "
-        "letters, digits, '.', '_' and '-'"
+    type: Literal["nvme"] = Field(
+        description="NVMe: controllers with their namespaces, one NVM subsystem"
+    )
+    serial: Serial
+    required: Required = True
+    controllers: Annotated[int, Span(1, 8, "controllers")] = Field(
+        1,
+        description="Number of controllers. More than one form an NVM subsystem with one serial "
+        "and share all namespaces, so that the guest sees each on several paths (multipath)",
     )
     # Later versions of QEMU refuse more than 9 (2 MiB), because the request would not fit IOV_MAX.
     mdts: Annotated[int, Span(0, 9, "as a power of two (0: no limit)")] = Field(
@@ -151,11 +147,18 @@ class NvmeController(Model):
         description="Maximum Data Transfer Size of one command, as a power of two of 4 KiB: 7 is "
         "512 KiB; 0 means no limit",
     )
+    fdp: Fdp | None = Field(None, description="Flexible Data Placement, if QEMU has it")
+    atomic: Atomic | None = Field(None, description="Atomic writes, if QEMU has them")
     namespaces: Annotated[
         tuple[NvmeNamespace, ...],
         Field(min_length=1, max_length=MAX_NAMESPACES),
         AfterValidator(_numbered),
-    ] = Field(description="The controller's namespaces, at least one")
+    ] = Field(description="The namespaces, at least one")
+
+    @property
+    def subsystem(self) -> bool:
+        """Whether it needs an NVM subsystem of its own around it."""
+        return self.controllers > 1 or self.fdp is not None
 
     def conflicts(self) -> Iterator[Conflict]:
         first: dict[int, int] = {}
@@ -166,4 +169,9 @@ class NvmeController(Model):
                     ("namespaces", index, "nsid"),
                     f"{namespace.nsid} is already the id of namespaces[{other}]; "
                     "expected a different nsid for each (default: the position, from 1)",
+                )
+            if self.fdp and namespace.zoned:
+                yield (
+                    ("namespaces", index, "zoned"),
+                    "zones and fdp do not go together; expected one of them",
                 )

@@ -8,13 +8,19 @@ from lab.errors import ProfileError
 KeyPath = tuple[str | int, ...]
 """The way to a value from the top of the file: mapping keys and list positions."""
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+PLAIN_KEY = r"[A-Za-z_][A-Za-z0-9_-]*"
+"""Pattern of the keys that dotted() writes as they are."""
+
 _LONGEST = 40
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a profile; `line` counts from 1 and is None without a file."""
+    """One thing that is wrong with a profile.
+
+    `file` is also `--set PATH=VALUE`, where that is at fault.  `line` counts from 1, and is None
+    where there are no lines.
+    """
 
     file: str
     line: int | None
@@ -42,7 +48,7 @@ def dotted(path: KeyPath) -> str:
             text += f"[{step}]"
         else:
             # Odd keys are quoted, so that a message stays one printable line.
-            key = step if _PLAIN_KEY.fullmatch(step) else shown(step)
+            key = step if re.fullmatch(PLAIN_KEY, step) else shown(step)
             text += f".{key}" if text else key
     return text
 

@@ -39,6 +39,11 @@ def parse_size(value: object) -> int:
     return size
 
 
+def parse_offset(value: object) -> int:
+    """Bytes of an offset: like a size, or 0.  Raises ValueError for anything else."""
+    return 0 if value == 0 and isinstance(value, int) and value is not False else parse_size(value)
+
+
 def format_size(size: int) -> str:
     """`size` bytes in the largest binary unit that divides it: `256M`, `1000 B`."""
     for unit, factor in reversed(_FACTORS.items()):
@@ -67,19 +72,22 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
 
 
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size),
-    WithJsonSchema(
+def _in_bytes(least: int) -> WithJsonSchema:
+    return WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": MAX_SIZE},
+                {"type": "integer", "minimum": least, "maximum": MAX_SIZE},
                 {"type": "string", "pattern": f"^{SIZE_PATTERN}$"},
             ]
         }
-    ),
-]
+    )
+
+
+Size = Annotated[int, BeforeValidator(parse_size), _in_bytes(1)]
 """Bytes, at least one."""
+
+Offset = Annotated[int, BeforeValidator(parse_offset), _in_bytes(0)]
+"""Bytes, or 0."""
 
 Duration = Annotated[
     float,

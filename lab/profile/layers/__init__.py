@@ -1,0 +1,31 @@
+"""Layers: what the guest stacks on its disks, in order.
+
+A new kind of layer is one model with a `type` of its own, added to `Layer`, and its class in
+guest-scripts/layers.
+"""
+
+from typing import Annotated
+
+from lab.profile.fields import ByType
+from lab.profile.layers.base import BaseLayer, Node, Use
+from lab.profile.layers.data import DmCrypt, DmIntegrity, DmVerity
+from lab.profile.layers.faulty import DmDelay, DmDust, DmError, DmFlakey, DmLogWrites
+from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, FileSystem, Nfs, Xfs, Zonefs
+from lab.profile.layers.kcopyd import DmClone, DmMirror, DmSnapshot, DmThin
+from lab.profile.layers.loop import Loop
+from lab.profile.layers.mapping import DmLinear, DmZoned, Segment
+from lab.profile.layers.synthetic import NullBlk, ScsiDebug
+from lab.profile.layers.targets import NvmeConnect, Nvmet, TcmLoop
+
+__all__ = ["BaseLayer", "FileSystem", "Layer", "Node", "Segment", "Use"]
+
+Layer = Annotated[
+    Ext4 | Xfs | Btrfs | F2fs | Zonefs | Nfs
+    | Loop | NullBlk | ScsiDebug
+    | DmLinear | DmZoned
+    | DmFlakey | DmError | DmDelay | DmDust | DmLogWrites
+    | DmSnapshot | DmThin | DmMirror | DmClone
+    | DmCrypt | DmIntegrity | DmVerity
+    | Nvmet | NvmeConnect | TcmLoop,
+    ByType(),
+]  # fmt: skip

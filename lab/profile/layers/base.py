@@ -1,0 +1,99 @@
+"""What all layers share: a name, what they stand on, and what they offer to those above."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lab.profile.base import Model
+from lab.profile.fields import Text
+from lab.profile.problem import KeyPath
+
+Kind = Literal["block", "directory", "export"]
+"""A block device; a mounted file system; something that another guest connects to."""
+
+LayerName = Annotated[
+    # It names a device-mapper device, a mount point, a configfs directory.
+    str, Text(r"[a-z][a-z0-9_-]{0,30}", "1 to 31 lowercase letters, digits, '_' and '-'")
+]
+
+Reference = Annotated[
+    str,
+    Text(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,35}(:[a-z0-9]{1,10})?",
+        "a disk's serial (SERIAL, or SERIAL:NSID) or the name of a layer above in the file "
+        "(NAME, or NAME:PART)",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Node:
+    """Something a layer can stand on.
+
+    `size` is in bytes, None where only the guest knows it.  `within` is the block device that it
+    is a partition of; `remote` a file system that comes from a server.
+    """
+
+    ref: str
+    kind: Kind
+    size: int | None = None
+    block_size: int = 512
+    zoned: bool = False
+    read_only: bool = False
+    within: str = ""
+    remote: bool = False
+
+
+@dataclass(frozen=True)
+class Use:
+    """A layer's use of a node: the key that names it, and what the node must be.
+
+    `zoned` True or False demands it, None takes either.  `extent` (offset and bytes) is the part
+    of a block device that is used, None all of it; `least` is how many bytes it must have.
+    `local` refuses what comes from a server.
+    """
+
+    key: KeyPath
+    ref: str
+    kinds: tuple[Kind, ...] = ("block",)
+    zoned: bool | None = False
+    writes: bool = True
+    extent: tuple[int, int] | None = None
+    least: int = 0
+    local: bool = False
+
+
+class BaseLayer(Model):
+    """One layer.  Subclasses have a `type` and say what they use and offer."""
+
+    name: LayerName = Field(
+        description="By which layers above, suites and faults refer to it; the guest has it as "
+        "/dev/lab/NAME or /mnt/NAME"
+    )
+    required: bool = Field(
+        True,
+        description="false: where the kernel lacks what this layer needs, it and what stands on "
+        "it are reported as not supported, and the rest goes on",
+    )
+
+    def uses(self) -> Iterator[Use]:
+        """What it stands on."""
+        return iter(())
+
+    def offers(self, below: Sequence[Node]) -> Iterator[Node]:
+        """What it offers, given the nodes of `uses`, in that order."""
+        raise NotImplementedError
+
+
+class Over(BaseLayer):
+    """A layer over one block device, which it passes on at its full size."""
+
+    over: Reference = Field(description="The block device that it stands on")
+
+    def uses(self) -> Iterator[Use]:
+        yield Use(("over",), self.over)
+
+    def offers(self, below: Sequence[Node]) -> Iterator[Node]:
+        yield Node(self.name, "block", below[0].size, below[0].block_size, below[0].zoned)

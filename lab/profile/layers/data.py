@@ -1,0 +1,91 @@
+"""Device-mapper targets that change or check data: verity, crypt, integrity."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lab.profile.fields import Span, Text
+from lab.profile.layers.base import Node, Over, Reference, Use
+
+
+def _whole(size: int | None, block_size: int) -> int | None:
+    """The bytes of the whole blocks in a size."""
+    return size and size // block_size * block_size
+
+
+class DmVerity(Over):
+    """Checks every block that is read against a tree of hashes."""
+
+    type: Literal["dm-verity"] = Field(description="Checks what is read against a tree of hashes")
+    hash: Reference = Field(description="The block device for the tree of hashes")
+    fec: Reference | None = Field(
+        None, description="A block device for forward error correction, which repairs bad blocks"
+    )
+    fec_roots: Annotated[int, Span(2, 24, "parity bytes")] = Field(
+        2, description="Parity bytes of each codeword: how much can be repaired"
+    )
+    algorithm: Literal["sha256", "sha512", "sha1"] = Field("sha256", description="Hash")
+    block_size: Literal[512, 1024, 2048, 4096] = Field(
+        4096, description="Bytes of a block of data, and of the tree"
+    )
+    tasklet: bool = Field(
+        False, description="Check in a tasklet instead of a work queue (try_verify_in_tasklet)"
+    )
+    check_once: bool = Field(
+        False, description="Check each block at its first read only (check_at_most_once)"
+    )
+    corruption: Literal["error", "ignore", "restart", "panic"] = Field(
+        "error", description="What a bad block does: a read error, nothing, a reboot, a panic"
+    )
+
+    def uses(self) -> Iterator[Use]:
+        yield Use(("over",), self.over)
+        yield Use(("hash",), self.hash)
+        if self.fec:
+            yield Use(("fec",), self.fec)
+
+    def offers(self, below: Sequence[Node]) -> Iterator[Node]:
+        block = max(below[0].block_size, self.block_size)
+        size = _whole(below[0].size, self.block_size)
+        yield Node(self.name, "block", size, block, read_only=True)
+
+
+class DmCrypt(Over):
+    """Encrypts, with a key made from the layer's name: what it protects are tests."""
+
+    type: Literal["dm-crypt"] = Field(description="Encrypts, with a key made from its name")
+    cipher: Annotated[
+        str, Text(r"[a-z0-9()]+-[a-z0-9]+-[a-z0-9:()]+", "a cipher such as aes-xts-plain64")
+    ] = Field("aes-xts-plain64", description="Cipher, mode and initialisation vector")
+    key_size: Literal[128, 192, 256, 512] = Field(512, description="Bits of the key")
+    sector_size: Literal[512, 1024, 2048, 4096] = Field(512, description="Bytes encrypted as one")
+    no_read_workqueue: bool = Field(False, description="Decrypt where a read ends")
+    no_write_workqueue: bool = Field(False, description="Encrypt where a write begins")
+
+    def uses(self) -> Iterator[Use]:
+        yield Use(("over",), self.over, zoned=None)
+
+    def offers(self, below: Sequence[Node]) -> Iterator[Node]:
+        block = max(below[0].block_size, self.sector_size)
+        size = _whole(below[0].size, self.sector_size)
+        yield Node(self.name, "block", size, block, below[0].zoned)
+
+
+class DmIntegrity(Over):
+    """Keeps a checksum for every sector."""
+
+    type: Literal["dm-integrity"] = Field(description="Keeps a checksum for every sector")
+    algorithm: Literal["crc32c", "crc32", "sha1", "sha256"] = Field(
+        "crc32c", description="Checksum"
+    )
+    mode: Literal["journal", "bitmap", "direct"] = Field(
+        "journal",
+        description="How data and checksum stay together in a crash: written twice, marked in a "
+        "bitmap, or not at all",
+    )
+    block_size: Literal[512, 1024, 2048, 4096] = Field(512, description="Bytes of a sector")
+
+    def offers(self, below: Sequence[Node]) -> Iterator[Node]:
+        # What is left for data depends on the layout that integritysetup chooses.
+        yield Node(self.name, "block", None, max(below[0].block_size, self.block_size))

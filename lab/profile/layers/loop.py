@@ -1,0 +1,57 @@
+"""A loop device over a file: with a reflink file system below, the reference model."""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from lab.profile.base import Conflict
+from lab.profile.layers.base import BaseLayer, Node, Reference, Use
+from lab.profile.units import Size, format_size
+
+MIB = 2**20
+
+
+class Loop(BaseLayer):
+    """A loop device over a file of its own on another layer."""
+
+    type: Literal["loop"] = Field(description="A loop device over a file")
+    over: Reference = Field(description="The file system that holds the file")
+    size: Size = Field(description="Bytes of the file, such as 256M; a multiple of block_size")
+    block_size: Literal[512, 4096] = Field(512, description="Bytes in a logical block")
+    direct_io: bool = Field(
+        False, description="Past the page cache of the file system below (losetup --direct-io)"
+    )
+    partitions: tuple[Size, ...] = Field(
+        (),
+        description="Sizes of partitions, whole MiB each, which layers above name NAME:1, NAME:2; "
+        "the first MiB of the device is the table's",
+        max_length=16,
+    )
+
+    def uses(self) -> Iterator[Use]:
+        yield Use(("over",), self.over, kinds=("directory",), zoned=None)
+
+    def offers(self, below: Sequence[Node]) -> Iterator[Node]:
+        yield Node(self.name, "block", self.size, self.block_size)
+        for number, size in enumerate(self.partitions, start=1):
+            part = f"{self.name}:{number}"
+            yield Node(part, "block", size, self.block_size, within=self.name)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.size % self.block_size:
+            yield (
+                ("size",),
+                f"{format_size(self.size)} is not whole blocks; "
+                f"expected a multiple of block_size, {self.block_size} bytes",
+            )
+        for index, size in enumerate(self.partitions):
+            if size % MIB:
+                yield ("partitions", index), f"{format_size(size)}; expected whole MiB"
+        # The table takes a MiB at the start, and GPT's copy of it some sectors at the end.
+        if self.partitions and (room := self.size - 2 * MIB) < sum(self.partitions):
+            yield (
+                ("partitions",),
+                f"{format_size(sum(self.partitions))} together; expected at most "
+                f"{format_size(max(room, 0))}, the device's size without 2M for the tables",
+            )
