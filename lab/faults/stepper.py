@@ -99,7 +99,7 @@ class Stepper:
 
     def inject(self) -> None:
         """Arm the fault layer's rules: the held request fails when it is released."""
-        self._machine.qemu_io(self._drive.id, "flush")
+        self._machine.qemu_io(self._drive.qdev, "flush")
 
     def release(self) -> None:
         """Let the held request go."""
@@ -109,10 +109,10 @@ class Stepper:
     def _break(self, point: Point) -> None:
         self._tags += 1
         self._held = f"{self._drive.id}-{self._tags}"
-        self._machine.qemu_io(self._drive.id, f"break {_EVENTS[point.stage]} {self._held}")
+        self._machine.qemu_io(self._drive.qdev, f"break {_EVENTS[point.stage]} {self._held}")
 
     def _resume(self, tag: str) -> None:
-        self._machine.qemu_io(self._drive.id, f"resume {tag}")
+        self._machine.qemu_io(self._drive.qdev, f"resume {tag}")
 
     def _await_suspension(self, point: Point, deadline: float) -> None:
         end = time.monotonic() + deadline

@@ -1,7 +1,7 @@
-"""The block graph under every namespace, and the fault layer in it that can be exchanged.
+"""The block graph under every emulated disk, and the fault layer in it that can be exchanged.
 
-    nvme-ns ── raw ── blkdebug ── blklogwrites ┬─ file   the medium
-               top     fault       log         └─ file   the write log
+    device ── raw ── blkdebug ── blklogwrites ┬─ file   the medium
+              top     fault       log         └─ file   the write log
 
 blkdebug can stop and fail what passes through it; its rules are fixed when it is created, so
 each case gets a blkdebug of its own, swapped in while the device is idle.  `raw` above it
@@ -9,10 +9,12 @@ turns flushes and reads into blkdebug events of their own.  blklogwrites lies be
 logs what reached the medium and nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lab.profile.models import NvmeNamespace, Profile
+from lab.profile.models import Device, NvmeController, Profile, VirtioBlk, VirtioScsi
+
+_SECTOR = 512
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class Drive:
-    """A namespace as QEMU sees it.
+    """An emulated disk as QEMU sees it: a namespace, or a disk that has none (`nsid` is 0).
 
     `id` names both the qdev and, as a prefix, the block nodes (which allow 31 characters only);
-    the files are named by serial and namespace id, as everything a person meets.
+    the files are named by serial and namespace id, as everything a person meets.  `size` is the
+    bytes that the guest sees; `metadata` comes on top of that, in bytes for each block.
+    `protected`: the metadata holds protection information.  `prepared` is the medium to start
+    from, if any.
     """
 
     id: str
@@ -43,16 +48,44 @@ class Drive:
     nsid: int
     size: int
     block_size: int
+    metadata: int = 0
+    protected: bool = False
+    discard: bool = False
+    prepared: str | None = None
+    virtio_blk: bool = False
+
+    @property
+    def qdev(self) -> str:
+        """How the monitor's qemu-io addresses it: virtio-pci devices keep their disk inside."""
+        inside = f"/machine/peripheral/{self.id}/virtio-backend"
+        return inside if self.virtio_blk else self.id
+
+    @property
+    def _stem(self) -> str:
+        return f"{self.serial}-{self.nsid}" if self.nsid else self.serial
 
     @property
     def medium(self) -> str:
         """File name of the medium, in the guest's directory."""
-        return f"{self.serial}-{self.nsid}.raw"
+        return f"{self._stem}.raw"
 
     @property
     def write_log(self) -> str:
         """File name of the write log, in the guest's directory."""
-        return f"{self.serial}-{self.nsid}.log"
+        return f"{self._stem}.log"
+
+    @property
+    def medium_size(self) -> int:
+        """Bytes of the medium's file: all blocks and then all metadata (QEMU hw/nvme/ns.c,
+        nvme_ns_init_format), in whole sectors, as QEMU's block layer counts."""
+        total = self.size // self.block_size * (self.block_size + self.metadata)
+        return -(-total // _SECTOR) * _SECTOR
+
+    @property
+    def log_sector(self) -> int:
+        """Bytes of a sector of the write log, and so of the smallest write that reaches the
+        medium.  Metadata is written in pieces that are no whole blocks."""
+        return _SECTOR if self.metadata else self.block_size
 
     def fault_layer(
         self, generation: int, rules: Sequence[Rule] = (), fragment: int = 0
@@ -76,7 +109,7 @@ class Drive:
             "node-name": f"{self.id}-top{generation}",
             "file": f"{self.id}-fault{generation}",
         }
-        return [blkdebug, top]
+        return self._discarding([blkdebug, top])
 
     def nodes(self) -> list[dict[str, object]]:
         """All nodes of the graph at start, bottom first."""
@@ -100,12 +133,16 @@ class Drive:
                 "node-name": f"{self.id}-log",
                 "file": f"{self.id}-medium",
                 "log": f"{self.id}-writes",
-                "log-sector-size": self.block_size,
+                "log-sector-size": self.log_sector,
                 # QEMU may be killed at any moment: the entry count must never lag behind.
                 "log-super-update-interval": 1,
             },
         ]
-        return below + self.fault_layer(0)
+        return self._discarding(below) + self.fault_layer(0)
+
+    def _discarding(self, nodes: list[dict[str, object]]) -> list[dict[str, object]]:
+        """The nodes, letting discards through if the disk does; QEMU drops them by default."""
+        return [{**node, "discard": "unmap"} for node in nodes] if self.discard else nodes
 
 
 def _inject(rule: Rule) -> dict[str, object]:
@@ -121,19 +158,39 @@ def _inject(rule: Rule) -> dict[str, object]:
 
 
 def drives(profile: Profile) -> list[Drive]:
-    """Every namespace of the profile, in its order."""
-    return [
-        _drive(index, controller.serial, namespace)
-        for index, controller in enumerate(profile.devices)
-        for namespace in controller.namespaces
-    ]
+    """Every emulated disk of the profile, in its order; devices of the host are none."""
+    return [drive for at, device in enumerate(profile.devices) for drive in _drives(at, device)]
 
 
-def _drive(index: int, serial: str, namespace: NvmeNamespace) -> Drive:
+def _drives(at: int, device: Device) -> Iterator[Drive]:
+    match device:
+        case NvmeController():
+            for namespace in device.namespaces:
+                yield Drive(
+                    id=f"d{at}n{namespace.nsid}",
+                    serial=device.serial,
+                    nsid=namespace.nsid,
+                    size=namespace.size,
+                    block_size=namespace.block_size,
+                    metadata=namespace.metadata,
+                    protected=namespace.pi > 0,
+                    prepared=namespace.medium,
+                )
+        case VirtioBlk():
+            yield _disk(f"d{at}", device)
+        case VirtioScsi():
+            # d0 is the controller.
+            yield _disk(f"d{at}l0", device)
+
+
+def _disk(name: str, device: VirtioBlk | VirtioScsi) -> Drive:
     return Drive(
-        id=f"d{index}n{namespace.nsid}",
-        serial=serial,
-        nsid=namespace.nsid,
-        size=namespace.size,
-        block_size=namespace.block_size,
+        id=name,
+        serial=device.serial,
+        nsid=0,
+        size=device.size,
+        block_size=device.block_size,
+        discard=device.discard,
+        prepared=device.medium,
+        virtio_blk=isinstance(device, VirtioBlk),
     )

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import ROOT
+from lab.guest.guest import peer_profile
 from lab.profile.load import load_file
 from lab.profile.models import NvmeController, Profile
 from lab.vm.argv import Boot, argv
 from lab.vm.graph import Rule, drives
+from lab.vm.link import Link
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -51,6 +54,33 @@ devices:
     block_size: 4096
     zoned: {zone_size: 16M, zone_capacity: 12M, max_open: 4, max_active: 8}
   - {size: 64M, zoned: {zone_size: 16M}}
+"""
+
+EVERY_KIND = """\
+description: every kind of device, and every feature of NVMe
+devices:
+- type: nvme
+  serial: SHARED
+  controllers: 2
+  fdp: {handles: 3, reclaim_groups: 2}
+  atomic: {awun: 8, awupf: 4, dn: true}
+  namespaces:
+  - {size: 64M, metadata: 16, extended: true, pi: 2, pi_first: true, guard: 64}
+  - {size: 64M, metadata: 8, write_cache: false, medium: '/srv/prepared, with comma.raw'}
+- type: nvme
+  serial: ZRWA
+  namespaces:
+  - size: 64M
+    zoned:
+      zone_size: 16M
+      max_active: 8
+      zrwa: {size: 64K, flush_granularity: 16K, resources: 4}
+- {type: virtio-blk, serial: BLK, size: 64M, block_size: 4096}
+- {type: virtio-blk, serial: BARE, size: 64M, discard: false, write_cache: false}
+- {type: virtio-scsi, serial: SSD, size: 64M}
+- {type: virtio-scsi, serial: HDD, size: 64M, rotational: true, discard: false, write_cache: false}
+- {type: host-block, serial: H0, overwrite: H0, path: '/dev/disk/by-id/a,b', block_size: 4096}
+- {type: host-nvme, serial: H1, overwrite: H1, address: '0000:01:00.0'}
 """
 
 
@@ -96,13 +126,25 @@ def test_the_shipped_profile_is_pinned(accelerator: str) -> None:
     check(f"nvme-copy-{accelerator}", profile, boot(accelerator))
 
 
-@pytest.mark.parametrize(("name", "text"), [("two-controllers", TWO_CONTROLLERS), ("zoned", ZONED)])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("two-controllers", TWO_CONTROLLERS), ("zoned", ZONED), ("every-kind", EVERY_KIND)],
+)
 def test_a_profile_is_pinned(tmp_path: Path, name: str, text: str) -> None:
     check(name, loaded(tmp_path, name, text), boot())
 
 
+def test_both_ends_of_a_link_are_pinned() -> None:
+    profile = load_file(ROOT / "profiles/nvmet-tcp.yaml")
+    own, other = Link("pair-peer", 1), Link("pair", 2)
+    check("link", profile, replace(boot(name="pair"), link=own))
+    check("link-peer", peer_profile(profile), replace(boot(name="pair-peer"), link=other))
+    assert (own.address, own.peer) == (other.peer, other.address)
+
+
 def test_every_golden_file_is_checked() -> None:
-    names = {"nvme-copy-tcg", "nvme-copy-kvm", "two-controllers", "zoned"}
+    names = {"nvme-copy-tcg", "nvme-copy-kvm", "two-controllers", "zoned", "every-kind"}
+    names |= {"link", "link-peer"}
     assert {path.stem for path in GOLDEN.iterdir()} == names
 
 
@@ -170,7 +212,7 @@ def test_node_names_are_unique_and_short_enough_for_qemu(profile: Profile) -> No
 def test_node_names_stay_short_after_many_faults() -> None:
     namespaces = ({"nsid": 256, "size": 2**20},)
     controllers = tuple(
-        {"type": "nvme", "serial": f"S{index}", "namespaces": namespaces} for index in range(32)
+        {"type": "nvme", "serial": f"S{index}", "namespaces": namespaces} for index in range(24)
     )
     last = drives(
         Profile.model_validate({"name": "p", "description": "d", "devices": controllers})
@@ -239,6 +281,39 @@ def test_arguments_of_the_profile_come_last_so_that_they_win(tmp_path: Path) -> 
     assert values(words, "-append") == [
         "console=ttyS0 panic=-1 nvme_core.io_timeout=30 quiet nvme.poll_queues=2"
     ]
+
+
+def test_every_controller_has_a_slot_of_its_own(tmp_path: Path) -> None:
+    found = devices(argv(loaded(tmp_path, "all", EVERY_KIND), boot()))
+    ports = [device for device in found if device["driver"] == "pcie-root-port"]
+    for key in ("id", "chassis", "slot"):
+        assert len({port[key] for port in ports}) == len(ports) == 9
+    on_ports = [device["bus"] for device in found if device.get("bus", "").startswith("port")]
+    assert sorted(on_ports) == sorted(port["id"] for port in ports)
+
+
+def test_media_have_room_for_metadata_and_drives_say_how_qemu_names_them(tmp_path: Path) -> None:
+    found = {drive.medium: drive for drive in drives(loaded(tmp_path, "all", EVERY_KIND))}
+    mib = 2**20
+    assert {name: drive.medium_size for name, drive in found.items()} == {
+        "SHARED-1.raw": 64 * mib // 512 * 528,
+        "SHARED-2.raw": 64 * mib // 512 * 520,
+        "ZRWA-1.raw": 64 * mib,
+        "BLK.raw": 64 * mib,
+        "BARE.raw": 64 * mib,
+        "SSD.raw": 64 * mib,
+        "HDD.raw": 64 * mib,
+    }
+    assert found["SHARED-2.raw"].prepared == "/srv/prepared, with comma.raw"
+    assert found["SHARED-1.raw"].qdev == "d0n1"
+    assert found["BLK.raw"].qdev == "/machine/peripheral/d2/virtio-backend"
+    assert found["SSD.raw"].qdev == "d4l0"
+
+
+def test_a_fault_layer_lets_discards_through_where_the_disk_does(tmp_path: Path) -> None:
+    for drive in drives(loaded(tmp_path, "all", EVERY_KIND)):
+        passed = {node.get("discard") for node in (*drive.nodes(), *drive.fault_layer(1))}
+        assert passed == ({"unmap"} if drive.serial in ("BLK", "SSD") else {None})
 
 
 DRIVE = drives(load_file(ROOT / "profiles/nvme-copy.yaml"))[0]
