@@ -54,7 +54,8 @@ def test_source_range_entries_are_of_descriptor_format_0(ranges: list[tuple[int,
         entry = data[32 * index : 32 * index + 32]
         assert int.from_bytes(entry[8:16], "little") == slba
         assert int.from_bytes(entry[16:18], "little") == blocks - 1  # zero-based
-        assert entry[:8] + entry[18:] == bytes(22)
+        assert int.from_bytes(entry[24:28], "little") == slba % 2**32  # reference tag
+        assert entry[:8] + entry[18:24] + entry[28:] == bytes(18)
 
 
 def test_the_ioctl_number_is_that_of_the_commands_size() -> None:

@@ -1,0 +1,81 @@
+"""Device-mapper devices by dmsetup, named like their layers."""
+
+import os
+
+import system
+from layer import Layer, Made, device_below
+
+
+class Mapped(Layer):
+    """A layer that is one device-mapper device with a table of its own."""
+
+    module = ""
+    """Kernel module of its target."""
+    stands_on = ("over",)
+    """The keys that name the devices it stands on; they may be null."""
+
+    def uses(self):
+        return [self.spec[key] for key in self.stands_on if self.spec[key]]
+
+    def up(self):
+        if not is_up(self.name):
+            system.modprobe("dm_mod", self.module)
+            self.make()
+        return Made({"": path_of(self.name)})
+
+    def make(self):
+        """Make the device."""
+        create(self.name, self.table())
+
+    def table(self):
+        """The lines of the table: start, sectors, target and arguments."""
+        raise NotImplementedError
+
+    def down(self):
+        remove(self.name)
+
+    def below(self, key="over"):
+        """The device node that a key of the layer names."""
+        return device_below(self.spec[key])
+
+    def sectors(self, key="over"):
+        """Sectors of the device that a key of the layer names."""
+        return system.size_of(self.below(key)) // system.SECTOR
+
+
+def path_of(name):
+    """The node of a device."""
+    return f"/dev/mapper/{name}"
+
+
+def is_up(name):
+    """Whether a device of that name is there."""
+    return os.path.exists(path_of(name))
+
+
+def create(name, table):
+    """Make a device.  Raises Failure; the kernel's log then says what dmsetup cannot."""
+    try:
+        system.run(["dmsetup", "create", name], text="\n".join(table) + "\n")
+    except system.Failure:
+        # A device whose table the kernel refused would stay, without a table.
+        remove(name)
+        raise
+    system.settle()
+    system.wait_for(lambda: is_up(name), path_of(name))
+
+
+def message(name, text):
+    """Tell a device's target something.  Raises Failure."""
+    system.run(["dmsetup", "message", name, "0", text])
+
+
+def status(name):
+    """The words of a device's status, from the target's name on."""
+    return system.run(["dmsetup", "status", name]).split()[2:]
+
+
+def remove(name):
+    """Take a device away, if it is there.  Raises Failure."""
+    if system.works(["dmsetup", "info", name]):
+        system.run(["dmsetup", "remove", "--retry", name])

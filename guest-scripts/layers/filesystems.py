@@ -1,0 +1,133 @@
+"""File systems: made where there is none yet, then mounted."""
+
+import os
+import struct
+import uuid
+import zlib
+
+import system
+from layer import Layer, Made, device_below
+
+
+class FileSystem(Layer):
+    """A file system of the type that the profile names."""
+
+    module = ""
+    """Kernel module, if it has another name than the type."""
+
+    @property
+    def type(self):
+        """As mkfs and mount name it."""
+        return self.spec["type"]
+
+    @property
+    def mount_point(self):
+        """Where it is mounted."""
+        return self.spec.get("mount") or f"/mnt/{self.name}"
+
+    def up(self):
+        if os.path.ismount(self.mount_point):
+            return Made(mount=self.mount_point)
+        device = device_below(self.spec["over"])
+        system.modprobe(self.module or self.type)
+        found = system.signature(device)
+        if found not in ("", self.type):
+            raise system.Failure(device, f"has {found} on it; expected nothing, or {self.type}")
+        if not found:
+            self.make(device)
+        os.makedirs(self.mount_point, exist_ok=True)
+        options = [*self.forced_options(), *self.spec["options"]]
+        with_options = ["-o", ",".join(options)] if options else []
+        system.run(["mount", "-t", self.type, *with_options, device, self.mount_point])
+        return Made(mount=self.mount_point)
+
+    def make(self, device):
+        """Run mkfs."""
+        program = f"mkfs.{self.type}"
+        system.run([program, *self.mkfs_arguments(device), *self.spec["mkfs"], device], 120)
+
+    def mkfs_arguments(self, device):
+        """Arguments that the profile's keys stand for."""
+        return []
+
+    def forced_options(self):
+        """Mount options that the profile's keys stand for."""
+        return []
+
+    def down(self):
+        if os.path.ismount(self.mount_point):
+            system.run(["umount", self.mount_point])
+
+
+class Ext4(FileSystem):
+    """ext4."""
+
+    def mkfs_arguments(self, device):
+        # Inode tables are written now: a background thread would write under the tests.
+        return ["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
+
+
+class Xfs(FileSystem):
+    """XFS, with or without reflinks."""
+
+    def mkfs_arguments(self, device):
+        return ["-q", "-m", f"reflink={int(self.spec['reflink'])}"]
+
+
+class Btrfs(FileSystem):
+    """btrfs, in zoned mode over a zoned device."""
+
+    def mkfs_arguments(self, device):
+        # One copy of the metadata: with two, a zoned device needs twice the zones.
+        zoned = ["-O", "zoned", "-d", "single", "-m", "single"]
+        return ["-q", *(zoned if system.is_zoned(device) else [])]
+
+
+class F2fs(FileSystem):
+    """F2FS, in zoned mode where a zoned device takes part."""
+
+    def uses(self):
+        return [self.spec["over"], *filter(None, [self.spec["zoned"]])]
+
+    def mkfs_arguments(self, device):
+        if self.spec["zoned"]:
+            return ["-q", "-m", "-c", device_below(self.spec["zoned"])]
+        return ["-q", *(["-m"] if system.is_zoned(device) else [])]
+
+
+class Zonefs(FileSystem):
+    """zonefs, whose tool Debian does not have: the superblock is all there is to make."""
+
+    def make(self, device):
+        zones = system.run(["blkzone", "report", "-c", "1", device])
+        if "type: 2" in zones or "SEQ_WRITE_REQUIRED" in zones:
+            system.run(["blkzone", "reset", device])
+        write_direct(device, zonefs_super(uuid.uuid4().bytes))
+
+
+def zonefs_super(identifier):
+    """The superblock of zonefs: 4096 bytes (fs/zonefs/zonefs.h, struct zonefs_super).
+
+    Magic, CRC, label, UUID, features, uid, gid, permissions.  The checksum is the kernel's
+    crc32_le with seed ~0 and no final inversion, over the block with the CRC field zero.
+    """
+    body = struct.pack("<II64s16sQIII", 0x5A4F4653, 0, b"", identifier, 0, 0, 0, 0)
+    block = bytearray(body.ljust(4096, b"\0"))
+    struct.pack_into("<I", block, 4, zlib.crc32(block) ^ 0xFFFFFFFF)
+    return bytes(block)
+
+
+def write_direct(device, block):
+    """Write a page-aligned block at the start of a device, past the page cache (as zones need)."""
+    import mmap
+
+    with mmap.mmap(-1, len(block)) as memory:
+        memory[:] = block
+        fd = os.open(device, os.O_WRONLY | os.O_DIRECT | os.O_CLOEXEC)
+        try:
+            os.pwrite(fd, memory, 0)
+            os.fsync(fd)
+        except OSError as problem:
+            raise system.failure(f"write to {device}", problem) from None
+        finally:
+            os.close(fd)

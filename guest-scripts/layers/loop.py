@@ -1,0 +1,63 @@
+"""Loop devices over a file on a layer below."""
+
+import glob
+import os
+
+import system
+from layer import Layer, Made, device_below
+
+MIB = 2**20
+
+
+class Loop(Layer):
+    """A loop device over the file NAME.img on the file system below."""
+
+    @property
+    def file(self):
+        """The backing file."""
+        return f"{device_below(self.spec['over'])}/{self.name}.img"
+
+    def up(self):
+        system.modprobe("loop")
+        device = self._attached() or self._attach()
+        devices = {"": device}
+        if self.spec["partitions"]:
+            self._partition(device)
+        for number in range(1, len(self.spec["partitions"]) + 1):
+            node = f"{device}p{number}"
+            devices[str(number)] = system.wait_for(lambda path=node: _node(path), node)
+        return Made(devices)
+
+    def _attached(self):
+        listed = system.run(["losetup", "--noheadings", "--output", "NAME", "-j", self.file])
+        return listed.split()[0] if listed.strip() else None
+
+    def _attach(self):
+        if not os.path.exists(self.file):
+            with open(self.file, "wb") as file:
+                file.truncate(self.spec["size"])
+        options = [
+            f"--direct-io={'on' if self.spec['direct_io'] else 'off'}",
+            f"--sector-size={self.spec['block_size']}",
+        ]
+        if self.spec["partitions"]:
+            options.append("--partscan")
+        return system.run(["losetup", "--find", "--show", *options, self.file]).strip()
+
+    def _partition(self, device):
+        if system.signature(device, "PTTYPE"):
+            return
+        lines = ["label: gpt", "first-lba: " + str(MIB // self.spec["block_size"])]
+        for size in self.spec["partitions"]:
+            lines.append(f"size={size // MIB}MiB")
+        system.run(["sfdisk", "--quiet", device], text="\n".join(lines) + "\n")
+
+    def down(self):
+        for backing in glob.glob(f"{system.BLOCK}/loop*/loop/backing_file"):
+            if os.path.basename(system.read(backing)) == f"{self.name}.img":
+                device = "/dev/" + backing.split("/")[-3]
+                system.run(["losetup", "--detach", device])
+
+
+def _node(path):
+    return path if os.path.exists(path) else None

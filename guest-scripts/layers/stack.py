@@ -1,0 +1,166 @@
+"""The guest's stack: disks, and the layers on them, brought up and taken away in order."""
+
+import os
+
+import probe
+import system
+import verify
+from layer import LINKS, device_below, path_of, remove_links, set_link
+
+READY = "/run/lab/ready"
+"""Made by pid 1 when udev has handled every disk of the profile; how long that may take, the host
+decides."""
+
+
+class Stack:
+    """The stack of a guest; `tell` is called with each step, as keyword arguments.
+
+    disks   ref, alias, kind, serial and nsid of each
+    layers  Layer objects, each above what it stands on
+    probing whether to try what each offers
+    """
+
+    def __init__(self, disks, layers, tell, probing=True):
+        self.disks = disks
+        self.layers = layers
+        self.tell = tell
+        self.probing = probing
+
+    def up(self):
+        """Find the disks, make the layers; whether all that the profile requires is up."""
+        # udev opens every new disk, and would be in the way of what is done with it now.
+        system.wait_for(lambda: os.path.exists(READY), READY, deadline=3600)
+        busy = self._used(layer for layer in self.layers if path_of(layer.name))
+        found = [self._attempt(disk["ref"], "disk", _find, disk) for disk in self.disks]
+        for step in found:
+            if step["name"] not in busy:
+                self._probe(step, other=found[0])
+            self.tell(**step)
+        missing = {step["name"] for step in found if step["status"] != "up"}
+        stopped = False
+        for layer in self.layers:
+            self.tell(event="starting", name=layer.name)
+            lacking = [use for use in layer.uses() if use.partition(":")[0] in missing]
+            if lacking:
+                step = _skipped(layer.name, f"stands on {lacking[0]}, which is not up")
+            elif stopped:
+                step = _skipped(layer.name, "not begun")
+            else:
+                step = self._attempt(layer.name, "layer", _make, layer)
+                if layer.name not in busy:
+                    self._probe(step, layer.spec["type"])
+            self.tell(**step, type=layer.spec["type"])
+            if step["status"] != "up":
+                missing.add(layer.name)
+                stopped = stopped or layer.spec["required"]
+        return not stopped
+
+    def _attempt(self, name, event, action, subject):
+        """Do something and say how it ended, with the kernel's messages if it failed."""
+        log = system.KernelLog()
+        step = {"event": event, "name": name, "status": "up"}
+        try:
+            return step | action(subject)
+        except system.Failure as problem:
+            step |= {"status": "not supported", "tried": problem.tried, "said": problem.said}
+            return step | {"errno": problem.error, "kernel": log.messages()}
+
+    def _probe(self, step, kind="disk", other=None):
+        """Add to a step what its disk or layer offers, if nothing uses it yet; `other` is the step
+        of a disk that copies to this one are tried from."""
+        if not self.probing or step["status"] != "up":
+            return
+        device = step["devices"].get("")
+        if step.get("mount"):
+            step["capabilities"] = probe.directory(step["mount"], kind)
+        elif device and not system.in_use(device):
+            pair = other and other is not step and other["status"] == "up"
+            source = (other["name"], other["devices"][""]) if pair else None
+            step["capabilities"] = probe.block(device, source)
+
+    def down(self):
+        """Take the layers away, the last first; whether all are gone."""
+        gone = True
+        for layer in reversed(self.layers):
+            try:
+                # A device that was just closed may still be open in udev.
+                system.settle()
+                layer.down()
+                remove_links(layer.name)
+                self.tell(event="layer", name=layer.name, status="down")
+            except system.Failure as problem:
+                gone = False
+                self.tell(event="layer", name=layer.name, status="still up", said=str(problem))
+        return gone
+
+    def status(self):
+        """Tell what is up."""
+        for name in self._names():
+            path = path_of(name)
+            state = "up" if path else "down"
+            self.tell(event="status", name=name, status=state, said=path or "")
+        return True
+
+    def verify(self):
+        """Write, read back and copy on all that nothing stands on; whether all is well."""
+        well = True
+        for name in self._tops():
+            try:
+                outcome, said = "holds", verify.verify(device_below(name))
+            except verify.NotVerified as why:
+                outcome, said = "not verified", str(why)
+            except (system.Failure, verify.Mismatch) as problem:
+                outcome, said, well = "violated", str(problem), False
+            self.tell(event="verify", name=name, status=outcome, said=said)
+        return well
+
+    def _names(self):
+        return [disk["ref"] for disk in self.disks] + [layer.name for layer in self.layers]
+
+    def _tops(self):
+        """What is up and nothing stands on: disks, layers, and parts of layers."""
+        used = self._used(self.layers)
+        names = self._names()
+        links = sorted(os.listdir(LINKS)) if os.path.isdir(LINKS) else []
+        parts = [link for link in links if link.partition(":")[0] in names and link not in names]
+        # A disk with partitions is written through them.
+        used |= {part.partition(":")[0] for part in parts if part[-1].isdigit()}
+        return [name for name in names + parts if name not in used and _can_be_used(name)]
+
+    def _used(self, layers):
+        """What these layers stand on.  The kernel does not know: nvmet, for one, claims nothing."""
+        whole = {disk["alias"]: disk["ref"] for disk in self.disks}
+        return {whole.get(use, use) for layer in layers for use in layer.uses()}
+
+
+def _can_be_used(name):
+    """Whether something is up, and no export, which another guest uses."""
+    path = path_of(name)
+    return bool(path) and not path.startswith(system.CONFIGFS)
+
+
+def _find(disk):
+    device = system.disk(disk["kind"], disk["serial"], disk["nsid"])
+    for reference in dict.fromkeys((disk["ref"], disk["alias"])):
+        set_link(reference, device)
+    return {"devices": {"": device}, "size": system.size_of(device)}
+
+
+def _make(layer):
+    made = layer.up()
+    for part, device in made.devices.items():
+        set_link(f"{layer.name}:{part}" if part else layer.name, device)
+    size = None
+    if made.mount:
+        set_link(layer.name, made.mount)
+        figures = os.statvfs(made.mount)
+        size = figures.f_blocks * figures.f_frsize
+    elif made.export:
+        set_link(layer.name, made.export)
+    elif "" in made.devices:
+        size = system.size_of(made.devices[""])
+    return {"devices": made.devices, "mount": made.mount, "keep": made.keep, "size": size}
+
+
+def _skipped(name, why):
+    return {"event": "layer", "name": name, "status": "skipped", "said": why}

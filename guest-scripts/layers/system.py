@@ -1,0 +1,257 @@
+"""The guest's kernel and programs, as layers use them; every failure carries what was said."""
+
+import errno
+import os
+import time
+
+BLOCK = "/sys/class/block"
+CONFIGFS = "/sys/kernel/config"
+SECTOR = 512
+PATIENCE = 20.0
+"""Seconds to wait for something that the kernel or udev brings in a moment."""
+
+
+class Failure(Exception):
+    """Something did not work: what was tried, what was said, and the error's name if known."""
+
+    def __init__(self, tried, said, error=""):
+        super().__init__(f"{tried}: {said}")
+        self.tried = tried
+        self.said = said
+        self.error = error
+
+
+def errno_name(number):
+    """The kernel's name of an errno; Python prefers ENOTSUP for the number of EOPNOTSUPP."""
+    return "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode.get(number, "")
+
+
+def failure(tried, problem):
+    """The Failure that an OSError makes, with the name of its errno."""
+    name = errno_name(problem.errno or 0)
+    return Failure(tried, f"{name} ({problem.strerror})" if name else str(problem), name)
+
+
+def run(argv, deadline=60.0, text=None, well=(0,)):
+    """Run a program to its end and return its stdout.
+
+    Raises Failure unless it ends in time with an exit status among `well`.
+    """
+    # Here, because a guest without layers starts no program, and importing this costs a tenth of
+    # a second under emulation.
+    import subprocess
+
+    tried = " ".join(argv)
+    try:
+        done = subprocess.run(
+            argv, input=text, capture_output=True, text=True, timeout=deadline, check=False
+        )
+    except FileNotFoundError:
+        raise Failure(tried, f"{argv[0]} is not in this image") from None
+    except subprocess.TimeoutExpired:
+        raise Failure(tried, f"no end within {deadline:.0f} s") from None
+    if done.returncode not in well:
+        said = (done.stderr or done.stdout).strip()
+        raise Failure(tried, said or f"exit status {done.returncode}", _errno_in(said))
+    return done.stdout
+
+
+def _errno_in(said):
+    """The name of the errno whose message ends or stands in what a program said; '' if none."""
+    for number in errno.errorcode:
+        if os.strerror(number) in said:
+            return errno_name(number)
+    return ""
+
+
+def works(argv):
+    """Whether a program ends with status 0."""
+    try:
+        run(argv)
+    except Failure:
+        return False
+    return True
+
+
+def modprobe(*names):
+    """Load modules, or find them built in.  Raises Failure."""
+    for name in names:
+        if not os.path.exists(f"/sys/module/{name.replace('-', '_')}"):
+            run(["modprobe", name])
+
+
+def mount_configfs():
+    """Mount configfs, if it is not.  Raises Failure."""
+    modprobe("configfs")
+    if not os.path.ismount(CONFIGFS):
+        run(["mount", "-t", "configfs", "configfs", CONFIGFS])
+
+
+def read(path):
+    """The content of a file in sysfs, without blanks at its ends."""
+    with open(path) as file:
+        return file.read().strip()
+
+
+def write(path, value):
+    """Write a value to a file of sysfs or configfs.  Raises Failure."""
+    try:
+        # Unbuffered: a buffered file tries a write that failed once more when it is closed.
+        with open(path, "wb", buffering=0) as file:
+            file.write(f"{value}".encode())
+    except OSError as problem:
+        raise failure(f"echo {value} > {path}", problem) from None
+
+
+def make_directory(path):
+    """Make a directory, of configfs too; it may be there.  Raises Failure."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as problem:
+        raise failure(f"mkdir {path}", problem) from None
+
+
+def remove_directory(path):
+    """Remove a directory, of configfs too, if it is there.  Raises Failure."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return
+    except OSError as problem:
+        raise failure(f"rmdir {path}", problem) from None
+
+
+def link(target, path):
+    """Make a symbolic link, in configfs too, if it is not there.  Raises Failure."""
+    if os.path.islink(path):
+        return
+    try:
+        os.symlink(target, path)
+    except OSError as problem:
+        raise failure(f"ln -s {target} {path}", problem) from None
+
+
+def unlink(path):
+    """Remove a file or a link, in configfs too, if it is there.  Raises Failure."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except OSError as problem:
+        raise failure(f"rm {path}", problem) from None
+
+
+def wait_for(found, what, deadline=PATIENCE):
+    """Call `found` until it returns something true, and return that.  Raises Failure."""
+    end = time.monotonic() + deadline
+    while not (result := found()):
+        if time.monotonic() > end:
+            raise Failure(what, f"not there within {deadline:.0f} s")
+        time.sleep(0.02)
+    return result
+
+
+def settle():
+    """Wait until udev has handled what happened so far: it opens every new block device."""
+    run(["udevadm", "settle", f"--timeout={PATIENCE:.0f}"])
+
+
+def block_name(device):
+    """The kernel's name of a block device: nvme0n1 for /dev/disk/by-id/…"""
+    return os.path.basename(os.path.realpath(device))
+
+
+def size_of(device):
+    """Bytes of a block device (sysfs counts sectors of 512 bytes, whatever the block size)."""
+    return int(read(f"{BLOCK}/{block_name(device)}/size")) * SECTOR
+
+
+def queue(device, attribute, default=""):
+    """An attribute of a block device's queue; a partition's is that of its disk."""
+    name = block_name(device)
+    for base in (f"{BLOCK}/{name}/queue", f"{BLOCK}/{name}/../queue"):
+        path = f"{base}/{attribute}"
+        if os.path.exists(path):
+            return read(path)
+    return default
+
+
+def in_use(device):
+    """Whether something stands on a block device: a mount, or another device."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+    except OSError as problem:
+        return problem.errno == errno.EBUSY
+    return False
+
+
+def is_zoned(device):
+    """Whether a block device is zoned."""
+    return queue(device, "zoned", "none") != "none"
+
+
+def signature(device, tag="TYPE"):
+    """What blkid sees on a block device: `xfs`, `crypto_LUKS`, with the tag PTTYPE `gpt`; '' for
+    nothing."""
+    # Its exit status 2 says that there is nothing (blkid(8)).
+    return run(["blkid", "-p", "-o", "value", "-s", tag, device], well=(0, 2)).strip()
+
+
+def disk(kind, serial, nsid):
+    """The device node of a disk, by serial (and namespace id); never by its position.
+
+    Raises Failure when it does not appear.
+    """
+    which = f"{kind} disk {serial}" + (f" namespace {nsid}" if nsid else "")
+    return wait_for(lambda: find_disk(kind, serial, nsid), which)
+
+
+def find_disk(kind, serial, nsid):
+    """The device node of a disk, by serial (and namespace id); None if it is not there."""
+    for name in sorted(os.listdir(BLOCK)):
+        if os.path.exists(f"/dev/{name}") and _identity(kind, name) == (serial, nsid):
+            return f"/dev/{name}"
+    return None
+
+
+def _identity(kind, name):
+    """Serial and namespace id of a whole disk of that kind; None if it is another."""
+    path = f"{BLOCK}/{name}"
+    try:
+        if kind == "nvme" and name.startswith("nvme"):
+            return read(f"{path}/device/serial"), int(read(f"{path}/nsid"))
+        if kind == "virtio-blk" and name.startswith("vd"):
+            return read(f"{path}/serial"), None
+        if kind == "scsi" and name.startswith("sd"):
+            return scsi_serial(name), None
+    except (OSError, ValueError):  # a partition, or gone meanwhile
+        pass
+    return None
+
+
+def scsi_serial(name):
+    """The unit serial number of a SCSI disk (SPC: VPD page 80h, whose text starts at byte 4)."""
+    with open(f"{BLOCK}/{name}/device/vpd_pg80", "rb") as file:
+        return file.read()[4:].decode(errors="replace").strip("\0 ")
+
+
+class KernelLog:
+    """The kernel's messages since this was made (Documentation/ABI/testing/dev-kmsg)."""
+
+    def __init__(self):
+        self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.lseek(self._fd, 0, os.SEEK_END)
+
+    def messages(self):
+        """What was logged since the last call."""
+        found = []
+        while True:
+            try:
+                record = os.read(self._fd, 8192).decode(errors="replace")
+            except BlockingIOError:
+                return found
+            except OSError as problem:
+                if problem.errno == errno.EPIPE:  # overwritten while we read; go on behind the gap
+                    continue
+                raise
+            found.append(record.partition(";")[2].split("\n")[0])
