@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.cli.profile import complete_profile
+from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import phases, print_json, print_table, warn
 
 if TYPE_CHECKING:
     from lab.guest.registry import Record
+    from lab.guest.stack import Part
 
 
 def complete_guest(incomplete: str) -> list[str]:
@@ -44,14 +45,18 @@ def up(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the guest; default: the profile's.")
     ] = None,
+    changes: Changes = None,
     json: Json = False,
 ) -> None:
     """Boot a guest of a profile; it stays until `lab down`."""
-    from lab.guest import guest as guests
-    from lab.guest import registry
+    from lab.errors import UsageError
     from lab.profile.load import load
 
-    wanted = load(profile)
+    # A mistake in the profile is told before anything slow is even imported.
+    wanted = load(profile, changes or [])
+    from lab.guest import guest as guests
+    from lab.guest import registry
+
     name = name or wanted.name
     registry.sweep()
     start = time.monotonic()
@@ -60,12 +65,18 @@ def up(
             guest = guests.up(name, wanted, progress)
     except guests.AlreadyUp:
         record = registry.find(name)
+        if record.profile != wanted:
+            raise UsageError(
+                f"guest {name} is up, but of another profile than was asked for",
+                hint=f"lab down {name} first, or give --name another one",
+            ) from None
         if json:
             print_json(_document(record))
         else:
             print(f"{name} is already up: lab ssh {name}")
         return
-    guest.machine.close()
+    for lack in guest.record.missing:
+        warn(f"not supported: {lack.feature} of device {lack.device}: {lack.said}")
     if guest.record.accelerator_note:
         warn(f"no KVM, slow TCG emulation instead: {guest.record.accelerator_note}")
     if json:
@@ -75,7 +86,8 @@ def up(
 
     from lab.cli.stack import tree
 
-    Console(highlight=False).print(tree(wanted))
+    parts, peer_parts = _found(guest.record)
+    Console(highlight=False).print(tree(wanted, parts, peer_parts))
     print(
         f"{name} is up after {time.monotonic() - start:.1f} s, kernel {guest.record.kernel}: "
         f"lab ssh {name}"
@@ -96,8 +108,10 @@ def down(
     registry.sweep()
     names = [name] if name else [record.name for record in registry.listing()]
     for each in names:
-        guests.down(each)
-        print(f"{each} is down")
+        # A peer is gone with the guest before it.
+        if name or registry.directory(each).exists():
+            guests.down(each)
+            print(f"{each} is down")
 
 
 def list_guests(json: Json = False) -> None:
@@ -179,9 +193,19 @@ def _state(record: Record) -> str:
     return "in a run" if record.owner else "up"
 
 
-def _document(record: Record) -> dict[str, object]:
+def _found(record: Record) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """What the guest, and its peer, have as they came up."""
     from lab.guest import registry
+    from lab.guest.stack import found
 
+    other = found(registry.directory(record.link.other)) if record.link else ()
+    return found(registry.directory(record.name)), other
+
+
+def _document(record: Record) -> dict[str, object]:
+    from lab.guest import registry, stack
+
+    parts, peer_parts = _found(record)
     return {
         "name": record.name,
         "state": _state(record),
@@ -192,6 +216,17 @@ def _document(record: Record) -> dict[str, object]:
         "pid": record.qemu.pid,
         "started": record.started,
         "directory": str(registry.directory(record.name)),
+        "stack": [part.model_dump(mode="json", exclude={"capabilities"}) for part in parts],
+        "capabilities": stack.table(parts, record.missing),
+        "peer": {
+            "name": record.link.other,
+            "stack": [
+                part.model_dump(mode="json", exclude={"capabilities"}) for part in peer_parts
+            ],
+            "capabilities": stack.table(peer_parts),
+        }
+        if record.link
+        else None,
     }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lab.cli.guest import complete_guest
-from lab.cli.profile import complete_profile
+from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import print_error, print_json, warn
 
 if TYPE_CHECKING:
@@ -44,28 +44,34 @@ def run(
             autocompletion=complete_guest,
         ),
     ] = None,
+    changes: Changes = None,
     json: Annotated[bool, typer.Option("--json", help="Print the run's JSON.")] = False,
 ) -> None:
     """Run a suite in a guest of its own, and judge what happened."""
-    from lab.copy import plant
     from lab.errors import UsageError
-    from lab.guest import registry
-    from lab.guest.guest import attach
     from lab.profile.load import load
-    from lab.suites import copy_faults, options
 
     if suite not in SUITES:
         raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
+    # A mistake in the profile is told before anything slow is even imported.
+    wanted = load(profile, changes or [])
+    from lab.copy import plant
+    from lab.guest import registry
+    from lab.guest.guest import attach
+    from lab.suites import copy_faults, options
+
     try:
         asked = options.parse(args or [])
     except options.PlantHelp:
         print(plant.listing())
         return
-    wanted = load(profile)
     registry.sweep()
     guest = attach(on) if on else None
     if guest and guest.record.profile != wanted:
-        raise UsageError(f"guest {on} is of profile {guest.record.profile.name}, not {profile}")
+        raise UsageError(
+            f"guest {on} is of profile {guest.record.profile.name}, not {profile} as it is now",
+            hint="name that profile, and --set what was set when it was started",
+        )
     from lab.cli.sweep import watched
 
     with watched(len(asked.cells())) as (progress, on_case):

@@ -1,26 +1,25 @@
 """From a profile to a guest that answers: media, initrd, QEMU, and the wait for `lab: ready`."""
 
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import ROOT
 from lab.build.cmdline import KERNEL_ARGS
 from lab.build.image import Image, ensure_image
-from lab.build.initramfs import Entry, archive
 from lab.build.kernel import Kernel, ensure_kernel
-from lab.errors import GuestError, HostError
+from lab.errors import GuestError
+from lab.guest.initrd import initrd
 from lab.guest.keys import Keys
 from lab.host import qemu as host_qemu
 from lab.host.command import tail
 from lab.host.dirs import not_writable
+from lab.host.handover import check_host_devices
 from lab.host.qemu import Accelerator
 from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG, INITRD, Boot, argv
 from lab.vm.graph import drives
+from lab.vm.link import Link
 from lab.vm.machine import Machine
 from lab.vm.qmp import EventSink
 
@@ -33,8 +32,6 @@ READY = "lab: ready"
 _REFUSED = "lab: error: "
 _PANIC = "Kernel panic - not syncing"
 _INT3 = "Oops: int3"
-_MIN_FREE = 64 << 20
-"""Bytes that must be free in the state directory before a guest starts: logs, tags, copies."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +56,6 @@ class Platform:
         return cls(image, kernel, binary, host_qemu.accelerator(binary, kernel.vmlinux))
 
 
-def create_media(directory: Path, profile: Profile) -> None:
-    """Fresh, sparse media: an old signature on a reused disk could assemble by itself."""
-    free = shutil.disk_usage(directory).free
-    if free < _MIN_FREE:
-        raise HostError(
-            f"{directory}: only {free >> 20} MiB free, a guest needs {_MIN_FREE >> 20}",
-            hint="free space on that file system, or set XDG_STATE_HOME",
-        )
-    for drive in drives(profile):
-        with (directory / drive.medium).open("wb") as medium:
-            os.truncate(medium.fileno(), drive.size)
-
-
 def launch(
     directory: Path,
     name: str,
@@ -79,13 +63,17 @@ def launch(
     platform: Platform,
     keys: Keys,
     on_event: EventSink | None = None,
+    link: Link | None = None,
 ) -> Machine:
     """Start QEMU in the guest's directory, on the media that lie there, with empty write logs.
 
-    Raises HostError when it does not start.
+    Raises HostError when it does not start, or when a device of the host must not be given away.
     """
+    # Before every boot: what was free once may have been mounted since.
+    check_host_devices(profile)
+    content = initrd(name, profile, platform.kernel, keys, link, directory)
     try:
-        (directory / INITRD).write_bytes(_initrd(name, profile, platform.kernel, keys))
+        (directory / INITRD).write_bytes(content)
         (directory / CONSOLE_LOG).write_bytes(b"")
         for drive in drives(profile):
             (directory / drive.write_log).write_bytes(b"")
@@ -99,23 +87,9 @@ def launch(
         kernel_args=KERNEL_ARGS,
         root=platform.image.root,
         modules=platform.kernel.modules,
+        link=link,
     )
     return Machine.launch(directory, argv(profile, boot), on_event)
-
-
-def _initrd(name: str, profile: Profile, kernel: Kernel, keys: Keys) -> bytes:
-    """The shared initramfs, followed by what is this guest's own."""
-    files = {
-        "lab/hostname": Entry.file(name.encode() + b"\n"),
-        "lab/namespaces": Entry.file(b"%d\n" % len(drives(profile))),
-        "lab/authorized_keys": Entry.file(keys.client.with_suffix(".pub").read_bytes()),
-        "lab/ssh_host_ed25519_key": Entry.file(keys.host.read_bytes(), 0o600),
-    }
-    for script in sorted((ROOT / "guest-scripts").iterdir()):
-        # The boot scripts are part of the shared initramfs.
-        if not script.name.startswith("init") and script.is_file():
-            files[f"lab/bin/{script.name}"] = Entry.file(script.read_bytes(), 0o755)
-    return kernel.initramfs.read_bytes() + archive(files)
 
 
 class TcgDefect(GuestError):

@@ -1,21 +1,30 @@
-"""A guest: starting it, finding it again, speaking to it, taking it down."""
+"""A guest: starting it, finding it again, speaking to it, taking it down.
+
+A profile with a peer makes two guests, NAME and NAME-peer, which live and die together.
+"""
 
 import contextlib
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 from lab.errors import HostError, LabError
-from lab.guest import boot, keys, registry
+from lab.guest import boot, keys, registry, stack
 from lab.guest.boot import Platform, Progress, TcgDefect
+from lab.guest.media import create_media
 from lab.guest.registry import Record
 from lab.guest.ssh import Session
+from lab.guest.stack import Part
 from lab.host import dirs
-from lab.host.process import Process
+from lab.host import qemu as host_qemu
+from lab.host.process import Process, me
 from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG
+from lab.vm.link import Link
 from lab.vm.machine import ARGV, STDERR, Machine, ending, said
 from lab.vm.qmp import EventSink
+from lab.vm.support import supported
 
 SSH_DEADLINE = 60.0
 
@@ -27,9 +36,10 @@ class AlreadyUp(HostError):
 class Guest:
     """A guest that is up.  It outlives the process that started it, until `down`."""
 
-    def __init__(self, record: Record, machine: Machine) -> None:
+    def __init__(self, record: Record, machine: Machine, peer: "Guest | None" = None) -> None:
         self.record = record
         self.machine = machine
+        self.peer = peer
 
     @property
     def directory(self) -> Path:
@@ -49,6 +59,28 @@ class Guest:
         """Wait until every device is there.  Raises GuestError."""
         boot.await_line(self.machine, boot.READY, self.record.profile.guest.boot_deadline)
 
+    def bring_up(self, session: Session, progress: Progress) -> tuple[Part, ...]:
+        """Wait until every device is there, make the profile's layers, after those of the peer,
+        and say what was found.
+
+        Raises GuestError when something is not there that the profile requires, HostError if QEMU
+        dies.
+        """
+        if self.peer and not stack.found(self.peer.directory):
+            with self.peer.connect() as other:
+                self.peer.bring_up(other, progress)
+        try:
+            # Begins at once: the program takes its time to load.
+            lines = stack.begin(session)
+            self.await_ready()
+            parts = stack.collect(lines, self.directory, progress)
+        except LabError as error:
+            if not self.machine.alive():
+                raise self.machine.died() from error
+            raise
+        stack.require(self.record.profile, parts)
+        return parts
+
     def reboot(
         self, platform: Platform, progress: Progress, on_event: EventSink | None = None
     ) -> None:
@@ -57,26 +89,39 @@ class Guest:
         self.machine.close()
         started = _start(
             self.directory, self.record.name, self.record.profile, platform, progress,
-            owner=self.record.owner, on_event=on_event,
+            owner=self.record.owner, on_event=on_event, link=self.record.link,
         )  # fmt: skip
         self.record, self.machine = started.record, started.machine
 
     def down(self) -> None:
-        """Kill QEMU and remove the directory with its media."""
+        """Kill QEMU and remove the directory with its media; the peer's as well."""
         with registry.locked(self.directory):
             self.machine.kill()
             registry.remove(self.directory)
+        if self.peer:
+            self.peer.down()
+
+    def release(self) -> None:
+        """Let the guest outlive this process."""
+        for guest in filter(None, (self.peer, self)):
+            guest.machine.close()
+            if guest.record.owner:
+                guest.record = guest.record.model_copy(update={"owner": None})
+                registry.write(guest.directory, guest.record)
 
 
 def up(name: str, profile: Profile, progress: Progress) -> Guest:
-    """Start a guest on fresh media and wait until it is ready.
+    """Start a guest on fresh media and wait until all its layers are up.
 
     Raises ProfileError, HostError or GuestError; what was started is gone then, and the console,
     stderr and argv of the failed boot are kept in the state directory under failed/NAME.
     """
-    guest = start(name, profile, progress)
+    # Ours until it is complete: a lab that is killed meanwhile leaves what can be swept.
+    guest = start(name, profile, progress, owner=me())
     try:
-        guest.await_ready()
+        with guest.connect() as session:
+            guest.bring_up(session, progress)
+        guest.release()
     except BaseException:
         _keep_failed(guest.directory)
         guest.down()
@@ -89,19 +134,55 @@ def start(
     profile: Profile,
     progress: Progress,
     *,
-    owner: Process | None = None,
+    owner: Process,
     platform: Platform | None = None,
     on_event: EventSink | None = None,
 ) -> Guest:
-    """Like `up`, but return as soon as SSH listens; the devices may still be on their way."""
+    """Start a guest, and its peer, and return as soon as SSH listens; its devices may still be on
+    their way, and its layers are yet to be made (`bring_up`)."""
+    if profile.peer is None:
+        return _start_on_fresh_media(name, profile, progress, owner, platform, on_event)
+    other = f"{name}-peer"
+    peer = _start_on_fresh_media(
+        other, peer_profile(profile), progress, owner, None, on_event, Link(name, 2)
+    )
+    try:
+        guest = _start_on_fresh_media(
+            name, profile, progress, owner, platform, on_event, Link(other, 1)
+        )
+    except BaseException:
+        peer.down()
+        raise
+    guest.peer = peer
+    return guest
+
+
+def peer_profile(profile: Profile) -> Profile:
+    """The peer of a profile as a profile of its own."""
+    assert profile.peer is not None
+    fields = {name: getattr(profile.peer, name) for name in type(profile.peer).model_fields}
+    return Profile(name=f"{profile.name}-peer"[:64], description=profile.description, **fields)
+
+
+def _start_on_fresh_media(
+    name: str,
+    profile: Profile,
+    progress: Progress,
+    owner: Process,
+    platform: Platform | None,
+    on_event: EventSink | None,
+    link: Link | None = None,
+) -> Guest:
     path = registry.directory(name)
     with registry.locked(path):
         _clear(path)
         try:
             platform = platform or Platform.find(profile, progress)
-            boot.create_media(path, profile)
+            create_media(path, profile)
             progress(f"boot {name} under {platform.accelerator.name.upper()}")
-            return _start(path, name, profile, platform, progress, owner=owner, on_event=on_event)
+            return _start(
+                path, name, profile, platform, progress, owner=owner, on_event=on_event, link=link
+            )
         except BaseException:
             _keep_failed(path)
             registry.remove(path)
@@ -129,8 +210,13 @@ def down(name: str) -> None:
     path = registry.directory(name)
     if not path.exists():
         registry.find(name)
+    record = registry.read(path)
     with registry.locked(path):
         registry.remove(path)
+    other = registry.directory(record.link.other) if record and record.link else None
+    if other and other.exists():
+        with registry.locked(other):
+            registry.remove(other)
 
 
 def _start(
@@ -142,13 +228,16 @@ def _start(
     *,
     owner: Process | None,
     on_event: EventSink | None,
+    link: Link | None,
 ) -> Guest:
+    properties = partial(host_qemu.properties, platform.qemu)
+    able, missing = supported(profile, platform.qemu, properties)
     try:
-        machine = _boot(path, name, profile, platform, on_event)
+        machine = _boot(path, name, able, platform, on_event, link)
     except TcgDefect as defect:
         # Not a retry that hides a result: no test has begun.
         progress(f"boot {name} once more: QEMU's TCG broke the first boot: {defect.message}")
-        machine = _boot(path, name, profile, platform, on_event)
+        machine = _boot(path, name, able, platform, on_event, link)
     try:
         record = Record(
             name=name,
@@ -160,6 +249,8 @@ def _start(
             port=machine.ssh_port(),
             started=time.time(),
             owner=owner,
+            link=link,
+            missing=missing,
         )
         registry.write(path, record)
     except BaseException:
@@ -169,9 +260,14 @@ def _start(
 
 
 def _boot(
-    path: Path, name: str, profile: Profile, platform: Platform, on_event: EventSink | None
+    path: Path,
+    name: str,
+    profile: Profile,
+    platform: Platform,
+    on_event: EventSink | None,
+    link: Link | None,
 ) -> Machine:
-    machine = boot.launch(path, name, profile, platform, keys.ensure(), on_event)
+    machine = boot.launch(path, name, profile, platform, keys.ensure(), on_event, link)
     try:
         boot.await_line(machine, boot.LISTENS, profile.guest.boot_deadline)
     except BaseException:

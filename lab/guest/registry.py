@@ -19,6 +19,8 @@ from lab.errors import HostError, UsageError
 from lab.host import dirs
 from lab.host.process import Process, working_in
 from lab.profile.models import Profile
+from lab.vm.link import Link
+from lab.vm.support import Missing
 
 RECORD = "guest.json"
 
@@ -41,7 +43,11 @@ class Record(BaseModel):
     started: float
     """Seconds since the epoch."""
     owner: Process | None = None
-    """The run it belongs to; None for `lab up`."""
+    """The process it belongs to: a run, or a `lab up` that is not through; otherwise None."""
+    link: Link | None = None
+    """To the guest it shares a profile with."""
+    missing: tuple[Missing, ...] = ()
+    """What the profile's devices lack, because this QEMU has it not."""
 
     def alive(self) -> bool:
         """Whether its QEMU still runs."""

@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lab.copy import nvme
 from lab.copy.model import Completion, Copy, Extent
@@ -12,10 +13,12 @@ from lab.crash import writelog
 from lab.crash.writelog import Entry
 from lab.errors import GuestError
 from lab.faults.stepper import Fault
+from lab.guest import stack
 from lab.guest.boot import Platform
 from lab.guest.executor import Executor
 from lab.guest.guest import Guest
 from lab.guest.ssh import Session
+from lab.host.clone import clone
 from lab.host.dirs import not_writable
 from lab.results.run import Run
 from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
@@ -39,6 +42,7 @@ class Bench:
         self._session: Session | None = None
         self._executor: Executor | None = None
         self._kmsg_seen = -1
+        self._reboots = 0
         self.connect()
 
     @property
@@ -63,11 +67,25 @@ class Bench:
             self.guest.machine.trace(pattern)
         self._session = self.guest.connect()
         self._executor = Executor(self._session)
-        self.guest.await_ready()
+        # A guest that was up before the run has its stack; one booted again has lost its layers.
+        lost = bool(self._reboots and self.guest.record.profile.layers)
+        if lost or not stack.found(self.guest.directory):
+            self._bring_up(self._session)
+        else:
+            self.guest.await_ready()
         self._kmsg_seen = -1
         self.kernel_messages()
         self._trace_at = (self.guest.directory / TRACE_LOG).stat().st_size
         self._last_entry = None
+
+    def _bring_up(self, session: Session) -> None:
+        for part in self.guest.bring_up(session, self._progress):
+            self.run.emit("guest", part.event, name=part.name, status=part.status, said=part.why())
+
+    @property
+    def capabilities(self) -> list[dict[str, Any]]:
+        """What the guest's kernel offers on each disk and layer."""
+        return stack.table(stack.found(self.guest.directory), self.guest.record.missing)
 
     def disconnect(self) -> None:
         """Let go of the guest, dead or alive."""
@@ -82,6 +100,7 @@ class Bench:
         start = time.monotonic()
         self.guest.reboot(self._platform, self._progress, self.run.qmp_event)
         self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
+        self._reboots += 1
         self.connect()
 
     def _progress(self, text: str) -> None:
@@ -190,7 +209,7 @@ class Bench:
         """A copy of the medium as it is now, beside it."""
         base = self.medium.with_suffix(".base")
         try:
-            writelog.copy_sparse(self.medium, base)
+            clone(self.medium, base)
         except OSError as error:
             base.unlink(missing_ok=True)
             raise not_writable(base, error) from error

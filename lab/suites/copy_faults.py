@@ -14,7 +14,7 @@ from lab.guest.boot import Platform, Progress
 from lab.guest.guest import Guest
 from lab.host import qemu
 from lab.host.process import me
-from lab.profile.models import NvmeNamespace, Profile
+from lab.profile.models import NvmeController, NvmeNamespace, Profile, stack
 from lab.results.run import Run
 from lab.suites.bench import Bench
 from lab.suites.case import Case, CaseResult
@@ -37,6 +37,8 @@ class Report:
     accelerator: str = ""
     accelerator_note: str = ""
     """Why it is not KVM."""
+    capabilities: list[dict[str, Any]] = field(default_factory=list)
+    """What the guest's kernel offers on each disk and layer."""
     cases: list[CaseResult] = field(default_factory=list)
     seconds: float = 0.0
     error: LabError | None = None
@@ -65,6 +67,7 @@ class Report:
             "notes": [
                 f"nvme_core.io_timeout={timeout}: a held copy must not run into the guest's timeout"
             ],
+            "capabilities": self.capabilities,
             "plant": self.options.plant.kind or None,
             "verdicts": self.counts(),
             "cases": [case.document() for case in self.cases],
@@ -103,6 +106,7 @@ def run(
         )  # fmt: skip
         try:
             with _Booted(record, profile, platform, drive, progress, on) as bench:
+                report.capabilities = bench.capabilities
                 for point, action in cells:
                     case = Case(bench, plan, point, action, options.plant, options.hang_deadline)
                     result = case.run()
@@ -118,13 +122,27 @@ def run(
 
 
 def _drive_under_test(profile: Profile) -> tuple[Drive, NvmeNamespace]:
-    """The first namespace that is not zoned.  Raises ProfileError when there is none."""
-    namespaces = [space for device in profile.devices for space in device.namespaces]
-    for drive, namespace in zip(drives(profile), namespaces, strict=True):
-        if not namespace.zoned:
+    """The first NVMe namespace that is not zoned, has no metadata and carries no layer.
+
+    With metadata QEMU copies a range in more than one read and one write, so that points would
+    mean something else.  Raises ProfileError when there is none.
+    """
+    used = stack(profile).users
+    namespaces = {
+        (device.serial, namespace.nsid): namespace
+        for device in profile.devices
+        if isinstance(device, NvmeController)
+        for namespace in device.namespaces
+        if not namespace.zoned and not namespace.metadata
+    }
+    for drive in drives(profile):
+        namespace = namespaces.get((drive.serial, drive.nsid))
+        if namespace and f"{drive.serial}:{drive.nsid}" not in used:
             return drive, namespace
+    on_them = "; ".join(f"on {ref}: {users[0][0]}" for ref, users in used.items())
     raise ProfileError(
-        f"profile {profile.name}: {NAME} needs an NVMe namespace that is not zoned",
+        f"profile {profile.name}: {NAME} needs an emulated NVMe namespace without zones, "
+        f"metadata or layers{f' ({on_them})' if on_them else ''}",
         hint="add one to the profile's devices",
     )
 

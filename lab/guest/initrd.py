@@ -1,0 +1,46 @@
+"""The initrd of one guest: the shared initramfs, followed by what is this guest's own."""
+
+from pathlib import Path
+
+from lab import ROOT
+from lab.build.initramfs import Entry, archive
+from lab.build.kernel import Kernel
+from lab.guest import stack
+from lab.guest.keys import Keys
+from lab.profile.disk import disks
+from lab.profile.models import Profile
+from lab.vm.link import Link
+
+_SCRIPTS = ROOT / "guest-scripts"
+
+
+def initrd(
+    name: str, profile: Profile, kernel: Kernel, keys: Keys, link: Link | None, directory: Path
+) -> bytes:
+    """The initrd of the guest `name`, whose directory tells what layers must remember."""
+    files = {
+        "lab/hostname": Entry.file(name.encode() + b"\n"),
+        "lab/disks": Entry.file(_disk_list(profile)),
+        "lab/stack.json": Entry.file(
+            # What was tried once need not be tried again after a reboot.
+            stack.description(profile, link, probe=not stack.found(directory))
+        ),
+        "lab/kept.json": Entry.file(stack.kept(directory)),
+        "lab/authorized_keys": Entry.file(keys.client.with_suffix(".pub").read_bytes()),
+        "lab/ssh_host_ed25519_key": Entry.file(keys.host.read_bytes(), 0o600),
+    }
+    if link:
+        files["lab/link"] = Entry.file(f"{link.address} {link.peer}\n".encode())
+    for script in sorted(_SCRIPTS.iterdir()):
+        # The boot scripts are part of the shared initramfs.
+        if not script.name.startswith("init") and script.is_file():
+            files[f"lab/bin/{script.name}"] = Entry.file(script.read_bytes(), 0o755)
+    for module in sorted((_SCRIPTS / "layers").glob("*.py")):
+        files[f"lab/layers/{module.name}"] = Entry.file(module.read_bytes())
+    files["lab/bin/layers"] = Entry.file((_SCRIPTS / "layers" / "layers").read_bytes(), 0o755)
+    return kernel.initramfs.read_bytes() + archive(files)
+
+
+def _disk_list(profile: Profile) -> bytes:
+    """The disks that the guest waits for: a line with the name and the number of controllers."""
+    return "".join(f"{disk.ref} {disk.controllers}\n" for disk in disks(profile)).encode()

@@ -1,0 +1,161 @@
+"""The guest's stack: layers made on its disks, and what its kernel offers on each of them.
+
+The work is done by guest-scripts/layers, which reads the description that is made here from the
+profile, and answers in JSON lines.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from lab.build.artifacts import Progress
+from lab.errors import GuestError
+from lab.guest.ssh import Session
+from lab.profile.disk import disks
+from lab.profile.models import Profile
+from lab.vm.link import Link
+from lab.vm.support import Missing
+
+FILE = "stack.json"
+"""In the guest's directory: what was found, as `collect` left it."""
+
+PROGRAM = "/run/lab/bin/layers"
+
+_STEP_DEADLINE = 180.0
+"""Seconds for one layer; mkfs, a mirror's first copy and the like under emulation."""
+
+
+class Capability(BaseModel):
+    """Something tried on a disk or layer: `supported` is None where it could not be tried."""
+
+    model_config = ConfigDict(frozen=True)
+
+    capability: str
+    supported: bool | None
+    said: str = ""
+
+
+class Part(BaseModel):
+    """A disk or a layer as the guest has it; `name` is its reference in the profile."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event: Literal["disk", "layer"]
+    name: str
+    type: str = "disk"
+    status: Literal["up", "not supported", "skipped"]
+    devices: dict[str, str] = {}
+    """Device nodes by part; '' is the layer itself."""
+    mount: str | None = None
+    size: int | None = None
+    """Bytes."""
+    capabilities: tuple[Capability, ...] = ()
+    keep: dict[str, Any] = {}
+    tried: str = ""
+    said: str = ""
+    errno: str = ""
+    kernel: tuple[str, ...] = ()
+    """The kernel's messages while it failed."""
+
+    def why(self) -> str:
+        """Why it is not up, in a line."""
+        return ": ".join(filter(None, (self.tried, self.said)))
+
+
+_PARTS = TypeAdapter(tuple[Part, ...])
+
+
+def description(profile: Profile, link: Link | None, *, probe: bool) -> bytes:
+    """What guest-scripts/layers reads: disks, layers, addresses, and whether to try what each
+    offers."""
+    document: dict[str, Any] = {
+        "disks": [
+            {"ref": d.ref, "alias": d.alias, "kind": d.kind, "serial": d.serial, "nsid": d.nsid}
+            for d in disks(profile)
+        ],
+        "layers": [layer.model_dump(mode="json", by_alias=True) for layer in profile.layers],
+        "probe": probe,
+    }
+    if link:
+        document |= {"address": link.address, "peer": link.peer}
+    return json.dumps(document).encode()
+
+
+def kept(directory: Path) -> bytes:
+    """What layers must be told again after a reboot, by name."""
+    return json.dumps({part.name: part.keep for part in found(directory) if part.keep}).encode()
+
+
+def found(directory: Path) -> tuple[Part, ...]:
+    """The stack as it was found when the guest in that directory came up; () if it never was."""
+    try:
+        return _PARTS.validate_json((directory / FILE).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return ()
+
+
+def begin(session: Session) -> Iterator[str]:
+    """Have the guest make its layers and try what each disk and layer offers, as soon as its disks
+    are there; the lines in which it will tell."""
+    return session.lines([PROGRAM, "up", "--json"], deadline=_STEP_DEADLINE)
+
+
+def collect(lines: Iterable[str], directory: Path, progress: Progress) -> tuple[Part, ...]:
+    """What the guest tells, which is also written down in its directory.  Raises GuestError."""
+    before = {part.name: part for part in found(directory)}
+    parts: list[Part] = []
+    for line in lines:
+        step = json.loads(line)
+        if step["event"] == "starting":
+            progress(f"layer {step['name']}")
+        else:
+            parts.append(_remembering(Part.model_validate(step), before))
+    (directory / FILE).write_bytes(_PARTS.dump_json(tuple(parts)))
+    return tuple(parts)
+
+
+def _remembering(part: Part, before: Mapping[str, Part]) -> Part:
+    """What a boot before this one found, where this one did not look again."""
+    if (old := before.get(part.name)) is None:
+        return part
+    return part.model_copy(
+        update={
+            "keep": {**old.keep, **part.keep},
+            "capabilities": part.capabilities or old.capabilities,
+        }
+    )
+
+
+def require(profile: Profile, parts: Iterable[Part]) -> None:
+    """Raise GuestError for the first part that the profile requires and that is not up."""
+    optional = {layer.name for layer in profile.layers if not layer.required}
+    for part in parts:
+        if part.status == "not supported" and part.name not in optional:
+            kernel = "".join(f"\nkernel: {line}" for line in part.kernel)
+            raise GuestError(
+                f"{part.type} {part.name}: not supported: {part.why()}",
+                detail=kernel.lstrip("\n"),
+                hint="`required: false` on the layer lets the profile go on without it",
+            )
+
+
+def table(parts: Iterable[Part], missing: Iterable[Missing] = ()) -> list[dict[str, Any]]:
+    """All capabilities, as a run's JSON and `lab up --json` tell: those of layers that are not up
+    and what QEMU lacks too."""
+    rows: list[dict[str, Any]] = [
+        {"of": lack.device, "capability": lack.feature, "supported": False, "said": lack.said}
+        for lack in missing
+    ]
+    for part in parts:
+        row: dict[str, Any] = {"of": part.name, "capability": part.type}
+        if part.status == "up":
+            rows.append(row | {"supported": True, "said": ""})
+        else:
+            supported = None if part.status == "skipped" else False
+            row |= {"supported": supported, "said": part.why(), "errno": part.errno}
+            rows.append(row | {"kernel": list(part.kernel)})
+        rows += [{"of": part.name, **found.model_dump()} for found in part.capabilities]
+    return rows

@@ -1,0 +1,78 @@
+"""What the host tells the guest about its stack, and what it makes of the answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import GuestError
+from lab.guest import stack
+from lab.guest.stack import Capability, Part
+from lab.profile.models import Profile
+from lab.vm.link import Link
+
+
+def layered(required: bool = True) -> Profile:
+    """A profile with one layer on one disk."""
+    return Profile.model_validate(
+        {
+            "name": "p",
+            "description": "one layer",
+            "devices": ({"type": "nvme", "serial": "S", "namespaces": ({"size": 1 << 26},)},),
+            "layers": ({"name": "fs", "type": "xfs", "over": "S", "required": required},),
+        }
+    )
+
+
+UP = {"event": "layer", "name": "fs", "type": "xfs", "status": "up", "mount": "/mnt/fs"}
+LACKING = {
+    "event": "layer", "name": "fs", "type": "xfs", "status": "not supported",
+    "tried": "modprobe xfs", "said": "no such module", "errno": "ENOENT", "kernel": ["xfs: no"],
+}  # fmt: skip
+
+
+def bring_up(directory: Path, *steps: dict[str, Any]) -> tuple[Part, ...]:
+    """What the host makes of a guest's answers."""
+    return stack.collect(map(json.dumps, steps), directory, lambda text: None)
+
+
+def test_the_guest_is_told_disks_layers_and_addresses() -> None:
+    told = json.loads(stack.description(layered(), Link("other", 2), probe=True))
+    assert told["disks"] == [{"ref": "S:1", "alias": "S", "kind": "nvme", "serial": "S", "nsid": 1}]
+    assert told["layers"][0]["name"] == "fs" and told["layers"][0]["reflink"] is True
+    assert (told["address"], told["peer"]) == ("10.99.0.2", "10.99.0.1")
+
+
+def test_what_was_found_is_remembered_over_a_reboot(tmp_path: Path) -> None:
+    probed = UP | {
+        "capabilities": [{"capability": "FICLONE", "supported": True, "said": ""}],
+        "keep": {"root": "abc"},
+    }
+    bring_up(tmp_path, probed)
+    assert json.loads(stack.kept(tmp_path)) == {"fs": {"root": "abc"}}
+    (part,) = bring_up(tmp_path, UP)
+    assert part.capabilities == (Capability(capability="FICLONE", supported=True),)
+    assert part.keep == {"root": "abc"}
+    assert stack.found(tmp_path) == (part,)
+
+
+def test_what_is_required_and_missing_is_an_error_that_quotes_the_kernel(tmp_path: Path) -> None:
+    parts = bring_up(tmp_path, {"event": "starting", "name": "fs"}, LACKING)
+    with pytest.raises(GuestError) as caught:
+        stack.require(layered(), parts)
+    assert caught.value.message == ("xfs fs: not supported: modprobe xfs: no such module")
+    assert caught.value.detail == "kernel: xfs: no"
+    stack.require(layered(required=False), parts)
+
+
+def test_the_table_has_what_is_missing_too(tmp_path: Path) -> None:
+    skipped = {
+        "event": "layer", "name": "top", "type": "ext4", "status": "skipped", "said": "on fs",
+    }  # fmt: skip
+    table = stack.table(bring_up(tmp_path, LACKING, skipped))
+    assert [(row["of"], row["supported"], row["said"]) for row in table] == [
+        ("fs", False, "modprobe xfs: no such module"),
+        ("top", None, "on fs"),
+    ]
+    assert table[0]["kernel"] == ["xfs: no"] and table[0]["errno"] == "ENOENT"
