@@ -16,6 +16,8 @@ from lab import ROOT
 from lab.build.kernel import Kernel, ensure_kernel
 from lab.errors import HostError
 from lab.host import qemu
+from lab.profile.find import shipped
+from lab.profile.load import load
 
 LAB = str(Path(sys.executable).with_name("lab"))
 PAIRS = 5
@@ -27,12 +29,19 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def lab(*words: str) -> str:
+def lab(*words: str, status: int = 0) -> str:
     """Run a lab command under TCG, as on every host without KVM; returns its stdout."""
     env = {**os.environ, "LAB_ACCEL": "tcg"}
     done = subprocess.run(
-        [LAB, *words], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+        [LAB, *words],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    if done.returncode != status:
+        raise HostError(f"lab {' '.join(words)}: status {done.returncode}", detail=done.stderr)
     return done.stdout
 
 
@@ -98,13 +107,36 @@ def commands() -> list[str]:
     with guests(3):
         listing = median(seconds(lambda: lab("ls")) for _ in range(PAIRS))
     help_text = median(seconds(lambda: lab("--help")) for _ in range(PAIRS))
-    say(f"--help {help_text:.3f} s, ls {listing:.3f} s")
+    wrong = ("up", "nvme-copy", "--set", "machine.memory=1 gig")
+    refusal = median(seconds(lambda: lab(*wrong, status=2)) for _ in range(PAIRS))
+    say(f"--help {help_text:.3f} s, ls {listing:.3f} s, refusal {refusal:.3f} s")
     return [
         "| command | median of 5 | bound |",
         "|---|---|---|",
         f"| `lab --help` | {help_text:.2f} s | 0.2 s |",
         f"| `lab ls`, three guests | {listing:.2f} s | 0.5 s |",
+        f"| `lab {' '.join(wrong[:3])} '{wrong[3]}'`: a profile error | {refusal:.2f} s | 0.3 s |",
     ]
+
+
+def profiles() -> list[str]:
+    """Every profile that ships: up, verified, down, in a row."""
+    lines = ["| profile | up | verify | down | all | bound |", "|---|---|---|---|---|---|"]
+    for path in shipped():
+        name = path.stem
+        spent = [
+            seconds(lambda words=words: lab(*words))  # type: ignore[misc]
+            for words in (
+                ("up", name),
+                ("ssh", name, "--", "layers", "verify"),
+                ("down", name),
+            )
+        ]
+        say(f"{name} {sum(spent):.1f} s")
+        bound = 40 if load(name).peer else 25
+        cells = " | ".join(f"{each:.1f} s" for each in (*spent, sum(spent)))
+        lines.append(f"| {name} | {cells} | {bound} s |")
+    return lines
 
 
 def points() -> list[str]:
@@ -145,6 +177,13 @@ def main() -> None:
         "## Commands",
         "",
         *commands(),
+        "",
+        "## Profiles",
+        "",
+        "`lab up PROFILE`, `lab ssh PROFILE -- layers verify`, `lab down PROFILE`, one after the",
+        "other. Verifying writes, reads back and copies on everything that nothing stands on.",
+        "",
+        *profiles(),
         "",
         "## Fault points",
         "",
