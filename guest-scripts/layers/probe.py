@@ -1,38 +1,13 @@
 """What this kernel really offers on a block device or a file system, found out by doing it.
 
-A capability is a dict: its name, `supported` (None: not tried), and `said`: the value, or what
-the kernel said.  What is written for a trial is restored.
+What is written for a trial is restored.
 """
 
 import os
 
 import system
 from area import NotTried, area, block_size
-
-
-class Lacks(Exception):
-    """Something is not supported, for a reason that is no errno."""
-
-
-def attempt(capability, action, *arguments):
-    """Do something that returns what there is to say; its capability."""
-    log = system.KernelLog()
-    try:
-        return result(capability, True, action(*arguments))
-    except NotTried as why:
-        return result(capability, None, f"not tried: {why}")
-    except Lacks as why:
-        return result(capability, False, str(why))
-    except system.Failure as problem:
-        said = "; ".join(problem.said.splitlines())
-    except OSError as problem:
-        said = system.failure(capability, problem).said
-    return result(capability, False, "; ".join([said, *log.messages()]))
-
-
-def result(capability, supported, said):
-    """A capability."""
-    return {"capability": capability, "supported": supported, "said": said}
+from capability import Lacks, attempt, result
 
 
 def block(device, other=None):

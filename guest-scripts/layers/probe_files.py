@@ -4,9 +4,9 @@ import os
 
 import ioctls
 import system
+from capability import Lacks, attempt, result
 from direct import Direct
 from pattern import Pattern
-from probe import Lacks, attempt, result
 
 SIZE = 65536
 BLOCK = 4096

@@ -1,13 +1,10 @@
 """What must hold between the devices of one guest."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from lab.profile.base import Conflict
+from lab.profile.devices import Device
 from lab.profile.nvme import NvmeController
-
-if TYPE_CHECKING:  # the union of all devices is made of modules that stand beside this one
-    from lab.profile.models import Device
 
 MAX_PORTS = 24
 """Controllers that fit beside the machine's own devices on QEMU's q35, which has 32 slots."""
@@ -16,7 +13,7 @@ OWN_SERIALS = ("root", "modules")
 """The disks from which every guest boots; its initramfs looks for them by serial."""
 
 
-def between(devices: "tuple[Device, ...]") -> Iterator[Conflict]:
+def between(devices: tuple[Device, ...]) -> Iterator[Conflict]:
     """Serials that are not unique, and controllers for which there is no slot."""
     first: dict[str, int] = {}
     ports = 0

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
+from lab.profile.devices import Device
 from lab.profile.hostdev import HostBlock, HostNvme
 from lab.profile.nvme import NvmeController
 from lab.profile.nvme_features import Zoned
 from lab.profile.virtio import VirtioBlk, VirtioScsi
-
-if TYPE_CHECKING:  # the profile's own checks ask for its disks
-    from lab.profile.models import Device
 
 Kind = Literal["nvme", "virtio-blk", "scsi"]
 """What the guest's driver makes of it: /dev/nvme0n1, /dev/vda or /dev/sda."""
@@ -45,7 +43,7 @@ class Devices(Protocol):
     """Whatever has devices: a profile, or the peer in one."""
 
     @property
-    def devices(self) -> "tuple[Device, ...]":
+    def devices(self) -> tuple[Device, ...]:
         """The devices, in their order."""
 
 
@@ -54,7 +52,7 @@ def disks(profile: Devices) -> list[Disk]:
     return [disk for at, device in enumerate(profile.devices) for disk in _disks(at, device)]
 
 
-def _disks(at: int, device: "Device") -> Iterator[Disk]:
+def _disks(at: int, device: Device) -> Iterator[Disk]:
     serial = device.serial
     match device:
         case NvmeController():

@@ -1,7 +1,4 @@
-"""The profile: what a guest is made of.
-
-A new kind of device is one model with a `type` of its own, added to `Device`.
-"""
+"""The profile: what a guest is made of."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -10,8 +7,9 @@ from pydantic import AfterValidator, Field
 
 from lab.profile.base import Conflict, Model
 from lab.profile.device_rules import between
+from lab.profile.devices import Device
 from lab.profile.disk import disks
-from lab.profile.fields import ByType, Span, Text
+from lab.profile.fields import Span, Text
 from lab.profile.hostdev import HostBlock, HostNvme
 from lab.profile.layers import Layer, Node
 from lab.profile.nvme import NvmeController, NvmeNamespace
@@ -41,8 +39,6 @@ __all__ = [
 MIN_MEMORY = 256 * 2**20
 MAX_IO_TIMEOUT = 4294967
 """Seconds; the kernel keeps nvme_core.io_timeout in milliseconds, in 32 bits."""
-
-Device = Annotated[NvmeController | VirtioBlk | VirtioScsi | HostBlock | HostNvme, ByType()]
 
 Reference = Annotated[
     str, Text(r"[!-~]([ -~]*[!-~])?", "printable ASCII without spaces at its ends")

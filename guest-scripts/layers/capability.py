@@ -1,0 +1,29 @@
+"""A capability: a dict of its name, `supported` (None: not tried), and what there is to say."""
+
+import system
+from area import NotTried
+
+
+class Lacks(Exception):
+    """Something is not supported, for a reason that is no errno."""
+
+
+def attempt(capability, action, *arguments):
+    """Do something that returns what there is to say; its capability."""
+    log = system.KernelLog()
+    try:
+        return result(capability, True, action(*arguments))
+    except NotTried as why:
+        return result(capability, None, f"not tried: {why}")
+    except Lacks as why:
+        return result(capability, False, str(why))
+    except system.Failure as problem:
+        said = "; ".join(problem.said.splitlines())
+    except OSError as problem:
+        said = system.failure(capability, problem).said
+    return result(capability, False, "; ".join([said, *log.messages()]))
+
+
+def result(capability, supported, said):
+    """A capability."""
+    return {"capability": capability, "supported": supported, "said": said}
