@@ -74,8 +74,11 @@ def list_profiles(json: Json = False) -> None:
     if json:
         print_json([asdict(row) for row in rows])
         return
-    cells = [(row.name, row.description, row.file) for row in rows]
-    print_table(("name", "description", "file"), cells)
+    cells = [
+        (row.name, f"{row.description} ({row.file})" if row.own else row.description)
+        for row in rows
+    ]
+    print_table(("name", "description"), cells)
 
 
 @app.command("show")

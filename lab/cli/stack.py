@@ -12,7 +12,7 @@ from rich.tree import Tree
 
 from lab.profile.disk import Disk, disks
 from lab.profile.layers import BaseLayer
-from lab.profile.models import NvmeController, NvmeNamespace, Peer, Profile, stack
+from lab.profile.models import HostNvme, NvmeController, NvmeNamespace, Peer, Profile, stack
 from lab.profile.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -122,9 +122,10 @@ def _size(size: int | None) -> Sequence[str]:
 
 
 def _disk(disk: Disk, of: Profile | Peer) -> Iterable[str]:
-    yield of.devices[disk.device].type
+    device = of.devices[disk.device]
+    yield device.type
     yield from _size(disk.size)
-    if disk.block_size:
+    if not isinstance(device, HostNvme):  # of which only the host knows
         metadata = f"+{disk.metadata}" if disk.metadata else ""
         yield f"blocks of {disk.block_size}{metadata} bytes"
 
@@ -132,6 +133,8 @@ def _disk(disk: Disk, of: Profile | Peer) -> Iterable[str]:
 def _disk_facts(disk: Disk, of: Profile | Peer) -> Iterable[str]:
     device = of.devices[disk.device]
     if not isinstance(device, NvmeController):
+        if words := _options(device, {"serial", "block_size", "overwrite"}):
+            yield ", ".join(words)
         return
     if disk is disks(of)[0] or disk.nsid == device.namespaces[0].nsid:
         words = [f"mdts {device.mdts}", *_options(device, {"serial", "namespaces", "mdts"})]
