@@ -5,6 +5,7 @@ Documentation: the kernel has none of nvmet's configfs; drivers/nvme/target/conf
 
 import glob
 import os
+import time
 
 import system
 from layer import Layer, Made
@@ -14,6 +15,11 @@ NVMET = f"{system.CONFIGFS}/nvmet"
 FABRICS = "/dev/nvme-fabrics"
 SERVICE = 4420
 """The TCP port that IANA gave to NVMe over fabrics."""
+
+PATIENCE = 60.0
+"""Seconds that a target may take to appear."""
+NOT_YET = ("ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EIO", "EINVAL")
+"""What connecting says while nobody listens, or listens but has no such subsystem yet."""
 
 # One port for each transport, shared by all layers.  With TCP it listens on all addresses, so
 # that this guest reaches it, and the other one over the private link.
@@ -125,11 +131,22 @@ def connect(target, where):
     What nvme-cli does in the end (drivers/nvme/host/fabrics.c), with the errno that it keeps
     to itself.  The kernel gives up by itself when nobody answers.  Raises Failure.
     """
-    if not controllers(target):
-        host = identity(f"host {os.uname().nodename}")
-        hostnqn = f"nqn.2014-08.org.nvmexpress:uuid:{host}"
-        system.write(FABRICS, f"nqn={nqn(target)},{where},hostnqn={hostnqn},hostid={host}")
+    end = time.monotonic() + PATIENCE
+    while not controllers(target):
+        try:
+            _connect(target, where)
+        except system.Failure as problem:
+            # The other guest may still be on its way to making the target.
+            if problem.error not in NOT_YET or time.monotonic() > end:
+                raise
+            time.sleep(0.2)
     return system.disk("nvme", serial(target), 1)
+
+
+def _connect(target, where):
+    host = identity(f"host {os.uname().nodename}")
+    hostnqn = f"nqn.2014-08.org.nvmexpress:uuid:{host}"
+    system.write(FABRICS, f"nqn={nqn(target)},{where},hostnqn={hostnqn},hostid={host}")
 
 
 def disconnect(target):

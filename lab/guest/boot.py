@@ -17,7 +17,7 @@ from lab.host.dirs import not_writable
 from lab.host.handover import check_host_devices
 from lab.host.qemu import Accelerator
 from lab.profile.models import Profile
-from lab.vm.argv import CONSOLE_LOG, INITRD, Boot, argv
+from lab.vm.argv import CONSOLE_LOG, INITRD, LAYERS_LOG, Boot, argv
 from lab.vm.graph import drives
 from lab.vm.link import Link
 from lab.vm.machine import Machine
@@ -74,7 +74,8 @@ def launch(
     content = initrd(name, profile, platform.kernel, keys, link, directory)
     try:
         (directory / INITRD).write_bytes(content)
-        (directory / CONSOLE_LOG).write_bytes(b"")
+        for log in (CONSOLE_LOG, LAYERS_LOG):
+            (directory / log).write_bytes(b"")
         for drive in drives(profile):
             (directory / drive.write_log).write_bytes(b"")
     except OSError as error:

@@ -20,7 +20,7 @@ from lab.host import dirs
 from lab.host import qemu as host_qemu
 from lab.host.process import Process, me
 from lab.profile.models import Profile
-from lab.vm.argv import CONSOLE_LOG
+from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.link import Link
 from lab.vm.machine import ARGV, STDERR, Machine, ending, said
 from lab.vm.qmp import EventSink
@@ -59,25 +59,17 @@ class Guest:
         """Wait until every device is there.  Raises GuestError."""
         boot.await_line(self.machine, boot.READY, self.record.profile.guest.boot_deadline)
 
-    def bring_up(self, session: Session, progress: Progress) -> tuple[Part, ...]:
-        """Wait until every device is there, make the profile's layers, after those of the peer,
-        and say what was found.
+    def bring_up(self, progress: Progress) -> tuple[Part, ...]:
+        """Wait until every device is there and the profile's layers are made, those of the peer
+        first, and say what was found.
 
         Raises GuestError when something is not there that the profile requires, HostError if QEMU
         dies.
         """
         if self.peer and not stack.found(self.peer.directory):
-            with self.peer.connect() as other:
-                self.peer.bring_up(other, progress)
-        try:
-            # Begins at once: the program takes its time to load.
-            lines = stack.begin(session)
-            self.await_ready()
-            parts = stack.collect(lines, self.directory, progress)
-        except LabError as error:
-            if not self.machine.alive():
-                raise self.machine.died() from error
-            raise
+            self.peer.bring_up(progress)
+        self.await_ready()
+        parts = stack.collect(self.machine, progress)
         stack.require(self.record.profile, parts)
         return parts
 
@@ -119,8 +111,7 @@ def up(name: str, profile: Profile, progress: Progress) -> Guest:
     # Ours until it is complete: a lab that is killed meanwhile leaves what can be swept.
     guest = start(name, profile, progress, owner=me())
     try:
-        with guest.connect() as session:
-            guest.bring_up(session, progress)
+        guest.bring_up(progress)
         guest.release()
     except BaseException:
         _keep_failed(guest.directory)
@@ -139,7 +130,7 @@ def start(
     on_event: EventSink | None = None,
 ) -> Guest:
     """Start a guest, and its peer, and return as soon as SSH listens; its devices may still be on
-    their way, and its layers are yet to be made (`bring_up`)."""
+    their way, and its layers in the making (`bring_up`)."""
     if profile.peer is None:
         return _start_on_fresh_media(name, profile, progress, owner, platform, on_event)
     other = f"{name}-peer"
@@ -293,6 +284,6 @@ def _keep_failed(path: Path) -> None:
     """Save what tells why a boot failed."""
     with contextlib.suppress(OSError, HostError):
         kept = dirs.state("failed", path.name)
-        for name in (CONSOLE_LOG, STDERR, ARGV):
+        for name in (CONSOLE_LOG, LAYERS_LOG, STDERR, ARGV):
             if (path / name).exists():
                 shutil.copy(path / name, kept)

@@ -18,17 +18,18 @@ def initrd(
     name: str, profile: Profile, kernel: Kernel, keys: Keys, link: Link | None, directory: Path
 ) -> bytes:
     """The initrd of the guest `name`, whose directory tells what layers must remember."""
+    # What was tried once need not be tried again after a reboot.
+    probe = not stack.found(directory)
     files = {
         "lab/hostname": Entry.file(name.encode() + b"\n"),
         "lab/disks": Entry.file(_disk_list(profile)),
-        "lab/stack.json": Entry.file(
-            # What was tried once need not be tried again after a reboot.
-            stack.description(profile, link, probe=not stack.found(directory))
-        ),
+        "lab/stack.json": Entry.file(stack.description(profile, link, probe=probe)),
         "lab/kept.json": Entry.file(stack.kept(directory)),
         "lab/authorized_keys": Entry.file(keys.client.with_suffix(".pub").read_bytes()),
         "lab/ssh_host_ed25519_key": Entry.file(keys.host.read_bytes(), 0o600),
     }
+    if probe or profile.layers:
+        files["lab/layers-up"] = Entry.file(b"")
     if link:
         files["lab/link"] = Entry.file(f"{link.address} {link.peer}\n".encode())
     for script in sorted(_SCRIPTS.iterdir()):

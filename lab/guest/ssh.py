@@ -4,7 +4,7 @@ import logging
 import shlex
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import paramiko
@@ -79,14 +79,6 @@ class Session:
             )
         return result
 
-    def lines(self, argv: Sequence[str], *, deadline: float) -> Iterator[str]:
-        """Start a command, and return the lines that it prints, as they come.
-
-        Raises GuestError when nothing comes for `deadline` seconds, when the guest goes away, and
-        when the command fails with words on stderr; a bare exit status is the caller's to know.
-        """
-        return _lines(self.channel(argv), f"{shlex.join(argv)} in the guest", deadline)
-
     def close(self) -> None:
         """Close the connection; the guest is not touched."""
         if hasattr(self, "_transport"):
@@ -99,27 +91,6 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _lines(channel: paramiko.Channel, tried: str, deadline: float) -> Iterator[str]:
-    channel.settimeout(deadline)
-    try:
-        with channel.makefile("r") as stream:
-            for line in stream:
-                yield line.rstrip("\n")
-        words = channel.makefile_stderr("rb").read()
-        # The channel is at its end: without a status the connection broke.
-        status = channel.recv_exit_status()
-    except TimeoutError as error:
-        raise GuestError(f"{tried}: nothing within {deadline:.0f} s") from error
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        raise GuestError(f"{tried}: the guest went away") from error
-    finally:
-        channel.close()
-    if status < 0:
-        raise GuestError(f"{tried}: the guest went away")
-    if status and words:
-        raise GuestError(f"{tried}: failed", detail=words.decode(errors="replace"))
 
 
 def _collect(channel: paramiko.Channel, argv: tuple[str, ...], end: float) -> Result:

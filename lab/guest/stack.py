@@ -1,28 +1,32 @@
 """The guest's stack: layers made on its disks, and what its kernel offers on each of them.
 
 The work is done by guest-scripts/layers, which reads the description that is made here from the
-profile, and answers in JSON lines.
+profile.  pid 1 starts it, and its second serial port takes the JSON lines in which it answers: that
+takes no SSH connection, whose handshake is slow under emulation, and goes on beside the rest of the
+boot.
 """
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lab.build.artifacts import Progress
 from lab.errors import GuestError
-from lab.guest.ssh import Session
 from lab.profile.disk import disks
 from lab.profile.models import Profile
+from lab.vm.argv import LAYERS_LOG
 from lab.vm.link import Link
+from lab.vm.machine import Machine
 from lab.vm.support import Missing
 
 FILE = "stack.json"
 """In the guest's directory: what was found, as `collect` left it."""
 
-PROGRAM = "/run/lab/bin/layers"
+_ENDED = "lab: layers up ended"
 
 _STEP_DEADLINE = 180.0
 """Seconds for one layer; mkfs, a mirror's first copy and the like under emulation."""
@@ -97,24 +101,52 @@ def found(directory: Path) -> tuple[Part, ...]:
         return ()
 
 
-def begin(session: Session) -> Iterator[str]:
-    """Have the guest make its layers and try what each disk and layer offers, as soon as its disks
-    are there; the lines in which it will tell."""
-    return session.lines([PROGRAM, "up", "--json"], deadline=_STEP_DEADLINE)
+def collect(machine: Machine, progress: Progress) -> tuple[Part, ...]:
+    """What the guest tells of its layers as it makes them, written down in its directory too.
 
-
-def collect(lines: Iterable[str], directory: Path, progress: Progress) -> tuple[Part, ...]:
-    """What the guest tells, which is also written down in its directory.  Raises GuestError."""
-    before = {part.name: part for part in found(directory)}
+    Raises GuestError when it stops telling, HostError if QEMU dies.
+    """
+    before = {part.name: part for part in found(machine.directory)}
     parts: list[Part] = []
-    for line in lines:
+    for line in _lines(machine):
         step = json.loads(line)
         if step["event"] == "starting":
             progress(f"layer {step['name']}")
         else:
             parts.append(_remembering(Part.model_validate(step), before))
-    (directory / FILE).write_bytes(_PARTS.dump_json(tuple(parts)))
+    (machine.directory / FILE).write_bytes(_PARTS.dump_json(tuple(parts)))
     return tuple(parts)
+
+
+def _lines(machine: Machine) -> Iterator[str]:
+    """The JSON lines that the guest writes, as they come, up to its last word."""
+    words: list[str] = []
+    with (machine.directory / LAYERS_LOG).open(errors="replace") as log:
+        while True:
+            line = _next_line(log, machine)
+            if line.startswith(_ENDED):
+                break
+            if line.startswith("{"):
+                yield line
+            elif line:
+                words.append(line)
+    if words:
+        raise GuestError("layers up failed in the guest", detail="\n".join(words))
+
+
+def _next_line(log: TextIO, machine: Machine) -> str:
+    end = time.monotonic() + _STEP_DEADLINE
+    line = ""
+    while True:
+        alive = machine.alive()
+        line += log.readline()
+        if line.endswith("\n"):
+            return line.strip()
+        if not alive:
+            raise machine.died()
+        if time.monotonic() > end:
+            raise GuestError(f"layers up in the guest: nothing within {_STEP_DEADLINE:.0f} s")
+        time.sleep(0.01)
 
 
 def _remembering(part: Part, before: Mapping[str, Part]) -> Part:

@@ -70,7 +70,7 @@ class Bench:
         # A guest that was up before the run has its stack; one booted again has lost its layers.
         lost = bool(self._reboots and self.guest.record.profile.layers)
         if lost or not stack.found(self.guest.directory):
-            self._bring_up(self._session)
+            self._bring_up()
         else:
             self.guest.await_ready()
         self._kmsg_seen = -1
@@ -78,8 +78,8 @@ class Bench:
         self._trace_at = (self.guest.directory / TRACE_LOG).stat().st_size
         self._last_entry = None
 
-    def _bring_up(self, session: Session) -> None:
-        for part in self.guest.bring_up(session, self._progress):
+    def _bring_up(self) -> None:
+        for part in self.guest.bring_up(self._progress):
             self.run.emit("guest", part.event, name=part.name, status=part.status, said=part.why())
 
     @property

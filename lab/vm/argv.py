@@ -15,6 +15,8 @@ from lab.vm.link import Link
 QMP_SOCKET = "qmp.sock"
 CONSOLE_SOCKET = "console.sock"
 CONSOLE_LOG = "console.log"
+LAYERS_LOG = "layers.jsonl"
+"""What the guest writes to its second serial port: how it made its layers."""
 TRACE_LOG = "trace.log"
 PID_FILE = "qemu.pid"
 INITRD = "initrd"
@@ -62,6 +64,7 @@ def _machine(profile: Profile, boot: Boot) -> Iterator[str]:
         f"logfile={CONSOLE_LOG},logappend=on",
     )
     yield from ("-serial", "chardev:console")
+    yield from ("-chardev", f"file,id=layers,path={LAYERS_LOG}", "-serial", "chardev:layers")
 
 
 def _devices(profile: Profile, boot: Boot) -> Iterator[str]:

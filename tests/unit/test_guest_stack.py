@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from lab.errors import GuestError
+from lab.errors import GuestError, HostError
 from lab.guest import stack
 from lab.guest.stack import Capability, Part
 from lab.profile.models import Profile
+from lab.vm.argv import LAYERS_LOG
 from lab.vm.link import Link
 
 
@@ -32,9 +33,42 @@ LACKING = {
 }  # fmt: skip
 
 
+class Told:
+    """A machine whose guest has written this to its second serial port."""
+
+    def __init__(self, directory: Path, text: str, alive: bool = True) -> None:
+        self.directory = directory
+        self._alive = alive
+        (directory / LAYERS_LOG).write_text(text)
+
+    def alive(self) -> bool:
+        """Whether QEMU runs."""
+        return self._alive
+
+    def died(self) -> HostError:
+        """Its end."""
+        return HostError("QEMU is gone")
+
+
+def collect(machine: Told) -> tuple[Part, ...]:
+    """What the host makes of that."""
+    return stack.collect(machine, lambda text: None)  # type: ignore[arg-type]
+
+
 def bring_up(directory: Path, *steps: dict[str, Any]) -> tuple[Part, ...]:
     """What the host makes of a guest's answers."""
-    return stack.collect(map(json.dumps, steps), directory, lambda text: None)
+    lines = "".join(f"{json.dumps(step)}\r\n" for step in steps)
+    return collect(Told(directory, f"{lines}lab: layers up ended\n"))
+
+
+def test_a_guest_that_dies_or_fails_while_it_makes_layers_is_no_stack(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="QEMU is gone"):
+        collect(Told(tmp_path, json.dumps(UP) + '\n{"event": "half', alive=False))
+    assert stack.found(tmp_path) == ()
+    with pytest.raises(GuestError) as caught:
+        collect(Told(tmp_path, "Traceback:\nKeyError\nlab: layers up ended\n"))
+    assert caught.value.detail == "Traceback:\nKeyError"
+    assert stack.found(tmp_path) == ()
 
 
 def test_the_guest_is_told_disks_layers_and_addresses() -> None:
