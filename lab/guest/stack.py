@@ -7,8 +7,11 @@ boot.
 """
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -16,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lab.build.artifacts import Progress
 from lab.errors import GuestError
+from lab.host.dirs import not_writable
 from lab.profile.disk import disks
 from lab.profile.models import Profile
 from lab.vm.argv import LAYERS_LOG
@@ -108,27 +112,26 @@ def collect(machine: Machine, progress: Progress) -> tuple[Part, ...]:
     """
     before = {part.name: part for part in found(machine.directory)}
     parts: list[Part] = []
-    for line in _lines(machine):
-        step = json.loads(line)
+    for step in _steps(machine):
         if step["event"] == "starting":
             progress(f"layer {step['name']}")
         else:
             parts.append(_remembering(Part.model_validate(step), before))
-    (machine.directory / FILE).write_bytes(_PARTS.dump_json(tuple(parts)))
+    try:
+        (machine.directory / FILE).write_bytes(_PARTS.dump_json(tuple(parts)))
+    except OSError as error:
+        raise not_writable(machine.directory, error) from error
     return tuple(parts)
 
 
-def _lines(machine: Machine) -> Iterator[str]:
-    """The JSON lines that the guest writes, as they come, up to its last word."""
+def _steps(machine: Machine) -> Iterator[dict[str, Any]]:
+    """The steps that the guest tells, as they come, up to its last word."""
     words: list[str] = []
     with (machine.directory / LAYERS_LOG).open(errors="replace") as log:
-        while True:
-            line = _next_line(log, machine)
-            if line.startswith(_ENDED):
-                break
-            if line.startswith("{"):
-                yield line
-            elif line:
+        while not (line := _next_line(log, machine)).startswith(_ENDED):
+            try:
+                yield json.loads(line)
+            except ValueError:  # a program's complaint, or what a full disk left of a step
                 words.append(line)
     if words:
         raise GuestError("layers up failed in the guest", detail="\n".join(words))
@@ -141,9 +144,14 @@ def _next_line(log: TextIO, machine: Machine) -> str:
         alive = machine.alive()
         line += log.readline()
         if line.endswith("\n"):
-            return line.strip()
+            if line.strip():
+                return line.strip()
+            line = ""
         if not alive:
             raise machine.died()
+        if shutil.disk_usage(machine.directory).free == 0:
+            # QEMU drops what it cannot write, so nothing would ever come.
+            raise not_writable(machine.directory, OSError(ENOSPC, os.strerror(ENOSPC)))
         if time.monotonic() > end:
             raise GuestError(f"layers up in the guest: nothing within {_STEP_DEADLINE:.0f} s")
         time.sleep(0.01)

@@ -68,6 +68,8 @@ def test_a_guest_that_dies_or_fails_while_it_makes_layers_is_no_stack(tmp_path: 
     with pytest.raises(GuestError) as caught:
         collect(Told(tmp_path, "Traceback:\nKeyError\nlab: layers up ended\n"))
     assert caught.value.detail == "Traceback:\nKeyError"
+    with pytest.raises(GuestError):
+        collect(Told(tmp_path, '{"event": "half\nlab: layers up ended\n'))
     assert stack.found(tmp_path) == ()
 
 
