@@ -1,8 +1,9 @@
-"""A sweep of copy-faults on the terminal: its progress, its matrix, its findings."""
+"""A run of copy-faults on the terminal: its progress, its matrix, its findings."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.cli.terminal import timed_lines
-from lab.copy.contract import RULES, Ruling
+from lab.copy.contract import RULES
 from lab.faults.model import points_of
 from lab.suites.case import CaseResult
-from lab.suites.copy_faults import Report
+from lab.suites.options import Options
+from lab.suites.report import Judged, Report, broken_rules
 
 Watch = tuple[Callable[[str], None], Callable[[CaseResult], None]]
 
@@ -24,7 +26,7 @@ _STYLES = {"holds": "green", "violated": "bold red", "not exercised": "yellow"}
 
 @contextmanager
 def watched(total: int) -> Iterator[Watch]:
-    """Show a sweep of `total` cases: a bar on a terminal, a line per case elsewhere.
+    """Show a run of `total` cases: a bar on a terminal, a line per case elsewhere.
 
     Yields the functions that take its phases and its judged cases.
     """
@@ -46,29 +48,26 @@ def watched(total: int) -> Iterator[Watch]:
         yield lambda text: bar.update(task, description=text), judged
 
 
-def _broken(case: CaseResult) -> list[str]:
-    return [rule for rule, found in case.rules.items() if found.verdict is Ruling.VIOLATED]
-
-
 def _summary(case: CaseResult) -> str:
-    return " ".join([f"{case.point} {case.action}: {case.verdict}", *_broken(case)])
+    return " ".join([f"{case.point} {case.action}: {case.verdict}", *broken_rules(case)])
 
 
-def print_report(report: Report) -> None:
+def print_report(report: Report, asked: Options) -> None:
     """The matrix, what was violated and why, and where the evidence lies."""
     console = Console(highlight=False)
-    actions = report.options.actions
-    reachable = {point for point, _ in report.options.cells()}
-    cells = {(case.point, case.action): case for case in report.cases}
-    matrix = Table("point", *actions, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    # Points are shown in the order in which a copy comes to them.
-    for point in (point for point in points_of(report.options.ranges) if point in reachable):
-        row = [_cell(cells.get((point, action))) for action in actions]
-        matrix.add_row(str(point), *row)
-    console.print(matrix)
+    if asked.generated:
+        console.print(_tally(report, asked))
+        console.print(f"drawn from seed {asked.generated.seed}")
+    else:
+        console.print(_matrix(report, asked))
     console.print()
     for line in _findings(report):
         console.print(line)
+    print_summary(console, report)
+
+
+def print_summary(console: Console, report: Report) -> None:
+    """How many cases of which verdict, on what, and where the evidence lies."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(report.counts().items()))
     # The distribution's package version, in parentheses, is in the JSON.
     qemu = report.qemu.partition(" (")[0]
@@ -77,23 +76,66 @@ def print_report(report: Report) -> None:
     console.print(f"evidence: {report.directory}", soft_wrap=True)
 
 
+def _matrix(report: Report, asked: Options) -> Table:
+    """A sweep: points by actions."""
+    reachable = {point for point, _ in asked.cells()}
+    cells = {(case.setup.point, case.setup.action): case.result for case in report.cases}
+    matrix = Table("point", *asked.actions, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    # Points are shown in the order in which a copy comes to them.
+    for point in (point for point in points_of(asked.ranges) if point in reachable):
+        row = [_cell(cells.get((point, action))) for action in asked.actions]
+        matrix.add_row(str(point), *row)
+    return matrix
+
+
+def _tally(report: Report, asked: Options) -> Table:
+    """Generated cases: actions by verdicts, as counts."""
+    table = Table("action", *_STYLES, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for action in asked.actions:
+        found = Counter(case.result.verdict for case in report.cases if case.setup.action == action)
+        cells = [Text(str(found[each] or "·"), style) for each, style in _STYLES.items()]
+        table.add_row(action, *cells)
+    return table
+
+
 def _findings(report: Report) -> Iterator[Text]:
-    """Each violated rule with the number of its cases and the evidence of the first."""
+    """Each violated rule with the number of its cases and the evidence of the first.
+
+    A case that was minimised speaks for the ones like it: it is shown first, and small.
+    """
     for rule in RULES:
-        cases = [case for case in report.cases if rule in _broken(case)]
+        cases = [case for case in report.cases if rule in broken_rules(case.result)]
         if cases:
-            first = cases[0]
+            first = next((case for case in cases if case.minimised), cases[0])
             yield Text.assemble(
                 (rule, "bold red"),
-                f" in {len(cases)} of {len(report.cases)} cases, first {first.point} "
-                f"{first.action}: {first.rules[rule].evidence}",
+                f" in {len(cases)} of {len(report.cases)} cases, first {cases[0].setup.name}: "
+                f"{_shown(first).result.rules[rule].evidence}",
             )
+            yield Text(f"  {_size(_shown(first))}: lab replay {_id(report, first)}", "dim")
+
+
+def _shown(case: Judged) -> Judged:
+    return case.minimised or case
+
+
+def _id(report: Report, case: Judged) -> str:
+    return f"{report.run}:{case.number}{'.min' if case.minimised else ''}"
+
+
+def _size(case: Judged) -> str:
+    copy = case.setup.layout.copy
+    ranges, blocks = len(copy.sources), copy.target.sectors // copy.unit
+    return (
+        f"{case.setup.name}, {ranges} {'range' if ranges == 1 else 'ranges'} of {blocks} "
+        f"{'block' if blocks == 1 else 'blocks in all' if ranges > 1 else 'blocks'}"
+    )
 
 
 def _cell(case: CaseResult | None) -> Text:
     if case is None:
         return Text("·", "dim")
-    broken = _broken(case)
+    broken = broken_rules(case)
     if case.verdict != "violated":
         return Text(case.verdict, _STYLES[case.verdict])
     return Text(broken[0] + (f" +{len(broken) - 1}" if broken[1:] else ""), _STYLES["violated"])

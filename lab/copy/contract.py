@@ -21,6 +21,8 @@ class Ruling(StrEnum):
 
     HOLDS = "holds"
     VIOLATED = "violated"
+    CAUGHT = "caught"
+    """It noticed the damage that the lab itself had done, as it must."""
     NOT_APPLICABLE = "n/a"
 
 
@@ -41,6 +43,19 @@ class Aftermath(StrEnum):
     """QEMU was killed; the medium as it stood, volatile cache included."""
     POWER_LOST = "power lost"
     """QEMU was killed; the medium rebuilt from the write log up to the last flush."""
+    CACHE_PART = "power lost, part of the cache kept"
+    """As before, plus the first part of what was written after the last flush."""
+    CACHE_KEPT = "power lost, all of the cache kept"
+    """QEMU was killed; the medium rebuilt from all of the write log."""
+    UNPLUGGED = "controller removed"
+    """The guest ran on without the device; nothing was lost."""
+
+
+_LOSSY = (Aftermath.POWER_LOST, Aftermath.CACHE_PART)
+"""What was written and not flushed may be gone."""
+
+_RAN_ON = (Aftermath.LIVE, Aftermath.UNPLUGGED)
+"""The guest was there to wait for the copy."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,9 @@ class Situation:
     `injected`: the error that the medium returned, as text, or empty.  `flushed`: a flush
     completed after the copy's success and before the guest ended.  `waited`: seconds between
     release and completion, None when it never came; `deadline`: how long it was waited for.
-    `crash`: how the device under test itself died, or empty.
+    `crash`: how the device under test itself died or hung, or empty.
+    `disturbed`: what else was done to the device that may make a copy fail, or empty.
+    `corrupted`: destination sectors that the lab damaged on the medium after they were written.
     `complaints`: kernel messages that speak of a hang, a lockup or an oops.  `stray_writes`:
     logged writes outside the destination, as text.  `reached`: the copy came to the point.
     """
@@ -93,6 +110,8 @@ class Situation:
     offload: Offload
     recovery: Recovery
     reached: bool = True
+    disturbed: str = ""
+    corrupted: tuple[int, ...] = ()
 
 
 def judge(situation: Situation) -> dict[str, Verdict]:
@@ -137,6 +156,21 @@ def _not_new(findings: Findings) -> list[int]:
     return [start + at for at, state in enumerate(findings.destination) if state is not State.NEW]
 
 
+def _caught(situation: Situation, offending: list[int]) -> Verdict | None:
+    """The verdict of a rule that must notice what the lab corrupted, and nothing but that.
+
+    None if nothing was corrupted, or more is wrong than that: then the rule is violated as ever.
+    """
+    corrupted = set(situation.corrupted)
+    unseen = sorted(corrupted - set(offending))
+    if unseen:
+        return _violated(f"sector {unseen[0]} was corrupted on the medium, and nothing shows it")
+    if not corrupted or corrupted != set(offending):
+        return None
+    quoted = _quote(situation.findings, offending)
+    return Verdict(Ruling.CAUGHT, f"corrupted on the medium, and seen: {quoted}")
+
+
 def _all_new(findings: Findings, when: str) -> Verdict:
     missing = _not_new(findings)
     if missing:
@@ -148,9 +182,10 @@ def complete(situation: Situation) -> Verdict:
     """Success ⇒ every destination sector equals the source as it was before the copy."""
     if situation.completion is None or not situation.completion.succeeded:
         return _not_applicable("the copy did not report success")
-    if situation.aftermath is Aftermath.POWER_LOST:
+    if situation.aftermath in _LOSSY:
         return _not_applicable("power was lost after the success: see DURABLE")
-    return _all_new(situation.findings, "success: all destination sectors must be new")
+    caught = _caught(situation, _not_new(situation.findings))
+    return caught or _all_new(situation.findings, "success: all destination sectors must be new")
 
 
 def prefix(situation: Situation) -> Verdict:
@@ -158,7 +193,7 @@ def prefix(situation: Situation) -> Verdict:
     completion, findings = situation.completion, situation.findings
     if completion is None or completion.succeeded:
         return _not_applicable("no failure was reported")
-    if situation.aftermath is Aftermath.POWER_LOST:
+    if situation.aftermath in _LOSSY:
         return _not_applicable("power was lost after the failure, and nothing was flushed")
     pieces = findings.copy.pieces()
     if completion.ranges_done >= len(pieces):
@@ -182,6 +217,8 @@ def no_foreign(situation: Situation) -> Verdict:
         for at, state in enumerate(findings.destination)
         if state in (State.TORN, State.FOREIGN)
     ]
+    if caught := _caught(situation, bad):
+        return caught
     if bad:
         kinds = ", ".join(
             f"{findings.count(state)} {state}"
@@ -229,14 +266,14 @@ def error_class(situation: Situation) -> Verdict:
     completion = situation.completion
     if completion is None or completion.succeeded:
         return _not_applicable("no error was reported")
-    if not situation.injected:
+    if not situation.injected and not situation.disturbed:
         return _violated(f"{completion}, although the medium returned no error")
     return _not_applicable(f"{completion}: to be compared with a reference model")
 
 
 def durable(situation: Situation) -> Verdict:
     """Success, then a completed flush ⇒ survives power loss."""
-    if situation.aftermath is Aftermath.LIVE:
+    if situation.aftermath in _RAN_ON:
         return _not_applicable("the guest ran on")
     if situation.completion is None or not situation.completion.succeeded:
         return _not_applicable("no success was reported before the end")
@@ -264,7 +301,7 @@ def no_hang(situation: Situation) -> Verdict:
     if situation.complaints:
         return _violated("; ".join(islice(situation.complaints, SHOWN)))
     if situation.waited is None and situation.completion is None:
-        if situation.aftermath is not Aftermath.LIVE:
+        if situation.aftermath not in _RAN_ON:
             return _not_applicable("the guest was ended while the copy was held")
         return _violated(f"no completion within {situation.deadline:.1f} s of the release")
     if situation.waited is not None and situation.waited > situation.deadline:

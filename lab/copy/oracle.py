@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from lab.copy.model import SECTOR, Copy, Extent
-from lab.copy.tags import Tag, describe
+from lab.copy.tags import TAG_BYTES, Tag, describe
 
 
 class State(StrEnum):
@@ -90,6 +90,15 @@ def read_window(medium: Path, window: Extent) -> bytes:
     with medium.open("rb", buffering=0) as file:
         data = os.pread(file.fileno(), window.sectors * SECTOR, window.start * SECTOR)
     return data.ljust(window.sectors * SECTOR, b"\0")
+
+
+def flip_bit(medium: Path, sector: int) -> None:
+    """Flip one bit of a sector on the medium, in the magic of a tag: what it holds then is
+    neither old nor new data, whatever these are."""
+    at = sector * SECTOR + TAG_BYTES
+    with medium.open("r+b", buffering=0) as file:
+        byte = os.pread(file.fileno(), 1, at)[0]
+        os.pwrite(file.fileno(), bytes([byte ^ 0x10]), at)
 
 
 def classify(copy: Copy, tagging: Tagging, data: bytes) -> Findings:

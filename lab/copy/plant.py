@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.copy.model import SECTOR, Completion, Copy
-from lab.copy.oracle import Tagging
+from lab.copy.oracle import Tagging, flip_bit
 from lab.crash.writelog import Entry
 from lab.errors import UsageError
 from lab.vm.graph import Rule
@@ -62,10 +62,17 @@ class FlipBit(Plant):
     does = "one bit of the destination is flipped on the medium"
 
     def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        at = copy.destination * SECTOR + 100
-        with medium.open("r+b", buffering=0) as file:
-            byte = os.pread(file.fileno(), 1, at)[0]
-            os.pwrite(file.fileno(), bytes([byte ^ 0x10]), at)
+        flip_bit(medium, copy.destination)
+
+
+class HideCorruption(Plant):
+    kind, rule = "hide-corruption", "NO-FOREIGN"
+    does = "what was corrupted on the medium is made whole before the oracle looks"
+
+    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        if succeeded:
+            whole = b"".join(map(tagging.sector, copy.origins().values()))
+            _overwrite(medium, copy.destination, whole)
 
 
 class WrongRange(Plant):
@@ -118,6 +125,18 @@ class DropFlushedWrite(Plant):
     def survivors(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         writes = [entry for entry in entries if entry.length]
         return [entry for entry in entries if entry is not writes[-1]] if writes else entries
+
+
+class TearCachedBlock(Plant):
+    kind, rule = "tear-cached-block", "NO-FOREIGN"
+    does = "a power cut leaves the first half of a sector that was being written back"
+
+    def survivors(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        writes = [at for at, entry in enumerate(entries) if entry.length]
+        if not writes:
+            return entries
+        last = entries[writes[-1]]
+        return [*entries[: writes[-1]], replace(last, length=SECTOR // 2)]
 
 
 class SwallowError(Plant):

@@ -15,7 +15,7 @@ block/blklogwrites.c) sets the flush flag on an entry of its own and never FUA o
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 from pathlib import Path
 
@@ -97,6 +97,21 @@ def durable(entries: list[Entry]) -> list[Entry]:
     """The entries that survive a power cut which loses all of the volatile cache."""
     flushes = [position for position, entry in enumerate(entries) if entry.is_flush]
     return entries[: flushes[-1]] if flushes else []
+
+
+def prefix(entries: list[Entry], length: int) -> list[Entry]:
+    """The first `length` bytes that the entries write, in their order; the last entry may be cut.
+
+    So a volatile cache can survive in part: written back up to some block, in the order in which
+    it was filled.
+    """
+    kept: list[Entry] = []
+    for entry in entries:
+        if entry.length > length:
+            return [*kept, replace(entry, length=length)] if length else kept
+        kept.append(entry)
+        length -= entry.length
+    return kept
 
 
 def replay(log: Path, entries: list[Entry], medium: Path) -> None:

@@ -58,28 +58,56 @@ class Action(StrEnum):
     EIO = "eio"
     ENOSPC = "enospc"
     TORN = "torn"
+    CORRUPT = "corrupt"
+    THROTTLE = "throttle"
+    DELAY = "delay"
+    RESET = "reset"
+    UNPLUG = "unplug"
     KILL = "kill"
     POWER_CUT = "power-cut"
+    POWER_CUT_KEPT = "power-cut-kept"
+    POWER_CUT_PREFIX = "power-cut-prefix"
 
     @property
     def ends_guest(self) -> bool:
-        """QEMU is killed, so judging it costs a boot."""
-        return self in (Action.KILL, Action.POWER_CUT)
+        """QEMU is killed at the point."""
+        return self is Action.KILL or self.cuts_power
+
+    @property
+    def cuts_power(self) -> bool:
+        """The medium is rebuilt from the write log; what of the volatile cache survives differs."""
+        return self in (Action.POWER_CUT, Action.POWER_CUT_KEPT, Action.POWER_CUT_PREFIX)
+
+    @property
+    def costs_boot(self) -> bool:
+        """The guest must be booted again before the next case, even if nothing goes wrong."""
+        return self.ends_guest or self is Action.UNPLUG
+
+    @property
+    def throttles(self) -> bool:
+        """The request is held by a rate limit, which QEMU can drain, and not by a breakpoint."""
+        return self in (Action.THROTTLE, Action.RESET)
 
     @property
     def errno(self) -> int:
-        """The errno that the medium answers with; 0 for none (values of asm-generic/errno)."""
+        """The errno that the medium answers with; 0 for none (values of asm-generic/errno).
+
+        Others would add nothing: QEMU's NVMe controller makes the same status of each of them.
+        """
         return {Action.EIO: 5, Action.TORN: 5, Action.ENOSPC: 28}.get(self, 0)
 
     def possible_at(self, point: Point) -> bool:
         """Whether the action means anything at the point.
 
         A read cannot run out of space nor be torn; a write that has reached the medium can no
-        longer fail there; what is done to a copy that has ended can only end the guest.
+        longer fail there; what is done to a copy that has ended can only end the guest; and what
+        nothing was written to yet cannot be corrupted under the copy.
         """
         if self.ends_guest:
             return True
-        if self is Action.RESUME:
+        if self is Action.CORRUPT:
+            return point.stage in _PER_RANGE and ranges_written(point) > 0
+        if self in (Action.RESUME, Action.DELAY, Action.UNPLUG):
             return point.stage in _PER_RANGE
         if self is Action.EIO:
             return point.stage in (Stage.READ, Stage.WRITE)
@@ -95,6 +123,29 @@ class Action(StrEnum):
             raise UsageError(f"action {text!r}: no such action", hint=f"one of {names}") from None
 
 
+_OPT_IN = (Action.RESET, Action.UNPLUG, Action.POWER_CUT_KEPT, Action.POWER_CUT_PREFIX)
+"""Left out unless asked for: a boot for each case, or seconds and perhaps a boot."""
+
+SWEPT = tuple(action for action in Action if action not in _OPT_IN)
+"""The actions of a sweep that names none."""
+
+
+def actions_named(text: str) -> tuple[Action, ...]:
+    """Actions by their names, separated by commas, each once; `all` stands for all of them.
+
+    Raises UsageError for a name that is none.
+    """
+    names = (name for name in text.split(",") if name)
+    found = (tuple(Action) if name == "all" else (Action.parse(name),) for name in names)
+    return tuple(dict.fromkeys(action for actions in found for action in actions))
+
+
+def ranges_written(point: Point) -> int:
+    """How many ranges are on the medium while a copy is held at a point `read`, `write` or
+    `written`."""
+    return point.k if point.stage is Stage.WRITTEN else point.k - 1
+
+
 def points_of(ranges: int) -> list[Point]:
     """Every point of a copy of `ranges` ranges, in the order in which they are reached."""
     held = [Point(stage, k) for k in range(1, ranges + 1) for stage in _PER_RANGE]
@@ -102,8 +153,8 @@ def points_of(ranges: int) -> list[Point]:
 
 
 def cells(points: Iterable[Point], actions: Iterable[Action]) -> list[tuple[Point, Action]]:
-    """The possible combinations: first all that leave the guest alive, since each that ends it
-    costs a boot, then the others; in the order of the points within both."""
+    """The possible combinations: first all after which the guest goes on, then those that cost a
+    boot each; in the order of the actions, and of the points for each, within both."""
     wanted = [(point, action) for action in actions for point in points]
     possible = [cell for cell in wanted if cell[1].possible_at(cell[0])]
-    return sorted(possible, key=lambda cell: cell[1].ends_guest)
+    return sorted(possible, key=lambda cell: cell[1].costs_boot)

@@ -25,7 +25,8 @@ from lab.vm.graph import Drive, Rule
 from lab.vm.machine import STDOUT, Machine
 
 ARMING_EVENT = "flush_to_os"
-_EVENTS = {Stage.READ: "read_aio", Stage.WRITE: "pwritev", Stage.WRITTEN: "pwritev_done"}
+EVENTS = {Stage.READ: "read_aio", Stage.WRITE: "pwritev", Stage.WRITTEN: "pwritev_done"}
+"""The event of blkdebug at which each stage is held."""
 _POLL = 0.001
 
 MAX_FRAGMENT = 4096
@@ -109,7 +110,7 @@ class Stepper:
     def _break(self, point: Point) -> None:
         self._tags += 1
         self._held = f"{self._drive.id}-{self._tags}"
-        self._machine.qemu_io(self._drive.qdev, f"break {_EVENTS[point.stage]} {self._held}")
+        self._machine.qemu_io(self._drive.qdev, f"break {EVENTS[point.stage]} {self._held}")
 
     def _resume(self, tag: str) -> None:
         self._machine.qemu_io(self._drive.qdev, f"resume {tag}")

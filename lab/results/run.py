@@ -2,19 +2,59 @@
 
 import contextlib
 import json
+import re
 import secrets
 import shutil
 import threading
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lab.errors import UsageError
 from lab.host import dirs
 from lab.host.dirs import not_writable
 
 DOCUMENT = "run.json"
 TIMELINE = "timeline.jsonl"
+PROFILE = "profile.json"
+
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run that has ended: its document, and its resolved profile as JSON."""
+
+    document: dict[str, Any]
+    profile: str
+
+
+def ids() -> list[str]:
+    """The runs there are, the latest first."""
+    names = (path.name for path in dirs.state("runs").iterdir())
+    return sorted((name for name in names if _ID.fullmatch(name)), reverse=True)
+
+
+def load(run: str) -> Past:
+    """A run by its id.  Raises UsageError when there is none, or none that has ended."""
+    # An id becomes a path: nothing else may.
+    directory = dirs.state("runs") / run
+    if not _ID.fullmatch(run) or not directory.is_dir():
+        latest = ids()[:1]
+        raise UsageError(
+            f"no run {run}", hint=f"the latest is {latest[0]}" if latest else "there is none yet"
+        )
+    try:
+        document = json.loads((directory / DOCUMENT).read_text())
+        profile = (directory / PROFILE).read_text()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"run {run} has no document that can be read: {error}",
+            hint="was it broken off? its timeline.jsonl says how far it came",
+        ) from error
+    return Past(document, profile)
 
 
 class Run:

@@ -1,7 +1,8 @@
 """The bench: a guest with its executor, one drive under test, and the taps that observe both."""
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from lab.copy.nvme import TraceLine
 from lab.copy.oracle import Findings, Tagging, classify, read_window, write_window
 from lab.crash import writelog
 from lab.crash.writelog import Entry
-from lab.errors import GuestError
+from lab.errors import GuestError, LabError
 from lab.faults.stepper import Fault
 from lab.guest import stack
 from lab.guest.boot import Platform
@@ -26,6 +27,20 @@ from lab.vm.graph import Drive
 from lab.vm.machine import ARGV, STDERR
 
 _ANSWER_DEADLINE = 60.0
+
+# The serial in sysfs is padded with blanks; the write returns when the reset is complete.
+_RESET = """found=
+for controller in /sys/class/nvme/nvme*
+do
+    grep -q "^$1 *$" "$controller/serial" || continue
+    echo 1 >"$controller/reset_controller" || exit
+    found=yes
+done
+[ "$found" ] || { echo "no controller has the serial $1" >&2; exit 1; }"""
+
+
+class DeviceFailed(Exception):
+    """The device under test crashed or hung: a finding, and no failure of the lab."""
 
 
 class Bench:
@@ -147,12 +162,55 @@ class Bench:
         self.run.emit("guest", "completion", **answer)
         return nvme.completion(answer)
 
-    def crash(self) -> str:
-        """How QEMU crashed, if it did: then the device under test failed, not the lab."""
-        crash = self.guest.machine.crash()
-        if crash:
+    @contextmanager
+    def device_may_fail(self) -> Iterator[None]:
+        """What goes wrong inside because QEMU crashed is raised as DeviceFailed."""
+        try:
+            yield
+        except LabError as error:
+            crash = self.guest.machine.crash()
+            if not crash:
+                raise
             self.run.emit("guest", "crash", text=crash)
-        return crash
+            raise DeviceFailed(crash) from error
+
+    def reset_controller(self, deadline: float) -> None:
+        """Have the guest reset the controller, and wait for the end of that.
+
+        Raises DeviceFailed when it does not end well in `deadline` seconds.
+        """
+        assert self._session is not None
+        argv = ["sh", "-c", _RESET, "sh", self.drive.serial]
+        try:
+            self._session.run(argv, deadline=deadline)
+        except GuestError as error:
+            if self.guest.machine.crash():
+                raise
+            why = error.detail or f"not within {deadline:.0f} s"
+            raise DeviceFailed(f"the reset of the controller did not end well: {why}") from error
+
+    def unplug(self) -> None:
+        """Ask the guest to let the controller go; QEMU removes it when the guest has."""
+        self.guest.machine.execute("device_del", {"id": self._controller})
+
+    def await_unplugged(self, deadline: float) -> None:
+        """Wait until the controller is gone.  Raises DeviceFailed if that takes longer."""
+        end = time.monotonic() + deadline
+        while any(child["name"] == self._controller for child in self._devices()):
+            if time.monotonic() > end:
+                raise DeviceFailed(f"the controller was not gone {deadline:.1f} s after its unplug")
+            time.sleep(0.02)
+
+    @property
+    def _controller(self) -> str:
+        """The id of the controller that has the drive (lab/vm/devices.py)."""
+        return self.drive.id.partition("n")[0]
+
+    def _devices(self) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = self.guest.machine.execute(
+            "qom-list", {"path": "/machine/peripheral"}
+        )
+        return found
 
     def flush(self) -> None:
         """A Flush from the guest.  Raises GuestError if it does not succeed."""
@@ -198,6 +256,10 @@ class Bench:
         if entries:
             self._last_entry = entries[-1]
         return entries
+
+    def written(self) -> int:
+        """How many writes have reached the write log since the last call of `writes`."""
+        return sum(entry.length > 0 for entry in writelog.read(self.write_log, self._last_entry))
 
     def forget(self) -> None:
         """Start observing afresh: what was logged, traced and printed so far is past."""

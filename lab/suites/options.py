@@ -1,14 +1,15 @@
 """What `lab run PROFILE copy-faults -- …` was asked for, and the copies that it makes of it."""
 
 import argparse
+import secrets
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lab.copy import plant
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.plant import Plant
 from lab.errors import UsageError
-from lab.faults.model import Action, Point, cells, points_of
+from lab.faults.model import SWEPT, Action, Point, actions_named, cells, points_of
 from lab.vm.graph import Drive
 
 GUARD = 64
@@ -22,11 +23,32 @@ MAX_DEADLINE = 3600.0
 """Seconds; by then the guest's own timeout would strike."""
 
 
+MAX_CASES = 1_000_000
+
+MAX_BLOCKS = 1 << 16
+"""Blocks that one source range can name (NVM Command Set 1.1, Source Range Entries)."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """`cases` copies, each drawn from `seed` and its number.
+
+    `minimise`: the first case of each kind of failure is made smaller before it is reported.
+    """
+
+    cases: int
+    seed: int
+    minimise: bool
+
+
 @dataclass(frozen=True)
 class Options:
-    """A sweep: `ranges` source ranges of `blocks` logical blocks each, points and actions.
+    """A sweep of one copy, or cases drawn at random.
 
-    `hang_deadline`: seconds after the release within which a copy must complete.
+    A sweep copies `ranges` source ranges of `blocks` logical blocks each, interrupted at all
+    `points` by all `actions`.  Of generated cases these are the limits within which each draws
+    a copy, a point and an action of its own.  `hang_deadline`: seconds after the release within
+    which a copy must complete.
     """
 
     ranges: int
@@ -35,9 +57,16 @@ class Options:
     points: tuple[Point, ...]
     plant: Plant
     hang_deadline: float
+    generated: Generated | None = None
+
+    @property
+    def total(self) -> int:
+        """How many cases there will be.  Raises UsageError when no cell is possible."""
+        cells = self.cells()
+        return self.generated.cases if self.generated else len(cells)
 
     def cells(self) -> list[tuple[Point, Action]]:
-        """The cases.  Raises UsageError when no action is possible at any point."""
+        """What can be done where.  Raises UsageError when no action is possible at any point."""
         found = cells(self.points, self.actions)
         if not found:
             raise UsageError(
@@ -46,6 +75,21 @@ class Options:
                 "kill and power-cut",
             )
         return found
+
+    def document(self) -> dict[str, Any]:
+        """What was asked for, as it stands in the run's JSON; `seed` is there to be repeated."""
+        drawn = self.generated
+        return {
+            "mode": "generated" if drawn else "sweep",
+            "cases": drawn.cases if drawn else None,
+            "seed": drawn.seed if drawn else None,
+            "minimise": drawn.minimise if drawn else None,
+            "ranges": self.ranges,
+            "blocks": self.blocks,
+            "actions": list(self.actions),
+            "points": [str(point) for point in self.points],
+            "hang_deadline": self.hang_deadline,
+        }
 
 
 class _Parser(argparse.ArgumentParser):
@@ -59,33 +103,61 @@ class PlantHelp(Exception):
 
 def parse(args: list[str]) -> Options:
     """Read a suite's arguments.  Raises UsageError, or PlantHelp for `--plant help`."""
-    parser = _Parser(prog="copy-faults", add_help=False, allow_abbrev=False)
-    parser.add_argument("--ranges", type=int, default=4)
-    parser.add_argument("--blocks", type=int, default=64)
-    parser.add_argument("--actions", default=",".join(Action))
-    parser.add_argument("--points", default="")
-    parser.add_argument("--plant", default="")
-    parser.add_argument("--hang-deadline", type=float, default=10.0)
-    given = parser.parse_args(args)
+    given = _parser().parse_args(args)
     if given.plant == "help":
         raise PlantHelp
-    if given.ranges < 1 or given.blocks < 1:
+    drawn = _generated(given)
+    # Of a sweep these are the copy, of generated cases only its limits.
+    ranges = _or(given.ranges, 8 if drawn else 4)
+    blocks = _or(given.blocks, MAX_BLOCKS if drawn else 64)
+    if ranges < 1 or blocks < 1:
         raise UsageError("copy-faults: --ranges and --blocks must be positive")
     if not 0 < given.hang_deadline <= MAX_DEADLINE:
         raise UsageError(f"copy-faults: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
-    all_points = points_of(given.ranges)
+    all_points = points_of(ranges)
     points = [Point.parse(text) for text in given.points.split(",") if text] or all_points
     for point in points:
         if point not in all_points:
             raise UsageError(
-                f"point {point}: a copy of {given.ranges} ranges has none",
-                hint=f"k goes from 1 to {given.ranges}, or ask for more with --ranges",
+                f"point {point}: a copy of {ranges} ranges has none",
+                hint=f"k goes from 1 to {ranges}, or ask for more with --ranges",
             )
-    actions = [Action.parse(text) for text in given.actions.split(",") if text]
     return Options(
-        given.ranges, given.blocks, tuple(dict.fromkeys(actions)), tuple(dict.fromkeys(points)),
-        plant.find(given.plant), given.hang_deadline,
+        ranges, blocks, actions_named(given.actions) or SWEPT, tuple(dict.fromkeys(points)),
+        plant.find(given.plant), given.hang_deadline, drawn,
     )  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="copy-faults", add_help=False, allow_abbrev=False)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--sweep", action="store_true")
+    mode.add_argument("--cases", type=int)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--no-minimise", dest="minimise", action="store_false")
+    parser.add_argument("--ranges", type=int)
+    parser.add_argument("--blocks", type=int)
+    parser.add_argument("--actions", default="")
+    parser.add_argument("--points", default="")
+    parser.add_argument("--plant", default="")
+    parser.add_argument("--hang-deadline", type=float, default=10.0)
+    return parser
+
+
+def _generated(given: argparse.Namespace) -> Generated | None:
+    if given.cases is None:
+        if given.seed is not None or not given.minimise:
+            raise UsageError("copy-faults: --seed and --no-minimise are for --cases N")
+        return None
+    if not 1 <= given.cases <= MAX_CASES:
+        raise UsageError(f"copy-faults: --cases must be within 1 and {MAX_CASES}")
+    # Drawn and told, so that whatever is found can be drawn again.
+    seed = _or(given.seed, secrets.randbits(32))
+    return Generated(given.cases, seed, given.minimise)
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 @dataclass(frozen=True)

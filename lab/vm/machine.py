@@ -59,7 +59,8 @@ class Machine:
         (directory / ARGV).write_text(json.dumps(list(argv), indent=1))
         for leftover in (PID_FILE, EXIT_STATUS, QMP_SOCKET, CONSOLE_SOCKET):
             (directory / leftover).unlink(missing_ok=True)
-        with (directory / STDOUT).open("ab") as out, (directory / STDERR).open("ab") as err:
+        # What is suspended is read from stdout: it must hold the words of this QEMU alone.
+        with (directory / STDOUT).open("wb") as out, (directory / STDERR).open("ab") as err:
             try:
                 supervisor = subprocess.Popen(
                     [str(SUPERVISOR), *argv],
@@ -143,13 +144,22 @@ class Machine:
         if said.strip():
             raise HostError(f"{line}: {said.strip()}")
 
-    def exchange_fault_layer(self, drive: Drive, rules: Sequence[Rule], fragment: int = 0) -> None:
-        """Put a new blkdebug with these rules above the write log, in place of the present one.
+    def exchange_fault_layer(
+        self,
+        drive: Drive,
+        rules: Sequence[Rule] = (),
+        fragment: int = 0,
+        more: Mapping[str, object] | None = None,
+    ) -> str:
+        """Put a new blkdebug with these rules above the write log, in place of the present one;
+        its node name.
 
-        The device must be idle.  For `fragment` see Drive.fault_layer.
+        Nothing may be held.  For `fragment` see Drive.fault_layer; `more` are further options of
+        blkdebug, as `blockdev-add` takes them.
         """
-        generation = self._fault_generation(drive) + 1
-        layer = drive.fault_layer(generation, rules, fragment)
+        present = self.fault_layers(drive)
+        layer = drive.fault_layer(present[-1] + 1, rules, fragment)
+        layer[0] |= more or {}
         for node in layer:
             self.execute("blockdev-add", node)
         self.execute(
@@ -160,16 +170,24 @@ class Machine:
                 "value": layer[-1]["node-name"],
             },
         )
-        for old in reversed(drive.fault_layer(generation - 1)):
-            self.execute("blockdev-del", {"node-name": old["node-name"]})
+        # More than one, and one of them in part, where a lab was killed in the middle of this.
+        names = self._node_names()
+        for generation in present:
+            for old in reversed(drive.fault_layer(generation)):
+                if old["node-name"] in names:
+                    self.execute("blockdev-del", {"node-name": old["node-name"]})
+        return str(layer[0]["node-name"])
 
-    def _fault_generation(self, drive: Drive) -> int:
-        """The number of the drive's present fault layer, which any lab process may have set."""
+    def fault_layers(self, drive: Drive) -> list[int]:
+        """The numbers of the drive's fault layers, which any lab process may have set; the
+        present one is the last, unless a lab was killed while it exchanged them."""
         prefix = f"{drive.id}-fault"
-        nodes = (
-            node["node-name"] for node in self.execute("query-named-block-nodes", {"flat": True})
-        )
-        return max(int(name.removeprefix(prefix)) for name in nodes if name.startswith(prefix))
+        found = (name for name in self._node_names() if name.startswith(prefix))
+        return sorted(int(name.removeprefix(prefix)) for name in found)
+
+    def _node_names(self) -> set[str]:
+        nodes = self.execute("query-named-block-nodes", {"flat": True})
+        return {node["node-name"] for node in nodes}
 
     def trace(self, pattern: str) -> None:
         """Let trace events that match the pattern be written to the trace log."""
@@ -187,6 +205,8 @@ class Machine:
         """SIGKILL QEMU and wait for its end.  SIGTERM would drain first: with a request held,
         or a power cut wanted, that is just what must not happen."""
         self.process.kill()
+        # Written a moment later: it must not be taken for the end of the QEMU that comes next.
+        exit_status(self.directory)
         self.holding = False
         self.close()
 

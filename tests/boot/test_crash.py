@@ -3,9 +3,12 @@
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from lab.copy.model import Copy
+from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
 from lab.faults.model import Action
 from lab.guest.guest import attach
@@ -13,39 +16,74 @@ from lab.guest.registry import find
 from lab.profile.load import load
 from lab.suites import copy_faults, options
 from lab.suites.case import CaseResult
+from lab.vm.graph import Rule
 from tests.boot.conftest import Lab
 
 
 class Abort(Plant):
-    """Ends QEMU as a failed assertion does, while the copy is held; later cases go undisturbed."""
+    """Ends QEMU once as a failed assertion does, at a hook; later cases go undisturbed."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, hook: str) -> None:
         self._name = name
-        self._done = False
+        self._hook = hook
+
+    def _strike(self, hook: str) -> None:
+        if hook == self._hook:
+            os.kill(find(self._name).qemu.pid, signal.SIGABRT)
+            self._hook = ""
+
+    def rules(self, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        self._strike("before the copy")
+        return rules
+
+    def request(self, request: dict[str, object]) -> dict[str, object]:
+        self._strike("while it runs")
+        return request
 
     def delay(self, deadline: float) -> float:
-        if not self._done:
-            os.kill(find(self._name).qemu.pid, signal.SIGABRT)
-            self._done = True
+        self._strike("while it is held")
         return 0.0
 
+    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        self._strike("before it recovers")
 
+
+@pytest.mark.parametrize(
+    ("hook", "point", "action", "rule"),
+    [
+        ("before the copy", "write:2", Action.RESUME, "NO-HANG"),
+        ("while it runs", "write:2", Action.RESUME, "NO-HANG"),
+        ("while it runs", "flushed", Action.POWER_CUT, "NO-HANG"),
+        ("while it is held", "write:2", Action.RESUME, "NO-HANG"),
+        ("while it is held", "write:2", Action.THROTTLE, "NO-HANG"),
+        ("before it recovers", "write:2", Action.RESUME, "RECOVERS"),
+    ],
+)
 def test_a_crash_is_a_violated_rule_and_the_sweep_goes_on(
-    lab: Lab, guest: str, monkeypatch: pytest.MonkeyPatch
+    lab: Lab,
+    guest: str,
+    monkeypatch: pytest.MonkeyPatch,
+    hook: str,
+    point: str,
+    action: Action,
+    rule: str,
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(lab.state))
-    asked = options.parse(["--points", "write:2,written:2", "--actions", str(Action.RESUME)])
+    asked = options.parse(["--points", f"{point},written:2", "--actions", f"{action},resume"])
     judged: list[CaseResult] = []
     report = copy_faults.run(
         load("nvme-copy"),
-        replace(asked, plant=Abort(guest)),
+        replace(asked, plant=Abort(guest, hook)),
         lambda phase: None,
         judged.append,
         on=attach(guest),
     )
     assert report.error is None
-    assert [case.verdict for case in judged] == ["violated", "holds"]
-    crashed = judged[0]
-    assert "QEMU was killed by signal 6" in crashed.rules["NO-HANG"].evidence
-    assert crashed.rules["RECOVERS"].verdict == "holds"
+    crashed, *others = judged
+    assert crashed.verdict == "violated"
+    assert "QEMU was killed by signal 6" in crashed.rules[rule].evidence
+    assert others
+    assert {case.verdict for case in others} == {"holds"}
+    if rule == "NO-HANG":
+        assert crashed.rules["RECOVERS"].verdict == "holds"
     assert report.exit_status == 1

@@ -70,6 +70,9 @@ def test_every_verdict_has_evidence() -> None:
 
 
 POWER_LOST, KILLED, LIVE = Aftermath.POWER_LOST, Aftermath.KILLED, Aftermath.LIVE
+CACHE_KEPT, CACHE_PART, UNPLUGGED = (
+    Aftermath.CACHE_KEPT, Aftermath.CACHE_PART, Aftermath.UNPLUGGED
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -79,6 +82,9 @@ POWER_LOST, KILLED, LIVE = Aftermath.POWER_LOST, Aftermath.KILLED, Aftermath.LIV
         (situation(findings=ALL_BUT_ONE), VIOLATED),
         (situation(findings=NOTHING_COPIED, aftermath=KILLED), VIOLATED),
         (situation(findings=NOTHING_COPIED, aftermath=POWER_LOST), NOT_APPLICABLE),
+        (situation(findings=NOTHING_COPIED, aftermath=CACHE_PART), NOT_APPLICABLE),
+        (situation(findings=NOTHING_COPIED, aftermath=CACHE_KEPT), VIOLATED),
+        (situation(findings=NOTHING_COPIED, aftermath=UNPLUGGED), VIOLATED),
         (situation(findings=NOTHING_COPIED, completion=FAILED), NOT_APPLICABLE),
         (situation(findings=NOTHING_COPIED, completion=None), NOT_APPLICABLE),
     ],
@@ -218,7 +224,52 @@ def test_error_class_allows_no_error_where_nothing_went_wrong(
     assert ruling("ERROR-CLASS", situation(completion=completion, injected=injected)) is expected
 
 
-@pytest.mark.parametrize("aftermath", [POWER_LOST, KILLED])
+def test_a_disturbance_excuses_an_error_and_nothing_else() -> None:
+    reset = {"completion": FAILED, "disturbed": "the controller was reset"}
+    assert violated(situation(**reset)) == set()
+    lost = situation(**reset, findings=findings({50: bytes(SECTOR)}))
+    assert violated(lost) == {"NO-FOREIGN"}
+    wrong = situation(disturbed="the controller was reset", findings=ALL_BUT_ONE)
+    assert violated(wrong) == {"COMPLETE"}
+
+
+FLIPPED = bytes([0xFF]) * SECTOR
+
+
+def test_what_the_lab_corrupted_is_caught_and_quoted() -> None:
+    case = situation(corrupted=(50,), findings=findings({**copied(), 50: FLIPPED}))
+    assert {rule for rule in RULES if ruling(rule, case) is Ruling.CAUGHT} == {
+        "COMPLETE", "NO-FOREIGN",
+    }  # fmt: skip
+    assert "sector 50: no valid tag" in evidence("NO-FOREIGN", case)
+    assert overall(case, judge(case)) == "holds"
+
+
+def test_corruption_that_nothing_shows_is_a_violation() -> None:
+    case = situation(corrupted=(50,))
+    assert violated(case) == {"COMPLETE", "NO-FOREIGN"}
+    assert "sector 50 was corrupted" in evidence("NO-FOREIGN", case)
+
+
+@pytest.mark.parametrize(
+    ("changed", "broken"),
+    [
+        ({50: FLIPPED, 51: FLIPPED}, {"COMPLETE", "NO-FOREIGN"}),
+        ({50: FLIPPED, 51: sector_of(51)}, {"COMPLETE"}),
+        ({50: FLIPPED, 60: FLIPPED}, {"NEIGHBOUR"}),
+        ({50: FLIPPED, 20: FLIPPED}, {"SOURCE"}),
+        # Overwritten again by old data: what was corrupted is whole, and not what it must be.
+        ({50: sector_of(50)}, {"NO-FOREIGN"}),
+    ],
+)
+def test_corruption_hides_nothing_else_that_is_wrong(
+    changed: dict[int, bytes], broken: set[str]
+) -> None:
+    case = situation(corrupted=(50,), findings=findings({**copied(), **changed}))
+    assert violated(case) == broken
+
+
+@pytest.mark.parametrize("aftermath", [POWER_LOST, CACHE_PART, CACHE_KEPT, KILLED])
 def test_durable_needs_all_new_after_success_and_flush(aftermath: Aftermath) -> None:
     kept = situation(aftermath=aftermath, flushed=True)
     lost = replace(kept, findings=ALL_BUT_ONE)
@@ -231,6 +282,7 @@ def test_durable_needs_all_new_after_success_and_flush(aftermath: Aftermath) -> 
     "observed",
     [
         {"aftermath": LIVE},
+        {"aftermath": UNPLUGGED},
         {"flushed": False},
         {"completion": None},
         {"completion": FAILED},
@@ -277,6 +329,7 @@ def test_recovers_needs_the_same_copy_to_succeed_and_be_complete(
         ({"waited": None, "completion": None}, VIOLATED),
         ({"waited": None, "completion": None, "aftermath": KILLED}, NOT_APPLICABLE),
         ({"waited": None, "completion": None, "aftermath": POWER_LOST}, NOT_APPLICABLE),
+        ({"waited": None, "completion": None, "aftermath": UNPLUGGED}, VIOLATED),
         ({"complaints": ("BUG: soft lockup",)}, VIOLATED),
         (
             {

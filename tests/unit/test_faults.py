@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.errors import HostError, UsageError
-from lab.faults.model import Action, Point, Stage, cells, points_of
+from lab.faults.model import (
+    SWEPT,
+    Action,
+    Point,
+    Stage,
+    actions_named,
+    cells,
+    points_of,
+    ranges_written,
+)
 from lab.faults.stepper import Fault, NotReached, Stdout, Stepper, fault
 from lab.vm.graph import Drive, Rule
 from lab.vm.machine import STDOUT, Machine
@@ -46,7 +55,7 @@ def test_an_action_reads_back_as_it_is_written(action: Action) -> None:
 def test_what_is_no_action_is_refused_with_the_list() -> None:
     with pytest.raises(UsageError) as caught:
         Action.parse("explode")
-    assert caught.value.hint == "one of resume, eio, enospc, torn, kill, power-cut"
+    assert caught.value.hint == "one of " + ", ".join(Action)
 
 
 @pytest.mark.parametrize(
@@ -56,13 +65,40 @@ def test_what_is_no_action_is_refused_with_the_list() -> None:
         (Action.EIO, "read write"),
         (Action.ENOSPC, "write"),
         (Action.TORN, "write"),
+        (Action.CORRUPT, "read write written"),
+        (Action.THROTTLE, "write"),
+        (Action.DELAY, "read write written"),
+        (Action.RESET, "write"),
+        (Action.UNPLUG, "read write written"),
         (Action.KILL, "read write written completed flushed"),
         (Action.POWER_CUT, "read write written completed flushed"),
+        (Action.POWER_CUT_KEPT, "read write written completed flushed"),
+        (Action.POWER_CUT_PREFIX, "read write written completed flushed"),
     ],
 )
 def test_an_action_is_possible_only_where_it_means_something(action: Action, stages: str) -> None:
-    possible = [stage for stage in Stage if action.possible_at(Point(stage, stage in HELD))]
+    possible = [stage for stage in Stage if action.possible_at(Point(stage, 2 * (stage in HELD)))]
     assert " ".join(possible) == stages
+
+
+def test_only_what_was_written_can_be_corrupted() -> None:
+    possible = [str(point) for point in points_of(2) if Action.CORRUPT.possible_at(point)]
+    assert possible == ["written:1", "read:2", "write:2", "written:2"]
+    assert [ranges_written(Point.parse(text)) for text in possible] == [1, 1, 1, 2]
+
+
+def test_actions_are_named_one_by_one_or_all_at_once() -> None:
+    assert actions_named("kill,eio,kill,") == (Action.KILL, Action.EIO)
+    assert actions_named("all") == tuple(Action)
+    assert set(actions_named("reset,all")) == set(Action)
+    assert actions_named("") == ()
+    with pytest.raises(UsageError, match="'al'"):
+        actions_named("al")
+
+
+def test_a_sweep_leaves_out_what_is_slow_unless_it_is_asked_for() -> None:
+    slow = set(Action) - set(SWEPT)
+    assert slow == {"reset", "unplug", "power-cut-kept", "power-cut-prefix"}
 
 
 def test_the_points_of_a_copy_come_in_the_order_in_which_they_are_reached() -> None:
@@ -71,12 +107,11 @@ def test_the_points_of_a_copy_come_in_the_order_in_which_they_are_reached() -> N
     ]  # fmt: skip
 
 
-def test_cells_that_end_the_guest_come_last() -> None:
-    found = cells([Point(Stage.READ, 1), Point(Stage.COMPLETED)], [Action.KILL, *Action])
+def test_cells_that_cost_a_boot_come_last() -> None:
+    actions = [Action.KILL, Action.UNPLUG, Action.EIO, Action.RESUME]
+    found = cells([Point(Stage.READ, 1), Point(Stage.COMPLETED)], actions)
     assert [f"{point} {action}" for point, action in found] == [
-        "read:1 resume", "read:1 eio",
-        "read:1 kill", "completed kill", "read:1 kill", "completed kill",
-        "read:1 power-cut", "completed power-cut",
+        "read:1 eio", "read:1 resume", "read:1 kill", "completed kill", "read:1 unplug",
     ]  # fmt: skip
 
 
@@ -193,8 +228,8 @@ class Blkdebug:
         (directory / STDOUT).write_text("from before: Suspended request 'd0n1-1'\n")
 
     def start(self) -> None:
-        """Go on until a breakpoint is met or all is done."""
-        while self._events and not self._held:
+        """Go on until a breakpoint is met, something else makes it wait, or all is done."""
+        while self._events and not self._held and not self.waits():
             event = self._events[0]
             if event in self._breakpoints:
                 self._held = self._breakpoints.pop(event)
@@ -202,6 +237,10 @@ class Blkdebug:
                     out.write(f"blkdebug: Suspended request '{self._held}'\n")
             else:
                 self.done.append(self._events.pop(0))
+
+    def waits(self) -> bool:
+        """Whether the next event must wait for something else than a breakpoint."""
+        return False
 
     def qemu_io(self, drive: str, command: str) -> None:
         assert drive == "d0n1"

@@ -6,8 +6,17 @@ from hypothesis import strategies as st
 
 from lab.copy.model import SECTOR, Extent
 from lab.errors import UsageError
-from lab.faults.model import Action, Point, Stage, points_of
-from lab.suites.options import GUARD, Layout, Options, PlantHelp, layout, parse
+from lab.faults.model import SWEPT, Action, Point, Stage, points_of
+from lab.suites.options import (
+    GUARD,
+    MAX_BLOCKS,
+    Generated,
+    Layout,
+    Options,
+    PlantHelp,
+    layout,
+    parse,
+)
 from lab.vm.graph import Drive
 
 
@@ -19,7 +28,7 @@ def drive(size: int = 2**30, block_size: int = 512) -> Drive:
 def test_without_arguments_everything_is_tried_at_every_point() -> None:
     asked = parse([])
     assert (asked.ranges, asked.blocks, asked.hang_deadline) == (4, 64, 10.0)
-    assert asked.actions == tuple(Action)
+    assert asked.actions == SWEPT
     assert list(asked.points) == points_of(4)
     assert asked.plant.kind == ""
 
@@ -55,6 +64,12 @@ def test_what_is_named_twice_is_done_once() -> None:
         (["--plant", "bit-rot"], "no defect 'bit-rot'", "--plant help"),
         (["--ranges", "0"], "must be positive", ""),
         (["--blocks", "-1"], "must be positive", ""),
+        (["--cases", "0"], "--cases must be within 1", ""),
+        (["--cases", "9", "--ranges", "0"], "must be positive", ""),
+        (["--cases", "9", "--points", "write:9"], "a copy of 8 ranges has none", "from 1 to 8"),
+        (["--cases", "9", "--sweep"], "not allowed with argument", "usage: copy-faults"),
+        (["--seed", "1"], "are for --cases", ""),
+        (["--sweep", "--no-minimise"], "are for --cases", ""),
     ],
 )
 def test_wrong_arguments_are_refused_with_a_cure(args: list[str], message: str, hint: str) -> None:
@@ -80,6 +95,34 @@ def test_a_suite_without_a_possible_cell_is_refused() -> None:
 def test_help_on_plants_is_told_apart_from_a_run() -> None:
     with pytest.raises(PlantHelp):
         parse(["--plant", "help"])
+
+
+def test_a_sweep_can_be_asked_for_by_name() -> None:
+    sweep, default = parse(["--sweep"]), parse([])
+    assert sweep.document() == default.document()
+    assert sweep.generated is None
+    assert sweep.total == len(sweep.cells())
+
+
+def test_generated_cases_have_limits_of_their_own() -> None:
+    asked = parse(["--cases", "200", "--seed", "7"])
+    assert asked.generated == Generated(200, 7, minimise=True)
+    assert (asked.ranges, asked.blocks, asked.total) == (8, MAX_BLOCKS, 200)
+    asked = parse(["--cases", "9", "--seed=-1", "--no-minimise", "--ranges", "2", "--blocks", "3"])
+    assert asked.generated == Generated(9, -1, minimise=False)
+    assert (asked.ranges, asked.blocks, asked.total) == (2, 3, 9)
+
+
+def test_a_seed_of_zero_is_a_seed() -> None:
+    asked = parse(["--cases", "1", "--seed", "0"])
+    assert asked.generated is not None
+    assert asked.generated.seed == 0
+
+
+def test_without_a_seed_one_is_drawn_and_stands_in_the_document() -> None:
+    seeds = {parse(["--cases", "1"]).document()["seed"] for _ in range(8)}
+    assert len(seeds) > 1
+    assert all(isinstance(seed, int) for seed in seeds)
 
 
 def asked_for(ranges: int, blocks: int) -> Options:

@@ -12,6 +12,7 @@ from lab.copy.oracle import (
     State,
     Tagging,
     classify,
+    flip_bit,
     read_window,
     sector_state,
     write_window,
@@ -220,3 +221,16 @@ def test_what_lies_behind_the_end_of_a_short_medium_reads_as_zeroes(tmp_path: Pa
     data = read_window(medium, WINDOW)
     assert data == contents({})[: -2 * SECTOR + HALF] + bytes(2 * SECTOR - HALF)
     assert classify(COPY, TAGGING, data).changed_neighbour == (WINDOW.end - 2, WINDOW.end - 1)
+
+
+@pytest.mark.parametrize("was", ["old", "new"])
+def test_a_flipped_bit_is_foreign_whatever_the_sector_held(tmp_path: Path, was: str) -> None:
+    medium = tmp_path / "medium"
+    changed = copied() if was == "new" else {}
+    medium.write_bytes(bytes(WINDOW.start * SECTOR) + contents(changed))
+    before = medium.read_bytes()
+    flip_bit(medium, 50)
+    after = medium.read_bytes()
+    assert (int.from_bytes(before) ^ int.from_bytes(after)).bit_count() == 1
+    found = classify(COPY, TAGGING, read_window(medium, WINDOW))
+    assert [at for at in COPY.target if found.destination[at - 48] is State.FOREIGN] == [50]

@@ -7,8 +7,8 @@ import pytest
 
 from lab.copy import nvme
 from lab.copy.contract import Aftermath, Recovery, Ruling, Situation, judge
-from lab.copy.model import SECTOR, Completion, Extent
-from lab.copy.oracle import classify, read_window
+from lab.copy.model import SECTOR, Completion
+from lab.copy.oracle import classify, flip_bit, read_window
 from lab.copy.plant import KINDS, Plant, find, listing
 from lab.crash.writelog import Entry, Flag
 from lab.errors import UsageError
@@ -19,6 +19,7 @@ from tests.unit.builders import (
     DONE,
     TAGGING,
     WINDOW,
+    contents,
     copied,
     findings,
     sector_of,
@@ -103,6 +104,12 @@ def test_drop_last_range_undoes_the_last_range_of_a_success_only(medium: Path) -
     assert planted("drop-last-range", medium) == {at: sector_of(at) for at in THIRD}
 
 
+def test_hide_corruption_makes_the_destination_of_a_success_whole(medium: Path) -> None:
+    flip_bit(medium, 50)
+    assert planted("hide-corruption", medium, succeeded=False) == {}
+    assert planted("hide-corruption", medium) == {50: sector_of(22)}
+
+
 ON_MEDIUM = [kind for kind, plant in KINDS.items() if plant.medium is not Plant.medium]
 BESIDES = [kind for kind in KINDS if kind not in ON_MEDIUM]
 
@@ -110,8 +117,12 @@ BESIDES = [kind for kind in KINDS if kind not in ON_MEDIUM]
 @pytest.mark.parametrize("kind", ON_MEDIUM)
 def test_damage_on_the_medium_violates_just_the_rule_it_names(kind: str, medium: Path) -> None:
     plant = find(kind)
+    corrupted = (50,) if kind == "hide-corruption" else ()
+    for sector in corrupted:
+        flip_bit(medium, sector)
     plant.medium(medium, COPY, TAGGING, True)
-    case = situation(findings=classify(COPY, TAGGING, read_window(medium, WINDOW)))
+    seen = classify(COPY, TAGGING, read_window(medium, WINDOW))
+    case = situation(findings=seen, corrupted=corrupted)
     broken = {rule for rule, verdict in judge(case).items() if verdict.verdict is Ruling.VIOLATED}
     # What is not whole is not new either: COMPLETE notices any damage of the destination.
     assert broken - {"COMPLETE"} == {plant.rule} - {"COMPLETE"}
@@ -139,10 +150,22 @@ def test_drop_flushed_write_loses_the_last_write_and_nothing_else() -> None:
     assert find("drop-flushed-write").survivors([]) == []
 
 
+def test_tear_cached_block_cuts_the_last_write_inside_its_first_sector() -> None:
+    log = log_of_copy()
+    kept = find("tear-cached-block").survivors(log)
+    assert kept == [*log[:2], replace(log[2], length=256)]
+    assert find("tear-cached-block").survivors([log[3]]) == [log[3]]
+
+
 def survived(entries: list[Entry]) -> dict[int, bytes]:
-    """The destination sectors that a replay of these entries makes new."""
-    kept = [Extent(entry.offset // SECTOR, entry.length // SECTOR) for entry in entries]
-    return {at: data for at, data in copied().items() if any(at in part for part in kept)}
+    """The window after a replay of these entries of the log of a copy."""
+    found = contents({})
+    for entry in entries:
+        at = entry.offset - WINDOW.start * SECTOR
+        new = contents(copied())[at : at + entry.length]
+        found = found[:at] + new + found[at + entry.length :]
+    sectors = [found[at : at + SECTOR] for at in range(0, len(found), SECTOR)]
+    return dict(zip(WINDOW, sectors, strict=True))
 
 
 def seen_with(plant: Plant, rule: str) -> Situation:
@@ -151,6 +174,9 @@ def seen_with(plant: Plant, rule: str) -> Situation:
         case "DURABLE":
             kept = findings(survived(list(plant.survivors(log_of_copy()))))
             return situation(aftermath=Aftermath.POWER_LOST, flushed=True, findings=kept)
+        case "NO-FOREIGN":
+            kept = findings(survived(list(plant.survivors(log_of_copy()))))
+            return situation(aftermath=Aftermath.CACHE_PART, completion=None, findings=kept)
         case "SIGNALLED" | "PREFIX":
             return situation(
                 completion=plant.completion(FAILED_IN_THE_SECOND, COPY),

@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import HostError
 from lab.host import dirs
-from lab.results.run import DOCUMENT, TIMELINE, Run
+from lab.results.run import DOCUMENT, PROFILE, TIMELINE, Run, ids, load
 
 
 def events(run: Run) -> list[dict[str, Any]]:
@@ -138,3 +138,20 @@ def test_evidence_that_does_not_fit_is_a_host_error(evidence: Path) -> None:
         (run.directory / "console").symlink_to("/dev/full")
         with pytest.raises(HostError, match="No space left on device"):
             run.keep(evidence, "console")
+
+
+def test_a_run_that_has_ended_can_be_loaded() -> None:
+    with Run("p", "s") as run:
+        run.write(PROFILE, "{}")
+        run.finish({"cases": [1]})
+    past = load(run.id)
+    assert (past.document, past.profile) == ({"cases": [1]}, "{}")
+
+
+def test_the_runs_there_are_come_latest_first() -> None:
+    assert ids() == []
+    with Run("p", "s") as run:
+        pass
+    earlier = dirs.state("runs", "20200101-000000-0000").name
+    dirs.state("runs", "not-a-run")
+    assert ids() == [run.id, earlier]

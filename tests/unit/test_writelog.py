@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.crash.writelog import Entry, Flag, durable, read, replay
+from lab.crash.writelog import Entry, Flag, durable, prefix, read, replay
 from lab.errors import HostError
 
 BLOCKS = 8
@@ -167,6 +167,39 @@ def test_what_a_flush_writes_itself_is_not_durable_by_it() -> None:
 
 def test_without_a_flush_nothing_is_durable() -> None:
     assert durable(entries(logged([Op(0, 0, 1, b"a" * 512)], 512))) == []
+
+
+@given(logs(), st.data())
+def test_a_prefix_writes_just_its_bytes_in_their_order(
+    log: tuple[list[Op], int], data: st.DataObject
+) -> None:
+    ops, sector = log
+    found = entries(logged(ops, sector))
+    total = sum(entry.length for entry in found)
+    length = data.draw(st.integers(0, total))
+    kept = prefix(found, length)
+    assert sum(entry.length for entry in kept) == length
+    assert kept[:-1] == found[: len(kept[:-1])]
+    if kept:
+        last = found[len(kept) - 1]
+        assert (kept[-1].index, kept[-1].offset) == (last.index, last.offset)
+        assert kept[-1].length <= last.length
+
+
+@given(logs())
+def test_a_prefix_of_everything_leaves_nothing_out(log: tuple[list[Op], int]) -> None:
+    found = entries(logged(*log))
+    assert prefix(found, sum(entry.length for entry in found)) == found
+
+
+def test_the_last_write_of_a_prefix_is_cut_on_the_medium() -> None:
+    ops = [Op(0, 0, 1, b"a" * 512), Op(0, 1, 2, b"b" * 1024)]
+    with TemporaryDirectory() as directory:
+        log, medium = Path(directory, "log"), Path(directory, "medium")
+        log.write_bytes(logged(ops, 512))
+        medium.write_bytes(b"-" * 1536)
+        replay(log, prefix(read(log), 1024), medium)
+        assert medium.read_bytes() == b"a" * 512 + b"b" * 512 + b"-" * 512
 
 
 def test_a_log_that_was_never_written_has_no_entries() -> None:

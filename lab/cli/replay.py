@@ -1,0 +1,72 @@
+"""`lab replay`: a case of an earlier run, again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab.cli.terminal import print_error, print_json, warn
+
+if TYPE_CHECKING:
+    from lab.suites.replay import Replay
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """The runs that start with `incomplete`, for the shell's completion."""
+    from lab.results import run
+
+    return [f"{each}:" for each in run.ids() if each.startswith(incomplete)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(replay)
+
+
+def replay(
+    case: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN:CASE",
+            help="The case by its number in the run, NUMBER.min for its minimised form, or "
+            "POINT,ACTION of a sweep.",
+            autocompletion=complete_run,
+        ),
+    ],
+    times: Annotated[int, typer.Option("--times", min=1, max=10_000, help="How often.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print the new run's JSON.")] = False,
+) -> None:
+    """Carry out a case of an earlier run again; exit status 1 if it does not come to the same."""
+    from lab.suites import replay as replays
+
+    recorded = replays.find(case)
+    from lab.cli.sweep import watched
+    from lab.guest import registry
+
+    registry.sweep()
+    with watched(times) as (progress, on_case):
+        done = replays.replay(recorded, times, progress, on_case)
+    for difference in done.differences():
+        warn(f"not as it was recorded: {difference}")
+    if json:
+        print_json(done.document())
+    else:
+        _print(done)
+    if done.report.error:
+        print_error(done.report.error)
+    raise typer.Exit(done.exit_status)
+
+
+def _print(done: Replay) -> None:
+    from rich.console import Console
+
+    from lab.cli.sweep import print_summary
+    from lab.suites.replay import Outcome
+
+    recorded = done.recorded
+    print(f"{recorded.id}, {recorded.setup.name}, recorded: {recorded.outcome}")
+    for case, same in zip(done.report.cases, done.same, strict=True):
+        print(f"{case.number}: {Outcome.of(case.result)}: {'same' if same else 'NOT the same'}")
+    print(f"{sum(done.same)} of {done.times} came to the same")
+    print_summary(Console(highlight=False), done.report)

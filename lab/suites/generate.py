@@ -1,0 +1,207 @@
+"""Generated cases: copies of every shape, drawn from a seed, each with a point and an action.
+
+Pure: the same space, seed and number give the same case.  Sources may touch, overlap, repeat
+one another and come in any order; the destination shares no block with a source, since what a
+copy onto its own source leaves behind is not defined: source ranges may be processed in any
+order (NVM Command Set, Copy; descriptor formats 2h and 3h prohibit it altogether).
+
+All positions in this module are in logical blocks, until the copy is made of them.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.copy.model import SECTOR, Copy, Extent
+from lab.errors import UsageError
+from lab.faults.model import Action, Point, cells, points_of
+from lab.profile.models import CopyLimits
+from lab.suites.options import FIRST, GUARD, Layout, Options
+from lab.suites.setup import Setup
+from lab.vm.graph import Drive
+
+GRID = 8
+"""Blocks to which the parts of an aligned copy are aligned: 4 KiB, or 32 KiB of large blocks."""
+
+SHORT = 8
+"""Blocks: the most that a short range has."""
+
+_GAP = 16
+"""Blocks: the most that lies between two parts that neither touch nor overlap."""
+
+_RELATIONS = ("apart", "apart", "adjacent", "overlapping", "duplicate")
+_LENGTHS = ("one", "short", "any", "any", "longest")
+
+
+@dataclass(frozen=True)
+class Space:
+    """What cases are drawn from.
+
+    `unit`: sectors in a logical block; `end`: blocks of the namespace; `ranges`, `length` and
+    `total`: the most source ranges, blocks in one of them, and blocks in all.  `to_the_end`:
+    a copy may reach the last block of the namespace.
+    """
+
+    unit: int
+    end: int
+    ranges: int
+    length: int
+    total: int
+    points: tuple[Point, ...]
+    actions: tuple[Action, ...]
+    to_the_end: bool = True
+
+    @property
+    def first(self) -> int:
+        """The first block that a window may have."""
+        return FIRST // self.unit
+
+    @property
+    def guard(self) -> int:
+        """Blocks before and behind the copy that must not change."""
+        return GUARD // self.unit
+
+
+def space(options: Options, drive: Drive, limits: CopyLimits) -> Space:
+    """All that the options, the namespace and the limits of its Copy command allow.
+
+    Raises UsageError when the namespace is too small for any copy.
+    """
+    unit = drive.block_size // SECTOR
+    end = drive.size // drive.block_size
+    ranges = min(options.ranges, limits.msrc, limits.mcl)
+    room = end - FIRST // unit - 2 * (GUARD // unit) - (ranges + 3) * (_GAP + GRID)
+    total = min(limits.mcl, room // 2)
+    if total < ranges:
+        raise UsageError(
+            f"the namespace has {drive.size >> 10} KiB: too small to draw copies on it",
+            hint="ask for fewer ranges, or for a larger namespace",
+        )
+    length = min(options.blocks, limits.mssrl)
+    # A point in a range that no copy on this device can have is none.
+    reachable = set(points_of(ranges))
+    points = tuple(point for point in options.points if point in reachable)
+    if not cells(points, options.actions):
+        raise UsageError(
+            f"none of these points is in a copy of {ranges} ranges, more than which the device "
+            "does not take",
+            hint="ask for earlier points, or raise msrc in the profile",
+        )
+    # A planted defect may strike behind the destination, where there must be something to hit.
+    to_the_end = not options.plant.kind
+    return Space(unit, end, ranges, length, total, points, options.actions, to_the_end)
+
+
+def draw(space: Space, seed: int, number: int) -> Setup:
+    """Case `number` of a seed."""
+    dice = random.Random(f"{seed}:{number}")
+    ranges, point, action = _fault(dice, space)
+    grid = dice.choice((1, GRID))
+    sources = _sources(dice, space, ranges, grid)
+    sources, destination = _with_destination(dice, sources, grid)
+    return Setup(_layout(dice, space, sources, destination), point, action)
+
+
+def _fault(dice: random.Random, space: Space) -> tuple[int, Point, Action]:
+    """How many ranges, and what happens where; every action that there is comes equally often."""
+    wanted = set(space.points)
+    cells_of = {
+        ranges: cells([point for point in points_of(ranges) if point in wanted], space.actions)
+        for ranges in range(1, space.ranges + 1)
+    }
+    ranges = dice.choice([ranges for ranges, found in cells_of.items() if found])
+    found = cells_of[ranges]
+    action = dice.choice([each for each in space.actions if any(each == a for _, a in found)])
+    point = dice.choice([point for point, each in found if each == action])
+    return ranges, point, action
+
+
+def _sources(dice: random.Random, space: Space, count: int, grid: int) -> list[Extent]:
+    """Source ranges in some relation to one another, somewhere from block 0 on."""
+    placed: list[Extent] = []
+    left, clear = space.total, 0
+    for following in reversed(range(count)):
+        longest = min(space.length, left - following)
+        length = _length(dice, longest)
+        relation = dice.choice(_RELATIONS) if placed else "apart"
+        other = dice.choice(placed) if placed else Extent(0, 0)
+        if relation == "apart":
+            source = Extent(_up(clear + dice.randint(0, _GAP), grid), length)
+        elif relation == "adjacent":
+            source = Extent(other.end, length)
+        elif relation == "overlapping":
+            source = Extent(dice.randrange(other.start, other.end), length)
+        else:
+            source = Extent(other.start, min(other.sectors, longest))
+        placed.append(source)
+        left -= source.sectors
+        clear = max(clear, source.end)
+    if dice.random() < 0.5:
+        dice.shuffle(placed)
+    return placed
+
+
+def _length(dice: random.Random, longest: int) -> int:
+    kind = dice.choice(_LENGTHS)
+    if kind == "one":
+        return 1
+    if kind == "longest":
+        return longest
+    return dice.randint(1, min(longest, SHORT) if kind == "short" else longest)
+
+
+def _with_destination(
+    dice: random.Random, sources: list[Extent], grid: int
+) -> tuple[list[Extent], int]:
+    """Put the destination before, between or behind the sources, which make room for it."""
+    total = sum(source.sectors for source in sources)
+    # Between two sources that touch or overlap there is no place.
+    places = [0, *_breaks(sources), max(source.end for source in sources)]
+    place = dice.choice(places)
+    behind = [source.start for source in sources if source.start >= place]
+    before = max((source.end for source in sources if source.start < place), default=0)
+    destination = _up(before + _gap(dice), grid)
+    end = destination + total + _gap(dice)
+    shift = _up(max(0, end - min(behind, default=end)), grid)
+    moved = [
+        Extent(source.start + (shift if source.start >= place else 0), source.sectors)
+        for source in sources
+    ]
+    return moved, destination
+
+
+def _breaks(sources: Sequence[Extent]) -> list[int]:
+    """Where a source begins and all that begin before it have ended, with a gap."""
+    found, end = [], None
+    for source in sorted(sources, key=lambda source: source.start):
+        if end is not None and source.start > end:
+            found.append(source.start)
+        end = max(end or 0, source.end)
+    return found
+
+
+def _gap(dice: random.Random) -> int:
+    """Blocks between the destination and its neighbour; with none they touch."""
+    return dice.choice((0, 1, dice.randint(0, _GAP)))
+
+
+def _layout(dice: random.Random, space: Space, sources: list[Extent], destination: int) -> Layout:
+    """The copy with its window, at the beginning of the namespace or at its very end."""
+    size = max(destination + sum(source.sectors for source in sources), *(s.end for s in sources))
+    tail = space.guard
+    base = space.first + space.guard
+    if dice.random() < 0.25:
+        tail = dice.choice((0 if space.to_the_end else space.guard, space.guard))
+        base = space.end - tail - size
+    unit = space.unit
+    copy = Copy(
+        tuple(Extent((base + source.start) * unit, source.sectors * unit) for source in sources),
+        (base + destination) * unit,
+        unit,
+    )
+    window = Extent((base - space.guard) * unit, (space.guard + size + tail) * unit)
+    return Layout(copy, window)
+
+
+def _up(value: int, grid: int) -> int:
+    return -(-value // grid) * grid

@@ -1,0 +1,175 @@
+"""A case of an earlier run, carried out again: does it come to the same?
+
+RUN:CASE names it.  CASE is the number in run.json, `NUMBER.min` for its minimised form, or
+POINT,ACTION where the run has just one such case.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from lab.copy import plant
+from lab.copy.plant import Plant
+from lab.errors import UsageError
+from lab.guest.boot import Progress
+from lab.profile.models import Profile
+from lab.results import run as runs
+from lab.suites import copy_faults
+from lab.suites.case import CaseResult
+from lab.suites.copy_faults import Job, OnCase
+from lab.suites.report import Report
+from lab.suites.setup import Setup
+
+NAME = "replay"
+
+_NUMBER = re.compile(r"([1-9][0-9]{0,8})(\.min)?")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a case came to, as far as it must come again: its verdict and each rule's."""
+
+    verdict: str
+    rules: dict[str, str]
+
+    @classmethod
+    def of(cls, result: CaseResult) -> "Outcome":
+        """The outcome of a case that was just judged."""
+        return cls(
+            result.verdict, {rule: str(found.verdict) for rule, found in result.rules.items()}
+        )
+
+    def __str__(self) -> str:
+        broken = [rule for rule, verdict in self.rules.items() if verdict == "violated"]
+        return " ".join([self.verdict, *broken])
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A case as an earlier run recorded it."""
+
+    id: str
+    """RUN:CASE, with the case's number."""
+    profile: Profile
+    setup: Setup
+    plant: Plant
+    hang_deadline: float
+    outcome: Outcome
+    platform: dict[str, str]
+    """Kernel, QEMU and accelerator of that run."""
+
+
+@dataclass
+class Replay:
+    """A recorded case and the run that repeated it."""
+
+    recorded: Recorded
+    times: int
+    report: Report
+
+    @property
+    def same(self) -> list[bool]:
+        """For each repetition whether it came to what is recorded."""
+        return [Outcome.of(case.result) == self.recorded.outcome for case in self.report.cases]
+
+    @property
+    def exit_status(self) -> int:
+        """0: the same each time; 1: not so; otherwise that of the lab's error."""
+        if self.report.error:
+            return self.report.error.exit_status
+        return int(not all(self.same))
+
+    def differences(self) -> list[str]:
+        """What the case runs on now that it did not run on then."""
+        now = {
+            "kernel": self.report.kernel,
+            "qemu": self.report.qemu,
+            "accelerator": self.report.accelerator,
+        }
+        then = self.recorded.platform
+        return [
+            f"{what} was {then[what]}, is {value}"
+            for what, value in now.items()
+            if then[what] != value
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """Its JSON: the new run's, and how it compares."""
+        return {
+            "replay_of": self.recorded.id,
+            "recorded": {
+                "verdict": self.recorded.outcome.verdict,
+                "rules": self.recorded.outcome.rules,
+            },
+            "same": self.same,
+            "differences": self.differences(),
+            **self.report.document(),
+        }
+
+
+def replay(recorded: Recorded, times: int, progress: Progress, on_case: OnCase) -> Replay:
+    """Carry the case out `times` times in a guest of its own; raises as carry_out() does."""
+    asked = {
+        "mode": NAME,
+        "of": recorded.id,
+        "times": times,
+        "hang_deadline": recorded.hang_deadline,
+    }
+    job = Job(
+        recorded.profile, NAME, asked, [recorded.setup] * times, recorded.plant,
+        recorded.hang_deadline,
+    )  # fmt: skip
+    return Replay(recorded, times, copy_faults.carry_out(job, progress, on_case))
+
+
+def find(text: str) -> Recorded:
+    """The case that RUN:CASE names.  Raises UsageError when there is none."""
+    run, _, wanted = text.partition(":")
+    if not run or not wanted:
+        raise UsageError(
+            f"{text!r}: expected RUN:CASE", hint="such as 20260131-093000-1a2b:17 or …:write:2,eio"
+        )
+    past = runs.load(run)
+    try:
+        case = _case(past.document["cases"], run, wanted)
+        minimal = ".min" if wanted.endswith(".min") else ""
+        return Recorded(
+            f"{run}:{case['number']}{minimal}",
+            Profile.model_validate_json(past.profile),
+            Setup.read(case),
+            plant.find(past.document["plant"] or ""),
+            past.document["options"]["hang_deadline"],
+            Outcome(
+                case["verdict"], {rule: found["verdict"] for rule, found in case["rules"].items()}
+            ),
+            {what: past.document[what] for what in ("kernel", "qemu", "accelerator")},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"run {run} does not say how to repeat {wanted}: {type(error).__name__} {error}",
+            hint="an earlier version of the lab recorded it, or another suite: run it again",
+        ) from error
+
+
+def _case(cases: list[dict[str, Any]], run: str, wanted: str) -> dict[str, Any]:
+    """The case of that number or of that point and action."""
+    if number := _NUMBER.fullmatch(wanted):
+        found = [case for case in cases if case["number"] == int(number[1])]
+        if number[2]:
+            found = [case["minimised"] for case in found if "minimised" in case]
+    else:
+        found = [case for case in cases if f"{case['point']},{case['action']}" == wanted]
+    if len(found) > 1:
+        numbers = ", ".join(str(case["number"]) for case in found[:9])
+        raise UsageError(
+            f"run {run} has {len(found)} cases {wanted}", hint=f"name one by number: {numbers}"
+        )
+    if not found:
+        raise UsageError(f"run {run} has no case {wanted}", hint=_there_are(cases))
+    return found[0]
+
+
+def _there_are(cases: list[dict[str, Any]]) -> str:
+    if not cases:
+        return "it has none"
+    return f"cases are numbered from 1 to {len(cases)}; NUMBER.min only where one was minimised"

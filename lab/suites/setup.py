@@ -1,0 +1,49 @@
+"""What a case is made of, apart from the guest: enough to carry it out once more."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lab.copy.model import Copy, Extent
+from lab.faults.model import Action, Point
+from lab.suites.options import Layout
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A copy, where it is interrupted, and what is done to it there."""
+
+    layout: Layout
+    point: Point
+    action: Action
+
+    @property
+    def name(self) -> str:
+        """How people call it: `write:2 eio`."""
+        return f"{self.point} {self.action}"
+
+    def document(self) -> dict[str, Any]:
+        """Its JSON; addresses and lengths in sectors, extents as [start, sectors]."""
+        copy, window = self.layout.copy, self.layout.window
+        return {
+            "point": str(self.point),
+            "action": str(self.action),
+            "copy": {
+                "sources": [[source.start, source.sectors] for source in copy.sources],
+                "destination": copy.destination,
+                "unit": copy.unit,
+            },
+            "window": [window.start, window.sectors],
+        }
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> "Setup":
+        """The setup in a case's JSON, which may hold more.
+
+        Raises KeyError, TypeError or ValueError when it is none, UsageError when it names a
+        point or an action that does not exist.
+        """
+        copy = document["copy"]
+        sources = tuple(Extent(start, sectors) for start, sectors in copy["sources"])
+        start, sectors = document["window"]
+        layout = Layout(Copy(sources, copy["destination"], copy["unit"]), Extent(start, sectors))
+        return cls(layout, Point.parse(document["point"]), Action.parse(document["action"]))

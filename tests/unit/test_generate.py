@@ -1,0 +1,180 @@
+"""Generated cases: every one is a legal copy, and all the shapes worth trying come up."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lab.copy import nvme
+from lab.copy.model import SECTOR, Copy, Extent
+from lab.errors import UsageError
+from lab.faults.model import SWEPT, Action, cells, points_of
+from lab.profile.models import CopyLimits
+from lab.suites.generate import GRID, Space, draw, space
+from lab.suites.options import FIRST, GUARD, parse
+from lab.suites.setup import Setup
+from lab.vm.graph import Drive
+
+LIMITS = CopyLimits(mssrl=256, mcl=4096, msrc=128)
+
+
+def drive(size: int = 2**28, block_size: int = 512) -> Drive:
+    """A namespace to draw copies on."""
+    return Drive("d0n1", "S", 1, size, block_size)
+
+
+def drawn_from(*args: str, limits: CopyLimits = LIMITS, on: Drive | None = None) -> Space:
+    """What `--cases` with these arguments draws from."""
+    return space(parse(["--cases", "1", *args]), on or drive(), limits)
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> CopyLimits:
+    """Limits of a Copy command, the tightest and odd ones included."""
+    mssrl = draw(st.integers(1, 300))
+    return CopyLimits(
+        mssrl=mssrl, mcl=draw(st.integers(mssrl, 5000)), msrc=draw(st.integers(1, 256))
+    )
+
+
+def overlap(one: Extent, other: Extent) -> bool:
+    """Whether two extents share a sector."""
+    return one.start < other.end and other.start < one.end
+
+
+@given(
+    limits(),
+    st.sampled_from([512, 4096]),
+    st.integers(2**20, 2**24),
+    st.integers(1, 20),
+    st.integers(1, 400),
+    st.integers(),
+    st.integers(1, 1000),
+)
+def test_every_case_is_a_legal_copy_that_the_device_takes(
+    allowed: CopyLimits, block: int, size: int, ranges: int, blocks: int, seed: int, number: int
+) -> None:
+    on = drive(size // block * block, block)
+    try:
+        where = drawn_from("--ranges", str(ranges), "--blocks", str(blocks), limits=allowed, on=on)
+    except UsageError as error:
+        assert "too small" in error.message
+        assume(False)
+    setup = draw(where, seed, number)
+    copy, window = setup.layout.copy, setup.layout.window
+    nvme.check_limits(copy, allowed)
+    assert 1 <= len(copy.sources) <= ranges
+    assert max(source.sectors for source in copy.sources) <= blocks * copy.unit
+    assert not any(overlap(source, copy.target) for source in copy.sources)
+    for part in (*copy.sources, copy.target, window):
+        assert part.start % copy.unit == part.sectors % copy.unit == 0
+        assert window.start <= part.start < part.end <= window.end
+    assert window.start >= FIRST
+    assert window.end <= on.size // SECTOR
+    # Sectors that must not change lie before it all, and behind unless the namespace ends.
+    first = min(part.start for part in (*copy.sources, copy.target))
+    last = max(part.end for part in (*copy.sources, copy.target))
+    assert first - window.start >= GUARD
+    assert window.end - last == GUARD or window.end == on.size // SECTOR
+    assert (setup.point, setup.action) in cells(points_of(len(copy.sources)), Action)
+
+
+@given(st.integers(), st.integers(1, 10**6))
+def test_the_same_seed_and_number_draw_the_same_case(seed: int, number: int) -> None:
+    where = drawn_from()
+    assert draw(where, seed, number) == draw(where, seed, number)
+
+
+def test_cases_and_seeds_differ() -> None:
+    where = drawn_from()
+    assert len({draw(where, seed, number) for seed in range(8) for number in range(8)}) == 64
+
+
+GOLDEN = (
+    "read:4 resume",
+    ["523756+46", "524068+82", "524164+13", "524150+6", "524177+111"],
+    "523804+258",
+)
+
+
+def test_a_case_does_not_change_unnoticed_between_versions() -> None:
+    """A seed that somebody has noted must go on meaning the same."""
+    setup = draw(drawn_from("--actions", "resume,eio"), 7, 2)
+    copy = setup.layout.copy
+    assert (setup.name, [str(source) for source in copy.sources], str(copy.target)) == GOLDEN
+
+
+SAMPLE = [draw(drawn_from(), 1, number) for number in range(1, 401)]
+
+SHAPES: dict[str, Callable[[Copy], bool]] = {
+    "one range": lambda s: len(s.sources) == 1,
+    "as many ranges as allowed": lambda s: len(s.sources) == 8,
+    "a range of one block": lambda s: any(x.sectors == 1 for x in s.sources),
+    "a range of MSSRL blocks": lambda s: any(x.sectors == 256 for x in s.sources),
+    "sources that touch": lambda s: any(a.end == b.start for a, b in pairwise(s.sources)),
+    "sources that overlap": lambda s: any(overlap(a, b) and a != b for a, b in pairwise(s.sources)),
+    "the same source twice": lambda s: len(set(s.sources)) < len(s.sources),
+    "sources out of order": lambda s: any(a.start > b.start for a, b in pairwise(s.sources)),
+    "all unaligned": lambda s: all(x.start % GRID for x in (*s.sources, s.target)),
+    "all aligned": lambda s: not any(x.start % GRID for x in (*s.sources, s.target)),
+    "destination first": lambda s: s.destination < min(x.start for x in s.sources),
+    "destination last": lambda s: s.destination > max(x.start for x in s.sources),
+    "destination in between": lambda s: (
+        min(x.start for x in s.sources) < s.destination < max(x.start for x in s.sources)
+    ),
+    "destination right behind a source": lambda s: any(x.end == s.destination for x in s.sources),
+    "destination right before a source": lambda s: any(x.start == s.target.end for x in s.sources),
+    "destination up to the last block": lambda s: s.target.end == drive().size // SECTOR,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_comes_up_more_than_once(shape: str) -> None:
+    assert sum(SHAPES[shape](setup.layout.copy) for setup in SAMPLE) > 2
+
+
+def test_every_action_comes_up_about_equally_often() -> None:
+    for action in SWEPT:
+        found = sum(setup.action == action for setup in SAMPLE)
+        assert found > len(SAMPLE) / len(SWEPT) / 2, action
+
+
+def test_points_and_actions_are_drawn_from_those_named() -> None:
+    where = drawn_from("--points", "write:3,flushed", "--actions", "eio,kill")
+    found = {draw(where, 1, number).name for number in range(200)}
+    assert found == {"write:3 eio", "write:3 kill", "flushed kill"}
+
+
+def test_a_named_point_comes_with_a_copy_that_has_it() -> None:
+    where = drawn_from("--points", "write:7", "--actions", "eio")
+    counts = {len(draw(where, 1, number).layout.copy.sources) for number in range(60)}
+    assert counts == {7, 8}
+
+
+def test_a_point_beyond_the_ranges_of_the_device_is_refused() -> None:
+    few = CopyLimits(mssrl=8, mcl=8, msrc=2)
+    with pytest.raises(UsageError, match="copy of 2 ranges") as caught:
+        drawn_from("--points", "write:3", limits=few)
+    assert "msrc" in caught.value.hint
+    assert drawn_from("--points", "write:2,write:3", limits=few).ranges == 2
+
+
+def test_a_namespace_without_room_is_refused() -> None:
+    with pytest.raises(UsageError, match="too small to draw"):
+        drawn_from(on=drive(2**20 + 2**15))
+
+
+def test_a_planted_defect_always_has_a_neighbour_to_hit() -> None:
+    where = drawn_from("--plant", "touch-neighbour")
+    for number in range(100):
+        layout = draw(where, 1, number).layout
+        assert layout.copy.target.end < layout.window.end
+
+
+@given(st.integers(), st.integers(1, 1000))
+def test_a_setup_survives_its_document(seed: int, number: int) -> None:
+    setup = draw(drawn_from(), seed, number)
+    assert Setup.read(setup.document()) == setup
+    assert Setup.read({**setup.document(), "verdict": "holds"}) == setup
