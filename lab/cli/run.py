@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,8 @@ from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import print_error, print_json, warn
 
 if TYPE_CHECKING:
-    from lab.suites.copy_faults import Report
+    from lab.suites.options import Options
+    from lab.suites.report import Report
 
 SUITES = ("copy-faults",)
 
@@ -32,8 +34,9 @@ def run(
     args: Annotated[
         list[str] | None,
         typer.Argument(
-            help="After `--`, for copy-faults: --ranges N --blocks N --actions A,… --points P,… "
-            "--hang-deadline SECONDS --plant KIND|help"
+            help="After `--`, for copy-faults: --sweep or --cases N [--seed N] [--no-minimise]; "
+            "--ranges N --blocks N --actions A,… --points P,… --hang-deadline SECONDS "
+            "--plant KIND|help"
         ),
     ] = None,
     on: Annotated[
@@ -56,6 +59,7 @@ def run(
     # A mistake in the profile is told before anything slow is even imported.
     wanted = load(profile, changes or [])
     from lab.copy import plant
+    from lab.faults.byhand import require_free
     from lab.guest import registry
     from lab.guest.guest import attach
     from lab.suites import copy_faults, options
@@ -72,15 +76,20 @@ def run(
             f"guest {on} is of profile {guest.record.profile.name}, not {profile} as it is now",
             hint="name that profile, and --set what was set when it was started",
         )
+    if guest:
+        require_free(guest)
     from lab.cli.sweep import watched
 
-    with watched(len(asked.cells())) as (progress, on_case):
+    if asked.generated:
+        # Told before anything can go wrong: with it the same cases can be drawn again.
+        print(f"seed {asked.generated.seed}", file=sys.stderr)
+    with watched(asked.total) as (progress, on_case):
         report = copy_faults.run(wanted, asked, progress, on_case, on=guest)
-    _print(report, json)
+    _print(report, asked, json)
     raise typer.Exit(report.exit_status)
 
 
-def _print(report: Report, json: bool) -> None:
+def _print(report: Report, asked: Options, json: bool) -> None:
     if report.accelerator_note:
         warn(f"no KVM, slow TCG emulation instead: {report.accelerator_note}")
     if json:
@@ -88,6 +97,6 @@ def _print(report: Report, json: bool) -> None:
     else:
         from lab.cli.sweep import print_report
 
-        print_report(report)
+        print_report(report, asked)
     if report.error:
         print_error(report.error)
