@@ -63,7 +63,9 @@ def test_every_point_without_killing_the_guest(lab: Lab, guest: str) -> None:
         assert found == ({"COMPLETE", "NO-FOREIGN"} if action == "corrupt" else set())
         if action in ("throttle", "delay"):
             assert case["outcome"]["completion"]["status"] == 0
-            assert case["outcome"]["seconds"] >= {"throttle": 0.1, "delay": 0.25}[action]
+            # Unheld it takes some milliseconds.  Throttle waits 0.1 s from sending the request,
+            # which takes its time to reach the guest, whose clock this is.
+            assert case["outcome"]["seconds"] >= {"throttle": 0.05, "delay": 0.25}[action]
     minutes = sum(case["seconds"] for case in cells.values()) / 60
     assert len(cells) / minutes >= 120
 
