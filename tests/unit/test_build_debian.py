@@ -94,8 +94,10 @@ def test_sub_ids_of_each_user_end_after_the_last_range(tmp_path: Path) -> None:
 
 
 BUILD = """
-import sys
+import signal, sys
 from lab.build import debian
+# As the lab does: a shell's background job is born with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 debian._check_host = lambda: None
 debian.mmdebstrap([], "trixie", None, scratch="test")
 """
