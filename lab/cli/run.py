@@ -83,8 +83,8 @@ def run(
     if asked.generated:
         # Told before anything can go wrong: with it the same cases can be drawn again.
         print(f"seed {asked.generated.seed}", file=sys.stderr)
-    with watched(asked.total) as (progress, on_case):
-        report = copy_faults.run(wanted, asked, progress, on_case, on=guest)
+    with watched() as watch:
+        report = copy_faults.run(wanted, asked, watch, on=guest)
     _print(report, asked, json)
     raise typer.Exit(report.exit_status)
 

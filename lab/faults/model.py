@@ -38,6 +38,12 @@ class Point:
     def __str__(self) -> str:
         return f"{self.stage}:{self.k}" if self.k else str(self.stage)
 
+    def order(self) -> tuple[int, int, int]:
+        """Sorts points as a copy comes to them that reads and writes range by range."""
+        if self.k:
+            return (0, self.k, _PER_RANGE.index(self.stage))
+        return (1, 0, _PER_COPY.index(self.stage))
+
     @classmethod
     def parse(cls, text: str) -> "Point":
         """Read `write:3` or `flushed`.  Raises UsageError when it is neither."""

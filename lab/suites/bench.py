@@ -1,4 +1,4 @@
-"""The bench: a guest with its executor, one drive under test, and the taps that observe both."""
+"""The bench: a guest with its executor, one offload path, and the taps that observe both."""
 
 import time
 from collections.abc import Iterator
@@ -6,10 +6,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lab.copy import nvme
-from lab.copy.model import Completion, Copy, Extent
-from lab.copy.nvme import TraceLine
-from lab.copy.oracle import Findings, Tagging, classify, read_window, write_window
+from lab.copy.ground import Ground
+from lab.copy.model import Completion, Copy, Layout
+from lab.copy.oracle import Findings, Tagging, classify
+from lab.copy.paths.base import CopyPath, Subject
+from lab.copy.paths.nvme import TRACE_EVENTS, parse_trace
 from lab.crash import writelog
 from lab.crash.writelog import Entry
 from lab.errors import GuestError, LabError
@@ -26,7 +27,10 @@ from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
 from lab.vm.graph import Drive
 from lab.vm.machine import ARGV, STDERR
 
+_RETRIES = "/sys/module/nvme_core/parameters/max_retries"
+
 _ANSWER_DEADLINE = 60.0
+_MEND_DEADLINE = 300.0
 
 # The serial in sysfs is padded with blanks; the write returns when the reset is complete.
 _RESET = """found=
@@ -46,10 +50,12 @@ class DeviceFailed(Exception):
 class Bench:
     """Everything a case needs; `connect` after each boot, `close` at the end."""
 
-    def __init__(self, run: Run, guest: Guest, platform: Platform, drive: Drive) -> None:
+    def __init__(self, run: Run, guest: Guest, platform: Platform, path: CopyPath) -> None:
         self.run = run
         self.guest = guest
-        self.drive = drive
+        self.path = path
+        self.answered: dict[str, Any] | None = None
+        """The executor's answer to the last copy; None if none came."""
         self._platform = platform
         self._generation = 0
         self._trace_at = 0
@@ -58,7 +64,23 @@ class Bench:
         self._executor: Executor | None = None
         self._kmsg_seen = -1
         self._reboots = 0
+        self._retries = ""
         self.connect()
+
+    @property
+    def drive(self) -> Drive:
+        """The disk at the bottom of the path."""
+        return self.path.drive
+
+    @property
+    def subject(self) -> Subject:
+        """What the path needs of the guest."""
+        return Subject(self.ask, self.medium)
+
+    @property
+    def ground(self) -> Ground:
+        """Where the oracle writes and reads."""
+        return self.path.ground(self.subject)
 
     @property
     def medium(self) -> Path:
@@ -78,7 +100,7 @@ class Bench:
 
     def connect(self) -> None:
         """Start the executor and the taps in a freshly booted guest."""
-        for pattern in nvme.TRACE_EVENTS:
+        for pattern in TRACE_EVENTS:
             self.guest.machine.trace(pattern)
         self._session = self.guest.connect()
         self._executor = Executor(self._session)
@@ -88,10 +110,16 @@ class Bench:
             self._bring_up()
         else:
             self.guest.await_ready()
+        self._retries = self._let_errors_through("0")
         self._kmsg_seen = -1
         self.kernel_messages()
         self._trace_at = (self.guest.directory / TRACE_LOG).stat().st_size
         self._last_entry = None
+
+    def _let_errors_through(self, retries: str) -> str:
+        """How often the guest's driver tries a failed request again, which is set: a fault that
+        strikes once would otherwise be nothing to whoever does not use passthrough."""
+        return str(self.ask(op="parameter", file=_RETRIES, value=retries)["before"])
 
     def _bring_up(self) -> None:
         for part in self.guest.bring_up(self._progress):
@@ -131,19 +159,40 @@ class Bench:
         number = len(list(self.run.directory.glob("write-log-*")))
         self.run.keep(self.write_log, f"write-log-{number:03}", move=not self.guest.machine.alive())
 
-    def tag(self, window: Extent) -> Tagging:
-        """Tag the window with a new generation."""
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Ask the executor for anything but a copy.  Raises GuestError."""
+        return self.executor.request(_ANSWER_DEADLINE, **request)
+
+    def tag(self, layout: Layout) -> Tagging:
+        """Tag the window with a new generation, and let everything come to rest."""
         self._generation += 1
-        tagging = Tagging(window, self._generation, self.run.number)
+        tagging = Tagging(layout.window, self._generation, self.run.number)
         try:
-            write_window(self.medium, tagging)
+            self.path.prepare(self.subject, layout.copy, tagging)
         except OSError as error:
             raise not_writable(self.medium, error) from error
         return tagging
 
     def look(self, copy: Copy, tagging: Tagging) -> Findings:
-        """Let the oracle read the medium."""
-        return classify(copy, tagging, read_window(self.medium, tagging.window))
+        """Let the oracle read the ground."""
+        return classify(copy, tagging, self.ground.read(tagging.window))
+
+    def mend(self, *, rebooted: bool) -> str:
+        """Make the ground usable again; what could not be made good, or ''."""
+
+        def ask(**request: object) -> dict[str, Any]:
+            return self.executor.request(_MEND_DEADLINE, **request)
+
+        try:
+            problem = self.path.mend(Subject(ask, self.medium), rebooted=rebooted)
+        except GuestError as error:
+            # A file system that cannot even be taken down: only a boot gets rid of it.
+            self.guest.machine.kill()
+            self.reboot()
+            problem = str(error)
+        if problem:
+            self.run.emit("lab", "not mended", text=problem)
+        return problem
 
     def set_fault(self, fault: Fault) -> None:
         """Give the next case a fault layer of its own."""
@@ -151,16 +200,17 @@ class Bench:
 
     def start(self, request: dict[str, object]) -> None:
         """Send the copy to the executor; does not wait."""
+        self.answered = None
         self.run.emit("guest", "copy", request=request)
         self.executor.send(**request)
 
     def completed(self, deadline: float) -> Completion | None:
         """The end of the copy, or None when it does not come in `deadline` seconds."""
-        answer = self.executor.answer(deadline)
+        self.answered = answer = self.executor.answer(deadline)
         if answer is None:
             return None
         self.run.emit("guest", "completion", **answer)
-        return nvme.completion(answer)
+        return self.path.completion(answer)
 
     @contextmanager
     def device_may_fail(self) -> Iterator[None]:
@@ -214,9 +264,7 @@ class Bench:
 
     def flush(self) -> None:
         """A Flush from the guest.  Raises GuestError if it does not succeed."""
-        answer = self.executor.request(
-            _ANSWER_DEADLINE, op="flush", serial=self.drive.serial, nsid=self.drive.nsid
-        )
+        answer = self.ask(op="flush", serial=self.drive.serial, nsid=self.drive.nsid)
         self.run.emit("guest", "flush", **answer)
         if answer["status"]:
             raise GuestError(
@@ -230,13 +278,13 @@ class Bench:
 
     def kernel_messages(self) -> list[str]:
         """The kernel's messages since the last call."""
-        answer = self.executor.request(_ANSWER_DEADLINE, op="kmsg", after=self._kmsg_seen)
+        answer = self.ask(op="kmsg", after=self._kmsg_seen)
         for sequence, level, text in answer["records"]:
             self._kmsg_seen = sequence
             self.run.emit("kernel", "message", level=level, text=text)
         return [text for _, _, text in answer["records"]]
 
-    def trace_lines(self) -> list[TraceLine]:
+    def trace(self) -> str:
         """What the device traced since the last call."""
         with (self.guest.directory / TRACE_LOG).open("rb") as file:
             file.seek(self._trace_at)
@@ -244,11 +292,11 @@ class Bench:
         # A dying QEMU may leave half a line; a living one finishes it later.
         text = text[: text.rfind(b"\n") + 1]
         self._trace_at += len(text)
-        lines = nvme.parse_trace(text.decode(errors="replace"))
+        said = text.decode(errors="replace")
         offset = time.time() - time.monotonic()
-        for line in lines:
+        for line in parse_trace(said):
             self.run.emit("trace", line.event, at=line.time - offset, arguments=line.arguments)
-        return lines
+        return said
 
     def writes(self) -> list[Entry]:
         """What reached the write log since the last call."""
@@ -264,7 +312,7 @@ class Bench:
     def forget(self) -> None:
         """Start observing afresh: what was logged, traced and printed so far is past."""
         self.writes()
-        self.trace_lines()
+        self.trace()
         self.kernel_messages()
 
     def snapshot(self) -> Path:
@@ -278,6 +326,9 @@ class Bench:
         return base
 
     def close(self) -> None:
-        """Keep the evidence and let go of the guest."""
+        """Keep the evidence and let go of the guest, which is as it was if it runs on."""
+        with suppress(LabError):
+            if self._executor and self.guest.machine.alive():
+                self._let_errors_through(self._retries)
         self.disconnect()
         self.keep_evidence()

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lab.copy import nvme
 from lab.copy.contract import (
     Aftermath,
     Recovery,
@@ -13,14 +12,16 @@ from lab.copy.contract import (
     judge,
     overall,
 )
-from lab.copy.model import SECTOR
+from lab.copy.model import SECTOR, Layout
+from lab.copy.oracle import Tagging
+from lab.copy.paths.base import Seen
 from lab.copy.plant import Plant
+from lab.crash import writelog
 from lab.crash.writelog import Entry
 from lab.faults.model import Action, Point, Stage
 from lab.guest.kmsg import complaints
 from lab.suites.bench import Bench, DeviceFailed
 from lab.suites.interruption import Interruption, Told
-from lab.suites.options import Layout
 
 _DISTURBANCES = {
     Action.RESET: "the controller was reset",
@@ -54,7 +55,8 @@ class CaseResult:
             },
             "outcome": {
                 "reached": seen.reached,
-                "completion": told and {"status": told.status, "dw0": told.ranges_done},
+                "completion": told
+                and {"status": told.status, "dw0": told.ranges_done, "error": told.error or None},
                 "seconds": told and round(told.seconds, 6),
                 "injected": seen.injected or None,
                 "disturbed": seen.disturbed or None,
@@ -101,37 +103,54 @@ class Case:
 
     def _observe(self) -> Situation:
         bench, copy, plant = self._bench, self._layout.copy, self._plant
-        tagging = bench.tag(self._layout.window)
+        tagging = bench.tag(self._layout)
         interruption = Interruption(bench, copy, self._point, self._action, plant, self._hang)
         try:
             with bench.device_may_fail():
                 told = interruption.carry_out()
         except DeviceFailed as failure:
             told = Told(crash=str(failure), aftermath=Aftermath.KILLED)
-        plant.medium(bench.medium, copy, tagging, _succeeded(told))
+        offload = bench.path.offload(self._seen(told, tagging), copy)
+        ended = told.completion is None or self._action.costs_boot
+        problem = ""
+        if not bench.path.on_medium:
+            # Only the guest can tell what became of the sectors.
+            problem = self._revive() if ended else bench.mend(rebooted=False)
+        plant.medium(bench.ground, copy, tagging, _succeeded(told))
         findings = bench.look(copy, tagging)
-        begun = self._ranges_begun(told)
-        offload = nvme.offload(bench.trace_lines(), copy, bench.drive.nsid, begun)
-        if told.completion is None or self._action.costs_boot:
-            bench.guest.machine.kill()
-            bench.reboot()
+        if bench.path.on_medium and ended:
+            problem = self._revive()
+        if not ended:
+            problem = problem or bench.path.check(bench.subject, copy, told.completion)
         return Situation(
             findings=findings,
             aftermath=told.aftermath,
             completion=told.completion and plant.completion(told.completion, copy),
             injected=self._injected(told),
-            flushed=told.flushed,
+            flushed=told.flushed or (bench.path.durable and _succeeded(told)),
             waited=told.waited,
             deadline=self._hang,
             crash=told.crash,
             complaints=complaints(told.messages),
-            stray_writes=self._stray(told.entries),
+            stray_writes=self._stray(told.entries) if bench.path.on_medium else (),
             offload=offload,
-            recovery=self._recover(),
+            recovery=self._recover(problem),
             reached=told.reached,
             disturbed=_DISTURBANCES.get(self._action, "") if told.reached else "",
             corrupted=told.corrupted,
         )
+
+    def _seen(self, told: Told, tagging: Tagging) -> Seen:
+        """What the taps saw of the copy."""
+        bench = self._bench
+        carried = writelog.carrying(bench.write_log, list(told.entries), tagging.mark)
+        return Seen(bench.trace(), carried, bench.answered, self._ranges_begun(told))
+
+    def _revive(self) -> str:
+        """Boot the guest again; what is wrong with the ground then, or ''."""
+        self._bench.guest.machine.kill()
+        self._bench.reboot()
+        return self._bench.mend(rebooted=True)
 
     def _ranges_begun(self, told: Told) -> int:
         """How many source ranges the device must have seen."""
@@ -139,7 +158,7 @@ class Case:
             return 0
         if _succeeded(told) and not self._action.errno:
             return len(self._layout.copy.sources)
-        return self._point.k
+        return min(self._point.k, len(self._layout.copy.sources))
 
     def _injected(self, told: Told) -> str:
         if not self._action.errno or not told.reached:
@@ -157,22 +176,29 @@ class Case:
             if entry.length and not (first <= entry.offset and entry.offset + entry.length <= last)
         )
 
-    def _recover(self) -> Recovery:
-        """The same copy again, on fresh tags, with nothing in its way."""
-        bench = self._bench
-        tagging = bench.tag(self._layout.window)
-        completion, problem = None, ""
+    def _recover(self, problem: str) -> Recovery:
+        """The same copy again, on fresh tags, with nothing in its way.
+
+        `problem` is what is known to be wrong already.
+        """
+        bench, copy = self._bench, self._layout.copy
+        tagging = bench.tag(self._layout)
+        completion = None
         try:
             with bench.device_may_fail():
-                bench.start(nvme.request(self._layout.copy, bench.drive))
+                bench.start(bench.path.request(copy))
                 completion = bench.completed(self._hang)
         except DeviceFailed as failure:
-            problem = str(failure)
-        findings = bench.look(self._layout.copy, tagging)
+            problem = problem or str(failure)
         if completion is None:
-            bench.guest.machine.kill()
-            bench.reboot()
-        return Recovery(completion, findings, problem)
+            if bench.path.on_medium:
+                findings = bench.look(copy, tagging)
+                self._revive()
+                return Recovery(completion, findings, problem)
+            self._revive()
+        elif not problem:
+            problem = bench.path.check(bench.subject, copy, completion)
+        return Recovery(completion, bench.look(copy, tagging), problem)
 
 
 def _succeeded(told: Told) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Protocol
 
-from lab.copy import nvme
 from lab.copy.contract import Aftermath
 from lab.copy.model import SECTOR, Completion, Copy
 from lab.copy.oracle import flip_bit
@@ -95,8 +94,7 @@ class Interruption:
         return replace(told, aftermath=aftermath, messages=messages, entries=entries)
 
     def _start(self) -> None:
-        request = nvme.request(self._copy, self._bench.drive)
-        self._bench.start(self._plant.request(request))
+        self._bench.start(self._plant.request(self._bench.path.request(self._copy)))
 
     def _hold(self) -> _Grip:
         """Start the copy and freeze it at the point.  Raises NotReached."""
@@ -151,7 +149,7 @@ class Interruption:
         elif action is Action.CORRUPT:
             part = self._copy.pieces()[ranges_written(self._point) - 1][1]
             corrupted = (part.start + part.sectors // 2,)
-            flip_bit(bench.medium, corrupted[0])
+            flip_bit(bench.ground, corrupted[0])
         elif action is Action.DELAY:
             time.sleep(_DELAY)
         elif action is Action.RESET:
@@ -178,13 +176,14 @@ class Interruption:
                 told = Told(bench.completed(self._hang), reached=False)
         bench.guest.machine.kill()
         bench.run.emit("stepper", str(self._action), point=str(self._point))
+        entries = bench.writes()
         if base:
-            survivors = self._plant.survivors(self._survivors(bench.writes()))
+            survivors = self._plant.survivors(self._survivors(entries))
             writelog.replay(bench.write_log, list(survivors), base)
             base.replace(bench.medium)
             size = sum(entry.length for entry in survivors)
             bench.run.emit("crash", "rebuilt", entries=len(survivors), bytes=size)
-        return told
+        return replace(told, entries=tuple(entries))
 
     def _complete(self) -> Told:
         """Let the copy run to its end undisturbed, and flush if the point says so."""

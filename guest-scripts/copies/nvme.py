@@ -1,18 +1,13 @@
-#!/usr/bin/python3 -IS
-"""Issue NVMe Copy commands by passthrough ioctl and report how they ended, as JSON.
+"""NVMe Copy commands by passthrough ioctl: the paths nvme-copy, nvme-cross-ns and zns-copy.
 
 By hand:   nvme-copy --serial LABNVME0 --nsid 1 --to 4096 0+64 128+64
            one line: {"status": 0, "dw0": 0, "seconds": 0.0021}
-Served:    nvme-copy --serve
-           one JSON request per line on stdin, one JSON answer per line on stdout, so that one
-           Python start (half a second on an emulated CPU) serves any number of copies.
 
-Requests:  {"op": "copy", "serial": S, "nsid": N, "ranges": [[slba, blocks], ...], "sdlba": D,
-            "source": N, "format": 0, "fua": false, "prinfo": P, "emulate": false}
+Requests:  {"op": "copy", "path": "nvme-copy", "serial": S, "nsid": N, "sdlba": D,
+            "ranges": [[slba, blocks], ...], "source": N, "format": 0, "fua": false, "prinfo": P,
+            "emulate": false}
            {"op": "flush", "serial": S, "nsid": N}
-           {"op": "kmsg", "after": SEQUENCE}
-Answers:   {"status": S, "dw0": N, "seconds": T} | {"records": [[sequence, level, text], ...]}
-           {"error": "..."} when the request could not be carried out at all.
+Answers:   {"status": S, "dw0": N, "seconds": T}
 
 `prinfo` are the four bits of PRINFOR and PRINFOW; by default what the driver itself would ask
 for: on a namespace with protection information the device checks it when it reads, and makes it
@@ -23,7 +18,6 @@ one: that takes descriptor format 2, which is the default then.
 """
 
 import array
-import errno
 import fcntl
 import json
 import mmap
@@ -210,56 +204,20 @@ def answer(result):
     return {"status": status, "dw0": dw0, "seconds": seconds}
 
 
-def kmsg(request):
-    """The kernel's messages behind a sequence number (Documentation/ABI/testing/dev-kmsg)."""
-    records = []
-    fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        while True:
-            try:
-                head, _, text = os.read(fd, 8192).decode(errors="replace").partition(";")
-            except BlockingIOError:
-                return {"records": records}
-            except OSError as error:
-                if error.errno == errno.EPIPE:  # overwritten while we read; go on behind the gap
-                    continue
-                raise
-            level, sequence = head.split(",")[:2]
-            if int(sequence) > request["after"]:
-                records.append([int(sequence), int(level) & 7, text.split("\n")[0]])
-    finally:
-        os.close(fd)
-
-
-OPERATIONS = {"copy": copy, "flush": flush, "kmsg": kmsg}
-
-
-def serve():
-    """Answer requests until stdin ends."""
-    for line in sys.stdin:
-        try:
-            request = json.loads(line)
-            reply = OPERATIONS[request["op"]](request)
-        except Exception as error:  # whatever a request provokes is its answer; we live on
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(reply), flush=True)
-
-
-def main():
-    """Parse the command line; see the top of this file."""
-    if sys.argv[1:] == ["--serve"]:
-        return serve()
+def by_hand(argv):
+    """Parse the command line and carry out one copy; see the top of this file."""
     import argparse  # 50 ms that a server need not wait for
 
-    parser = argparse.ArgumentParser(description="Issue one NVMe Copy and report its end as JSON.")
-    parser.add_argument("--serve", action="store_true", help="alone: answer requests from stdin")
+    parser = argparse.ArgumentParser(
+        prog="nvme-copy", description="Issue one NVMe Copy and report its end as JSON."
+    )
     parser.add_argument("--serial", help="serial of the controller")
     parser.add_argument("--nsid", type=int, default=1)
     parser.add_argument("--source", type=int, help="namespace to copy from, if another one")
     parser.add_argument("--to", type=int, help="first destination block")
     parser.add_argument("--fua", action="store_true", help="set Force Unit Access")
     parser.add_argument("ranges", nargs="*", metavar="START+BLOCKS", help="source ranges, in order")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.serial is None or args.to is None or not args.ranges:
         parser.error("--serial, --to and at least one START+BLOCKS are needed")
     try:
@@ -285,8 +243,3 @@ def main():
         )
     except (OSError, LookupError, ValueError) as error:
         sys.exit(f"nvme-copy: {error}")
-    return None
-
-
-if __name__ == "__main__":
-    main()
