@@ -6,8 +6,7 @@
     copies nvme-copy ...     one NVMe Copy by hand, see nvme.py
 
 Requests:  {"op": "copy", "path": PATH, ...}     as the path's module says
-           {"op": "flush", "serial": S, "nsid": N}
-           those of kernel.py, sectors.py and mend.py
+           those of nvme.py, kernel.py, sectors.py and mend.py
 Answers:   what the operation gives; of a copy its end: "status" and "dw0" of an NVMe command, or
            "errno" (0: success) and "done" (ranges), and always "seconds"
            {"error": "..."} when the request could not be carried out at all.
@@ -38,6 +37,7 @@ PATHS = {
 
 OPERATIONS = {
     "flush": "nvme.flush",
+    "write-block": "nvme.write_block",
     "kmsg": "kernel.kmsg",
     "parameter": "kernel.parameter",
     "write": "sectors.write",
@@ -59,8 +59,17 @@ def carry_out(request):
 
 
 def copy(request):
-    """Carry out a copy; an error of the kernel is how it ended, not why it could not be tried."""
+    """Carry out a copy; `own_process`: in one that can be killed (see child.py)."""
     module = importlib.import_module(PATHS[request["path"]])
+    if request.get("own_process"):
+        import child
+
+        return child.run(lambda: attempt(module, request))
+    return attempt(module, request)
+
+
+def attempt(module, request):
+    """An error of the kernel is how a copy ended, not why it could not be tried."""
     start = time.monotonic()
     try:
         return module.copy(request)

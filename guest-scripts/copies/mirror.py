@@ -37,7 +37,9 @@ def copy(request):
         quiet = ["--noudevrules", "--noudevsync"]
         system.run(["dmsetup", "create", NAME, *quiet, "--table", table(request)])
         try:
-            meter = Meter(system.block_name(dm.path_of(NAME)))
+            # Without udev its node has no link that would lead to that name.
+            named = ["--noheadings", "--columns", "-o", "blkdevname", NAME]
+            meter = Meter(system.run(["dmsetup", "info", *named]).strip())
             said = _settled()
             moved = meter.moved()
         finally:

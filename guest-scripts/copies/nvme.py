@@ -5,8 +5,9 @@ By hand:   nvme-copy --serial LABNVME0 --nsid 1 --to 4096 0+64 128+64
 
 Requests:  {"op": "copy", "path": "nvme-copy", "serial": S, "nsid": N, "sdlba": D,
             "ranges": [[slba, blocks], ...], "source": N, "format": 0, "fua": false, "prinfo": P,
-            "emulate": false}
+            "timeout_ms": T, "emulate": false}
            {"op": "flush", "serial": S, "nsid": N}
+           {"op": "write-block", "serial": S, "nsid": N, "lba": L}      one block of zeroes
 Answers:   {"status": S, "dw0": N, "seconds": T}
 
 `prinfo` are the four bits of PRINFOR and PRINFOW; by default what the driver itself would ask
@@ -29,8 +30,8 @@ import time
 # include/uapi/linux/nvme_ioctl.h: struct nvme_passthru_cmd, NVME_IOCTL_IO_CMD, ..._ADMIN_CMD
 PASSTHRU = struct.Struct("<BBHIIIQQIIIIIIIIII")
 IO_CMD, ADMIN_CMD = 0xC0484E43, 0xC0484E41
-# NVM Command Set 1.1: opcodes 3.3.2 Copy, NVMe Base 7.2 Flush
-COPY, FLUSH = 0x19, 0x00
+# NVM Command Set 1.1: opcodes 3.3.2 Copy and 3.3.6 Write, NVMe Base 7.2 Flush
+COPY, FLUSH, WRITE = 0x19, 0x00, 0x01
 # NVMe Base 2.1: admin opcodes 5.1.12 Get Features, 5.1.25 Set Features; feature 5.1.25.1.14
 SET_FEATURES, GET_FEATURES, HOST_BEHAVIOR = 0x09, 0x0A, 0x16
 FORMATS_2_3 = 1 << 2 | 1 << 3
@@ -77,21 +78,21 @@ def read(path):
         return file.read().strip()
 
 
-def passthrough(path, opcode, nsid, cdw=(0,) * 6, data=b""):
+def passthrough(path, opcode, nsid, cdw=(0,) * 6, data=b"", timeout=TIMEOUT_MS):
     """Send one I/O command and wait for it: (status, dw0, seconds).
 
     Through the namespace's character device (/dev/ng0n1 for /dev/nvme0n1): when a block device
     that was open for writing is closed, udev probes it, and its reads would meet the fault.
     """
     node = path.replace("/nvme", "/ng")
-    return command(node, IO_CMD, opcode, nsid, cdw, array.array("B", data))
+    return command(node, IO_CMD, opcode, nsid, cdw, array.array("B", data), timeout)
 
 
-def command(node, number, opcode, nsid, cdw, buffer):
+def command(node, number, opcode, nsid, cdw, buffer, timeout=TIMEOUT_MS):
     """Send one command with a buffer, which the device may fill: (status, dw0, seconds)."""
     address = buffer.buffer_info()[0] if buffer else 0
     packed = bytearray(
-        PASSTHRU.pack(opcode, 0, 0, nsid, 0, 0, 0, address, 0, len(buffer), *cdw, TIMEOUT_MS, 0)
+        PASSTHRU.pack(opcode, 0, 0, nsid, 0, 0, 0, address, 0, len(buffer), *cdw, timeout, 0)
     )
     fd = os.open(node, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -171,7 +172,8 @@ def copy(request):
     tag = sdlba & 0xFFFFFFFF if prinfo else 0
     cdw = (sdlba & 0xFFFFFFFF, sdlba >> 32, len(ranges) - 1 | options, 0, tag, 0)
     data = descriptors(ranges, source if form >= 2 else 0)
-    return answer(passthrough(path, COPY, nsid, cdw, data))
+    timeout = request.get("timeout_ms", TIMEOUT_MS)
+    return answer(passthrough(path, COPY, nsid, cdw, data, timeout))
 
 
 def emulate(path, ranges, sdlba):
@@ -196,6 +198,15 @@ def emulate(path, ranges, sdlba):
 def flush(request):
     """A Flush of the namespace's volatile write cache."""
     return answer(passthrough(find(request["serial"], request["nsid"]), FLUSH, request["nsid"]))
+
+
+def write_block(request):
+    """A Write of one block of zeroes: past the block layer, which keeps write pointers of its own
+    and knows nothing of what a Copy has moved (Linux block/blk-zoned.c, since 6.10)."""
+    path, lba = find(request["serial"], request["nsid"]), request["lba"]
+    size = int(read(f"{BLOCK}/{os.path.basename(path)}/queue/logical_block_size"))
+    cdw = (lba & 0xFFFFFFFF, lba >> 32, 0, 0, 0, 0)
+    return answer(passthrough(path, WRITE, request["nsid"], cdw, bytes(size)))
 
 
 def answer(result):

@@ -6,6 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from paramiko import Channel
+
 from lab.copy.ground import Ground
 from lab.copy.model import Completion, Copy, Layout
 from lab.copy.oracle import Findings, Tagging, classify
@@ -26,6 +28,7 @@ from lab.results.run import Run
 from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
 from lab.vm.graph import Drive
 from lab.vm.machine import ARGV, STDERR
+from lab.vm.qmp import QmpTimeout
 
 _RETRIES = "/sys/module/nvme_core/parameters/max_retries"
 
@@ -41,6 +44,25 @@ do
     found=yes
 done
 [ "$found" ] || { echo "no controller has the serial $1" >&2; exit 1; }"""
+
+
+class Meanwhile:
+    """A script that runs in the guest while a copy is held there."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def ended(self, deadline: float) -> str:
+        """Wait for its end; what is wrong with that, or ''."""
+        end = time.monotonic() + deadline
+        while not self._channel.exit_status_ready():
+            if time.monotonic() > end:
+                return f"it did not end within {deadline:.1f} s"
+            time.sleep(0.01)
+        status = self._channel.recv_exit_status()
+        said = self._channel.recv_stderr(4096).decode(errors="replace").strip()
+        self._channel.close()
+        return f"exit status {status}: {said}" if status else ""
 
 
 class DeviceFailed(Exception):
@@ -196,7 +218,9 @@ class Bench:
 
     def set_fault(self, fault: Fault) -> None:
         """Give the next case a fault layer of its own."""
-        self.guest.machine.exchange_fault_layer(self.drive, fault.rules, fault.fragment)
+        self.guest.machine.exchange_fault_layer(
+            self.drive, fault.rules, fault.fragment, fault.unheld
+        )
 
     def start(self, request: dict[str, object]) -> None:
         """Send the copy to the executor; does not wait."""
@@ -205,34 +229,54 @@ class Bench:
         self.executor.send(**request)
 
     def completed(self, deadline: float) -> Completion | None:
-        """The end of the copy, or None when it does not come in `deadline` seconds."""
+        """The end of the copy as its caller was told, or None: when it does not come in `deadline`
+        seconds, or the caller was killed."""
         self.answered = answer = self.executor.answer(deadline)
         if answer is None:
             return None
         self.run.emit("guest", "completion", **answer)
-        return self.path.completion(answer)
+        return None if "killed" in answer else self.path.completion(answer)
 
     @contextmanager
     def device_may_fail(self) -> Iterator[None]:
-        """What goes wrong inside because QEMU crashed is raised as DeviceFailed."""
+        """What goes wrong inside because QEMU crashed, or hangs, is raised as DeviceFailed."""
         try:
             yield
         except LabError as error:
             crash = self.guest.machine.crash()
+            if not crash and isinstance(error, QmpTimeout):
+                crash = f"QEMU hangs: {error.message}"
             if not crash:
                 raise
             self.run.emit("guest", "crash", text=crash)
             raise DeviceFailed(crash) from error
+
+    def sh(self, script: str, *words: str, deadline: float) -> None:
+        """Run a shell script in the guest, with `words` as its arguments.  Raises GuestError."""
+        assert self._session is not None
+        self._session.run(["sh", "-ec", script, "sh", *words], deadline=deadline)
+
+    def meanwhile(self, script: str, *words: str) -> Meanwhile:
+        """Start a shell script in the guest, and go on."""
+        assert self._session is not None
+        return Meanwhile(self._session.channel(["sh", "-ec", script, "sh", *words]))
+
+    def await_console(self, text: str, deadline: float) -> None:
+        """Wait until the guest has said something on its console.  Raises GuestError."""
+        console = self.guest.directory / CONSOLE_LOG
+        end = time.monotonic() + deadline
+        while text not in console.read_text(errors="replace"):
+            if time.monotonic() > end:
+                raise GuestError(f"the guest did not say {text!r} within {deadline:.0f} s")
+            time.sleep(0.02)
 
     def reset_controller(self, deadline: float) -> None:
         """Have the guest reset the controller, and wait for the end of that.
 
         Raises DeviceFailed when it does not end well in `deadline` seconds.
         """
-        assert self._session is not None
-        argv = ["sh", "-c", _RESET, "sh", self.drive.serial]
         try:
-            self._session.run(argv, deadline=deadline)
+            self.sh(_RESET, self.drive.serial, deadline=deadline)
         except GuestError as error:
             if self.guest.machine.crash():
                 raise
@@ -273,8 +317,7 @@ class Bench:
 
     def log_to_kernel(self, message: str) -> None:
         """Have the guest's kernel log a message."""
-        assert self._session is not None
-        self._session.run(["sh", "-c", 'echo "$1" >/dev/kmsg', "sh", message], deadline=30)
+        self.sh('echo "$1" >/dev/kmsg', message, deadline=30)
 
     def kernel_messages(self) -> list[str]:
         """The kernel's messages since the last call."""

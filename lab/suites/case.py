@@ -12,7 +12,7 @@ from lab.copy.contract import (
     judge,
     overall,
 )
-from lab.copy.model import SECTOR, Layout
+from lab.copy.model import SECTOR
 from lab.copy.oracle import Tagging
 from lab.copy.paths.base import Seen
 from lab.copy.plant import Plant
@@ -22,10 +22,15 @@ from lab.faults.model import Action, Point, Stage
 from lab.guest.kmsg import complaints
 from lab.suites.bench import Bench, DeviceFailed
 from lab.suites.interruption import Interruption, Told
+from lab.suites.setup import Setup
 
 _DISTURBANCES = {
     Action.RESET: "the controller was reset",
+    Action.PAUSE: "the guest's driver gave up on the command",
     Action.UNPLUG: "the controller was removed",
+    Action.FS_SHUTDOWN: "the file system below was shut down",
+    Action.DM_ERROR: "a layer below began to fail",
+    Action.DM_DROP_WRITES: "a layer below dropped writes",
 }
 """What may make a copy fail although the medium returns no error."""
 
@@ -61,6 +66,8 @@ class CaseResult:
                 "injected": seen.injected or None,
                 "disturbed": seen.disturbed or None,
                 "corrupted": list(seen.corrupted),
+                "lost": list(seen.lost),
+                "lied": seen.lied or None,
                 "aftermath": str(seen.aftermath),
                 "flushed": seen.flushed,
                 "destination": seen.findings.summary(),
@@ -77,13 +84,12 @@ class CaseResult:
 class Case:
     """One cell of the matrix, on a bench whose guest is up and idle before and after."""
 
-    def __init__(
-        self, bench: Bench, layout: Layout, point: Point, action: Action, plant: Plant, hang: float
-    ) -> None:
+    def __init__(self, bench: Bench, setup: Setup, plant: Plant, hang: float) -> None:
         self._bench = bench
-        self._layout = layout
-        self._point = point
-        self._action = action
+        self._setup = setup
+        self._layout = setup.layout
+        self._point = setup.point
+        self._action = setup.action
         self._plant = plant
         self._hang = hang
 
@@ -104,23 +110,21 @@ class Case:
     def _observe(self) -> Situation:
         bench, copy, plant = self._bench, self._layout.copy, self._plant
         tagging = bench.tag(self._layout)
-        interruption = Interruption(bench, copy, self._point, self._action, plant, self._hang)
         try:
             with bench.device_may_fail():
-                told = interruption.carry_out()
+                told = Interruption(bench, self._setup, tagging, plant, self._hang).carry_out()
         except DeviceFailed as failure:
-            told = Told(crash=str(failure), aftermath=Aftermath.KILLED)
+            told = Told(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
         offload = bench.path.offload(self._seen(told, tagging), copy)
-        ended = told.completion is None or self._action.costs_boot
         problem = ""
         if not bench.path.on_medium:
             # Only the guest can tell what became of the sectors.
-            problem = self._revive() if ended else bench.mend(rebooted=False)
+            problem = self._revive() if told.ended else bench.mend(rebooted=False)
         plant.medium(bench.ground, copy, tagging, _succeeded(told))
         findings = bench.look(copy, tagging)
-        if bench.path.on_medium and ended:
+        if bench.path.on_medium and told.ended:
             problem = self._revive()
-        if not ended:
+        if not told.ended:
             problem = problem or bench.path.check(bench.subject, copy, told.completion)
         return Situation(
             findings=findings,
@@ -131,13 +135,15 @@ class Case:
             waited=told.waited,
             deadline=self._hang,
             crash=told.crash,
-            complaints=complaints(told.messages),
+            complaints=self._complaints(told),
             stray_writes=self._stray(told.entries) if bench.path.on_medium else (),
             offload=offload,
             recovery=self._recover(problem),
             reached=told.reached,
             disturbed=_DISTURBANCES.get(self._action, "") if told.reached else "",
             corrupted=told.corrupted,
+            lost=told.lost,
+            lied=told.lied,
         )
 
     def _seen(self, told: Told, tagging: Tagging) -> Seen:
@@ -152,13 +158,20 @@ class Case:
         self._bench.reboot()
         return self._bench.mend(rebooted=True)
 
+    def _complaints(self, told: Told) -> tuple[str, ...]:
+        """What the kernel said of hangs and crashes, but for the timeout that was the action."""
+        found = complaints(told.messages)
+        if self._action is Action.PAUSE:
+            return tuple(line for line in found if "timeout" not in line)
+        return found
+
     def _ranges_begun(self, told: Told) -> int:
         """How many source ranges the device must have seen."""
         if not told.reached or told.crash:
             return 0
         if _succeeded(told) and not self._action.errno:
             return len(self._layout.copy.sources)
-        return min(self._point.k, len(self._layout.copy.sources))
+        return self._bench.path.begun(self._point)
 
     def _injected(self, told: Told) -> str:
         if not self._action.errno or not told.reached:

@@ -19,7 +19,7 @@ from lab.suites import rehearsal
 from lab.suites.bench import Bench
 from lab.suites.booted import Booted
 from lab.suites.case import Case, CaseResult
-from lab.suites.generate import draw, space, strike
+from lab.suites.generate import cut, draw, space, strike
 from lab.suites.minimise import minimise
 from lab.suites.options import Options
 from lab.suites.rehearsal import NotSupported
@@ -58,7 +58,7 @@ def job(profile: Profile, options: Options) -> Job:
 
     Raises ProfileError or UsageError when the profile has no such path, or cannot hold the copies.
     """
-    path = find(profile, options.path, options.ref)
+    path = find(profile, options.path, options.ref, fua=options.fua)
     drawn = options.generated
     setups = _generated(path, options) if drawn else _sweep(path, options)
     return Job(
@@ -76,7 +76,10 @@ def _sweep(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int, Ite
 
     def setups(bench: Bench) -> tuple[int, Iterator[Setup]]:
         found = options.cells(path, rehearsal.points(bench, plan))
-        cases = (Setup(plan, point, action, path.name, path.ref) for point, action in found)
+        cases = (
+            Setup(plan, point, action, path.name, path.ref, options.torn_at, options.fua)
+            for point, action in found
+        )
         return len(found), cases
 
     return setups
@@ -93,7 +96,8 @@ def _generated(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int,
         # One rehearsal, before the first case, is enough where the points are known.
         known = path.points(len(plan.copy.sources)) if number > 1 else None
         point, action = strike(where, drawn.seed, number, known or rehearsal.points(bench, plan))
-        return Setup(plan, point, action, path.name, path.ref)
+        torn = cut(plan, point, drawn.seed, number)
+        return Setup(plan, point, action, path.name, path.ref, torn, options.fua)
 
     def setups(bench: Bench) -> tuple[int, Iterator[Setup]]:
         return drawn.cases, (setup(bench, number) for number in range(1, drawn.cases + 1))
@@ -150,7 +154,7 @@ def _judge_all(job: Job, bench: Bench, report: Report, watch: Watch) -> None:
 def _judge(job: Job, bench: Bench, number: int, setup: Setup) -> CaseResult:
     # Should the lab break off in this case, the timeline still says what it was.
     bench.run.emit("lab", "setup", number=number, **setup.document())
-    return Case(bench, setup.layout, setup.point, setup.action, job.plant, job.hang_deadline).run()
+    return Case(bench, setup, job.plant, job.hang_deadline).run()
 
 
 def _minimised(job: Job, bench: Bench, judged: Judged) -> Judged:

@@ -135,6 +135,15 @@ def strike(space: Space, seed: int, number: int, points: Sequence[Point]) -> tup
     return dice.choice([point for point, each in found if each == action]), action
 
 
+def cut(plan: Layout, point: Point, seed: int, number: int) -> int:
+    """How many blocks of its range a torn write leaves in case `number`: anything but all."""
+    copy = plan.copy
+    if not 0 < point.k <= len(copy.sources):
+        return 0
+    blocks = copy.sources[point.k - 1].sectors // copy.unit
+    return random.Random(f"{seed}:{number}:cut").randint(1, blocks - 1) if blocks > 1 else 0
+
+
 def _sources(dice: random.Random, space: Space, count: int, grid: int) -> list[Extent]:
     """Source ranges in some relation to one another, somewhere from block 0 on."""
     placed: list[Extent] = []

@@ -42,7 +42,8 @@ class Options:
     for all that there are) by all `actions`.  Of generated cases these are the limits within
     which each draws a copy, a point and an action of its own.  `hang_deadline`: seconds after the
     release within which a copy must complete.  `path` and `ref`: the offload path and the disk or
-    layer it is tried on, '' for the profile's own.
+    layer it is tried on, '' for the profile's own.  `fua`: the copy itself must be durable.
+    `torn_at`: blocks of its range that a torn write leaves, 0 for half of them.
     """
 
     ranges: int
@@ -54,6 +55,8 @@ class Options:
     generated: Generated | None = None
     path: str = ""
     ref: str = ""
+    fua: bool = False
+    torn_at: int = 0
 
     def cells(self, path: CopyPath, points: Sequence[Point]) -> list[tuple[Point, Action]]:
         """What can be done where, given all points of the copy.
@@ -84,6 +87,8 @@ class Options:
             "mode": "generated" if drawn else "sweep",
             "path": self.path or None,
             "on": self.ref or None,
+            "fua": self.fua,
+            "torn_at": self.torn_at or None,
             "cases": drawn.cases if drawn else None,
             "seed": drawn.seed if drawn else None,
             "minimise": drawn.minimise if drawn else None,
@@ -115,12 +120,15 @@ def parse(args: list[str]) -> Options:
     blocks = _or(given.blocks, MAX_BLOCKS if drawn else 64)
     if ranges < 1 or blocks < 1:
         raise UsageError("copy-faults: --ranges and --blocks must be positive")
+    if given.torn_at < 0 or given.torn_at >= blocks:
+        raise UsageError(f"copy-faults: --torn-at must lie within the {blocks} blocks of a range")
     if not 0 < given.hang_deadline <= MAX_DEADLINE:
         raise UsageError(f"copy-faults: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
     points = [Point.parse(text) for text in given.points.split(",") if text]
     return Options(
         ranges, blocks, actions_named(given.actions) or SWEPT, tuple(dict.fromkeys(points)),
-        plant.find(given.plant), given.hang_deadline, drawn, given.path, given.on,
+        plant.find(given.plant), given.hang_deadline, drawn, given.path, given.on, given.fua,
+        given.torn_at,
     )  # fmt: skip
 
 
@@ -128,6 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="copy-faults", add_help=False, allow_abbrev=False)
     parser.add_argument("--path", default="")
     parser.add_argument("--layer", dest="on", default="")
+    parser.add_argument("--fua", action="store_true")
+    parser.add_argument("--torn-at", type=int, default=0)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--sweep", action="store_true")
     mode.add_argument("--cases", type=int)

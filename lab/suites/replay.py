@@ -123,10 +123,8 @@ def replay(recorded: Recorded, times: int, watch: Watch) -> Replay:
     def setups(_: Bench) -> tuple[int, Iterator[Setup]]:
         return times, repeat(setup, times)
 
-    job = Job(
-        recorded.profile, paths.find(recorded.profile, setup.path, setup.ref), NAME, asked,
-        setups, recorded.plant, recorded.hang_deadline,
-    )  # fmt: skip
+    path = paths.find(recorded.profile, setup.path, setup.ref, fua=setup.fua)
+    job = Job(recorded.profile, path, NAME, asked, setups, recorded.plant, recorded.hang_deadline)
     return Replay(recorded, times, copy_faults.carry_out(job, watch))
 
 

@@ -18,6 +18,10 @@ class Setup:
     """The offload path."""
     ref: str = ""
     """The disk or layer that it copies on."""
+    cut: int = 0
+    """Blocks of its range that a torn write leaves on the medium; 0: half of them."""
+    fua: bool = False
+    """The copy itself must be durable."""
 
     @property
     def name(self) -> str:
@@ -38,6 +42,8 @@ class Setup:
                 "unit": copy.unit,
             },
             "window": [window.start, window.sectors],
+            "cut": self.cut,
+            "fua": self.fua,
         }
 
     @classmethod
@@ -53,5 +59,5 @@ class Setup:
         layout = Layout(Copy(sources, copy["destination"], copy["unit"]), Extent(start, sectors))
         return cls(
             layout, Point.parse(document["point"]), Action.parse(document["action"]),
-            document["path"], document["on"],
+            document["path"], document["on"], document["cut"], document["fua"],
         )  # fmt: skip

@@ -248,7 +248,7 @@ def test_what_the_lab_corrupted_is_caught_and_quoted() -> None:
 def test_corruption_that_nothing_shows_is_a_violation() -> None:
     case = situation(corrupted=(50,))
     assert violated(case) == {"COMPLETE", "NO-FOREIGN"}
-    assert "sector 50 was corrupted" in evidence("NO-FOREIGN", case)
+    assert "sector 50 was damaged" in evidence("NO-FOREIGN", case)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,7 @@ def test_a_request_is_in_logical_blocks_and_names_the_namespace_by_serial() -> N
         "nsid": 1,
         "ranges": [[264, 8], [280, 1]],
         "sdlba": 512,
+        "fua": False,
     }
 
 

@@ -20,9 +20,9 @@ PATHS: dict[str, type[CopyPath]] = {
 REFERENCE = LoopReflink.name
 
 
-def find(profile: Profile, name: str = "", ref: str = "") -> CopyPath:
+def find(profile: Profile, name: str = "", ref: str = "", *, fua: bool = False) -> CopyPath:
     """The path of that name on the profile, or the profile's own; on the disk or layer `ref`, or
-    the first that suits.
+    the first that suits.  `fua` asks that the copy itself be durable.
 
     Raises UsageError for a path that does not exist, ProfileError where the profile has none.
     """
@@ -32,6 +32,8 @@ def find(profile: Profile, name: str = "", ref: str = "") -> CopyPath:
     for path in wanted:
         for candidate in path.candidates(profile):
             if ref in ("", candidate.ref):
+                if fua:
+                    candidate.force_unit_access()
                 return candidate
     where = f" on {ref}" if ref else ""
     needs = wanted[0].needs if name else "something to copy on: " + PATHS["nvme-copy"].needs

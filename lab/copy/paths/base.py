@@ -26,6 +26,10 @@ FIRST = 2048
 """First sector of a window: clear of anything that looks like a partition table."""
 
 
+_ON_MEDIUM = (Action.TORN, Action.CORRUPT, Action.LOST_WRITE, Action.STALE_READ)
+"""Actions that need to know where on the medium a range lies."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """What a path is given of a running guest: the executor in it, and the medium below."""
@@ -61,12 +65,14 @@ class CopyPath(ABC):
     """In a few words, for lists."""
     needs: ClassVar[str]
     """What a profile must have for it."""
-    durable: ClassVar[bool] = False
+    durable: bool = False
     """The copy is synced before it reports success: success promises durability."""
     on_medium: bool = True
     """The copy's addresses are those of the drive's medium."""
     any_shape: ClassVar[bool] = True
     """Any ranges and any destination can be asked for."""
+    passthrough: ClassVar[bool] = False
+    """The device carries out one command, range by range: a read and then a write of each."""
     copies_last: ClassVar[bool] = False
     """The destination must come behind all that is written, as in a zone."""
 
@@ -85,6 +91,12 @@ class CopyPath(ABC):
     def candidates(cls, profile: Profile) -> Iterator["CopyPath"]:
         """The path on every disk or layer of the profile where it can be tried."""
 
+    def force_unit_access(self) -> None:
+        """Ask for copies that are durable when they succeed.  Raises UsageError where there is no
+        such thing."""
+        if not self.durable:
+            raise UsageError(f"{self.name} knows no FUA", hint="leave out --fua")
+
     @property
     def node(self) -> str:
         """The disk or layer in the guest."""
@@ -94,9 +106,21 @@ class CopyPath(ABC):
         """Every point of a copy of so many ranges; None where only a rehearsal can tell."""
         return points_of(ranges)
 
+    def begun(self, point: Point) -> int:
+        """How many ranges a copy that has come to a point must have begun."""
+        return point.k
+
+    def layer(self, kind: str) -> str:
+        """The layer of a kind (Action.layer) that the copy stands on; '' if there is none."""
+        return ""
+
     def possible(self, action: Action) -> bool:
         """Whether the action means something on this path."""
-        return self.on_medium or action not in (Action.TORN, Action.CORRUPT)
+        if action.layer:
+            return bool(self.layer(action.layer))
+        if action.throttles:
+            return self.passthrough and self.on_medium
+        return self.on_medium or action not in _ON_MEDIUM
 
     def layout(self, ranges: int, blocks: int) -> Layout:
         """A regular copy: sources one after the other with gaps between them, then the

@@ -10,11 +10,13 @@ from lab.copy.contract import Offload
 from lab.copy.ground import Ground, GuestGround
 from lab.copy.model import Copy
 from lab.copy.paths.base import CopyPath, Seen, Subject, moved_through
-from lab.copy.paths.find import below, bottom, free_layers, layer_called
+from lab.copy.paths.find import bottom, downwards, free_layers
 from lab.faults.model import Point
 from lab.profile.layers import BaseLayer
-from lab.profile.layers.filesystems import Btrfs, Ext4, FileSystem, Nfs, Xfs
+from lab.profile.layers.faulty import DmFlakey
+from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, FileSystem, Nfs, Xfs
 from lab.profile.layers.loop import Loop
+from lab.profile.layers.mapping import DmLinear
 from lab.profile.models import CopyLimits, Profile
 from lab.vm.graph import Drive
 
@@ -37,12 +39,24 @@ class SyncedPath(CopyPath):
     durable = True
     on_medium = False
 
-    def __init__(
-        self, drive: Drive, ref: str, unit: int, size: int, holder: BaseLayer, device: str
-    ) -> None:
-        super().__init__(drive, ref, unit, size, LIMITS)
-        self._holder = holder
-        self._device = device
+    def __init__(self, profile: Profile, layer: BaseLayer, drive: Drive, size: int) -> None:
+        super().__init__(drive, layer.name, UNIT, size, LIMITS)
+        below_it = list(downwards(profile, layer.name))
+        self._holder = next(each for each in below_it if isinstance(each, FileSystem))
+        strikable = [
+            ("file system", (Xfs, Ext4, F2fs)),
+            ("device mapper", (DmLinear, DmFlakey)),
+            ("nfs", (Nfs,)),
+        ]
+        self._layers = {
+            kind: each.name
+            for kind, types in strikable
+            for each in reversed(below_it)
+            if isinstance(each, types)
+        }
+
+    def layer(self, kind: str) -> str:
+        return self._layers.get(kind, "")
 
     def points(self, ranges: int) -> list[Point] | None:
         return None
@@ -63,7 +77,7 @@ class SyncedPath(CopyPath):
             layer=self._holder.name,
             type=getattr(self._holder, "type", ""),
             node=f"/dev/lab/{self._holder.name}/{FILE}",
-            device=f"/dev/lab/{self._device}",
+            device=f"/dev/lab/{self._holder.over}",
             rebooted=rebooted,
         )
         problem = answer["problem"]
@@ -78,8 +92,7 @@ class InFile(SyncedPath):
         for layer in profile.layers:
             drive = bottom(profile, layer.name)
             if drive and cls.suits(layer):
-                holder, device = _on_device(profile, layer)
-                yield cls(drive, layer.name, UNIT, FILE_SIZE, holder, device)
+                yield cls(profile, layer, drive, FILE_SIZE)
 
     @classmethod
     def suits(cls, layer: BaseLayer) -> bool:
@@ -130,20 +143,9 @@ class LoopReflink(SyncedPath):
         for layer in free_layers(profile):
             drive = bottom(profile, layer.name)
             if isinstance(layer, Loop) and not layer.partitions and drive:
-                on = layer_called(profile, layer.over)
-                assert on
-                holder, device = _on_device(profile, on)
-                yield cls(drive, layer.name, UNIT, layer.size, holder, device)
+                yield cls(profile, layer, drive, layer.size)
 
     def offload(self, seen: Seen, copy: Copy) -> Offload:
         below_it = super().offload(seen, copy)
         above = moved_through(seen.answer, "the loop device")
         return above if above.against else below_it
-
-
-def _on_device(profile: Profile, layer: BaseLayer) -> tuple[BaseLayer, str]:
-    """The file system to check, and what it is on: of an NFS mount the one that it serves."""
-    while not isinstance(layer, FileSystem) and (lower := below(profile, layer.name)):
-        layer = lower
-    assert isinstance(layer, FileSystem)
-    return layer, layer.over

@@ -39,21 +39,20 @@ def layer_called(profile: Profile, name: str) -> BaseLayer | None:
     return next((layer for layer in profile.layers if layer.name == wanted), None)
 
 
-def below(profile: Profile, ref: str) -> BaseLayer | None:
-    """The layer that a layer stands on first; None if that is a disk, or nothing."""
-    layer = layer_called(profile, ref)
-    use = next(layer.uses(), None) if layer else None
-    return layer_called(profile, use.ref) if use else None
+def downwards(profile: Profile, ref: str) -> Iterator[BaseLayer]:
+    """A layer and those below it; of one that stands on several only what is below the first."""
+    while layer := layer_called(profile, ref):
+        yield layer
+        use = next(layer.uses(), None)
+        ref = use.ref if use else ""
 
 
 def bottom(profile: Profile, ref: str) -> Drive | None:
     """The emulated disk at the bottom of a layer; the first, where it stands on several.  None
     where there is none, as under null_blk or behind a peer."""
-    while layer := layer_called(profile, ref):
+    for layer in downwards(profile, ref):
         use = next(layer.uses(), None)
-        if use is None:
-            return None
-        ref = use.ref
+        ref = use.ref if use else ""
     return disk_called(profile, ref)
 
 

@@ -56,6 +56,8 @@ def error_of(status: int) -> str:
 class NvmePath(CopyPath):
     """One Copy command, by passthrough, to one namespace."""
 
+    passthrough = True
+
     def __init__(self, drive: Drive, namespace: NvmeNamespace, first: int | None = None) -> None:
         where = {} if first is None else {"first": first}
         unit = drive.block_size // SECTOR
@@ -67,7 +69,17 @@ class NvmePath(CopyPath):
     def points(self, ranges: int) -> list[Point] | None:
         """QEMU's controller reads and writes one range after the other; where there is metadata
         beside the data, that in a read and a write of its own."""
-        return points_of(ranges * (2 if self._namespace.metadata else 1))
+        return points_of(ranges * self._parts)
+
+    @property
+    def _parts(self) -> int:
+        return 2 if self._namespace.metadata else 1
+
+    def begun(self, point: Point) -> int:
+        return -(-point.k // self._parts)
+
+    def force_unit_access(self) -> None:
+        self.durable = True
 
     def ground(self, subject: Subject) -> Ground:
         if self.on_medium:
@@ -85,6 +97,7 @@ class NvmePath(CopyPath):
             "nsid": self.drive.nsid,
             "ranges": [[source.start // unit, source.sectors // unit] for source in copy.sources],
             "sdlba": copy.destination // unit,
+            "fua": self.durable,
             **wide_guard,
         }
 

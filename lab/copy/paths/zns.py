@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 from lab.copy.ground import GuestGround
-from lab.copy.model import SECTOR, Completion, Copy, Extent
+from lab.copy.model import SECTOR, Completion, Copy
 from lab.copy.oracle import Tagging
 from lab.copy.paths.base import CopyPath, Subject
 from lab.copy.paths.find import free_namespaces
 from lab.copy.paths.nvme import NvmePath
-from lab.errors import GuestError
 from lab.profile.models import NvmeNamespace, Profile
 from lab.vm.graph import Drive
 
@@ -56,11 +55,15 @@ class ZnsCopy(NvmePath):
             )
         if zone["pointer"] >= zone["start"] + zone["capacity"]:
             return ""
-        block = Extent(pointer, self.unit)
-        try:
-            GuestGround(subject.ask, self.node, self.unit).write(
-                pointer, Tagging(block, 0, 0).data()
+        told = subject.ask(
+            op="write-block",
+            serial=self.drive.serial,
+            nsid=self.drive.nsid,
+            lba=pointer // self.unit,
+        )
+        if told["status"]:
+            return (
+                f"a write at the reported write pointer, sector {pointer}, fails with "
+                f"status {told['status']:#x}"
             )
-        except GuestError as error:
-            return f"a write at the reported write pointer, sector {pointer}, fails: {error}"
         return ""
