@@ -127,10 +127,9 @@ def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
 def test_a_request_that_fails_unheld_is_counted_to(k: int, steps: int) -> None:
     unheld = fault(Action.EIO_UNHELD, Point(Stage.WRITE, k), COPY).unheld
     assert unheld is not None
-    (rule,) = unheld["inject-error"]  # type: ignore[misc]
-    assert rule == {
-        "event": "pwritev", "state": k, "iotype": "write", "errno": 5, "once": True
-    }  # fmt: skip
+    assert unheld["inject-error"] == [
+        {"event": "pwritev", "state": k, "iotype": "write", "errno": 5, "once": True}
+    ]
     # QEMU takes no empty list.
     assert len(unheld.get("set-state", [])) == steps  # type: ignore[arg-type]
     assert ("set-state" in unheld) == (steps > 0)
