@@ -82,9 +82,10 @@ class Recovery:
 class Situation:
     """All that was observed of one case.
 
-    `completion` is None when the guest ended before the caller was told anything.
-    `injected`: the error that the medium returned, as text, or empty.  `flushed`: a flush
-    completed after the copy's success and before the guest ended.  `waited`: seconds between
+    `completion` is None when the guest ended before the caller was told anything, or the caller
+    was killed.  `injected`: the error that the medium returned, as text, or empty.  `flushed`: the
+    copy's success is durable: it was asked for with FUA or synced, or a flush completed after it
+    and before the guest ended.  `waited`: seconds between
     release and completion, None when it never came; `deadline`: how long it was waited for.
     `crash`: how the device under test itself died or hung, or empty.
     `disturbed`: what else was done to the device that may make a copy fail, or empty.
@@ -290,7 +291,7 @@ def durable(situation: Situation) -> Verdict:
     if not situation.flushed:
         return _not_applicable("nothing was flushed before the end")
     return _all_new(
-        situation.findings, f"success and flush, then {situation.aftermath}: all must be new"
+        situation.findings, f"durable success, then {situation.aftermath}: all must be new"
     )
 
 
