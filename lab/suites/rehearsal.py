@@ -3,10 +3,8 @@
 from lab.copy.model import Layout
 from lab.errors import GuestError
 from lab.faults.model import Point, Stage
+from lab.faults.stepper import Fault, NotReached, Stepper
 from lab.suites.bench import Bench
-
-REHEARSALS = 2
-"""Of paths whose points are counted: a point that came only once is none."""
 
 _DEADLINE = 60.0
 """Seconds for a copy that nothing holds."""
@@ -21,11 +19,12 @@ def points(bench: Bench, layout: Layout) -> list[Point]:
 
     Raises NotSupported when the copy fails, GuestError when it does not end.
     """
+    bench.set_fault(Fault())
     known = bench.path.points(len(layout.copy.sources))
-    counts = [_rehearse(bench, layout) for _ in range(1 if known else REHEARSALS)]
     if known:
+        _rehearse(bench, layout, None)
         return known
-    reads, writes = (min(each) for each in zip(*counts, strict=True))
+    reads, writes = (_rehearse(bench, layout, stage) for stage in (Stage.READ, Stage.WRITE))
     found = [Point(Stage.READ, k) for k in range(1, reads + 1)]
     for k in range(1, writes + 1):
         found += [Point(Stage.WRITE, k), Point(Stage.WRITTEN, k)]
@@ -35,13 +34,19 @@ def points(bench: Bench, layout: Layout) -> list[Point]:
     return found + last
 
 
-def _rehearse(bench: Bench, layout: Layout) -> tuple[int, int]:
-    """How many reads and writes of the disk at the bottom a copy takes."""
+def _rehearse(bench: Bench, layout: Layout, stage: Stage | None) -> int:
+    """A copy that is held at each of its reads, or writes, or nowhere; how often it was held.
+
+    What a file system sends together is held once: while the first waits, the others go by.
+    """
     bench.tag(layout)
     bench.forget()
-    reads = bench.guest.machine.reads(bench.drive)
-    bench.run.emit("lab", "rehearsal")
+    bench.run.emit("lab", "rehearsal", stage=stage)
+    stepper = Stepper(bench.guest.machine, bench.drive, bench.executor.has_answer)
+    if stage:
+        stepper.arm(Point(stage, 1))
     bench.start(bench.path.request(layout.copy))
+    held = _step_through(stepper, stage) if stage else 0
     completion = bench.completed(_DEADLINE)
     if completion is None:
         raise GuestError(
@@ -50,4 +55,16 @@ def _rehearse(bench: Bench, layout: Layout) -> tuple[int, int]:
     if not completion.succeeded:
         lines = [f"kernel: {line}" for line in bench.kernel_messages()]
         raise NotSupported("\n".join([completion.said or str(completion), *lines]))
-    return bench.guest.machine.reads(bench.drive) - reads, bench.written()
+    return held
+
+
+def _step_through(stepper: Stepper, stage: Stage) -> int:
+    held = 0
+    try:
+        stepper.hold(Point(stage, 1), 1, _DEADLINE)
+        while True:
+            held += 1
+            stepper.advance(Point(stage, held + 1), _DEADLINE)
+    except NotReached:
+        stepper.disarm()
+    return held
