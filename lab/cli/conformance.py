@@ -34,11 +34,11 @@ def print_conformance(done: Conformance) -> None:
         f"{sum(len(report.cases) for report in done.reports)} cases in {done.seconds:.1f} s"
     )
     for report in done.reports:
-        console.print(
-            f"  {report.path.name} on {report.path.ref} of {report.profile.name}: "
-            f"run {report.run}, kernel {report.kernel}, QEMU {report.qemu.partition(' (')[0]}",
-            soft_wrap=True,
-        )
+        where = f"{report.path.name} on {report.path.ref} of {report.profile.name}"
+        console.print(f"  {where}: run {report.run}", soft_wrap=True)
+    last = done.reports[-1]
+    qemu = last.qemu.partition(" (")[0]
+    console.print(f"kernel {last.kernel}, QEMU {qemu}, {last.accelerator.upper()}")
     if new:
         console.print(f"proposed quirks: {done.directory / QUIRKS}", soft_wrap=True)
     console.print(f"evidence: {done.directory}", soft_wrap=True)

@@ -105,6 +105,8 @@ def _conformance(profile: Profile, args: list[str], *, json: bool) -> int:
     registry.sweep()
     with watched() as watch:
         done = conformance.run(profile, asked, watch)
+    if done.reports and (note := done.reports[-1].accelerator_note):
+        warn(f"no KVM, slow TCG emulation instead: {note}")
     if json:
         print_json(done.document())
     elif done.reports:
