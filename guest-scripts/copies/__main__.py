@@ -24,6 +24,7 @@ sys.path.append(os.environ.get("LAB_LAYERS", "/run/lab/layers"))
 PATHS = {
     "nvme-copy": "nvme",
     "nvme-cross-ns": "nvme",
+    "nvmet-passthrough": "nvme",
     "zns-copy": "nvme",
     "loop-reflink": "loops",
     "fs-cfr": "files",
@@ -46,6 +47,7 @@ OPERATIONS = {
     "zone": "sectors.zone",
     "reset-zone": "sectors.reset_zone",
     "mend": "mend.mend",
+    "leave": "mend.leave",
 }
 """Module and function of every operation but the copy."""
 

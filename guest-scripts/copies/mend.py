@@ -6,10 +6,12 @@ Answer:   {"problem": TEXT, "mended": true}
 
 Unless the guest was booted since, nothing is done to a file system that can be written.  "problem"
 is what is wrong with it even after it was mounted again, and empty if nothing is.
+{"op": "leave"} takes away what copies have opened and connected.
 """
 
 import importlib.util
 import os
+import sys
 
 import sectors
 import system
@@ -44,6 +46,14 @@ def mend(request):
     if not stack.wrong and not _writable(request["node"]):
         stack.wrong.append("it cannot be written")
     return {"problem": "; ".join(stack.wrong), "mended": True}
+
+
+def leave(request):
+    """Leave the guest as it was found: nothing open, nothing connected."""
+    sectors.close(request)
+    if "passthru" in sys.modules:
+        sys.modules["passthru"].disconnect()
+    return {}
 
 
 def _hear_out(node):

@@ -46,7 +46,10 @@ TIMEOUT_MS = 24 * 3600 * 1000
 
 
 def find(serial, nsid, deadline=10.0):
-    """The block device of a namespace, by its controller's serial; never by its position."""
+    """The block device of a namespace, by its controller's serial; never by its position.
+
+    The first of them: a namespace that is reached through a target as well has the same serial.
+    """
     end = time.monotonic() + deadline
     while True:
         found = {name: identity(name) for name in sorted(os.listdir(BLOCK))}
@@ -157,6 +160,10 @@ def protection(path):
 def copy(request):
     """Carry out a copy: by the device, or (emulate) by reading and writing in the guest."""
     path, nsid = find(request["serial"], request["nsid"]), request["nsid"]
+    if request.get("path") == "nvmet-passthrough":
+        import passthru
+
+        path = passthru.through(path)
     ranges, sdlba = request["ranges"], request["sdlba"]
     if request.get("emulate"):
         return emulate(path, ranges, sdlba)

@@ -131,6 +131,12 @@ def connect(target, where):
     What nvme-cli does in the end (drivers/nvme/host/fabrics.c), with the errno that it keeps
     to itself.  The kernel gives up by itself when nobody answers.  Raises Failure.
     """
+    connect_to(target, where)
+    return system.disk("nvme", serial(target), 1)
+
+
+def connect_to(target, where):
+    """Connect to the nvmet layer of that name, if we are not.  Raises Failure."""
     end = time.monotonic() + PATIENCE
     while not controllers(target):
         try:
@@ -140,7 +146,6 @@ def connect(target, where):
             if problem.error not in NOT_YET or time.monotonic() > end:
                 raise
             time.sleep(0.2)
-    return system.disk("nvme", serial(target), 1)
 
 
 def _connect(target, where):

@@ -387,5 +387,6 @@ class Bench:
         with suppress(LabError):
             if self._executor and self.guest.machine.alive():
                 self._let_errors_through(self._retries)
+                self.ask(op="leave")
         self.disconnect()
         self.keep_evidence()

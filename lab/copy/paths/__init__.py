@@ -3,7 +3,7 @@
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.blocks import BdevCfr, BdevIoctl, DmKcopyd, ScsiXcopy
 from lab.copy.paths.files import FsCfr, FsClone, LoopReflink
-from lab.copy.paths.nvme import NvmeCopy, NvmeCrossNs
+from lab.copy.paths.nvme import NvmeCopy, NvmeCrossNs, NvmetPassthrough
 from lab.copy.paths.zns import ZnsCopy
 from lab.errors import ProfileError, UsageError
 from lab.profile.models import Profile
@@ -11,8 +11,8 @@ from lab.profile.models import Profile
 PATHS: dict[str, type[CopyPath]] = {
     path.name: path
     for path in (
-        NvmeCopy, ZnsCopy, LoopReflink, ScsiXcopy, FsClone, FsCfr, NvmeCrossNs, DmKcopyd, BdevCfr,
-        BdevIoctl,
+        NvmeCopy, ZnsCopy, LoopReflink, ScsiXcopy, FsClone, FsCfr, NvmeCrossNs, NvmetPassthrough,
+        DmKcopyd, BdevCfr, BdevIoctl,
     )
 }  # fmt: skip
 """Every path by its name; of those that a profile has, the first is its own."""

@@ -11,7 +11,7 @@ from lab.copy.model import SECTOR, Completion, Copy, Extent
 from lab.copy.paths.base import CopyPath, Seen, Subject
 from lab.copy.paths.find import free_namespaces, reference
 from lab.errors import UsageError
-from lab.faults.model import Point, points_of
+from lab.faults.model import Action, Point, points_of
 from lab.profile.models import CopyLimits, NvmeNamespace, Profile
 from lab.vm.graph import Drive
 
@@ -124,6 +124,17 @@ class NvmeCopy(NvmePath):
         for drive, namespace in sorted(found, key=lambda each: each[1].metadata > 0):
             if not namespace.extended:
                 yield cls(drive, namespace)
+
+
+class NvmetPassthrough(NvmeCopy):
+    """The same through the kernel's NVMe target, which hands commands on to the controller."""
+
+    name = "nvmet-passthrough"
+    does = "an NVMe Copy command through the kernel's NVMe target in passthrough"
+
+    def possible(self, action: Action) -> bool:
+        # What is done to the controller would be done to its image as well.
+        return super().possible(action) and not action.throttles and action is not Action.UNPLUG
 
 
 class NvmeCrossNs(NvmePath):
