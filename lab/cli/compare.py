@@ -65,7 +65,7 @@ def compare(base: Base, run: Run = "latest", json: Json = False) -> None:
     if json:
         print_json(comparison.document())
     else:
-        _print(comparison)
+        print_comparison(comparison)
     raise typer.Exit(comparison.exit_status)
 
 
@@ -114,7 +114,8 @@ def _compared(base: str, run: str) -> Comparison:
         return compared(store, [run_named(store, base)], [run_named(store, run)])
 
 
-def _print(comparison: Comparison) -> None:
+def print_comparison(comparison: Comparison) -> None:
+    """What changed, and in which runs the lab failed."""
     from rich.console import Console
 
     from lab.results.compare import Change, counts

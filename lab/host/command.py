@@ -134,10 +134,16 @@ def ends_with_us(group: int, grace: float) -> Iterator[None]:
     would reach the group's first process alone, whose children would go on.  `grace`: seconds
     between SIGTERM and SIGKILL.
     """
-    script = f"read -r _; kill -TERM -{group}; sleep {grace:.0f}; kill -KILL -{group}"
+    script = (
+        f"read -r _; kill -TERM -{group}; left={grace:.0f};"
+        f" while [ $left -gt 0 ] && kill -0 -{group}; do sleep 1; left=$((left - 1)); done;"
+        f" kill -KILL -{group}"
+    )
     with subprocess.Popen(
         ["sh", "-c", script],
         stdin=subprocess.PIPE,
+        # Whoever reads what this process printed must not wait for the watcher.
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as watcher:

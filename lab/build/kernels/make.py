@@ -77,7 +77,13 @@ def _argv(tree: Path, out: Path) -> list[str]:
 
 def _environment(out: Path) -> dict[str, str]:
     # So that another checkout, such as that of a bisection, finds what this one compiled.
-    return {"LC_ALL": "C", "CCACHE_BASEDIR": str(out.parent), "CCACHE_NOHASHDIR": "1"}
+    # Depend mode asks the compiler what a file includes, instead of preprocessing it first.
+    return {
+        "LC_ALL": "C",
+        "CCACHE_DEPEND": "1",
+        "CCACHE_BASEDIR": str(out.parent),
+        "CCACHE_NOHASHDIR": "1",
+    }
 
 
 def _failure(tree: Path, out: Path, base: str, log: Sequence[str]) -> HostError:

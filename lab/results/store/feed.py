@@ -27,7 +27,7 @@ FEED_DEADLINE = 120.0
 def feed(session: Session) -> list[str]:
     """Take in every run of this host that has ended and is not in the store yet; their ids.
 
-    Runs that were broken off have no document and stay out.  Commits.
+    Runs that were broken off stay out.  Commits.
     """
     # Two labs must not take in the same run at once.
     with lock.held(dirs.state() / "feed.lock", deadline=FEED_DEADLINE):
@@ -38,6 +38,8 @@ def feed(session: Session) -> list[str]:
 
 
 def _take(session: Session, run: str) -> bool:
+    if not runs.ended(run):
+        return False
     try:
         past = runs.load(run)
     except UsageError:

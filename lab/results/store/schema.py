@@ -59,3 +59,46 @@ class CaseRow(Base):
     rules: Mapped[dict[str, str]]
     """Rules of the contract that apply: '' where one holds, else what shows that it does not."""
     run: Mapped[RunRow] = relationship(back_populates="cases")
+
+
+class NightRow(Base):
+    """One execution of a plan, however often it was interrupted and resumed."""
+
+    __tablename__ = "nights"
+
+    id: Mapped[str] = mapped_column(String(96), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    plan: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+    document: Mapped[str] = mapped_column(Text)
+    """The plan as JSON."""
+    started: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    jobs: Mapped[list["JobRow"]] = relationship(
+        back_populates="night", order_by="JobRow.position", passive_deletes=True
+    )
+
+
+class JobRow(Base):
+    """One run that a night's plan asks for."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    night_id: Mapped[str] = mapped_column(ForeignKey("nights.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]
+    """In the order in which they are carried out, from 1 on; its place in the night's directory."""
+    kernel: Mapped[str] = mapped_column(String(255))
+    baseline: Mapped[bool]
+    profile: Mapped[str] = mapped_column(String(64))
+    suite: Mapped[str] = mapped_column(String(64))
+    args: Mapped[str] = mapped_column(Text)
+    """The suite's arguments as a JSON list."""
+    repetition: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    """pending, done, failed (the lab did) or left out (of the budget)."""
+    run_id: Mapped[str | None] = mapped_column(String(32))
+    seconds: Mapped[float] = mapped_column(Double)
+    said: Mapped[str] = mapped_column(Text)
+    """What the lab failed with."""
+    night: Mapped[NightRow] = relationship(back_populates="jobs")
