@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `lab results`."""
     app.command()(compare)
     app.command()(export)
+    app.command()(html)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -99,6 +101,38 @@ def export(
         found = run_named(store, run)
         document = report([found], cases_of(store, [found.id]), origin)
     print_json(document)
+
+
+def html(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIRECTORY]", help="Where to; default: in the state directory."),
+    ] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option("--run", help="Pages of these runs too.", autocompletion=complete_run),
+    ] = None,
+) -> None:
+    """Write pages of the last night and its runs; without any night, of the latest run."""
+    from lab.farm.outcome import last_night
+    from lab.host import dirs
+    from lab.results.site.write import write
+    from lab.results.store.database import session
+    from lab.results.store.feed import feed
+    from lab.results.store.query import LATEST, run_named
+    from lab.results.store.schema import RunRow
+
+    with phases() as progress, session() as store:
+        progress("take in new runs")
+        feed(store)
+        progress("write the pages")
+        night = last_night(store)
+        ids = [job.run_id for job in night.row.jobs if job.run_id] if night else []
+        runs = [store.get(RunRow, each) for each in ids]
+        wanted = run or ([] if night else [LATEST])
+        found = [one for one in runs if one] + [run_named(store, name) for name in wanted]
+        index = write(store, directory or dirs.state("site"), night, found)
+    print(index)
 
 
 def _compared(base: str, run: str) -> Comparison:

@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
 from lab.farm.night import DONE, FAILED
 from lab.results.baseline import Comparison, compared
+from lab.results.site.write import Night
 from lab.results.store.schema import NightRow, RunRow
 
 
@@ -49,6 +51,17 @@ def document(night: NightRow, found: dict[str, Comparison]) -> dict[str, Any]:
         ],
         "kernels": {kernel: comparison.document() for kernel, comparison in found.items()},
     }  # fmt: skip
+
+
+def last_night(session: Session) -> Night | None:
+    """The latest night of all plans, with the night of its plan before it."""
+    latest = select(NightRow).order_by(NightRow.started.desc())
+    night = session.scalars(latest.limit(1)).first()
+    if night is None:
+        return None
+    earlier = latest.where(NightRow.plan == night.plan, NightRow.started < night.started)
+    before = session.scalars(earlier.limit(1)).first()
+    return Night(night, outcome(session, night), outcome(session, before) if before else {})
 
 
 def _runs(session: Session, night: NightRow, kernels: list[str]) -> list[RunRow]:
