@@ -1,15 +1,14 @@
 """Comparing runs of the store: their outcomes, and those that tell how flaky the baseline is."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
-from lab.results.compare import BAD, Difference, Item, Outcome, compare, counts
-from lab.results.store.query import alike, cases_of
-from lab.results.store.schema import CaseRow, RunRow
+from lab.results.compare import BAD, Difference, Item, Outcomes, compare, counts
+from lab.results.store.query import alike, outcomes_of
+from lab.results.store.schema import RunRow
 
 HISTORY = 20
 """Runs of the baseline, itself included, that tell how flaky it is."""
@@ -61,11 +60,10 @@ def compared(session: Session, base: list[RunRow], runs: list[RunRow]) -> Compar
     # A run that is compared with an earlier one like it is no history of that one's.
     for run in runs:
         like_base.pop(run.id, None)
-    before = _outcomes(session, list(like_base.values()))
-    after = _outcomes(session, runs)
-    cases = compare(_cases(before), _cases(after))
-    rules = compare(_rules(before), _rules(after))
-    return Comparison(base, runs, cases, rules)
+    cases_before, rules_before = _outcomes(session, list(like_base.values()))
+    cases_now, rules_now = _outcomes(session, runs)
+    cases = compare(cases_before, cases_now)
+    return Comparison(base, runs, cases, compare(rules_before, rules_now))
 
 
 def run_document(run: RunRow) -> dict[str, Any]:
@@ -84,22 +82,16 @@ def run_document(run: RunRow) -> dict[str, Any]:
     }
 
 
-def _outcomes(session: Session, runs: list[RunRow]) -> list[tuple[RunRow, CaseRow]]:
-    of = {run.id: run for run in runs}
-    return [(of[case.run_id], case) for case in cases_of(session, list(of))]
-
-
-def _cases(rows: Iterable[tuple[RunRow, CaseRow]]) -> Iterator[Outcome]:
-    for run, case in rows:
-        item = Item(run.suite, run.profile, case.name)
-        yield Outcome(item, _PASSED[case.status], case.reason)
-
-
-def _rules(rows: Iterable[tuple[RunRow, CaseRow]]) -> Iterator[Outcome]:
-    for run, case in rows:
-        for rule, evidence in case.rules.items():
-            item = Item(run.suite, run.profile, case.name, rule)
-            yield Outcome(item, not evidence, evidence)
+def _outcomes(session: Session, runs: list[RunRow]) -> tuple[Outcomes, Outcomes]:
+    """What came of the cases of these runs, and of the rules in them."""
+    cases, rules = Outcomes(), Outcomes()
+    of = {run.id: (run.suite, run.profile) for run in runs}
+    for run, name, status, reason, judged in outcomes_of(session, list(of)):
+        suite, profile = of[run]
+        cases.add(Item(suite, profile, name), _PASSED[status], reason)
+        for rule, evidence in judged.items():
+            rules.add(Item(suite, profile, name, rule), not evidence, evidence)
+    return cases, rules
 
 
 def _difference(one: Difference) -> dict[str, Any]:

@@ -5,17 +5,17 @@ change counts as such only when the baseline's own flakiness does not explain it
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import comb
+from typing import NamedTuple
 
 CHANCE = 0.05
 """A change is significant when the baseline would behave like that less often than this."""
 
 
-@dataclass(frozen=True, order=True)
-class Item:
+class Item(NamedTuple):
     """What is compared: a case of a suite on a profile, or a rule in it."""
 
     suite: str
@@ -28,15 +28,6 @@ class Item:
     def title(self) -> str:
         """How people call it within its suite and profile."""
         return f"{self.case}: {self.rule}" if self.rule else self.case
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of an item once; `passed` is None where it was not run."""
-
-    item: Item
-    passed: bool | None
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +49,29 @@ class Tally:
 
     def __str__(self) -> str:
         return f"{self.passed} of {self.ran}" if self.ran else "-"
+
+
+@dataclass
+class Outcomes:
+    """What came of items, counted; made to be fed with many."""
+
+    passed: Counter[Item] = field(default_factory=Counter)
+    ran: Counter[Item] = field(default_factory=Counter)
+    reasons: dict[Item, str] = field(default_factory=dict)
+    """Why an item failed the first time."""
+
+    def add(self, item: Item, passed: bool | None, reason: str = "") -> None:
+        """Count an outcome; `passed` is None where the item was not run."""
+        # With nothing added the item is known all the same.
+        self.ran[item] += passed is not None
+        if passed:
+            self.passed[item] += 1
+        elif passed is False:
+            self.reasons.setdefault(item, reason)
+
+    def tally(self, item: Item) -> Tally | None:
+        """How often an item passed; None where it is not known."""
+        return Tally(self.passed[item], self.ran[item]) if item in self.ran else None
 
 
 class Change(StrEnum):
@@ -89,29 +103,18 @@ class Difference:
     """Why it failed in the run."""
 
 
-def compare(base: Iterable[Outcome], run: Iterable[Outcome]) -> list[Difference]:
+def compare(base: Outcomes, run: Outcomes) -> list[Difference]:
     """Every item of either side, sorted by change.
 
     `base` has the outcomes of the baseline and of all runs like it that tell how flaky it is.
     """
-    now = list(run)
-    before, after = _tallies(base), _tallies(now)
-    reasons: dict[Item, str] = {}
-    for outcome in now:
-        if outcome.passed is False:
-            reasons.setdefault(outcome.item, outcome.reason)
-    found = [
-        Difference(
-            item,
-            judge(before.get(item), after.get(item)),
-            before.get(item, Tally()),
-            after.get(item, Tally()),
-            reasons.get(item, ""),
-        )
-        for item in {**before, **after}
-    ]
-    order = list(Change)
-    return sorted(found, key=lambda one: (order.index(one.change), one.item))
+    found = []
+    for item in {**base.ran, **run.ran}:
+        before, after = base.tally(item), run.tally(item)
+        change, reason = judge(before, after), run.reasons.get(item, "")
+        found.append(Difference(item, change, before or Tally(), after or Tally(), reason))
+    order = {change: number for number, change in enumerate(Change)}
+    return sorted(found, key=lambda one: (order[one.change], one.item))
 
 
 def judge(base: Tally | None, run: Tally | None) -> Change:
@@ -124,9 +127,9 @@ def judge(base: Tally | None, run: Tally | None) -> Change:
         return Change.REGRESSED
     if run.passed and tail(run.passed, run.ran, base.passed / base.ran) < CHANCE:
         return Change.FIXED
-    if run.mixed or base.mixed:
-        return Change.FLAKY
-    return Change.SAME if run.passed else Change.STILL_FAILING
+    if run.failed == 0:
+        return Change.SAME
+    return Change.FLAKY if run.mixed or base.mixed else Change.STILL_FAILING
 
 
 def tail(hits: int, tries: int, rate: float) -> float:
@@ -141,12 +144,3 @@ def counts(differences: Sequence[Difference]) -> dict[str, int]:
     """Items by change, those that occur only."""
     found = Counter(one.change for one in differences)
     return {change.value: found[change] for change in Change if found[change]}
-
-
-def _tallies(outcomes: Iterable[Outcome]) -> dict[Item, Tally]:
-    passed: Counter[Item] = Counter()
-    ran: Counter[Item] = Counter()
-    for outcome in outcomes:
-        passed[outcome.item] += outcome.passed is True
-        ran[outcome.item] += outcome.passed is not None
-    return {item: Tally(passed[item], ran[item]) for item in ran}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
 from lab.results.store.schema import CaseRow, RunRow
@@ -34,6 +34,18 @@ def cases_of(session: Session, runs: Sequence[str]) -> list[CaseRow]:
     )
 
 
+def outcomes_of(
+    session: Session, runs: Sequence[str]
+) -> list[tuple[str, str, str, str, dict[str, str]]]:
+    """Run, name, status, reason and rules of each case of these runs.
+
+    Columns, not rows as objects: a baseline's history is tens of thousands.
+    """
+    columns = (CaseRow.run_id, CaseRow.name, CaseRow.status, CaseRow.reason, CaseRow.rules)
+    rows = session.execute(select(*columns).where(CaseRow.run_id.in_(runs)))
+    return [(run, name, status, reason, rules) for run, name, status, reason, rules in rows]
+
+
 def alike(session: Session, run: RunRow, limit: int) -> list[RunRow]:
     """This run and those before it of the same suite, options, profile and kernel; newest first.
 
@@ -54,15 +66,3 @@ def alike(session: Session, run: RunRow, limit: int) -> list[RunRow]:
             .limit(limit)
         )
     )
-
-
-def history(session: Session, name: str, suite: str, profile: str) -> list[tuple[CaseRow, RunRow]]:
-    """What came of a case in all runs, newest first."""
-    rows = session.execute(
-        select(CaseRow, RunRow)
-        .join(CaseRow.run)
-        .where(CaseRow.name == name, RunRow.suite == suite, RunRow.profile == profile)
-        .order_by(RunRow.id.desc())
-        .options(load_only(CaseRow.status, CaseRow.reason, CaseRow.seconds))
-    )
-    return [(case, run) for case, run in rows]
