@@ -12,14 +12,16 @@ An error is chosen while the copy is frozen: the rules wait for the event flush_
 flush from the monitor raises; it arms them, and the request that is released next fails.
 """
 
+import errno
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.copy.model import SECTOR, Copy
 from lab.errors import HostError
+from lab.faults import choice
 from lab.faults.model import Action, Point, Stage
 from lab.vm.graph import Drive, Rule
 from lab.vm.machine import STDOUT, Machine
@@ -38,32 +40,61 @@ class Fault:
     """What the fault layer needs for an action at a point, and when the point is there.
 
     `fragment`: bytes to which requests are cut, 0 for not at all.  `nth`: the point is the nth
-    occurrence of its event, since every fragment raises the event once.
+    occurrence of its event, since every fragment raises the event once.  `more`: further options
+    of blkdebug; `held` is False if by them a request fails without being held.  `arming`: the
+    qemu-io commands that arm the error of a held request.
     """
 
     rules: tuple[Rule, ...] = ()
     fragment: int = 0
     nth: int = 1
+    more: Mapping[str, object] | None = None
+    held: bool = True
+    arming: tuple[str, ...] = ("flush",)
 
 
-def fault(action: Action, point: Point, copy: Copy) -> Fault:
+def fault(
+    action: Action, point: Point, copy: Copy, cut: int = 0, *, flushes: bool = False
+) -> Fault:
     """The fault for an action at a point of a copy.
 
-    A torn write ends in the middle of its range, on a boundary of the atomic unit: requests are
-    cut into fragments, and the one that begins there fails.
+    `flushes`: the guest itself flushes during the copy, as file systems do.  The flush that arms
+    an error would then not be the lab's alone, so one is chosen that nobody arms by chance (see
+    lab/faults/choice.py).
+
+    A torn write ends `cut` blocks into its range (0, or more than there are: in its middle), on a
+    boundary of the atomic unit: requests are cut into fragments, and the one that begins there
+    fails.
     """
     if not action.errno:
         return Fault(nth=point.k)
     iotype = "read" if point.stage is Stage.READ else "write"
+    if action is Action.EIO_UNHELD:
+        counting = _counting(EVENTS[point.stage], point.k, iotype)
+        return Fault(nth=point.k, more=counting, held=False)
+    if flushes:
+        arming = tuple(choice.commands(iotype, action.errno))
+        return Fault(nth=point.k, more=choice.options(), arming=arming)
     if action is not Action.TORN:
         return Fault((Rule(ARMING_EVENT, iotype, action.errno),), nth=point.k)
     parts = [target for _, target in copy.pieces()]
     part = parts[point.k - 1]
-    before = part.sectors // copy.unit // 2 * copy.unit
+    before = (cut or part.sectors // copy.unit // 2) * copy.unit
+    if not before < part.sectors:
+        before = part.sectors // copy.unit // 2 * copy.unit
     fragment = math.gcd(before * SECTOR, MAX_FRAGMENT)
     earlier = sum(-(-other.sectors * SECTOR // fragment) for other in parts[: point.k - 1])
     rule = Rule(ARMING_EVENT, iotype, action.errno, sector=part.start + before)
     return Fault((rule,), fragment, earlier + 1)
+
+
+def _counting(event: str, k: int, iotype: str) -> dict[str, object]:
+    """Rules that count an event by states, which start at 1 (QEMU block/blkdebug.c), and fail the
+    request that raises it the k-th time."""
+    steps = [{"event": event, "state": at, "new_state": at + 1} for at in range(1, k)]
+    rule = {"event": event, "state": k, "iotype": iotype, "errno": errno.EIO, "once": True}
+    counting = {"set-state": steps} if steps else {}
+    return {**counting, "inject-error": [rule]}
 
 
 class NotReached(HostError):
@@ -98,14 +129,28 @@ class Stepper:
                 self._break(point)
                 self._resume(released)
 
-    def inject(self) -> None:
+    def advance(self, point: Point, deadline: float) -> None:
+        """Let the held request go, and freeze the copy at the next event of a point's kind."""
+        released = self._held
+        self._break(point)
+        self._resume(released)
+        self._await_suspension(point, deadline)
+
+    def inject(self, arming: Iterable[str] = ("flush",)) -> None:
         """Arm the fault layer's rules: the held request fails when it is released."""
-        self._machine.qemu_io(self._drive.qdev, "flush")
+        for command in arming:
+            self._machine.qemu_io(self._drive.qdev, command)
 
     def release(self) -> None:
         """Let the held request go."""
         self._machine.holding = False
         self._resume(self._held)
+
+    def disarm(self) -> None:
+        """Take the breakpoint away that nothing came to; what came to it meanwhile goes on (QEMU
+        block/blkdebug.c, blkdebug_debug_remove_breakpoint)."""
+        self._machine.qemu_io(self._drive.qdev, f"remove_break {self._held}")
+        self._machine.holding = False
 
     def _break(self, point: Point) -> None:
         self._tags += 1

@@ -90,6 +90,12 @@ def test_a_run_that_was_broken_off_stays_out() -> None:
     assert fed() == []
 
 
+def test_a_document_that_says_something_else_keeps_no_other_run_out() -> None:
+    write_run(1, [{"title": "of another lab"}])
+    good = write_run(2, [judged("write:1 eio")])
+    assert fed() == [good]
+
+
 def test_cases_with_one_name_are_told_apart_but_repetitions_are_not() -> None:
     drawn = [{**judged("write:1 eio"), "number": number} for number in (1, 2)]
     repeated = [ran("a", attempt=1), ran("a", attempt=2)]

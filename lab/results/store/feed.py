@@ -27,7 +27,7 @@ FEED_DEADLINE = 120.0
 def feed(session: Session) -> list[str]:
     """Take in every run of this host that has ended and is not in the store yet; their ids.
 
-    Runs that were broken off stay out.  Commits.
+    Runs that were broken off stay out, and those whose document says something else.  Commits.
     """
     # Two labs must not take in the same run at once.
     with lock.held(dirs.state() / "feed.lock", deadline=FEED_DEADLINE):
@@ -42,11 +42,12 @@ def _take(session: Session, run: str) -> bool:
         return False
     try:
         past = runs.load(run)
-    except UsageError:
-        return False
-    session.execute(insert(RunRow), [_run_row(run, past)])
-    if rows := [{**row, "run_id": run} for row in case_rows(past.document)]:
-        session.execute(insert(CaseRow), rows)
+        row, cases = _run_row(run, past), list(case_rows(past.document))
+    except (UsageError, KeyError, TypeError, ValueError):
+        return False  # of an older or a later lab: no reason to keep the others out
+    session.execute(insert(RunRow), [row])
+    if cases:
+        session.execute(insert(CaseRow), [{**case, "run_id": run} for case in cases])
     return True
 
 
