@@ -8,8 +8,9 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build import debian
-from lab.build.kernel import PACKAGED, Kernel
+from lab.build.kernel import Kernel
+from lab.build.kernels import package
+from lab.build.kernels.names import SHIPPED
 from lab.errors import HostError
 from lab.host import dirs
 from lab.host.command import run
@@ -76,11 +77,9 @@ def prepare(kernel: Kernel) -> Vng:
 
 def _unpack(tree: Path) -> None:
     """Unpack Debian's kernel package, with the module index that vng needs."""
-    suite, package = PACKAGED["debian"]
+    debian = SHIPPED["debian"]
     archive = tree.with_suffix(".tar")
-    debian.mmdebstrap(
-        ["--variant=extract", f"--include={package}"], suite, archive, scratch="benchmark"
-    )
+    package.download(debian.suite, debian.package, archive)
     new = tree.with_suffix(".new")
     with tarfile.open(archive) as tar:
         tar.extractall(new, filter="tar")

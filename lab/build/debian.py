@@ -13,11 +13,11 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import HostError
-from lab.host.command import end_group, missing, run, tail
+from lab.host.command import end_group, ends_with_us, missing, run, tail
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 """Where Debian and Ubuntu keep Debian's keys; without it apt's own trusted keys must do."""
@@ -118,7 +118,7 @@ def _run_group(argv: Sequence[str], scratch: Path) -> None:
         process_group=0,
     )
     try:
-        with _ends_with_us(process.pid):
+        with ends_with_us(process.pid, GRACE):
             _, log = process.communicate(timeout=DEADLINE)
     except subprocess.TimeoutExpired:
         raise HostError(f"mmdebstrap: no end after {DEADLINE:.0f} s") from None
@@ -128,26 +128,6 @@ def _run_group(argv: Sequence[str], scratch: Path) -> None:
         raise HostError(
             f"mmdebstrap: exit status {process.returncode}", detail=tail(log), hint=_cure(log)
         )
-
-
-@contextlib.contextmanager
-def _ends_with_us(group: int) -> Iterator[None]:
-    """End a process group if this process is killed, even with SIGKILL.
-
-    A shell waits for the end of a pipe that only this process holds open.  A parent-death signal
-    would reach mmdebstrap alone, which then waits for its children to finish the whole build.
-    """
-    script = f"read -r _; kill -TERM -{group}; sleep {GRACE:.0f}; kill -KILL -{group}"
-    with subprocess.Popen(
-        ["sh", "-c", script],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as watcher:
-        try:
-            yield
-        finally:
-            watcher.kill()
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

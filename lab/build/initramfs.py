@@ -27,6 +27,11 @@ OPTIONAL_ROOT_MODULES = ("crc32c_intel", "crc32c_generic")
 6.14 have it built in."""
 
 
+def module_lists() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Needed and optional modules of each list that init-early loads."""
+    return {"root": (ROOT_MODULES, OPTIONAL_ROOT_MODULES), "later": (LATER_MODULES, ())}
+
+
 @dataclass(frozen=True)
 class Entry:
     """One file of an archive: its content (a symlink's target) and its mode with type bits."""
@@ -88,21 +93,16 @@ def early(
     scripts: Mapping[str, bytes],
     modules: Mapping[str, bytes],
     lists: Mapping[str, Sequence[str]],
-    *,
-    tree: bool,
 ) -> bytes:
     """The shared initramfs.
 
     `scripts` are guest-scripts/init-early and init by name; `modules` maps file names to
-    uncompressed modules; `lists` says under `root` and `later` which to load, in order; `tree`
-    says whether the guest has a disk of modules.
+    uncompressed modules; `lists` says under `root` and `later` which to load, in order.
     """
     files = {path: Entry.directory() for path in ("dev", "proc", "run", "sys", "root", "modules")}
     files["busybox"] = Entry.file(busybox, 0o755)
     files["init"] = Entry.file(scripts["init-early"], 0o755)
     files["init-root"] = Entry.file(scripts["init"], 0o755)
-    if tree:
-        files["modules/tree"] = Entry.file(b"")
     for name, data in modules.items():
         files[f"modules/{name}"] = Entry.file(data)
     for name, order in lists.items():

@@ -1,36 +1,25 @@
 """Kernels: the ELF image, its modules and the initramfs that reaches the root."""
 
 import re
-import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab import ROOT
-from lab.build import artifacts, debian, initramfs, modules, vmlinux
+from lab.build import artifacts
+from lab.build import initramfs as early
 from lab.build.artifacts import Artifact, Progress
-from lab.errors import HostError, UsageError
-from lab.host.command import run
+from lab.build.kernels import names, pack, package
+from lab.build.kernels.linux import Linux, remove_checkout
+from lab.build.kernels.source import Source
 
-FORMAT = 1
+FORMAT = 2
 """Part of every kernel's key; raise it when this module builds differently."""
-
-ROOM = 1 << 30
-"""Bytes free before a build: package, unpacked modules and their erofs together."""
-
-PACKAGED = {"debian": ("trixie", "linux-image-amd64")}
-"""Kernels by name: Debian suite and package."""
 
 _BUSYBOX_SUITE = "trixie"
 _BUSYBOX_PACKAGE = "busybox-static"
 
 _SCRIPTS = ("init-early", "init")
-
-_MODULE = re.compile(r"(?:usr/)?lib/modules/(?P<release>[^/]+)/(?P<path>.+)")
-_BOOT = re.compile(
-    r"boot/(?P<old>vmlinuz|config)-[^/]+|(?:usr/)?lib/modules/[^/]+/(?P<new>vmlinuz|config)"
-)
-"""Debian keeps image and configuration in /boot; from 7.x on beside the modules."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +27,8 @@ class Kernel:
     """A bootable kernel."""
 
     name: str
+    key: str
+    """That of its artifact: two kernels with the same key are the same."""
     release: str
     """What `uname -r` says."""
     vmlinux: Path
@@ -47,32 +38,34 @@ class Kernel:
     config: Path
 
 
-def ensure_kernel(name: str, progress: Progress) -> Kernel:
-    """Return the kernel `name`, building it on first use (ten seconds and a network).
+@dataclass(frozen=True)
+class Named:
+    """A kernel by its name, '' if it has none, and all that is built of it, newest first."""
 
-    Raises UsageError for an unknown name and HostError when the host cannot build.
+    name: str
+    source: str
+    artifacts: list[Artifact]
+
+
+def ensure_kernel(reference: str, progress: Progress) -> Kernel:
+    """Return the kernel that `reference` means (lab.build.kernels.names), building it on first
+    use: seconds for one that is compiled already, minutes for sources.
+
+    Raises UsageError for an unknown one, ProfileError for a series that does not apply, and
+    HostError when the host cannot build.
     """
-    if name not in PACKAGED:
-        raise UsageError(f"no kernel {name}", hint=f"known: {', '.join(PACKAGED)}")
-    suite, package = PACKAGED[name]
+    source = names.resolve(reference)
 
     def build(directory: Path) -> dict[str, str]:
-        progress(f"kernel {name}: packages")
-        _download(suite, package, directory, scratch=f"kernel-{name}")
-        progress(f"kernel {name}: modules")
-        release = _unpack_package(directory)
-        return {"release": release}
+        versions = source.build(directory, lambda phase: progress(f"kernel {reference}: {phase}"))
+        return {**versions, "source": source.summary}
 
-    inputs = {
-        "suite": suite,
-        "package": package,
-        "format": str(FORMAT),
-        "early": repr(_early_lists()),
-        "unused": " ".join(modules.UNUSED),
-    }
-    artifact = artifacts.ensure("kernel", name, inputs, build, progress, room=ROOM)
+    name = _artifact_name(reference, source)
+    inputs = {**source.inputs(progress), **pack.inputs(), "format": str(FORMAT)}
+    artifact = artifacts.ensure("kernel", name, inputs, build, progress, room=source.room)
     return Kernel(
-        name,
+        reference,
+        artifact.key,
         (artifact.path / "release").read_text().strip(),
         artifact.path / "vmlinux",
         artifact.path / "modules.erofs",
@@ -81,77 +74,59 @@ def ensure_kernel(name: str, progress: Progress) -> Kernel:
     )
 
 
-def _download(suite: str, package: str, directory: Path, scratch: str) -> None:
-    debian.mmdebstrap(
-        ["--variant=extract", f"--include={package}"],
-        suite,
-        directory / "package.tar",
-        scratch=scratch,
-    )
+def refused(kernel: Kernel) -> list[str]:
+    """The options that the lab's configuration has and the kernel's sources refused."""
+    manifest = Artifact("kernel", "", kernel.key, kernel.vmlinux.parent).manifest()
+    return manifest.versions.get("refused", "").split()
 
 
-def _unpack_package(directory: Path) -> str:
-    """Turn package.tar into the files of a kernel artifact; return the release."""
-    base = directory / "base"
-    release = _sort_out(directory / "package.tar", directory, base)
-    tree = base / "lib/modules" / release
-    for unused in modules.UNUSED:
-        shutil.rmtree(tree / unused, ignore_errors=True)
-    modules.unpack(tree)
-    modules.index(base, release)
-    _keep_early(tree, directory / "early")
-    run(
-        ["mkfs.erofs", "-zlz4", "--quiet", "--all-root", directory / "modules.erofs", tree],
-        deadline=300,
-    )
-    (directory / "vmlinux").write_bytes(vmlinux.extract((directory / "vmlinuz").read_bytes()))
-    (directory / "release").write_text(release + "\n")
-    shutil.rmtree(base)
-    (directory / "vmlinuz").unlink()
-    (directory / "package.tar").unlink()
-    return release
+def listing() -> list[Named]:
+    """The kernels that have names, and what else is built: trees and packages given as such."""
+    built = [(artifact.manifest().versions["source"], artifact) for artifact in _artifacts()]
+    known = names.known()
+    found = [
+        Named(
+            name, source.summary, [artifact for made, artifact in built if made == source.summary]
+        )
+        for name, source in known.items()
+    ]
+    summaries = {one.source for one in found}
+    others = dict.fromkeys(made for made, _ in built if made not in summaries)
+    return found + [
+        Named("", other, [artifact for made, artifact in built if made == other])
+        for other in others
+    ]
 
 
-def _sort_out(package: Path, directory: Path, base: Path) -> str:
-    """Take vmlinuz, config and the modules (to base/lib/modules) out of the tar file."""
-    releases = set()
-    with tarfile.open(package) as tar:
-        for member in tar:
-            path = member.name.removeprefix("./")
-            boot, module = _BOOT.fullmatch(path), _MODULE.fullmatch(path)
-            if not member.isfile() or not (boot or module):
-                continue
-            if boot:
-                target = directory / (boot["old"] or boot["new"])
-            elif module:
-                releases.add(module["release"])
-                target = base / "lib/modules" / module["release"] / module["path"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            content = tar.extractfile(member)
-            assert content is not None  # a regular file has content
-            with content, target.open("wb") as file:
-                shutil.copyfileobj(content, file)
-    if len(releases) != 1 or not (directory / "vmlinuz").exists():
-        raise HostError(f"the package has no kernel with modules: {sorted(releases)}")
-    return releases.pop()
+def remove(kernel: Named) -> list[Artifact]:
+    """Remove what is built of a kernel, and its name if it was added; what was removed.
+
+    Guests that run it are not disturbed.
+    """
+    source = names.added().get(kernel.name)
+    if isinstance(source, Linux):
+        remove_checkout(source.source)
+    names.forget(kernel.name)
+    keys = {artifact.key for artifact in kernel.artifacts}
+    initramfs = [
+        artifact
+        for artifact in artifacts.listing("initramfs")
+        if artifact.manifest().versions.get("kernel") in keys
+    ]
+    removed = [*kernel.artifacts, *initramfs]
+    for artifact in removed:
+        artifacts.remove(artifact)
+    return removed
 
 
-def _early_lists() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Needed and optional modules of each of the initramfs's lists."""
-    return {
-        "root": (initramfs.ROOT_MODULES, initramfs.OPTIONAL_ROOT_MODULES),
-        "later": (initramfs.LATER_MODULES, ()),
-    }
+def _artifacts() -> list[Artifact]:
+    """Newest first; those of an older lab, which no reference leads to any more, are left out."""
+    return [one for one in artifacts.listing("kernel") if "source" in one.manifest().versions]
 
 
-def _keep_early(tree: Path, early: Path) -> None:
-    """Copy the modules of the initramfs, and the lists of their load order, out of the tree."""
-    early.mkdir()
-    for name, (needed, optional) in _early_lists().items():
-        order = modules.load_order(tree, needed, optional)
-        for module in order:
-            shutil.copy(module, early)
-        (early / name).write_text("".join(f"{module.name}\n" for module in order))
+def _artifact_name(reference: str, source: Source) -> str:
+    """A file name for a kernel: its own, the package's, the tree's."""
+    return source.artifact or re.sub(r"[^A-Za-z0-9._]+", "-", reference.removeprefix("/"))
 
 
 def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
@@ -160,16 +135,15 @@ def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
     busybox = _ensure_busybox(progress)
 
     def build(directory: Path) -> dict[str, str]:
-        early = kernel.path / "early"
-        image = initramfs.early(
+        modules = kernel.path / "early"
+        image = early.early(
             (busybox.path / "busybox").read_bytes(),
             scripts,
-            {module.name: module.read_bytes() for module in early.glob("*.ko")},
-            {name: (early / name).read_text().split() for name in _early_lists()},
-            tree=(kernel.path / "modules.erofs").exists(),
+            {module.name: module.read_bytes() for module in modules.glob("*.ko")},
+            {name: (modules / name).read_text().split() for name in early.module_lists()},
         )
         (directory / "initramfs.cpio").write_bytes(image)
-        return {}
+        return {"kernel": kernel.key}
 
     inputs = {name: script.decode() for name, script in scripts.items()}
     inputs |= {"kernel": kernel.key, "busybox": busybox.key, "format": str(FORMAT)}
@@ -181,14 +155,14 @@ def _ensure_busybox(progress: Progress) -> Artifact:
 
     def build(directory: Path) -> dict[str, str]:
         progress("initramfs: busybox")
-        package = directory / "package.tar"
-        _download(_BUSYBOX_SUITE, _BUSYBOX_PACKAGE, directory, scratch="busybox")
-        with tarfile.open(package) as tar:
+        archive = directory / "package.tar"
+        package.download(_BUSYBOX_SUITE, _BUSYBOX_PACKAGE, archive)
+        with tarfile.open(archive) as tar:
             content = tar.extractfile("./usr/bin/busybox")
             assert content is not None  # a regular file has content
             with content:
                 (directory / "busybox").write_bytes(content.read())
-        package.unlink()
+        archive.unlink()
         return {}
 
     inputs = {"suite": _BUSYBOX_SUITE, "package": _BUSYBOX_PACKAGE, "format": str(FORMAT)}

@@ -8,7 +8,7 @@ import lzma
 import struct
 import subprocess
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from lab.errors import HostError
@@ -20,6 +20,8 @@ _MAGIC = b"HdrS"
 _PAYLOAD = 0x248
 """payload_offset and payload_length, 32 bits each, since protocol 2.08."""
 _SECTOR = 512
+_PT_NOTE = 4
+_PVH_ENTRY = (b"Xen", 18)
 _SIZE_FIELD = 4
 """The kernel's Makefile appends the uncompressed size, except to gzip, which has its own."""
 
@@ -42,6 +44,54 @@ def extract(image: bytes) -> bytes:
                 raise HostError("the kernel's payload is no ELF file")
             return kernel
     raise HostError(f"the kernel's payload has an unknown compression: {payload[:8].hex()}")
+
+
+def bootable(image: bytes) -> bytes:
+    """What QEMU is given to boot: the ELF file in `image`, or `image` itself, slower, if the kernel
+    was configured without PVH.  Raises HostError as extract() does."""
+    kernel = extract(image)
+    return kernel if has_pvh_entry(kernel) else image
+
+
+def has_pvh_entry(kernel: bytes) -> bool:
+    """Whether an ELF kernel has the note by which QEMU finds its PVH entry (CONFIG_PVH=y).
+
+    XEN_ELFNOTE_PHYS32_ENTRY: include/xen/interface/elfnote.h; ELF's layout: elf(5).
+    """
+    (offset,) = struct.unpack_from("<Q", kernel, 0x20)
+    size, count = struct.unpack_from("<HH", kernel, 0x36)
+    for index in range(count):
+        kind, _flags, start, _vaddr, _paddr, length = struct.unpack_from(
+            "<IIQQQQ", kernel, offset + index * size
+        )
+        if kind == _PT_NOTE and _PVH_ENTRY in _notes(kernel[start : start + length]):
+            return True
+    return False
+
+
+def release(image: bytes) -> str:
+    """What `uname -r` will say, from a bzImage's header; '' for an ELF file, which has none.
+
+    kernel_version: Documentation/arch/x86/boot.rst.
+    """
+    if image[_HEADER : _HEADER + 4] != _MAGIC:
+        return ""
+    (pointer,) = struct.unpack_from("<H", image, 0x20E)
+    text = image[pointer + _SECTOR :].partition(b"\0")[0] if pointer else b""
+    return text.decode(errors="replace").partition(" ")[0]
+
+
+def _notes(segment: bytes) -> Iterator[tuple[bytes, int]]:
+    """Name and type of each note in a PT_NOTE segment."""
+    at = 0
+    while at + 12 <= len(segment):
+        name_size, size, kind = struct.unpack_from("<III", segment, at)
+        yield segment[at + 12 : at + 12 + name_size].rstrip(b"\0"), kind
+        at += 12 + _aligned(name_size) + _aligned(size)
+
+
+def _aligned(size: int) -> int:
+    return (size + 3) & ~3
 
 
 def _payload(image: bytes) -> bytes:

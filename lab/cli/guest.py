@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab.cli.kernel import Kernel, with_kernel
 from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import phases, print_json, print_table, warn
 
@@ -45,6 +46,7 @@ def up(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the guest; default: the profile's.")
     ] = None,
+    kernel: Kernel = None,
     changes: Changes = None,
     json: Json = False,
 ) -> None:
@@ -53,7 +55,7 @@ def up(
     from lab.profile.load import load
 
     # A mistake in the profile is told before anything slow is even imported.
-    wanted = load(profile, changes or [])
+    wanted = load(profile, with_kernel(changes, kernel))
     from lab.guest import guest as guests
     from lab.guest import registry
 

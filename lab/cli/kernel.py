@@ -1,34 +1,153 @@
-"""`lab kernel`: list, build and remove kernels."""
+"""`lab kernel`: add, list, build and remove kernels."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from lab.cli.image import All, Json, MaybeName, Name, print_artifacts, remove_artifacts
-from lab.cli.terminal import phases
+from lab.cli.image import All, Json
+from lab.cli.terminal import phases, print_json, print_table, warn
 
-app = typer.Typer(help="List, build and remove kernels.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from lab.build.kernel import Named
+
+app = typer.Typer(help="Add, list, build and remove kernels.", no_args_is_help=True)
+
+
+def complete_kernel(incomplete: str) -> list[str]:
+    """The names of kernels that start with `incomplete`, for the shell's completion."""
+    from lab.build.kernels.names import known
+
+    return [name for name in known() if name.startswith(incomplete)]
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="KERNEL",
+        help="A name, the path of a built tree, or a package such as linux-image-amd64/sid.",
+        autocompletion=complete_kernel,
+    ),
+]
+MaybeName = Annotated[str | None, typer.Argument(metavar="[NAME]", autocompletion=complete_kernel)]
+Kernel = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel",
+        help="Boot this kernel: a name, a built tree, or a package; see `lab kernel`.",
+        autocompletion=complete_kernel,
+    ),
+]
+
+
+def with_kernel(changes: list[str] | None, kernel: str | None) -> list[str]:
+    """The changes that --set and --kernel ask for."""
+    if kernel is None:
+        return changes or []
+    from json import dumps
+
+    from lab.build.kernels.names import canonical, resolve
+
+    # Told before anything slow: a name that means nothing.
+    reference = canonical(kernel)
+    resolve(reference)
+    # Quoted: 6.12 is a name, not a number.
+    return [*(changes or []), f"kernel={dumps(reference)}"]
 
 
 @app.command("list")
 def list_kernels(json: Json = False) -> None:
     """List the kernels that can be named, and what is built of them."""
-    from lab.build.kernel import PACKAGED
+    from lab.build.kernel import listing
 
-    print_artifacts("kernel", PACKAGED, json=json)
+    kernels = listing()
+    if json:
+        print_json([_document(kernel) for kernel in kernels])
+        return
+    print_table(
+        ("NAME", "SOURCE", "RELEASE", "BUILT (UTC)", "SIZE"), [_row(one) for one in kernels]
+    )
+
+
+@app.command("add")
+def add_kernel(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is to be called.")],
+    package: Annotated[
+        str | None, typer.Option(metavar="NAME[/SUITE]", help="A package of Debian.")
+    ] = None,
+    tree: Annotated[Path | None, typer.Option(help="A tree with a built kernel.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="A bzImage or vmlinux; with --modules.")
+    ] = None,
+    modules: Annotated[
+        Path | None, typer.Option(help="Its modules, such as /lib/modules/6.12.0.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="Sources to build: a git tree, a directory, a tar file.")
+    ] = None,
+    rev: Annotated[str, typer.Option(help="Commit of the git tree; default: its work tree.")] = "",
+    series: Annotated[
+        list[str] | None,
+        typer.Option(help="Patches: mailbox, directory or message-id; can be repeated."),
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(help="kasan, kmemleak, lockdep or a file; can be repeated."),
+    ] = None,
+) -> None:
+    """Give a kernel a name.  It is built at its first use, or by `lab kernel build`."""
+    from lab.build.kernels import names
+    from lab.build.kernels.ask import Asked
+
+    asked = Asked(package, tree, image, modules, source, rev, series or [], config or [])
+    made = asked.source(name)
+    names.add(name, made)
+    print(f"{name}: {made.summary}")
 
 
 @app.command("build")
-def build_kernel(name: Name) -> None:
+def build_kernel(kernel: Name) -> None:
     """Build a kernel's artifacts now instead of at their first use."""
-    from lab.build.kernel import ensure_kernel
+    from lab.build.kernel import ensure_kernel, refused
+    from lab.build.kernels.names import canonical
 
     with phases() as progress:
-        kernel = ensure_kernel(name, progress)
-    print(kernel.vmlinux.parent)
+        built = ensure_kernel(canonical(kernel), progress)
+    if options := refused(built):
+        warn(f"these sources refuse: {' '.join(options)}")
+    print(f"{built.release} {built.vmlinux.parent}")
 
 
 @app.command("rm")
 def remove_kernels(name: MaybeName = None, everything: All = False) -> None:
-    """Remove what is built of a kernel; guests that run it are not disturbed."""
-    remove_artifacts(("kernel", "initramfs"), name, everything=everything)
+    """Remove what is built of a kernel, and its name if it was added."""
+    from lab.build.kernel import listing, remove
+    from lab.errors import UsageError
+
+    if (name is None) != everything:
+        raise UsageError("give either a name or --all")
+    doomed = [one for one in listing() if everything or name in (one.name, one.source)]
+    if not doomed:
+        raise UsageError(f"no kernel {name}", hint="see `lab kernel list`")
+    for kernel in doomed:
+        for artifact in remove(kernel):
+            print(f"removed {artifact.kind} {artifact.name} {artifact.key}")
+
+
+def _row(kernel: Named) -> tuple[str, str, str, str, str]:
+    if not kernel.artifacts:
+        return kernel.name, kernel.source, "-", "not built", "-"
+    manifest = kernel.artifacts[0].manifest()
+    built = manifest.built.replace("T", " ")[:16]
+    size = sum(artifact.manifest().size for artifact in kernel.artifacts)
+    release = manifest.versions["release"]
+    return kernel.name or "-", kernel.source, release, built, f"{size / 1e6:.0f} MB"
+
+
+def _document(kernel: Named) -> dict[str, object]:
+    from dataclasses import asdict
+
+    built = [{**asdict(one.manifest()), "path": str(one.path)} for one in kernel.artifacts]
+    return {"name": kernel.name, "source": kernel.source, "built": built}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lab.cli.guest import complete_guest
+from lab.cli.kernel import Kernel, with_kernel
 from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import print_error, print_json, warn
 
@@ -49,6 +50,7 @@ def run(
             autocompletion=complete_guest,
         ),
     ] = None,
+    kernel: Kernel = None,
     changes: Changes = None,
     json: Annotated[bool, typer.Option("--json", help="Print the run's JSON.")] = False,
 ) -> None:
@@ -59,7 +61,7 @@ def run(
     if suite not in SUITES:
         raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
     # A mistake in the profile is told before anything slow is even imported.
-    wanted = load(profile, changes or [])
+    wanted = load(profile, with_kernel(changes, kernel))
     if suite == "conformance":
         if on:
             raise UsageError("conformance boots guests of its own: --on cannot be used")

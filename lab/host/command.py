@@ -6,7 +6,8 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lab.errors import HostError
@@ -76,6 +77,82 @@ def run(
     return out
 
 
+def stream(
+    argv: Sequence[str | Path],
+    on_line: Callable[[str], None],
+    *,
+    deadline: float,
+    env: Mapping[str, str],
+) -> int:
+    """Run `argv` to its end and hand each line that it prints, to stdout or stderr, to `on_line`.
+
+    Returns its exit status.  Raises HostError when the program is missing or overruns the
+    deadline, in seconds; however this ends, even by a SIGKILL, its children end with it.
+    """
+    words = [str(word) for word in argv]
+    try:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **env},
+            process_group=0,
+        )
+    except FileNotFoundError as error:
+        raise missing(words[0]) from error
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        os.killpg(process.pid, signal.SIGKILL)
+
+    timer = threading.Timer(deadline, stop)
+    timer.daemon = True
+    try:
+        with ends_with_us(process.pid, grace=1.0):
+            timer.start()
+            assert process.stdout is not None
+            for line in process.stdout:
+                on_line(line.rstrip("\n"))
+            process.wait()
+    finally:
+        timer.cancel()
+        end_group(process)
+    if late.is_set():
+        raise HostError(f"no end after {deadline:.0f} s: {shlex.join(words)}")
+    return process.returncode
+
+
+@contextlib.contextmanager
+def ends_with_us(group: int, grace: float) -> Iterator[None]:
+    """End a process group if this process is killed, even with SIGKILL.
+
+    A shell waits for the end of a pipe that only this process holds open.  A parent-death signal
+    would reach the group's first process alone, whose children would go on.  `grace`: seconds
+    between SIGTERM and SIGKILL.
+    """
+    script = (
+        f"read -r _; kill -TERM -{group}; left={grace:.0f};"
+        f" while [ $left -gt 0 ] && kill -0 -{group}; do sleep 1; left=$((left - 1)); done;"
+        f" kill -KILL -{group}"
+    )
+    with subprocess.Popen(
+        ["sh", "-c", script],
+        stdin=subprocess.PIPE,
+        # Whoever reads what this process printed must not wait for the watcher.
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as watcher:
+        try:
+            yield
+        finally:
+            watcher.kill()
+
+
 def end_group(process: subprocess.Popen[str]) -> None:
     """SIGKILL what is left of a process started with a group of its own, and reap it."""
     with contextlib.suppress(ProcessLookupError):
@@ -89,6 +166,8 @@ PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "mkfs.erofs": "erofs-utils",
     "depmod": "kmod",
+    "gcc": "gcc",
+    "strip": "binutils",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "setpriv": "util-linux",

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -20,6 +21,12 @@ DOCUMENT = "run.json"
 TIMELINE = "timeline.jsonl"
 PROFILE = "profile.json"
 
+TOKEN = "LAB_RUN_TOKEN"
+"""Environment variable: a word that whoever starts a run finds in its timeline again."""
+
+_BROKEN_OFF = "broken off"
+"""The last event of a run that was interrupted: its document may have some of its cases."""
+
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
@@ -35,6 +42,19 @@ def ids() -> list[str]:
     """The runs there are, the latest first."""
     names = (path.name for path in dirs.state("runs").iterdir())
     return sorted((name for name in names if _ID.fullmatch(name)), reverse=True)
+
+
+def ended(run: str) -> bool:
+    """Whether a run has come to its end, and was not broken off half-way."""
+    directory = dirs.state("runs") / run
+    if not (directory / DOCUMENT).is_file():
+        return False
+    try:
+        with (directory / TIMELINE).open("rb") as timeline:
+            timeline.seek(max(0, timeline.seek(0, os.SEEK_END) - 4096))
+            return _BROKEN_OFF not in timeline.read().decode(errors="replace")
+    except OSError:
+        return True
 
 
 def load(run: str) -> Past:
@@ -75,7 +95,10 @@ class Run:
             self._timeline = (self.directory / TIMELINE).open("a", buffering=1)
         except OSError as error:
             raise not_writable(self.directory, error) from error
-        self.emit("lab", "run", profile=profile, suite=suite, wall=now.isoformat())
+        self.emit(
+            "lab", "run", profile=profile, suite=suite, wall=now.isoformat(),
+            token=os.environ.get(TOKEN),
+        )  # fmt: skip
 
     def emit(self, source: str, event: str, *, at: float | None = None, **data: object) -> None:
         """Append one event: `t` is CLOCK_MONOTONIC in seconds, now unless `at` is given.
@@ -131,5 +154,7 @@ class Run:
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.emit("lab", _BROKEN_OFF, by=kind.__name__)
         self.close()

@@ -1,5 +1,6 @@
 """What several unit tests build: a small copy with its medium, situations, guests, processes."""
 
+import struct
 import subprocess
 import sys
 import textwrap
@@ -156,6 +157,29 @@ def record(name: str, qemu: Process, owner: Process | None = None) -> Record:
         started=0.0,
         owner=owner,
     )
+
+
+def elf_kernel(*, pvh: bool) -> bytes:
+    """The head of an ELF kernel with a note: the PVH entry, or another one of Xen's."""
+    note = struct.pack("<III4sQ", 4, 8, 18 if pvh else 6, b"Xen\0", 0x1000000)
+    segment = struct.pack("<IIQQQQQQ", 4, 0, 0x40 + 56, 0, 0, len(note), len(note), 4)
+    head = bytearray(b"\x7fELF".ljust(0x40, b"\0"))
+    struct.pack_into("<Q", head, 0x20, 0x40)
+    struct.pack_into("<HH", head, 0x36, 56, 1)
+    return bytes(head) + segment + note
+
+
+def kernel_tree(path: Path) -> Path:
+    """What `make` leaves of a kernel with all built in, as far as the lab looks at it."""
+    (path / "include/config").mkdir(parents=True)
+    (path / "include/config/kernel.release").write_text("6.12.0-test\n")
+    (path / "vmlinux").write_bytes(elf_kernel(pvh=True))
+    (path / ".config").write_text("CONFIG_PVH=y\n")
+    built_in = ("block/virtio_blk", "net/virtio_net", "nvme/host/nvme")
+    lines = [f"kernel/drivers/{name}.ko\n" for name in built_in]
+    lines += [f"kernel/fs/{name}.ko\n" for name in ("erofs/erofs", "overlayfs/overlay")]
+    (path / "modules.builtin").write_text("".join(lines))
+    return path
 
 
 def nvme_path(

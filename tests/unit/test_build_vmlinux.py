@@ -12,6 +12,7 @@ import pytest
 
 from lab.build import vmlinux
 from lab.errors import HostError
+from tests.unit.builders import elf_kernel
 
 KERNEL = b"\x7fELF" + bytes(range(256)) * 300
 SIZE = struct.pack("<I", len(KERNEL))
@@ -81,3 +82,25 @@ def test_an_elf_file_is_taken_as_it_is() -> None:
 def test_what_is_no_kernel_is_refused(image: bytes, complaint: str) -> None:
     with pytest.raises(HostError, match=complaint):
         vmlinux.extract(image)
+
+
+def test_the_note_that_qemu_boots_by() -> None:
+    assert vmlinux.has_pvh_entry(elf_kernel(pvh=True))
+    assert not vmlinux.has_pvh_entry(elf_kernel(pvh=False))
+
+
+def test_without_that_note_the_whole_image_is_booted() -> None:
+    fast, slow = elf_kernel(pvh=True), elf_kernel(pvh=False)
+    assert vmlinux.bootable(bzimage(gzip.compress(fast))) == fast
+    assert vmlinux.bootable(fast) == fast
+    image = bzimage(gzip.compress(slow))
+    assert vmlinux.bootable(image) == image
+
+
+def test_the_release_is_in_the_header() -> None:
+    image = bytearray(bzimage(gzip.compress(KERNEL)))
+    assert vmlinux.release(bytes(image)) == ""
+    struct.pack_into("<H", image, 0x20E, 0x300)
+    image[0x500:0x51C] = b"6.12.0-lab (lab@lab) #1 SMP\0"
+    assert vmlinux.release(bytes(image)) == "6.12.0-lab"
+    assert vmlinux.release(KERNEL) == ""

@@ -87,17 +87,11 @@ def test_cpio_unpacks_it(tmp_path: Path) -> None:
 def test_the_shared_initramfs_has_what_init_early_looks_for() -> None:
     scripts = {"init-early": b"early", "init": b"root"}
     lists = {"root": ["b.ko", "a.ko"], "later": []}
-    made = early(b"busybox", scripts, {"a.ko": b"A", "b.ko": b"B"}, lists, tree=True)
+    made = early(b"busybox", scripts, {"a.ko": b"A", "b.ko": b"B"}, lists)
     files = read(made)
     assert files["init"] == Entry.file(b"early", 0o755)
     assert files["init-root"] == Entry.file(b"root", 0o755)
     assert files["modules/root"].data == b"b.ko\na.ko\n"
     assert files["modules/later"].data == b""
     assert files["modules/b.ko"].data == b"B"
-    assert "modules/tree" in files
     assert {"dev", "proc", "run", "sys", "root"} <= set(files)
-
-
-def test_a_kernel_without_modules_has_no_tree() -> None:
-    made = early(b"", {"init-early": b"", "init": b""}, {}, {"root": [], "later": []}, tree=False)
-    assert "modules/tree" not in read(made)

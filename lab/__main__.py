@@ -1,0 +1,5 @@
+"""`python -m lab`: the command line, for a lab that starts another."""
+
+from lab.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Where kernels come from: packages, built trees, images, and sources with patches."""

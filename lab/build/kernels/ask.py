@@ -1,0 +1,87 @@
+"""From what `lab kernel add` was given to a source."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lab.build.kernels import config, series
+from lab.build.kernels.linux import Linux
+from lab.build.kernels.package import SUITE, Package
+from lab.build.kernels.source import Source
+from lab.build.kernels.tree import Image, Tree
+from lab.errors import UsageError
+from lab.host import dirs
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options; None or empty for what was not given."""
+
+    package: str | None
+    tree: Path | None
+    image: Path | None
+    modules: Path | None
+    source_path: Path | None
+    rev: str
+    series: Sequence[str]
+    config: Sequence[str]
+
+    def source(self, name: str) -> Source:
+        """What they describe, checked as far as that is quick.  Raises UsageError."""
+        given = [self.package, self.tree, self.image, self.source_path]
+        if sum(one is not None for one in given) != 1:
+            raise UsageError("say one of --package, --tree, --image and --source")
+        if (self.image is None) != (self.modules is None):
+            raise UsageError("--image and --modules belong together")
+        if self.source_path is None and (self.rev or self.series or self.config):
+            raise UsageError("--rev, --series and --config are for --source")
+        if self.package:
+            return _package(self.package)
+        if self.tree:
+            return _checked(Tree(tree=self.tree.absolute()))
+        if self.image and self.modules:
+            return _checked(Image(image=self.image.absolute(), modules=self.modules.absolute()))
+        return self._linux(name)
+
+    def _linux(self, name: str) -> Linux:
+        assert self.source_path is not None
+        if not self.source_path.exists():
+            raise UsageError(f"{self.source_path}: no such sources")
+        config.text(self.config)
+        patches = tuple(_patches(one, name) for one in self.series)
+        series.digest(patches)
+        fragments = tuple(
+            one if one in config.variants() else str(Path(one).absolute()) for one in self.config
+        )
+        return Linux(
+            source=self.source_path.absolute(), rev=self.rev, series=patches, config=fragments
+        )
+
+
+def _patches(series_or_id: str, name: str) -> Path:
+    path = Path(series_or_id)
+    if path.exists():
+        return path.absolute()
+    if "@" in series_or_id:
+        return series.fetch(series_or_id, dirs.state("kernels", f"{name}.series"))
+    raise UsageError(
+        f"series {series_or_id}: no such file or directory",
+        hint="a mailbox, a directory of patches, or the message-id of the series",
+    )
+
+
+def _package(words: str) -> Package:
+    package, _, suite = words.partition("/")
+    try:
+        return Package(package=package, suite=suite or SUITE)
+    except ValidationError as error:
+        raise UsageError(
+            f"--package {words}: no name of a package", hint="such as linux-image-amd64/sid"
+        ) from error
+
+
+def _checked(source: Source) -> Source:
+    source.inputs(lambda _phase: None)
+    return source

@@ -1,0 +1,103 @@
+"""What a kernel can be called: a name, a path, or a Debian package."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from lab.build.kernels.linux import Linux
+from lab.build.kernels.package import Package
+from lab.build.kernels.source import Source
+from lab.build.kernels.tree import Image, Tree
+from lab.errors import HostError, UsageError
+from lab.host import dirs
+from lab.host.dirs import not_writable
+
+SHIPPED: dict[str, Package] = {
+    "debian": Package(package="linux-image-amd64"),
+    "debian-sid": Package(package="linux-image-amd64", suite="sid"),
+}
+"""Kernels that need no `lab kernel add`."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PACKAGE = re.compile(r"(?P<package>linux-image-[a-z0-9+.-]+)(?:/(?P<suite>[a-z][a-z0-9-]*))?")
+
+_DEFINITION: TypeAdapter[Source] = TypeAdapter(
+    Annotated[Package | Tree | Image | Linux, Field(discriminator="type")]
+)
+
+
+def resolve(reference: str) -> Source:
+    """The source that a reference means.
+
+    A name that ships or was added; the path of a built tree; `linux-image-…` with or without
+    /SUITE, as apt-get writes it.  Raises UsageError for anything else.
+    """
+    if source := known().get(reference):
+        return source
+    if "/" in reference and (path := Path(reference).expanduser()).is_dir():
+        return Tree(tree=path.absolute())
+    if package := _PACKAGE.fullmatch(reference):
+        return Package(**{key: value for key, value in package.groupdict().items() if value})
+    raise UsageError(
+        f"no kernel {reference}",
+        hint=f"known: {', '.join(known())}; or the path of a built tree, or a Debian package "
+        "such as linux-image-cloud-amd64/sid",
+    )
+
+
+def canonical(reference: str) -> str:
+    """A reference that means the same in every directory: a path becomes absolute.
+
+    A name goes before a directory of that name, which `./` tells apart.
+    """
+    path = Path(reference).expanduser()
+    if reference not in known() and path.is_dir():
+        return str(path.absolute())
+    return reference
+
+
+def known() -> dict[str, Source]:
+    """The kernels that have names: those that ship, then those that were added."""
+    return {**SHIPPED, **added()}
+
+
+def added() -> dict[str, Source]:
+    """The kernels that were added.  Raises HostError for a definition that cannot be read."""
+    found = {}
+    for path in sorted(dirs.state("kernels").glob("*.json")):
+        try:
+            found[path.stem] = _DEFINITION.validate_json(path.read_bytes())
+        except (ValidationError, OSError) as error:
+            raise HostError(
+                f"{path}: no definition of a kernel: {error}", hint="remove that file"
+            ) from error
+    return found
+
+
+def add(name: str, source: Source) -> None:
+    """Give a source a name.  Raises UsageError when it has another meaning already."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"kernel {name}: no name for a kernel",
+            hint="up to 64 letters, digits, '.', '_' and '-'",
+        )
+    if known().get(name, source) != source:
+        raise UsageError(f"kernel {name} is known already", hint=f"lab kernel rm {name} first")
+    path = _file(name)
+    new = path.with_suffix(".new")
+    try:
+        new.write_text(source.model_dump_json(indent=1) + "\n")
+        new.replace(path)
+    except OSError as error:
+        raise not_writable(path, error) from error
+
+
+def forget(name: str) -> None:
+    """Take the name from what was added under it."""
+    _file(name).unlink(missing_ok=True)
+
+
+def _file(name: str) -> Path:
+    return dirs.state("kernels") / f"{name}.json"

@@ -1,0 +1,190 @@
+"""`lab results compare|export`: runs against a baseline, and runs in other people's formats."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab.cli.terminal import phases, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from lab.results.baseline import Comparison
+    from lab.results.compare import Change, Difference
+
+SHOWN = 40
+"""Changes of a kind that a terminal is shown."""
+
+_OF_RULES = ("regressed", "new, failing", "fixed", "flaky")
+_OF_CASES = (*_OF_RULES, "still failing", "not run")
+"""The changes that are listed: a rule that was not run is that of a case that was not."""
+
+
+class Format(StrEnum):
+    """What `lab results export` writes."""
+
+    KCIDB = "kcidb"
+    MARKDOWN = "markdown"
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """The ids of runs that start with `incomplete`, for the shell's completion."""
+    from lab.results.run import ids
+
+    return [run for run in ids() if run.startswith(incomplete)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `lab results`."""
+    app.command()(compare)
+    app.command()(export)
+    app.command()(html)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Base = Annotated[
+    str, typer.Argument(metavar="BASE", help="The baseline.", autocompletion=complete_run)
+]
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's id or its beginning; default: the latest.",
+        autocompletion=complete_run,
+    ),
+]
+
+
+def compare(base: Base, run: Run = "latest", json: Json = False) -> None:
+    """Say what a run did otherwise than its baseline; exit status 1 if it regressed."""
+    comparison = _compared(base, run)
+    if json:
+        print_json(comparison.document())
+    else:
+        print_comparison(comparison)
+    raise typer.Exit(comparison.exit_status)
+
+
+def export(
+    run: Run = "latest",
+    to: Annotated[Format, typer.Option("--to", help="The format.")] = Format.KCIDB,
+    base: Annotated[
+        str | None,
+        typer.Option(help="The baseline, for markdown.", autocompletion=complete_run),
+    ] = None,
+    origin: Annotated[str, typer.Option(help="Who reports, for kcidb.")] = "lab",
+) -> None:
+    """Print a run for others: KCIDB's JSON, or a summary in Markdown for a mailing list."""
+    from lab.errors import UsageError
+
+    if to is Format.MARKDOWN:
+        from lab.results.markdown import summary
+        from lab.results.tester import tester
+
+        if base is None:
+            raise UsageError("a summary compares", hint="name the baseline: --base RUN")
+        print(summary(_compared(base, run), tester()), end="")
+        return
+    from lab.results.kcidb import report
+    from lab.results.store.database import session
+    from lab.results.store.feed import feed
+    from lab.results.store.query import cases_of, run_named
+
+    with session() as store:
+        feed(store)
+        found = run_named(store, run)
+        document = report([found], cases_of(store, [found.id]), origin)
+    print_json(document)
+
+
+def html(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIRECTORY]", help="Where to; default: in the state directory."),
+    ] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option("--run", help="Pages of these runs too.", autocompletion=complete_run),
+    ] = None,
+) -> None:
+    """Write pages of the last night and its runs; without any night, of the latest run."""
+    from lab.farm.outcome import last_night
+    from lab.host import dirs
+    from lab.results.site.write import write
+    from lab.results.store.database import session
+    from lab.results.store.feed import feed
+    from lab.results.store.query import LATEST, run_named
+    from lab.results.store.schema import RunRow
+
+    with phases() as progress, session() as store:
+        progress("take in new runs")
+        feed(store)
+        progress("write the pages")
+        night = last_night(store)
+        ids = [job.run_id for job in night.row.jobs if job.run_id] if night else []
+        runs = [store.get(RunRow, each) for each in ids]
+        wanted = run or ([] if night else [LATEST])
+        found = [one for one in runs if one] + [run_named(store, name) for name in wanted]
+        index = write(store, directory or dirs.state("site"), night, found)
+    print(index)
+
+
+def _compared(base: str, run: str) -> Comparison:
+    from lab.results.baseline import compared
+    from lab.results.store.database import session
+    from lab.results.store.feed import feed
+    from lab.results.store.query import run_named
+
+    with phases() as progress, session() as store:
+        progress("take in new runs")
+        feed(store)
+        progress("compare")
+        return compared(store, [run_named(store, base)], [run_named(store, run)])
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """What changed, and in which runs the lab failed."""
+    from rich.console import Console
+
+    from lab.results.compare import Change, counts
+
+    shown = {"rules": _OF_RULES, "cases": _OF_CASES}
+    console = Console(highlight=False)
+    for title, differences in (("cases", comparison.cases), ("rules", comparison.rules)):
+        if not differences:
+            continue
+        told = ", ".join(f"{count} {change}" for change, count in counts(differences).items())
+        console.print(f"{title}: {told}")
+        for change in Change:
+            rows = [one for one in differences if one.change is change]
+            if change.value in shown[title]:
+                _print_changes(console, change, rows)
+    for run in comparison.runs:
+        if run.error:
+            console.print(f"the lab failed in {run.id}: {run.error}", markup=False)
+
+
+def _print_changes(console: Console, change: Change, rows: Sequence[Difference]) -> None:
+    from rich.text import Text
+
+    from lab.results.compare import BAD
+
+    style = "bold red" if change in BAD else "bold"
+    for one in rows[:SHOWN]:
+        where = f" ({one.item.suite}, {one.item.profile}), "
+        console.print(
+            Text.assemble(
+                (f"  {change}: ", style), one.item.title, where, f"passed {one.tally}",
+                f", before {one.baseline}" if one.baseline.ran else "",
+            )
+        )  # fmt: skip
+        if one.reason and not one.item.rule:
+            console.print(Text(f"    {one.reason}", "dim"))
+    if len(rows) > SHOWN:
+        console.print(f"  and {len(rows) - SHOWN} more: --json has them all")

@@ -1,0 +1,1 @@
+"""Plans: many runs, one after the other, unattended."""

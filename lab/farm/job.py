@@ -1,0 +1,84 @@
+"""One job of a night: `lab run` as a process of its own, and the run that came of it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.farm.plan import Job
+from lab.host import dirs
+from lab.host.command import end_group, ends_with_us, tail
+from lab.results import run as runs
+
+GRACE = 90.0
+"""Seconds for an interrupted run to take its guest down."""
+
+ENDED_WELL = (0, 1)
+"""Exit statuses of a run that says something about the kernel: all well, or something failed."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of a job: the run's id, '' if it has none, and what the lab failed with."""
+
+    run: str
+    said: str
+
+
+def carry_out(job: Job, token: str, directory: Path) -> Ended:
+    """Run a job to its end.
+
+    `token` names it in the timeline of its run, by which found() finds that again; what the run
+    prints goes to files in `directory`.  Whatever ends this process ends the run, which then takes
+    its guest down.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    argv = [
+        sys.executable, "-m", "lab", "run", job.profile, job.suite, "--kernel", job.kernel,
+        "--json", "--", *job.args,
+    ]  # fmt: skip
+    log = directory / "log"
+    with log.open("w") as said, (directory / "run.json").open("w") as told:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=told,
+            stderr=said,
+            text=True,
+            env={**os.environ, runs.TOKEN: token},
+            process_group=0,
+        )
+        try:
+            with ends_with_us(process.pid, GRACE):
+                status = process.wait()
+        except BaseException:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+            raise
+        finally:
+            end_group(process)
+    run = found(token)
+    if run and status in ENDED_WELL:
+        return Ended(run, "")
+    return Ended(run, tail(log.read_text(errors="replace"), 5) or f"exit status {status}")
+
+
+def found(token: str) -> str:
+    """The run of a job that has ended, however the lab that started it did; '' if there is none."""
+    for run in runs.ids():
+        if _first_event(run).get("token") == token and runs.ended(run):
+            return run
+    return ""
+
+
+def _first_event(run: str) -> dict[str, object]:
+    try:
+        with (dirs.state("runs") / run / runs.TIMELINE).open() as timeline:
+            event: dict[str, object] = json.loads(timeline.readline())
+            return event
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,139 @@
+"""A night: a plan carried out, and where it stands.
+
+All that happened is in the store, written as it happens: a lab that is killed is resumed by the
+next one with the same plan.
+"""
+
+import json
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lab.build.kernel import ensure_kernel
+from lab.errors import LabError
+from lab.farm import job as runner
+from lab.farm.plan import Job, Plan, jobs
+from lab.guest import registry
+from lab.host import dirs, lock
+from lab.results.store.feed import feed
+from lab.results.store.schema import JobRow, NightRow, RunRow
+
+PENDING, DONE, FAILED, LEFT_OUT = "pending", "done", "failed", "left out"
+
+OnJob = Callable[[JobRow, int], None]
+"""Told a job as it begins and as it ends, and how many there are."""
+
+
+def place(night: str) -> Path:
+    """The directory of a night, with what its runs printed."""
+    return dirs.state("nights", night)
+
+
+def carry_out(
+    session: Session, plan: Plan, progress: Callable[[str], None], on_job: OnJob
+) -> NightRow:
+    """Begin a night, or resume one that was interrupted, and carry it out to its end.
+
+    Raises HostError if another lab is at this plan.
+    """
+    with lock.held(dirs.state("nights") / f"{plan.name}.lock", deadline=0):
+        registry.sweep()
+        night = unfinished(session, plan) or _begin(session, plan)
+        broken = _build(session, night, progress)
+        for row in night.jobs:
+            if row.state == PENDING:
+                _carry_out(session, plan, night, row, broken.get(row.kernel, ""), on_job)
+        night.ended = datetime.now(UTC)
+        session.commit()
+    return night
+
+
+def unfinished(session: Session, plan: Plan) -> NightRow | None:
+    """The night of this very plan that was interrupted on this host, if the last one was."""
+    last = session.scalars(
+        select(NightRow)
+        .where(NightRow.plan == plan.name, NightRow.host == socket.gethostname())
+        .order_by(NightRow.started.desc())
+        .limit(1)
+    ).first()
+    return last if last and last.ended is None and last.digest == plan.digest else None
+
+
+def spent(night: NightRow) -> float:
+    """Seconds that its runs have taken, interruptions left out."""
+    return sum(row.seconds for row in night.jobs)
+
+
+def _begin(session: Session, plan: Plan) -> NightRow:
+    now = datetime.now(UTC)
+    name = f"{now:%Y%m%d-%H%M%S}-{plan.name}-{secrets.token_hex(2)}"
+    night = NightRow(
+        id=name, host=socket.gethostname(), plan=plan.name,
+        digest=plan.digest, document=plan.model_dump_json(), started=now, ended=None,
+    )  # fmt: skip
+    night.jobs = [row_of(number, job) for number, job in enumerate(jobs(plan), 1)]
+    session.add(night)
+    session.commit()
+    return night
+
+
+def row_of(position: int, job: Job) -> JobRow:
+    """A row of the store for a job that waits."""
+    return JobRow(
+        position=position, kernel=job.kernel, baseline=job.baseline, profile=job.profile,
+        suite=job.suite, args=json.dumps(job.args), repetition=job.repetition, state=PENDING,
+        run_id=None, seconds=0.0, said="",
+    )  # fmt: skip
+
+
+def as_job(row: JobRow) -> Job:
+    """What a row of the store asks for."""
+    return Job(
+        kernel=row.kernel, baseline=row.baseline, profile=row.profile, suite=row.suite,
+        args=tuple(json.loads(row.args)), repetition=row.repetition, priority=0,
+    )  # fmt: skip
+
+
+def _build(session: Session, night: NightRow, progress: Callable[[str], None]) -> dict[str, str]:
+    """Build what is still needed; the kernels that cannot be built, with the reason."""
+    broken = {}
+    for kernel in dict.fromkeys(row.kernel for row in night.jobs if row.state == PENDING):
+        try:
+            ensure_kernel(kernel, progress)
+        except LabError as error:
+            broken[kernel] = str(error)
+    return broken
+
+
+def _carry_out(
+    session: Session, plan: Plan, night: NightRow, row: JobRow, broken: str, on_job: OnJob
+) -> None:
+    total = len(night.jobs)
+    token = f"{night.id}/{row.position}"
+    # The lab that began it may have been killed between the run's end and its entry here.
+    ended = runner.Ended(runner.found(token), "")
+    if not ended.run and broken:
+        ended = runner.Ended("", broken)
+    elif not ended.run and spent(night) >= plan.budget:
+        row.state = LEFT_OUT
+        session.commit()
+        return
+    elif not ended.run:
+        on_job(row, total)
+        start = time.monotonic()
+        ended = runner.carry_out(as_job(row), token, place(night.id) / str(row.position))
+        row.seconds = time.monotonic() - start
+    row.run_id = ended.run or None
+    row.said = ended.said
+    row.state = FAILED if ended.said else DONE
+    feed(session)
+    if run := session.get(RunRow, ended.run):
+        row.seconds = row.seconds or run.seconds
+    session.commit()
+    on_job(row, total)

@@ -1,0 +1,70 @@
+"""What a night came to: each kernel against the night's baseline."""
+
+import json
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lab.errors import UsageError
+from lab.farm.night import DONE, FAILED
+from lab.results.baseline import Comparison, compared
+from lab.results.site.write import Night
+from lab.results.store.schema import NightRow, RunRow
+
+
+def outcome(session: Session, night: NightRow) -> dict[str, Comparison]:
+    """Comparisons with the baseline by kernel; a kernel without any run that ended has none."""
+    base = _runs(session, night, [job.kernel for job in night.jobs if job.baseline])
+    others = dict.fromkeys(job.kernel for job in night.jobs if not job.baseline)
+    found = {}
+    for kernel in others:
+        runs = _runs(session, night, [kernel])
+        try:
+            found[kernel] = compared(session, base, runs)
+        except UsageError:
+            continue  # one of the two did not get so far
+    return found
+
+
+def exit_status(night: NightRow, found: dict[str, Comparison]) -> int:
+    """3 if the lab failed anywhere, 1 if a kernel is worse than the baseline."""
+    if any(job.state == FAILED for job in night.jobs):
+        return 3
+    return int(any(comparison.exit_status for comparison in found.values()))
+
+
+def document(night: NightRow, found: dict[str, Comparison]) -> dict[str, Any]:
+    """The night's JSON."""
+    return {
+        "night": night.id,
+        "plan": json.loads(night.document),
+        "started": night.started.isoformat(),
+        "jobs": [
+            {
+                "kernel": job.kernel, "baseline": job.baseline, "profile": job.profile,
+                "suite": job.suite, "args": json.loads(job.args), "repetition": job.repetition,
+                "state": job.state, "run": job.run_id, "seconds": round(job.seconds, 3),
+                "said": job.said or None,
+            }
+            for job in night.jobs
+        ],
+        "kernels": {kernel: comparison.document() for kernel, comparison in found.items()},
+    }  # fmt: skip
+
+
+def last_night(session: Session) -> Night | None:
+    """The latest night of all plans, with the night of its plan before it."""
+    latest = select(NightRow).order_by(NightRow.started.desc())
+    night = session.scalars(latest.limit(1)).first()
+    if night is None:
+        return None
+    earlier = latest.where(NightRow.plan == night.plan, NightRow.started < night.started)
+    before = session.scalars(earlier.limit(1)).first()
+    return Night(night, outcome(session, night), outcome(session, before) if before else {})
+
+
+def _runs(session: Session, night: NightRow, kernels: list[str]) -> list[RunRow]:
+    ids = [job.run_id for job in night.jobs if job.kernel in kernels and job.state == DONE]
+    runs = [session.get(RunRow, run) for run in ids if run]
+    return [run for run in runs if run]

@@ -1,0 +1,172 @@
+"""A plan: kernels by profiles by suites, read from YAML and checked before anything starts."""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lab.build.kernels.names import canonical, resolve
+from lab.errors import LabError, ProfileError
+from lab.profile.document import parse
+from lab.profile.load import load as load_profile
+from lab.profile.problem import InvalidProfileError, KeyPath
+from lab.profile.units import Duration, Size
+
+_NAMES = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Kernel(_Model):
+    """A kernel under test; the others are compared with the one that is the baseline."""
+
+    kernel: str
+    """As `--kernel` takes it."""
+    baseline: bool = False
+
+
+class Suite(_Model):
+    """A suite with its arguments, on each profile of the plan or on some."""
+
+    suite: str
+    args: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    """Empty: all of the plan's."""
+    repeat: int = Field(1, ge=1, le=100)
+    """Runs of it, so that flaky cases show."""
+    priority: int = 0
+    """What has more of it goes first; what the budget does not reach is left out."""
+
+
+class Retention(_Model):
+    """What is kept of earlier nights; their rows in the store always are."""
+
+    nights: int = Field(14, ge=1)
+    size: Size = 20 << 30
+    """Bytes that the evidence of all nights may take."""
+
+
+class Plan(_Model):
+    """One plan.yaml; its name is the file's without the suffix."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    kernels: tuple[Kernel, ...] = Field(min_length=1)
+    profiles: _NAMES
+    suites: tuple[Suite, ...] = Field(min_length=1)
+    budget: Duration = 12 * 3600.0
+    """Seconds after which no further run is begun."""
+    retention: Retention = Retention()
+
+    @property
+    def digest(self) -> str:
+        """Tells whether an unfinished night is of this very plan."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class Job(_Model):
+    """One run that a plan asks for."""
+
+    kernel: str
+    baseline: bool
+    profile: str
+    suite: str
+    args: tuple[str, ...]
+    repetition: int
+    """From 1 on."""
+    priority: int
+
+    @property
+    def title(self) -> str:
+        """How people call it."""
+        again = f" #{self.repetition}" if self.repetition > 1 else ""
+        return f"{' '.join([self.suite, *self.args])} on {self.profile}, {self.kernel}{again}"
+
+
+def jobs(plan: Plan) -> list[Job]:
+    """The runs of a plan in the order in which they are carried out.
+
+    Within a priority all kernels do the same thing before the next thing begins, the baseline
+    first: whatever the budget cuts off, what was done can be compared.
+    """
+    found = [
+        Job(
+            kernel=kernel.kernel, baseline=kernel.baseline, profile=profile, suite=suite.suite,
+            args=suite.args, repetition=repetition, priority=suite.priority,
+        )
+        for suite in plan.suites
+        for profile in suite.profiles or plan.profiles
+        for repetition in range(1, suite.repeat + 1)
+        for kernel in sorted(plan.kernels, key=lambda each: not each.baseline)
+    ]  # fmt: skip
+    return sorted(found, key=lambda job: -job.priority)
+
+
+def load(path: Path, suites: Collection[str]) -> Plan:
+    """The plan in a YAML file, with all that it names looked up.
+
+    Raises InvalidProfileError with a line for each thing that is wrong.
+    """
+    try:
+        document = parse(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: {error}") from error
+    wrong: list[tuple[KeyPath, str]] = []
+    data = document.data if isinstance(document.data, dict) else {}
+    if not isinstance(document.data, dict):
+        wrong.append(((), "expected kernels, profiles and suites"))
+    else:
+        try:
+            plan = Plan.model_validate({**data, "name": path.stem})
+            wrong += _unknown(plan, suites)
+        except ValidationError as error:
+            wrong += [(_path(each["loc"]), each["msg"]) for each in error.errors()]
+    if problems := document.problems(wrong):
+        raise InvalidProfileError(problems, hint="docs/nightly.md has an example")
+    return plan.model_copy(
+        update={
+            "kernels": tuple(
+                kernel.model_copy(update={"kernel": canonical(kernel.kernel)})
+                for kernel in plan.kernels
+            )
+        }
+    )
+
+
+def _unknown(plan: Plan, suites: Collection[str]) -> Iterator[tuple[KeyPath, str]]:
+    """What the plan names and nobody knows."""
+    if sum(kernel.baseline for kernel in plan.kernels) != 1:
+        yield ("kernels",), "expected one kernel with `baseline: true`"
+    if len({kernel.kernel for kernel in plan.kernels}) < len(plan.kernels):
+        yield ("kernels",), "the same kernel twice"
+    for number, kernel in enumerate(plan.kernels):
+        if said := _refusal(resolve, canonical(kernel.kernel)):
+            yield ("kernels", number, "kernel"), said
+    for number, profile in enumerate(plan.profiles):
+        if said := _refusal(load_profile, profile):
+            yield ("profiles", number), said
+    for number, suite in enumerate(plan.suites):
+        if suite.suite not in suites:
+            yield ("suites", number, "suite"), f"no such suite; there are: {', '.join(suites)}"
+        for at, profile in enumerate(suite.profiles):
+            if profile not in plan.profiles:
+                yield (
+                    ("suites", number, "profiles", at),
+                    f"{profile} is none of the plan's profiles",
+                )
+
+
+def _refusal(look_up: Callable[[str], object], name: str) -> str:
+    """Why `name` means nothing; empty if it does."""
+    try:
+        look_up(name)
+    except LabError as error:
+        return str(error)
+    return ""
+
+
+def _path(loc: tuple[int | str, ...]) -> KeyPath:
+    return tuple(step for step in loc if step != "name")

@@ -1,0 +1,146 @@
+"""What a run did otherwise than its baseline: pure, from outcomes to changes.
+
+An outcome is a case that passed or not, or a rule of the contract that held in a case or not.  A
+change counts as such only when the baseline's own flakiness does not explain it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import comb
+from typing import NamedTuple
+
+CHANCE = 0.05
+"""A change is significant when the baseline would behave like that less often than this."""
+
+
+class Item(NamedTuple):
+    """What is compared: a case of a suite on a profile, or a rule in it."""
+
+    suite: str
+    profile: str
+    case: str
+    rule: str = ""
+    """Empty for the case as a whole."""
+
+    @property
+    def title(self) -> str:
+        """How people call it within its suite and profile."""
+        return f"{self.case}: {self.rule}" if self.rule else self.case
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Passed `passed` times of `ran`."""
+
+    passed: int = 0
+    ran: int = 0
+
+    @property
+    def failed(self) -> int:
+        """How often it failed."""
+        return self.ran - self.passed
+
+    @property
+    def mixed(self) -> bool:
+        """Whether it did both."""
+        return 0 < self.passed < self.ran
+
+    def __str__(self) -> str:
+        return f"{self.passed} of {self.ran}" if self.ran else "-"
+
+
+@dataclass
+class Outcomes:
+    """What came of items, counted; made to be fed with many."""
+
+    passed: Counter[Item] = field(default_factory=Counter)
+    ran: Counter[Item] = field(default_factory=Counter)
+    reasons: dict[Item, str] = field(default_factory=dict)
+    """Why an item failed the first time."""
+
+    def add(self, item: Item, passed: bool | None, reason: str = "") -> None:
+        """Count an outcome; `passed` is None where the item was not run."""
+        # With nothing added the item is known all the same.
+        self.ran[item] += passed is not None
+        if passed:
+            self.passed[item] += 1
+        elif passed is False:
+            self.reasons.setdefault(item, reason)
+
+    def tally(self, item: Item) -> Tally | None:
+        """How often an item passed; None where it is not known."""
+        return Tally(self.passed[item], self.ran[item]) if item in self.ran else None
+
+
+class Change(StrEnum):
+    """The kinds of changes, what matters most first."""
+
+    REGRESSED = "regressed"
+    NEW_FAILING = "new, failing"
+    FIXED = "fixed"
+    FLAKY = "flaky"
+    STILL_FAILING = "still failing"
+    NEW = "new"
+    NOT_RUN = "not run"
+    SAME = "same"
+
+
+BAD = frozenset({Change.REGRESSED, Change.NEW_FAILING})
+"""What makes a comparison end with exit status 1."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An item with what became of it; `tally` is the run's, `baseline` with its history."""
+
+    item: Item
+    change: Change
+    baseline: Tally
+    tally: Tally
+    reason: str = ""
+    """Why it failed in the run."""
+
+
+def compare(base: Outcomes, run: Outcomes) -> list[Difference]:
+    """Every item of either side, sorted by change.
+
+    `base` has the outcomes of the baseline and of all runs like it that tell how flaky it is.
+    """
+    found = []
+    for item in {**base.ran, **run.ran}:
+        before, after = base.tally(item), run.tally(item)
+        change, reason = judge(before, after), run.reasons.get(item, "")
+        found.append(Difference(item, change, before or Tally(), after or Tally(), reason))
+    order = {change: number for number, change in enumerate(Change)}
+    return sorted(found, key=lambda one: (order[one.change], one.item))
+
+
+def judge(base: Tally | None, run: Tally | None) -> Change:
+    """What became of an item; None where a side does not know it, nothing ran where it did not."""
+    if run is None or run.ran == 0:
+        return Change.SAME if base is None or base.ran == 0 else Change.NOT_RUN
+    if base is None or base.ran == 0:
+        return Change.NEW_FAILING if run.passed == 0 else Change.NEW
+    if run.failed and tail(run.failed, run.ran, base.failed / base.ran) < CHANCE:
+        return Change.REGRESSED
+    if run.passed and tail(run.passed, run.ran, base.passed / base.ran) < CHANCE:
+        return Change.FIXED
+    if run.failed == 0:
+        return Change.SAME
+    return Change.FLAKY if run.mixed or base.mixed else Change.STILL_FAILING
+
+
+def tail(hits: int, tries: int, rate: float) -> float:
+    """The probability of at least `hits` in `tries`, each with probability `rate` (binomial)."""
+    return sum(
+        comb(tries, count) * rate**count * (1 - rate) ** (tries - count)
+        for count in range(hits, tries + 1)
+    )
+
+
+def counts(differences: Sequence[Difference]) -> dict[str, int]:
+    """Items by change, those that occur only."""
+    found = Counter(one.change for one in differences)
+    return {change.value: found[change] for change in Change if found[change]}

@@ -1,0 +1,78 @@
+"""A comparison as Markdown, to be mailed to a list."""
+
+from collections.abc import Iterator, Sequence
+
+from lab.results.baseline import Comparison
+from lab.results.compare import BAD, Change, Difference, counts
+from lab.results.store.schema import RunRow
+
+SHOWN = 20
+"""Changes of a kind that are listed; a mail is no archive."""
+
+_LISTED = (Change.REGRESSED, Change.NEW_FAILING, Change.FIXED, Change.FLAKY, Change.STILL_FAILING)
+
+
+def summary(comparison: Comparison, tester: str) -> str:
+    """What changed, on what it ran, how to do it again, and a tag for the patch if all is well.
+
+    `tester` is the name and address for that tag.
+    """
+    return "\n".join(_lines(comparison, tester)) + "\n"
+
+
+def _lines(comparison: Comparison, tester: str) -> Iterator[str]:
+    yield f"# {_headline(comparison)}"
+    yield ""
+    yield f"Kernel {_kernels(comparison.runs)} against {_kernels(comparison.base)}."
+    yield ""
+    yield from _runs(comparison.runs)
+    for title, differences in (("Cases", comparison.cases), ("Rules", comparison.rules)):
+        if differences:
+            yield from ("", f"## {title}", "")
+            yield ", ".join(f"{count} {change}" for change, count in counts(differences).items())
+            yield from _changes(differences)
+    yield from ("", "## Again", "")
+    for run in {(run.suite, run.profile): run for run in comparison.runs}.values():
+        yield f"    lab run {run.profile} {run.suite} --kernel {run.kernel}"
+    if comparison.exit_status == 0:
+        yield from ("", f"    Tested-by: {tester}")
+
+
+def _headline(comparison: Comparison) -> str:
+    if broken := [run for run in comparison.runs if run.error]:
+        return f"The lab failed in {len(broken)} of {len(comparison.runs)} runs"
+    bad = counts([one for one in (*comparison.cases, *comparison.rules) if one.change in BAD])
+    words = [f"{count} {change}" for change, count in bad.items()]
+    return f"Cases and rules: {', '.join(words)}" if words else "No regressions"
+
+
+def _runs(runs: Sequence[RunRow]) -> Iterator[str]:
+    yield "| suite | profile | kernel | seconds | run |"
+    yield "|---|---|---|---|---|"
+    for run in runs:
+        yield f"| {run.suite} | {run.profile} | {run.release} | {run.seconds:.0f} | {run.id} |"
+        if run.error:
+            first = run.error.partition("\n")[0]
+            yield f"| | | the lab failed: {_cell(first)} | | |"
+
+
+def _changes(differences: Sequence[Difference]) -> Iterator[str]:
+    for change in _LISTED:
+        found = [one for one in differences if one.change is change]
+        if not found:
+            continue
+        yield from ("", f"### {change.value.capitalize()}", "")
+        for one in found[:SHOWN]:
+            where = f"{one.item.suite} on {one.item.profile}: **{one.item.title}**"
+            reason = f": {one.reason}" if one.reason else ""
+            yield f"- {where} passed {one.tally}, before {one.baseline}{reason}"
+        if len(found) > SHOWN:
+            yield f"- and {len(found) - SHOWN} more"
+
+
+def _kernels(runs: Sequence[RunRow]) -> str:
+    return ", ".join(dict.fromkeys(run.release or run.kernel for run in runs))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,1 @@
+"""The static site: nights and runs as pages that need no server, no network and no JavaScript."""

@@ -1,0 +1,107 @@
+"""The database behind the store: SQLite in the state directory, or what LAB_STORE names.
+
+LAB_STORE is a URL as SQLAlchemy reads it, such as postgresql+psycopg://lab@db/lab.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from lab.errors import HostError, UsageError
+from lab.host import dirs, lock
+
+VARIABLE = "LAB_STORE"
+PATIENCE = 30.0
+"""Seconds to wait for another process that writes."""
+
+
+def url() -> str:
+    """Where the store is."""
+    return os.environ.get(VARIABLE) or f"sqlite:///{dirs.state() / 'store.sqlite'}"
+
+
+@contextmanager
+def session() -> Iterator[Session]:
+    """A session on the store, whose tables are made or brought up to date first.
+
+    Commits at the end.  Raises UsageError for a LAB_STORE that names no database, HostError when
+    the database refuses.
+    """
+    engine = _engine()
+    try:
+        _migrate(engine)
+        # What was read stays readable when the session has ended.
+        with Session(engine, expire_on_commit=False) as opened:
+            yield opened
+            opened.commit()
+    except SQLAlchemyError as error:
+        # The statement and its values are noise; the database's own words are in `orig`.
+        said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+        raise HostError(f"the store {_shown(engine)}: {said}", hint=_hint()) from error
+    finally:
+        engine.dispose()
+
+
+def _engine() -> Engine:
+    try:
+        engine = create_engine(url())
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise UsageError(
+            f"{VARIABLE}: {error}", hint="such as sqlite:////var/lib/lab.sqlite"
+        ) from error
+    except ImportError as error:
+        raise UsageError(f"{VARIABLE}: {error}", hint=f"pip install {error.name}") from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    """Readers do not wait for a writer (WAL); a lab that is killed loses nothing committed."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA busy_timeout={int(PATIENCE * 1000)}")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _migrate(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    with engine.connect() as connection:
+        if _revision(connection) == newest:
+            return
+    with lock.held(dirs.state() / "store.lock", deadline=PATIENCE), engine.begin() as connection:
+        if _revision(connection) == newest:
+            return
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise HostError(
+                f"the store {_shown(engine)} is of another lab: {error}",
+                hint="update this lab, or set LAB_STORE to a store of its own",
+            ) from error
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _shown(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _hint() -> str:
+    return f"check the database, or {VARIABLE}"

@@ -1,0 +1,108 @@
+"""From the JSON of runs to rows of the store."""
+
+import json
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from lab.errors import UsageError
+from lab.host import dirs, lock
+from lab.results import run as runs
+from lab.results.run import Past
+from lab.results.store.schema import CaseRow, RunRow
+
+_VERDICTS = {"holds": "pass", "violated": "fail", "not exercised": "notrun"}
+"""Suites that judge by the contract say verdicts, others statuses."""
+
+
+FEED_DEADLINE = 120.0
+"""Seconds to wait for another lab that takes in runs."""
+
+
+def feed(session: Session) -> list[str]:
+    """Take in every run of this host that has ended and is not in the store yet; their ids.
+
+    Runs that were broken off stay out, and those whose document says something else.  Commits.
+    """
+    # Two labs must not take in the same run at once.
+    with lock.held(dirs.state() / "feed.lock", deadline=FEED_DEADLINE):
+        known = set(session.scalars(select(RunRow.id)))
+        taken = [run for run in reversed(runs.ids()) if run not in known and _take(session, run)]
+        session.commit()
+    return taken
+
+
+def _take(session: Session, run: str) -> bool:
+    if not runs.ended(run):
+        return False
+    try:
+        past = runs.load(run)
+        row, cases = _run_row(run, past), list(case_rows(past.document))
+    except (UsageError, KeyError, TypeError, ValueError):
+        return False  # of an older or a later lab: no reason to keep the others out
+    session.execute(insert(RunRow), [row])
+    if cases:
+        session.execute(insert(CaseRow), [{**case, "run_id": run} for case in cases])
+    return True
+
+
+def _run_row(run: str, past: Past) -> dict[str, Any]:
+    document = past.document
+    return {
+        "id": run,
+        "host": socket.gethostname(),
+        "started": started(run),
+        "seconds": float(document.get("seconds") or 0.0),
+        "suite": str(document["suite"]),
+        "profile": str(document["profile"]),
+        "kernel": str(json.loads(past.profile).get("kernel", "")),
+        "release": str(document.get("kernel") or ""),
+        "qemu": str(document.get("qemu") or ""),
+        "accelerator": str(document.get("accelerator") or ""),
+        "options": json.dumps(document.get("options"), sort_keys=True),
+        "error": str(document.get("error") or ""),
+    }
+
+
+def started(run: str) -> datetime:
+    """When a run began; it is in its id."""
+    return datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+
+
+def case_rows(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The cases in a run's JSON as rows, whichever suite wrote it."""
+    titles = [_title(case) for case in document.get("cases", ())]
+    often = Counter(titles)
+    for title, case in zip(titles, document.get("cases", ()), strict=True):
+        # Cases drawn at random can have a name in common; repetitions say which they are.
+        unique = often[title] == 1 or "attempt" in case
+        rules = {
+            rule: "" if found["verdict"] == "holds" else str(found["evidence"]) or "violated"
+            for rule, found in case.get("rules", {}).items()
+            if found["verdict"] in ("holds", "violated")
+        }
+        yield {
+            "name": title if unique else f"{title} #{case['number']}",
+            "attempt": int(case.get("attempt", 1)),
+            "status": str(case.get("status") or _VERDICTS[case["verdict"]]),
+            "seconds": float(case.get("seconds") or 0.0),
+            "reason": str(case.get("reason") or _first_broken(rules)),
+            "known": str(case.get("known") or ""),
+            "rules": rules,
+        }
+
+
+def _title(case: dict[str, Any]) -> str:
+    """A case's name, with the configuration or the path of the copy that it belongs to."""
+    of = case.get("section") or case.get("path")
+    return f"{of}:{case['name']}" if of else str(case["name"])
+
+
+def _first_broken(rules: dict[str, str]) -> str:
+    """The first violated rule with what shows it."""
+    return next((f"{rule}: {evidence}" for rule, evidence in rules.items() if evidence), "")

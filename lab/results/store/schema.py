@@ -1,0 +1,104 @@
+"""The store's tables as they are now; how they came to be is in migrations/versions."""
+
+from datetime import datetime
+
+from sqlalchemy import JSON, DateTime, Double, ForeignKey, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+    type_annotation_map = {datetime: DateTime(timezone=True), dict[str, str]: JSON}  # noqa: RUF012
+
+
+class RunRow(Base):
+    """A run that has ended.  Its evidence stays in its directory, on the host that it ran on."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    started: Mapped[datetime]
+    """UTC."""
+    seconds: Mapped[float] = mapped_column(Double)
+    suite: Mapped[str] = mapped_column(String(64))
+    profile: Mapped[str] = mapped_column(String(64))
+    kernel: Mapped[str] = mapped_column(String(255))
+    """The reference in the profile, such as `debian` or the path of a tree."""
+    release: Mapped[str] = mapped_column(String(255))
+    """What `uname -r` said."""
+    qemu: Mapped[str] = mapped_column(String(255))
+    accelerator: Mapped[str] = mapped_column(String(16))
+    options: Mapped[str] = mapped_column(Text)
+    """What the suite was asked for, as JSON with sorted keys: equal text, equal cases."""
+    error: Mapped[str] = mapped_column(Text)
+    """What the lab itself failed at; empty if nothing."""
+    cases: Mapped[list["CaseRow"]] = relationship(back_populates="run", passive_deletes=True)
+
+    __table_args__ = (Index("runs_by_what", "suite", "profile", "release"),)
+
+
+class CaseRow(Base):
+    """One case of a run, carried out once."""
+
+    __tablename__ = "cases"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(512), index=True)
+    attempt: Mapped[int]
+    """Which of several repetitions in its run, from 1 on."""
+    status: Mapped[str] = mapped_column(String(16))
+    """pass, fail, notrun, hung or crashed."""
+    seconds: Mapped[float] = mapped_column(Double)
+    reason: Mapped[str] = mapped_column(Text)
+    """Why it did not pass, in a line."""
+    known: Mapped[str] = mapped_column(Text)
+    """Why it is expected not to pass; empty where it is expected to."""
+    rules: Mapped[dict[str, str]]
+    """Rules of the contract that apply: '' where one holds, else what shows that it does not."""
+    run: Mapped[RunRow] = relationship(back_populates="cases")
+
+
+class NightRow(Base):
+    """One execution of a plan, however often it was interrupted and resumed."""
+
+    __tablename__ = "nights"
+
+    id: Mapped[str] = mapped_column(String(96), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    plan: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+    document: Mapped[str] = mapped_column(Text)
+    """The plan as JSON."""
+    started: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    jobs: Mapped[list["JobRow"]] = relationship(
+        back_populates="night", order_by="JobRow.position", passive_deletes=True
+    )
+
+
+class JobRow(Base):
+    """One run that a night's plan asks for."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    night_id: Mapped[str] = mapped_column(ForeignKey("nights.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]
+    """In the order in which they are carried out, from 1 on; its place in the night's directory."""
+    kernel: Mapped[str] = mapped_column(String(255))
+    baseline: Mapped[bool]
+    profile: Mapped[str] = mapped_column(String(64))
+    suite: Mapped[str] = mapped_column(String(64))
+    args: Mapped[str] = mapped_column(Text)
+    """The suite's arguments as a JSON list."""
+    repetition: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    """pending, done, failed (the lab did) or left out (of the budget)."""
+    run_id: Mapped[str | None] = mapped_column(String(32))
+    seconds: Mapped[float] = mapped_column(Double)
+    said: Mapped[str] = mapped_column(Text)
+    """What the lab failed with."""
+    night: Mapped[NightRow] = relationship(back_populates="jobs")

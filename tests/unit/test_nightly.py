@@ -1,0 +1,296 @@
+"""Plans, and nights that are interrupted anywhere and resumed.
+
+Here a run is a function that writes what `lab run` would; tests/boot/test_nightly.py has real ones.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.errors import GuestError, HostError, ProfileError
+from lab.farm import job as runner
+from lab.farm import night as nights
+from lab.farm.estimate import seconds
+from lab.farm.job import Ended
+from lab.farm.outcome import document, exit_status, outcome
+from lab.farm.plan import Job, Plan, jobs, load
+from lab.farm.retention import trim
+from lab.host import dirs
+from lab.results.run import PROFILE, TOKEN, Run
+from lab.results.store.database import session
+from lab.results.store.schema import JobRow, NightRow
+
+SUITES = ("copy-faults", "fstests")
+TEXT = """\
+kernels:
+  - kernel: debian
+    baseline: true
+  - kernel: debian-sid
+profiles: [nvme-copy, zns]
+suites:
+  - suite: fstests
+    args: [--quick]
+    profiles: [nvme-copy]
+  - suite: copy-faults
+    priority: 5
+    repeat: 2
+budget: 8h
+"""
+
+
+class Killed(BaseException):
+    """The lab is gone, as by SIGKILL."""
+
+
+def plan_in(place: Path, text: str = TEXT) -> Plan:
+    path = place / "night.yaml"
+    path.write_text(text)
+    return load(path, SUITES)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return plan_in(tmp_path)
+
+
+class Bench:
+    """Stands for `lab run`: writes runs, and is killed where `kills` says (counted in steps)."""
+
+    def __init__(self, kills: set[int]) -> None:
+        self.kills = kills
+        self.steps = 0
+        self.begun: list[str] = []
+        self.failing = ""
+        """The kernel on which everything fails."""
+
+    def _step(self) -> None:
+        self.steps += 1
+        if self.steps in self.kills:
+            raise Killed
+
+    def carry_out(self, job: Job, token: str, _directory: Path) -> Ended:
+        self._step()
+        self.begun.append(token)
+        verdict = "violated" if job.kernel == self.failing else "holds"
+        rules = {"PREFIX": {"verdict": verdict, "evidence": "sector 1"}}
+        case = {"name": "write:1 eio", "number": 1, "verdict": verdict, "rules": rules}
+        os.environ[TOKEN] = token
+        run = Run(job.profile, job.suite)
+        self._step()
+        run.write(PROFILE, json.dumps({"kernel": job.kernel}))
+        run.finish({"suite": job.suite, "profile": job.profile, "kernel": job.kernel,
+                    "cases": [case], "seconds": 2.0})  # fmt: skip
+        run.close()
+        # Between the end of the run and the entry in the store.
+        self._step()
+        return Ended(run.id, "")
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    yield from benches(monkeypatch, set())
+
+
+def benches(monkeypatch: pytest.MonkeyPatch, kills: set[int]) -> Iterator[Bench]:
+    made = Bench(kills)
+    monkeypatch.setattr(runner, "carry_out", made.carry_out)
+    monkeypatch.setattr(nights, "ensure_kernel", lambda _name, _progress: None)
+    yield made
+    os.environ.pop(TOKEN, None)
+
+
+def carry_out(plan: Plan) -> NightRow:
+    with session() as store:
+        night = nights.carry_out(store, plan, lambda _: None, lambda _job, _total: None)
+        assert night.jobs
+        return night
+
+
+def test_priorities_come_first_and_kernels_stay_together(plan: Plan) -> None:
+    told = [(job.suite, job.profile, job.repetition, job.kernel) for job in jobs(plan)]
+    assert told == [
+        ("copy-faults", "nvme-copy", 1, "debian"), ("copy-faults", "nvme-copy", 1, "debian-sid"),
+        ("copy-faults", "nvme-copy", 2, "debian"), ("copy-faults", "nvme-copy", 2, "debian-sid"),
+        ("copy-faults", "zns", 1, "debian"), ("copy-faults", "zns", 1, "debian-sid"),
+        ("copy-faults", "zns", 2, "debian"), ("copy-faults", "zns", 2, "debian-sid"),
+        ("fstests", "nvme-copy", 1, "debian"), ("fstests", "nvme-copy", 1, "debian-sid"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("debian-sid", "nope", r"night\.yaml:4: kernels\[1\]\.kernel: no kernel nope"),
+        ("debian-sid", "debian", "the same kernel twice"),
+        ("    baseline: true\n", "", "expected one kernel with `baseline: true`"),
+        ("zns]", "nope]", r"profiles\[1\]: no profile 'nope'"),
+        ("suite: fstests", "suite: nope", r"suites\[0\]\.suite: no such suite; there are: copy"),
+        ("profiles: [nvme-copy]", "profiles: [zns-btrfs]", "none of the plan's profiles"),
+        ("budget: 8h", "budget: 8", "budget"),
+        ("repeat: 2", "repeat: 0", r"suites\[1\]\.repeat"),
+        ("repeat: 2", "again: 2", r"suites\[1\]\.again"),
+        (TEXT, "- a list\n", "expected kernels, profiles and suites"),
+        (TEXT, "kernels: [", "not valid YAML"),
+    ],
+)
+def test_what_is_wrong_with_a_plan_is_told_at_once(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    assert old in TEXT
+    with pytest.raises(ProfileError, match=said):
+        plan_in(tmp_path, TEXT.replace(old, new))
+
+
+def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="No such file"):
+        load(tmp_path / "none.yaml", SUITES)
+
+
+def test_a_night(plan: Plan, bench: Bench) -> None:
+    bench.failing = "debian-sid"
+    night = carry_out(plan)
+    assert {job.state for job in night.jobs} == {"done"}
+    assert len(bench.begun) == 10
+    with session() as store:
+        found = outcome(store, night)
+    assert exit_status(night, found) == 1
+    assert list(found) == ["debian-sid"]
+    told = document(night, found)
+    # On two profiles copy-faults, twice each; on one fstests.
+    assert told["kernels"]["debian-sid"]["cases"] == {"regressed": 3}
+    assert told["kernels"]["debian-sid"]["changes"][0]["run"] == {"passed": 0, "ran": 2}
+    with session() as store:
+        assert seconds(store, jobs(plan)[0]) is not None
+        unknown = jobs(plan)[0].model_copy(update={"suite": "fsx"})
+        assert seconds(store, unknown) is None
+
+
+def test_the_next_night_is_a_new_one(plan: Plan, bench: Bench, tmp_path: Path) -> None:
+    first = carry_out(plan)
+    with session() as store:
+        assert nights.unfinished(store, plan) is None
+    assert first.ended is not None
+
+
+@settings(max_examples=20)
+@given(kills=st.sets(st.integers(1, 40), max_size=8))
+def test_a_night_that_is_killed_anywhere_comes_to_the_same(
+    kills: set[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(state))
+        plan = plan_in(state)
+        (bench,) = list(take(benches(patch, kills)))
+        bench.failing = "debian-sid"
+        lives = 1
+        while True:
+            try:
+                night = carry_out(plan)
+                break
+            except Killed:
+                lives += 1
+        os.environ.pop(TOKEN, None)
+        with session() as store:
+            rows = store.query(JobRow).all()
+            found = outcome(store, night)
+        assert lives <= len(kills) + 1
+        assert store_nights() == 1
+        assert {row.state for row in rows} == {"done"}
+        runs = [row.run_id for row in rows]
+        assert len(set(runs)) == len(runs) == 10
+        # What had ended was never begun again.
+        ended = {token for token in bench.begun if bench.begun.count(token) == 1}
+        assert len(bench.begun) <= 10 + len(kills)
+        assert ended <= {f"{night.id}/{number}" for number in range(1, 11)}
+        assert document(night, found)["kernels"]["debian-sid"]["cases"] == {"regressed": 3}
+
+
+def take(generator: Iterator[Bench]) -> Iterator[Bench]:
+    yield next(generator)
+
+
+def store_nights() -> int:
+    with session() as store:
+        return store.query(NightRow).count()
+
+
+def test_a_changed_plan_is_another_night(plan: Plan, bench: Bench, tmp_path: Path) -> None:
+    bench.kills = {2}
+    with pytest.raises(Killed):
+        carry_out(plan)
+    changed = plan_in(tmp_path, TEXT.replace("repeat: 2", "repeat: 1"))
+    with session() as store:
+        assert nights.unfinished(store, plan) is not None
+        assert nights.unfinished(store, changed) is None
+
+
+def test_the_budget_leaves_out_what_matters_least(tmp_path: Path, bench: Bench) -> None:
+    night = carry_out(plan_in(tmp_path, TEXT.replace("8h", "0.000001s")))
+    states = [job.state for job in night.jobs]
+    assert states == ["done", *["left out"] * 9]
+
+
+def test_a_kernel_that_cannot_be_built_fails_its_runs_alone(
+    plan: Plan, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ensure(name: str, _progress: object) -> None:
+        if name == "debian-sid":
+            raise HostError("the kernel does not build: a.c", detail="a.c:1:1: error: no")
+
+    monkeypatch.setattr(nights, "ensure_kernel", ensure)
+    night = carry_out(plan)
+    assert [job.state for job in night.jobs if job.baseline] == ["done"] * 5
+    failed = [job for job in night.jobs if not job.baseline]
+    assert {job.state for job in failed} == {"failed"}
+    assert "a.c:1:1: error: no" in failed[0].said
+    with session() as store:
+        assert exit_status(night, outcome(store, night)) == 3
+
+
+def test_two_labs_at_one_plan(plan: Plan, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nested(job: Job, token: str, directory: Path) -> Ended:
+        with pytest.raises(HostError, match="holds the lock"):
+            carry_out(plan)
+        raise GuestError("enough")
+
+    monkeypatch.setattr(runner, "carry_out", nested)
+    with pytest.raises(GuestError):
+        carry_out(plan)
+
+
+def test_evidence_of_old_nights_is_removed_and_results_stay(tmp_path: Path, bench: Bench) -> None:
+    plan = plan_in(tmp_path, TEXT + "retention: {nights: 2, size: 1G}\n")
+    ids = [carry_out(plan).id for _ in range(3)]
+    with session() as store:
+        assert trim(store, plan) == [ids[0]]
+        assert trim(store, plan) == []
+        assert len(store.get(NightRow, ids[0]).jobs) == 10  # type: ignore[union-attr]
+    assert len(list(dirs.state("runs").iterdir())) == 20
+
+
+def test_a_run_is_a_process_of_its_own(tmp_path: Path) -> None:
+    job = Job(kernel="debian", baseline=True, profile="nvme-copy", suite="nope", args=(),
+              repetition=1, priority=0)  # fmt: skip
+    ended = runner.carry_out(job, "n/1", tmp_path / "1")
+    assert ended.run == ""
+    assert "no suite nope" in ended.said
+
+
+def test_a_run_that_was_broken_off_is_not_taken_for_one_that_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(TOKEN, "n/1")
+    with pytest.raises(KeyboardInterrupt), Run("nvme-copy", "copy-faults") as run:
+        run.finish({"cases": []})
+        raise KeyboardInterrupt
+    assert runner.found("n/1") == ""
+    with Run("nvme-copy", "copy-faults") as run:
+        run.finish({"cases": []})
+    assert runner.found("n/1") == run.id
+    assert runner.found("n/2") == ""

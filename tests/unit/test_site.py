@@ -1,0 +1,133 @@
+"""The static site: what stands on its pages, and what must never stand there."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import HostError
+from lab.farm.outcome import last_night
+from lab.host import dirs
+from lab.results.run import TIMELINE
+from lab.results.site import svg
+from lab.results.site.matrix import matrices
+from lab.results.site.timeline import by_case
+from lab.results.site.write import write
+from lab.results.store.database import session
+from lab.results.store.feed import feed
+from lab.results.store.query import run_named
+from lab.results.store.schema import CaseRow
+from tests.unit.test_nightly import Bench, bench, carry_out, plan
+from tests.unit.test_store import judged, write_run
+
+__all__ = ["bench", "plan"]
+
+EVIL = "<script>alert('x')</script>"
+
+
+def pages(directory: Path, *runs: str) -> dict[str, str]:
+    with session() as store:
+        feed(store)
+        night = last_night(store)
+        write(store, directory, night, [run_named(store, run) for run in runs])
+    return {path.name: path.read_text() for path in directory.glob("*.html")}
+
+
+def timeline(run: str, *events: dict[str, Any]) -> None:
+    text = "".join(json.dumps(event) + "\n" for event in events)
+    (dirs.state("runs") / run / TIMELINE).write_text(text)
+
+
+def test_a_run_with_its_matrix_evidence_and_timeline(tmp_path: Path) -> None:
+    run = write_run(
+        1,
+        [judged("write:1 eio"), judged("write:1 torn", "violated", "PREFIX"), judged("read:2 eio")],
+    )
+    timeline(
+        run,
+        {"t": 5.0, "source": "lab", "event": "setup", "number": 1},
+        {"t": 7.0, "source": "lab", "event": "setup", "number": 2},
+        {"t": 7.25, "source": "stepper", "event": "held", "point": "write:1"},
+        {"t": 7.5, "source": "kernel", "event": "message", "level": 3, "text": f"I/O error {EVIL}"},
+        {"t": 9.0, "source": "lab", "event": "setup", "number": 3},
+    )
+    page = pages(tmp_path, run)[f"{run}.html"]
+    assert re.search(r"<th>point</th><th>eio</th><th>torn</th>", page)
+    assert re.search(r"<summary>PREFIX</summary><p><strong>PREFIX</strong>: sector 9 is old", page)
+    assert f"lab replay {run}:2" in page
+    assert "0.2500" in page and "held" in page
+    assert "I/O error &lt;script&gt;" in page
+    assert "timeline: 3 events" in page
+
+
+def test_pages_need_nothing_from_outside_and_run_nothing(tmp_path: Path) -> None:
+    case = judged(f"write:1 {EVIL}", "violated", "PREFIX")
+    run = write_run(1, [case], kernel=EVIL, error=EVIL)
+    for page in pages(tmp_path, run).values():
+        assert "<script" not in page
+        assert not re.search(r"https?:|src=|@import|url\(|<link", page)
+        assert "color-scheme: dark" in page or "prefers-color-scheme: dark" in page
+        assert 'name="viewport"' in page
+
+
+def test_the_night_says_first_what_is_new(plan: Any, bench: Bench, tmp_path: Path) -> None:
+    carry_out(plan)
+    first = "".join(text for name, text in pages(tmp_path).items() if "night" in name)
+    assert "Nothing new" in first
+    bench.failing = "debian-sid"
+    night = carry_out(plan)
+    second = pages(tmp_path)[f"{night.id}.html"]
+    news = second.index("3 things are worse than the baseline")
+    assert news < second.index("<h2>")
+    assert "passed 0 of 2, before 4 of 4" in second
+    night = carry_out(plan)
+    third = pages(tmp_path)[f"{night.id}.html"]
+    # The same regressions are there, and are no news.
+    assert "Nothing new" in third
+    assert "6 regressed" in third
+    assert "<svg" in third
+
+
+def test_the_index_leads_to_the_pages_that_are_there(tmp_path: Path) -> None:
+    one, two = write_run(1, []), write_run(2, [])
+    index = pages(tmp_path, one)["index.html"]
+    assert f'href="{one}.html"' in index
+    assert two in index and f'href="{two}.html"' not in index
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(HostError, match="cannot write"):
+        pages(tmp_path / "file")
+
+
+def test_a_matrix_for_each_path() -> None:
+    names = [
+        "read:1 eio",
+        "nvme:write:1 power-cut",
+        "nvme:completed kill",
+        "xfs:generic/001",
+        "a #3",
+    ]
+    found = matrices([CaseRow(name=name) for name in names])
+    assert [(one.path, one.points, one.actions) for one in found] == [
+        ("", ["read:1"], ["eio"]), ("nvme", ["write:1", "completed"], ["power-cut", "kill"]),
+    ]  # fmt: skip
+
+
+def test_a_timeline_that_ends_in_the_middle_of_a_line() -> None:
+    run = write_run(1, [])
+    timeline(run, {"t": 1.0, "source": "lab", "event": "setup", "number": 1})
+    with (dirs.state("runs") / run / TIMELINE).open("a") as file:
+        file.write('{"t": 2.0, "sou')
+    assert len(by_case(run)[1]) == 1
+    assert by_case("no-such-run") == {}
+
+
+def test_plots() -> None:
+    assert svg.line([], "none").count("circle") == 0
+    assert svg.line([0.0, 10.0], "two").count("<circle") == 2
+    assert 'aria-label="a &lt;b&gt;"' in svg.line([1.0], "a <b>")
+    assert svg.strip(["pass", "fail"], "two").count("<rect") == 2

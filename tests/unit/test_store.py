@@ -1,0 +1,275 @@
+"""The store: fed from runs, asked, migrated; and what is made of it for others."""
+
+import json
+import multiprocessing
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import kcidb_io
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, func, select
+
+from lab.errors import HostError, UsageError
+from lab.host import dirs
+from lab.results.baseline import Comparison, compared
+from lab.results.kcidb import report
+from lab.results.markdown import summary
+from lab.results.store.database import session, url
+from lab.results.store.feed import case_rows, feed
+from lab.results.store.query import cases_of, run_named
+from lab.results.store.schema import Base, CaseRow, RunRow
+
+LEFT = {"COMPLETE": "holds", "PREFIX": "holds", "FUA": "not applicable"}
+
+
+def write_run(number: int, cases: list[dict[str, Any]], **other: Any) -> str:
+    """A run that has ended, as suites leave it; its id."""
+    run = f"20261124-0000{number:02d}-{number:04x}"
+    document = {
+        "run": run, "suite": "copy-faults", "profile": "nvme-copy", "options": {"seed": None},
+        "kernel": "6.12.1", "qemu": "7.2.22", "accelerator": "tcg", "cases": cases,
+        "seconds": 12.5, "error": None, **other,
+    }  # fmt: skip
+    directory = dirs.state("runs", run)
+    (directory / "run.json").write_text(json.dumps(document))
+    (directory / "profile.json").write_text(json.dumps({"kernel": other.get("source", "debian")}))
+    return run
+
+
+def judged(name: str, verdict: str = "holds", broken: str = "") -> dict[str, Any]:
+    """A case as copy-faults writes it."""
+    rules = {
+        rule: {"verdict": "violated" if rule == broken else found, "evidence": "sector 9 is old"}
+        for rule, found in LEFT.items()
+    }
+    return {"number": 1, "name": name, "verdict": verdict, "seconds": 0.5, "rules": rules}
+
+
+def ran(name: str, status: str = "pass", attempt: int = 1) -> dict[str, Any]:
+    """A case as the other suites write it."""
+    return {"name": name, "status": status, "seconds": 2.0, "attempt": attempt, "section": "xfs",
+            "reason": "" if status == "pass" else "output mismatch"}  # fmt: skip
+
+
+def fed() -> list[str]:
+    with session() as store:
+        return feed(store)
+
+
+def compare_runs(base: str, run: str) -> Comparison:
+    with session() as store:
+        feed(store)
+        return compared(store, [run_named(store, base)], [run_named(store, run)])
+
+
+def test_each_run_is_taken_in_once() -> None:
+    one = write_run(1, [judged("write:1 eio"), judged("write:2 eio", "violated", "PREFIX")])
+    two = write_run(2, [ran("generic/430"), ran("generic/431", "notrun")], suite="fstests")
+    assert fed() == [one, two]
+    assert fed() == []
+    with session() as store:
+        first = run_named(store, one)
+        assert (first.suite, first.kernel, first.release) == ("copy-faults", "debian", "6.12.1")
+        assert first.started.isoformat().startswith("2026-11-24T00:00:01")
+        good, bad = cases_of(store, [one])
+        assert (good.status, good.rules) == ("pass", {"COMPLETE": "", "PREFIX": ""})
+        assert (bad.status, bad.reason) == ("fail", "PREFIX: sector 9 is old")
+        assert bad.rules == {"COMPLETE": "", "PREFIX": "sector 9 is old"}
+        assert [case.name for case in cases_of(store, [two])] == [
+            "xfs:generic/430",
+            "xfs:generic/431",
+        ]
+
+
+def test_a_run_that_was_broken_off_stays_out() -> None:
+    run = write_run(1, [])
+    (dirs.state("runs") / run / "run.json").unlink()
+    assert fed() == []
+
+
+def test_a_document_that_says_something_else_keeps_no_other_run_out() -> None:
+    write_run(1, [{"title": "of another lab"}])
+    good = write_run(2, [judged("write:1 eio")])
+    assert fed() == [good]
+
+
+def test_cases_with_one_name_are_told_apart_but_repetitions_are_not() -> None:
+    drawn = [{**judged("write:1 eio"), "number": number} for number in (1, 2)]
+    repeated = [ran("a", attempt=1), ran("a", attempt=2)]
+    names = [row["name"] for row in case_rows({"cases": [*drawn, *repeated, ran("b")]})]
+    assert names == ["write:1 eio #1", "write:1 eio #2", "xfs:a", "xfs:a", "xfs:b"]
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id() -> None:
+    one, two = write_run(1, []), write_run(2, [])
+    fed()
+    with session() as store:
+        assert run_named(store, one[:16]).id == one
+        assert run_named(store, "latest").id == two
+        for name, said in (("2026", "more than one run"), ("nope", "no run"), ("%", "no run")):
+            with pytest.raises(UsageError, match=said):
+                run_named(store, name)
+
+
+def test_the_latest_of_no_runs() -> None:
+    with session() as store, pytest.raises(UsageError, match="no run yet"):
+        run_named(store, "latest")
+
+
+def test_cases_and_rules_are_compared() -> None:
+    base = write_run(1, [judged("write:1 eio"), judged("write:2 eio", "violated", "PREFIX")])
+    run = write_run(
+        2, [judged("write:1 eio", "violated", "COMPLETE"), judged("write:2 eio")], kernel="6.13"
+    )
+    found = compare_runs(base, run)
+    assert found.exit_status == 1
+    document = found.document()
+    assert document["cases"] == {"regressed": 1, "fixed": 1}
+    assert document["rules"] == {"regressed": 1, "fixed": 1, "same": 2}
+    assert document["changes"][0] == {
+        "change": "regressed", "suite": "copy-faults", "profile": "nvme-copy",
+        "case": "write:1 eio", "rule": None, "baseline": {"passed": 1, "ran": 1},
+        "run": {"passed": 0, "ran": 1}, "reason": "COMPLETE: sector 9 is old",
+    }  # fmt: skip
+    text = summary(found, "A Tester <a@example.org>")
+    assert "# Cases and rules: 2 regressed" in text
+    assert "**write:1 eio: COMPLETE** passed 0 of 1, before 1 of 1: sector 9 is old" in text
+    assert "lab run nvme-copy copy-faults --kernel debian" in text
+    assert "Tested-by" not in text
+
+
+def test_runs_like_the_baseline_tell_how_flaky_it_is() -> None:
+    for number in range(1, 11):
+        status = "fail" if number == 4 else "pass"
+        base = write_run(number, [ran("generic/013", status)], suite="fstests")
+    again = write_run(20, [ran("generic/013", "fail")], suite="fstests", kernel="6.13")
+    found = compare_runs(base, again)
+    (case,) = found.cases
+    assert (case.change, str(case.baseline), str(case.tally)) == ("flaky", "9 of 10", "0 of 1")
+    assert found.exit_status == 0
+    thrice = [ran("generic/013", "fail", attempt) for attempt in (1, 2, 3)]
+    assert (
+        compare_runs(base, write_run(21, thrice, suite="fstests", kernel="6.13")).exit_status == 1
+    )
+
+
+def test_a_run_is_no_history_of_its_own_baseline() -> None:
+    base = write_run(1, [judged("write:1 eio")])
+    run = write_run(2, [judged("write:1 eio", "violated", "PREFIX")])
+    assert compare_runs(base, run).document()["cases"] == {"regressed": 1}
+
+
+def test_all_well_is_worth_a_tag() -> None:
+    base, run = (write_run(number, [judged("write:1 eio")]) for number in (1, 2))
+    text = summary(compare_runs(base, run), "A Tester <a@example.org>")
+    assert text.startswith("# No regressions\n")
+    assert "    Tested-by: A Tester <a@example.org>\n" in text
+
+
+def test_a_failure_of_the_lab_is_never_a_result() -> None:
+    base = write_run(1, [judged("write:1 eio")])
+    run = write_run(2, [judged("write:1 eio")], error="the guest died | badly\nconsole")
+    found = compare_runs(base, run)
+    assert found.exit_status == 3
+    text = summary(found, "A Tester <a@example.org>")
+    assert "The lab failed in 1 of 1 runs" in text
+    assert "the guest died \\| badly |" in text
+    assert "Tested-by" not in text
+
+
+def test_runs_that_have_nothing_in_common() -> None:
+    base = write_run(1, [], suite="fstests")
+    run = write_run(2, [])
+    with pytest.raises(UsageError, match="fstests on nvme-copy against copy-faults"):
+        compare_runs(base, run)
+
+
+def test_kcidb_takes_what_is_exported() -> None:
+    cases = [judged("write:1 eio", "violated", "PREFIX"), judged("odd: naïve (name)")]
+    run = write_run(1, cases)
+    fed()
+    with session() as store:
+        document = report([run_named(store, run)], cases_of(store, [run]), "lab")
+    assert kcidb_io.schema.LATEST.is_valid(document)
+    (checkout,), (build,), tests = (document[key] for key in ("checkouts", "builds", "tests"))
+    assert build["checkout_id"] == checkout["id"] == "lab:6.12.1"
+    assert [test["status"] for test in tests] == ["FAIL", "PASS"]
+    assert tests[0]["path"] == "copy-faults.nvme-copy.write.1_eio"
+    assert tests[0]["log_excerpt"] == "PREFIX: sector 9 is old"
+    assert len({test["id"] for test in tests}) == 2
+
+
+def test_kcidb_origins() -> None:
+    with pytest.raises(UsageError, match="only a-z"):
+        report([], [], "My Lab")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """LAB_STORE names another database."""
+    path = tmp_path / "elsewhere.sqlite"
+    monkeypatch.setenv("LAB_STORE", f"sqlite:///{path}")
+    return path
+
+
+def test_another_database(elsewhere: Path) -> None:
+    write_run(1, [judged("write:1 eio")])
+    fed()
+    assert not (dirs.state() / "store.sqlite").exists()
+    with sqlite3.connect(elsewhere) as database:
+        assert database.execute("select count(*) from cases").fetchone() == (1,)
+        assert database.execute("pragma journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("nonsense", UsageError, "LAB_STORE"),
+        ("oracle9://x", UsageError, "LAB_STORE"),
+        ("sqlite:////no/such/dir/x.sqlite", HostError, "unable to open database file"),
+    ],
+)
+def test_a_database_that_is_none(
+    name: str, error: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_STORE", name)
+    with pytest.raises(error, match=said):
+        fed()
+
+
+def test_a_store_of_a_later_lab_is_left_alone() -> None:
+    fed()
+    with sqlite3.connect(dirs.state() / "store.sqlite") as database:
+        database.execute("update alembic_version set version_num = '9999'")
+    with pytest.raises(HostError, match="of another lab"):
+        fed()
+
+
+def test_the_migrations_lead_to_the_tables_that_the_code_knows() -> None:
+    fed()
+    with create_engine(url()).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def _feed_and_say(queue: "multiprocessing.Queue[int]") -> None:
+    queue.put(len(fed()))
+
+
+def test_labs_that_feed_at_the_same_time_lose_and_double_nothing() -> None:
+    for number in range(1, 20):
+        write_run(number, [judged("write:1 eio")])
+    context = multiprocessing.get_context("fork")
+    queue: multiprocessing.Queue[int] = context.Queue()
+    labs = [context.Process(target=_feed_and_say, args=(queue,)) for _ in range(3)]
+    for lab in labs:
+        lab.start()
+    for lab in labs:
+        lab.join(60)
+        assert lab.exitcode == 0
+    assert sum(queue.get() for _ in labs) == 19
+    with session() as store:
+        assert store.scalar(select(func.count()).select_from(RunRow)) == 19
+        assert store.scalar(select(func.count()).select_from(CaseRow)) == 19
