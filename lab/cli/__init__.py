@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from lab.cli import fault, guest, image, kernel, profile, replay, run
+from lab.cli import fault, guest, image, kernel, profile, replay, results, run, shell
 from lab.cli.terminal import print_error
 from lab.errors import LabError, UsageError
 from lab.host import dirs
@@ -30,9 +30,11 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(image.app, name="image")
 app.add_typer(kernel.app, name="kernel")
 app.add_typer(fault.app, name="fault")
+app.add_typer(results.app, name="results")
 guest.register(app)
 run.register(app)
 replay.register(app)
+shell.register(app)
 
 
 # typer carries its own click or uses the installed one; either way its usage errors descend

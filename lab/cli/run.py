@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from lab.suites.options import Options
     from lab.suites.report import Report
 
-SUITES = ("copy-faults",)
+EXTERNAL = ("fstests",)
+"""Suites that come from elsewhere, and are driven (lab/cli/external.py)."""
+SUITES = ("copy-faults", *EXTERNAL)
 
 
 def complete_suite(incomplete: str) -> list[str]:
@@ -30,13 +33,14 @@ def register(app: typer.Typer) -> None:
 
 def run(
     profile: Annotated[str, typer.Argument(help="Name or path.", autocompletion=complete_profile)],
-    suite: Annotated[str, typer.Argument(help="copy-faults", autocompletion=complete_suite)],
+    suite: Annotated[str, typer.Argument(help=" or ".join(SUITES), autocompletion=complete_suite)],
     args: Annotated[
         list[str] | None,
         typer.Argument(
             help="After `--`, for copy-faults: --sweep or --cases N [--seed N] [--no-minimise]; "
             "--ranges N --blocks N --actions A,… --points P,… --hang-deadline SECONDS "
-            "--plant KIND|help"
+            "--plant KIND|help. For fstests: tests, or -g GROUP,…, -x, -e, -E FILE; --fs TYPE,… "
+            "--device ROLE=NAME --shards N --loop N --deadline SECONDS --known FILE --keep"
         ),
     ] = None,
     on: Annotated[
@@ -47,6 +51,10 @@ def run(
             autocompletion=complete_guest,
         ),
     ] = None,
+    tree: Annotated[
+        Path | None,
+        typer.Option("--tree", help="A built tree of fstests, instead of the one in the settings."),
+    ] = None,
     changes: Changes = None,
     json: Annotated[bool, typer.Option("--json", help="Print the run's JSON.")] = False,
 ) -> None:
@@ -56,6 +64,15 @@ def run(
 
     if suite not in SUITES:
         raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
+    if suite in EXTERNAL:
+        from lab.cli import external
+
+        if on:
+            raise UsageError(f"{suite} boots a guest of its own: --on cannot be used")
+        status = external.run(suite, profile, changes or [], args or [], tree, json=json)
+        raise typer.Exit(status)
+    if tree:
+        raise UsageError(f"{suite} needs no tree")
     # A mistake in the profile is told before anything slow is even imported.
     wanted = load(profile, changes or [])
     from lab.copy import plant
