@@ -54,5 +54,26 @@ def _fstests(
     return fstests.run(profile, find(name), fstests_options.parse(args), tree, watcher)
 
 
-_RUN = {"fstests": _fstests}
+def _fsx(
+    profile: Profile, _name: str, args: list[str], tree: Path | None, watcher: Watcher
+) -> Outcome:
+    from lab.suites import programs
+    from lab.suites.exercise import options, run
+
+    asked = options.parse(args)
+    if tree:
+        return programs.run("fsx", profile, asked, tree, watcher)
+    return run.run(profile, asked, watcher)
+
+
+def _fsstress(
+    profile: Profile, _name: str, args: list[str], tree: Path | None, watcher: Watcher
+) -> Outcome:
+    from lab.suites import programs
+    from lab.suites.exercise import options
+
+    return programs.run("fsstress", profile, options.parse(args), tree, watcher)
+
+
+_RUN = {"fstests": _fstests, "fsx": _fsx, "fsstress": _fsstress}
 """What carries a suite out, by its name; what that needs is imported there."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lab.suites.options import Options
     from lab.suites.report import Report
 
-EXTERNAL = ("fstests",)
+EXTERNAL = ("fstests", "fsx", "fsstress")
 """Suites that come from elsewhere, and are driven (lab/cli/external.py)."""
 SUITES = ("copy-faults", *EXTERNAL)
 
@@ -40,7 +40,9 @@ def run(
             help="After `--`, for copy-faults: --sweep or --cases N [--seed N] [--no-minimise]; "
             "--ranges N --blocks N --actions A,… --points P,… --hang-deadline SECONDS "
             "--plant KIND|help. For fstests: tests, or -g GROUP,…, -x, -e, -E FILE; --fs TYPE,… "
-            "--device ROLE=NAME --shards N --loop N --deadline SECONDS --known FILE --keep"
+            "--device ROLE=NAME --shards N --loop N --deadline SECONDS --known FILE --keep. "
+            "For fsx and fsstress: --seed N --cases N --ops N --kinds A,… --on FS "
+            "--shutdown FS --replay FILE --deadline SECONDS"
         ),
     ] = None,
     on: Annotated[
