@@ -91,7 +91,7 @@ def exports():
 def serve():
     """Start the server and what answers its questions about exports, if they do not run."""
     system.modprobe("nfsd")
-    if not os.path.ismount(NFSD):
+    if not system.is_mounted(NFSD):
         system.run(["mount", "-t", "nfsd", "nfsd", NFSD])
     if not mountd():
         # It does not register with rpcbind when there is only version 4.
@@ -106,7 +106,7 @@ def stop():
     """Stop the server, and take away what `serve` made."""
     if ROOT in exports():
         unexport(ROOT)
-    if os.path.ismount(NFSD):
+    if system.is_mounted(NFSD):
         system.run(["rpc.nfsd", "0"])
         system.run(["umount", NFSD])
     for pid in mountd():

@@ -97,7 +97,7 @@ def _unescaped(field):
 def mount_configfs():
     """Mount configfs, if it is not.  Raises Failure."""
     modprobe("configfs")
-    if not os.path.ismount(CONFIGFS):
+    if not is_mounted(CONFIGFS):
         run(["mount", "-t", "configfs", "configfs", CONFIGFS])
 
 

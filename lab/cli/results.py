@@ -61,7 +61,7 @@ def show(run: RunId, json: Json = False) -> None:
     print_cases(console, cases)
     found = past.document
     console.print(
-        f"{found['suite']} on {found['profile']}, kernel {found['kernel']}: {tally(cases)}"
+        f"{found['suite']} on {found['profile']}, kernel {found.get('kernel', '-')}: {tally(cases)}"
     )
     if found.get("error"):
         console.print(f"broken off: {found['error']}", style="bold red", markup=False)

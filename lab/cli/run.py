@@ -13,12 +13,13 @@ from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import print_error, print_json, warn
 
 if TYPE_CHECKING:
+    from lab.profile.models import Profile
     from lab.suites.options import Options
     from lab.suites.report import Report
 
 EXTERNAL = ("fstests", "fsx", "fsstress")
 """Suites that come from elsewhere, and are driven (lab/cli/external.py)."""
-SUITES = ("copy-faults", *EXTERNAL)
+SUITES = ("copy-faults", "conformance", *EXTERNAL)
 
 
 def complete_suite(incomplete: str) -> list[str]:
@@ -37,9 +38,11 @@ def run(
     args: Annotated[
         list[str] | None,
         typer.Argument(
-            help="After `--`, for copy-faults: --sweep or --cases N [--seed N] [--no-minimise]; "
-            "--ranges N --blocks N --actions A,… --points P,… --hang-deadline SECONDS "
-            "--plant KIND|help. For fstests: tests, or -g GROUP,…, -x, -e, -E FILE; --fs TYPE,… "
+            help="After `--`, for copy-faults: --path P [--layer NAME]; --sweep or --cases N "
+            "[--seed N] [--no-minimise]; --ranges N --blocks N --actions A,… --points P,… "
+            "--hang-deadline SECONDS --plant KIND|help. For conformance: --paths P,… --ranges N "
+            "--actions A,… --quirks FILE --hang-deadline SECONDS. "
+            "For fstests: tests, or -g GROUP,…, -x, -e, -E FILE; --fs TYPE,… "
             "--device ROLE=NAME --shards N --loop N --deadline SECONDS --known FILE --keep. "
             "For fsx and fsstress: --seed N --cases N --ops N --kinds A,… --on FS "
             "--shutdown FS --replay FILE --deadline SECONDS"
@@ -77,6 +80,10 @@ def run(
         raise UsageError(f"{suite} needs no tree")
     # A mistake in the profile is told before anything slow is even imported.
     wanted = load(profile, changes or [])
+    if suite == "conformance":
+        if on:
+            raise UsageError("conformance boots guests of its own: --on cannot be used")
+        raise typer.Exit(_conformance(wanted, args or [], json=json))
     from lab.copy import plant
     from lab.faults.byhand import require_free
     from lab.guest import registry
@@ -102,10 +109,31 @@ def run(
     if asked.generated:
         # Told before anything can go wrong: with it the same cases can be drawn again.
         print(f"seed {asked.generated.seed}", file=sys.stderr)
-    with watched(asked.total) as (progress, on_case):
-        report = copy_faults.run(wanted, asked, progress, on_case, on=guest)
+    with watched() as watch:
+        report = copy_faults.run(wanted, asked, watch, on=guest)
     _print(report, asked, json)
     raise typer.Exit(report.exit_status)
+
+
+def _conformance(profile: Profile, args: list[str], *, json: bool) -> int:
+    """The suite conformance; its exit status."""
+    from lab.cli.sweep import watched
+    from lab.guest import registry
+    from lab.suites import conformance
+
+    asked = conformance.parse(args)
+    registry.sweep()
+    with watched() as watch:
+        done = conformance.run(profile, asked, watch)
+    if json:
+        print_json(done.document())
+    elif done.reports:
+        from lab.cli.conformance import print_conformance
+
+        print_conformance(done)
+    if done.error:
+        print_error(done.error)
+    return done.exit_status
 
 
 def _print(report: Report, asked: Options, json: bool) -> None:

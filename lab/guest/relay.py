@@ -65,7 +65,7 @@ class RelayGone(GuestError):
 
 
 class Relay:
-    """guest-scripts/relay, started once per boot; it ends with the session it was started in."""
+    """guest-scripts/suites/relay, started once per boot; it ends with its session."""
 
     def __init__(self, session: Session, *, measure: bool = False) -> None:
         """Start it, and have it measure the guest's speed if wanted.  Raises GuestError."""

@@ -26,7 +26,7 @@ SCRIPTS = ROOT / "guest-scripts"
 
 
 class Local:
-    """guest-scripts/exerciser, on a file of this host; `spoil` may change its answers."""
+    """guest-scripts/suites/exerciser, on a file of this host; `spoil` may change its answers."""
 
     def __init__(self, path: Path, spoil: Callable[[dict[str, Any]], None] | None = None) -> None:
         self._at_work = _exerciser()(str(path))
@@ -52,7 +52,7 @@ class Local:
 def _exerciser() -> Any:
     sys.path.insert(0, str(SCRIPTS / "layers"))
     try:
-        return runpy.run_path(str(SCRIPTS / "exerciser"))["Exerciser"]
+        return runpy.run_path(str(SCRIPTS / "suites/exerciser"))["Exerciser"]
     finally:
         sys.path.remove(str(SCRIPTS / "layers"))
         sys.modules.pop("ioctls", None)

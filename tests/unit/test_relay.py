@@ -16,7 +16,7 @@ import pytest
 from lab import ROOT
 from lab.guest.relay import Exited, File, Kernel, Read, Said, _event
 
-RELAY = ROOT / "guest-scripts/relay"
+RELAY = ROOT / "guest-scripts/suites/relay"
 
 
 def _may_read_kmsg() -> bool:

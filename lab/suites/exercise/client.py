@@ -20,8 +20,7 @@ class Overdue(Exception):
 
 
 class Exerciser:
-    """guest-scripts/exerciser on one file; it ends with the session it was started in, or when it
-    is closed."""
+    """guest-scripts/suites/exerciser on one file; it ends with its session, or when it is closed."""
 
     def __init__(self, session: Session, path: str, deadline: float) -> None:
         self._channel: paramiko.Channel = session.channel([PROGRAM, path])

@@ -17,7 +17,7 @@ MAX_LENGTH = 64 * 1024
 COPIES = ("copy", "clone", "dedupe")
 WITHIN = ("punch", "zero", "collapse", "insert")
 KINDS = ("write", *COPIES, *WITHIN, "truncate", "fsync")
-"""All kinds, in the order in which they are explained (guest-scripts/exerciser)."""
+"""All kinds, in the order in which they are explained (guest-scripts/suites/exerciser)."""
 
 _ALIGNED = ("clone", "dedupe", "collapse", "insert")
 _SYNC_EVERY = 12
