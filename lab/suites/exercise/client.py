@@ -20,7 +20,7 @@ class Overdue(Exception):
 
 
 class Exerciser:
-    """guest-scripts/suites/exerciser on one file; it ends with its session, or when it is closed."""
+    """guest-scripts/suites/exerciser on one file; it ends with its session, or when closed."""
 
     def __init__(self, session: Session, path: str, deadline: float) -> None:
         self._channel: paramiko.Channel = session.channel([PROGRAM, path])
