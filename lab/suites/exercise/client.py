@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import paramiko
@@ -13,6 +14,9 @@ from lab.guest.relay import Kernel, Relay
 from lab.guest.ssh import Session
 
 PROGRAM = "/run/lab/bin/exerciser"
+
+_PARTING = 30.0
+"""Seconds that the end of the exerciser may take."""
 
 
 class Overdue(Exception):
@@ -66,7 +70,12 @@ class Exerciser:
         return base64.b64decode(answer["data"])
 
     def close(self) -> None:
-        """Let the exerciser end, and with it its hold on the file."""
+        """Let the exerciser end, and wait until it has let go of the file, if it still can."""
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.shutdown_write()
+            end = time.monotonic() + _PARTING
+            while not self._channel.exit_status_ready() and time.monotonic() < end:
+                time.sleep(0.02)
         self._channel.close()
 
 
