@@ -1,7 +1,7 @@
 """What a fault has left is made good: file systems are taken down, checked, and brought up again.
 
 Request:  {"op": "mend", "layer": NAME, "type": "xfs", "node": FILE, "device": DEVICE,
-           "rebooted": false}
+           "ground": NODE, "rebooted": false}
 Answer:   {"problem": TEXT, "mended": true}
 
 Unless the guest was booted since, nothing is done to a file system that can be written.  "problem"
@@ -25,9 +25,10 @@ DEADLINE = 120.0
 
 def mend(request):
     """Bring a file system back to a state in which it can be used, and check it."""
+    sectors.close(request)
+    _hear_out(request["ground"])
     if not request["rebooted"] and _writable(request["node"]):
         return {"problem": "", "mended": False}
-    sectors.close(request)
     stack = _stack()
     try:
         if not request["rebooted"]:
@@ -43,6 +44,19 @@ def mend(request):
     if not stack.wrong and not _writable(request["node"]):
         stack.wrong.append("it cannot be written")
     return {"problem": "; ".join(stack.wrong), "mended": True}
+
+
+def _hear_out(node):
+    """Sync the ground, whatever that says: an error that it has told somebody else, but not yet
+    those who write to it, would come out at their next sync."""
+    try:
+        fd = os.open(node, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        pass
 
 
 def _take_down(stack, name):

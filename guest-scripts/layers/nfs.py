@@ -64,10 +64,15 @@ class Nfs(FileSystem):
         if self.exported in exports():
             unexport(self.exported)
         if system.is_mounted(self.exported):
-            system.run(["umount", self.exported])
+            # The server closes what it has open there a moment later.
+            system.wait_for(lambda: _unmounted(self.exported), f"umount {self.exported}")
         system.remove_directory(self.exported)
         if not exports() - {ROOT}:
             stop()
+
+
+def _unmounted(path):
+    return system.works(["umount", path]) or not system.is_mounted(path)
 
 
 def export(path, identification):

@@ -49,6 +49,8 @@ class Aftermath(StrEnum):
     """As before, plus the first part of what was written after the last flush."""
     CACHE_KEPT = "power lost, all of the cache kept"
     """QEMU was killed; the medium rebuilt from all of the write log."""
+    REMOUNTED = "mounted anew"
+    """The guest ran on, and the file system was mounted anew, after a check."""
     UNPLUGGED = "controller removed"
     """The guest ran on without the device; nothing was lost."""
 
@@ -82,9 +84,10 @@ class Recovery:
 class Situation:
     """All that was observed of one case.
 
-    `completion` is None when the guest ended before the caller was told anything.
-    `injected`: the error that the medium returned, as text, or empty.  `flushed`: a flush
-    completed after the copy's success and before the guest ended.  `waited`: seconds between
+    `completion` is None when the guest ended before the caller was told anything, or the caller
+    was killed.  `injected`: the error that the medium returned, as text, or empty.  `flushed`: the
+    copy's success is durable: it was asked for with FUA or synced, or a flush completed after it
+    and before the guest ended.  `waited`: seconds between
     release and completion, None when it never came; `deadline`: how long it was waited for.
     `crash`: how the device under test itself died or hung, or empty.
     `disturbed`: what else was done to the device that may make a copy fail, or empty.
@@ -258,12 +261,16 @@ def neighbour(situation: Situation) -> Verdict:
 
 
 def signalled(situation: Situation) -> Verdict:
-    """An error that the medium returned reaches the caller."""
+    """An error that the medium returned reaches the caller, or is made good below it: a durable
+    success whose data are all there when the guest has ended."""
     if not situation.injected:
         return _not_applicable("the medium returned no error")
     if situation.completion is None:
         return _not_applicable("the caller was told nothing")
     if situation.completion.succeeded:
+        ended = situation.flushed and situation.aftermath not in _RAN_ON
+        if ended and not _not_new(situation.findings):
+            return _holds(f"{situation.injected}; made good: all was there after the guest's end")
         return _violated(f"{situation.injected}, and the caller was told success")
     return _holds(f"{situation.injected}; the caller was told {situation.completion}")
 
@@ -290,7 +297,7 @@ def durable(situation: Situation) -> Verdict:
     if not situation.flushed:
         return _not_applicable("nothing was flushed before the end")
     return _all_new(
-        situation.findings, f"success and flush, then {situation.aftermath}: all must be new"
+        situation.findings, f"durable success, then {situation.aftermath}: all must be new"
     )
 
 

@@ -15,12 +15,13 @@ flush from the monitor raises; it arms them, and the request that is released ne
 import errno
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.copy.model import SECTOR, Copy
 from lab.errors import HostError
+from lab.faults import choice
 from lab.faults.model import Action, Point, Stage
 from lab.vm.graph import Drive, Rule
 from lab.vm.machine import STDOUT, Machine
@@ -39,18 +40,27 @@ class Fault:
     """What the fault layer needs for an action at a point, and when the point is there.
 
     `fragment`: bytes to which requests are cut, 0 for not at all.  `nth`: the point is the nth
-    occurrence of its event, since every fragment raises the event once.  `unheld`: further
-    options of blkdebug, by which a request fails without having been held.
+    occurrence of its event, since every fragment raises the event once.  `more`: further options
+    of blkdebug; `held` is False if by them a request fails without being held.  `arming`: the
+    qemu-io commands that arm the error of a held request.
     """
 
     rules: tuple[Rule, ...] = ()
     fragment: int = 0
     nth: int = 1
-    unheld: Mapping[str, object] | None = None
+    more: Mapping[str, object] | None = None
+    held: bool = True
+    arming: tuple[str, ...] = ("flush",)
 
 
-def fault(action: Action, point: Point, copy: Copy, cut: int = 0) -> Fault:
+def fault(
+    action: Action, point: Point, copy: Copy, cut: int = 0, *, flushes: bool = False
+) -> Fault:
     """The fault for an action at a point of a copy.
+
+    `flushes`: the guest itself flushes during the copy, as file systems do.  The flush that arms
+    an error would then not be the lab's alone, so one is chosen that nobody arms by chance (see
+    lab/faults/choice.py).
 
     A torn write ends `cut` blocks into its range (0, or more than there are: in its middle), on a
     boundary of the atomic unit: requests are cut into fragments, and the one that begins there
@@ -60,7 +70,11 @@ def fault(action: Action, point: Point, copy: Copy, cut: int = 0) -> Fault:
         return Fault(nth=point.k)
     iotype = "read" if point.stage is Stage.READ else "write"
     if action is Action.EIO_UNHELD:
-        return Fault(nth=point.k, unheld=_counting(EVENTS[point.stage], point.k, iotype))
+        counting = _counting(EVENTS[point.stage], point.k, iotype)
+        return Fault(nth=point.k, more=counting, held=False)
+    if flushes:
+        arming = tuple(choice.commands(iotype, action.errno))
+        return Fault(nth=point.k, more=choice.options(), arming=arming)
     if action is not Action.TORN:
         return Fault((Rule(ARMING_EVENT, iotype, action.errno),), nth=point.k)
     parts = [target for _, target in copy.pieces()]
@@ -122,14 +136,21 @@ class Stepper:
         self._resume(released)
         self._await_suspension(point, deadline)
 
-    def inject(self) -> None:
+    def inject(self, arming: Iterable[str] = ("flush",)) -> None:
         """Arm the fault layer's rules: the held request fails when it is released."""
-        self._machine.qemu_io(self._drive.qdev, "flush")
+        for command in arming:
+            self._machine.qemu_io(self._drive.qdev, command)
 
     def release(self) -> None:
         """Let the held request go."""
         self._machine.holding = False
         self._resume(self._held)
+
+    def disarm(self) -> None:
+        """Take the breakpoint away that nothing came to; what came to it meanwhile goes on (QEMU
+        block/blkdebug.c, blkdebug_debug_remove_breakpoint)."""
+        self._machine.qemu_io(self._drive.qdev, f"remove_break {self._held}")
+        self._machine.holding = False
 
     def _break(self, point: Point) -> None:
         self._tags += 1

@@ -63,7 +63,11 @@ class Throttle:
             stepper = Stepper(self._machine, self._drive, self._ended)
             stepper.arm(before)
             start()
-            stepper.hold(before, k - 1, deadline)
+            try:
+                stepper.hold(before, k - 1, deadline)
+            except NotReached:
+                stepper.disarm()
+                raise
             self._limit(rate)
             stepper.release()
         time.sleep(_SETTLED)

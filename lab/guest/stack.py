@@ -105,6 +105,11 @@ def found(directory: Path) -> tuple[Part, ...]:
         return ()
 
 
+def forget(directory: Path) -> None:
+    """What was found is no more: the guest in that directory gets fresh media."""
+    (directory / FILE).unlink(missing_ok=True)
+
+
 def collect(machine: Machine, progress: Progress) -> tuple[Part, ...]:
     """What the guest tells of its layers as it makes them, written down in its directory too.
 

@@ -13,7 +13,7 @@ from lab.copy.model import Copy, Extent
 from lab.copy.oracle import Tagging, flip_bit
 from lab.errors import GuestError
 from lab.faults.model import Action, Point, Stage, ranges_written
-from lab.faults.stepper import Stepper
+from lab.faults.stepper import Fault, Stepper
 from lab.suites.bench import Bench, DeviceFailed, Meanwhile
 
 DELAY = 0.25
@@ -47,14 +47,15 @@ class Grip(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """A held copy: what it is, where it is held, what its sectors held before, and how long things
-    may take."""
+    """A held copy: what it is, where it is held, what its sectors held before, the fault layer's
+    part in it, and how long things may take."""
 
     bench: Bench
     copy: Copy
     point: Point
     tagging: Tagging
     grip: Grip
+    fault: Fault
     hang: float
 
     @property
@@ -81,7 +82,7 @@ class Effect:
 
 def _inject(scene: Scene) -> Effect:
     if isinstance(scene.grip, Stepper):
-        scene.grip.inject()
+        scene.grip.inject(scene.fault.arming)
     return Effect()
 
 

@@ -13,6 +13,7 @@ from lab.copy.model import Completion, Copy, Layout
 from lab.copy.oracle import Findings, Tagging, classify
 from lab.copy.paths.base import CopyPath, Subject
 from lab.copy.paths.nvme import TRACE_EVENTS, parse_trace
+from lab.copy.tags import unreadable
 from lab.crash import writelog
 from lab.crash.writelog import Entry
 from lab.errors import GuestError, LabError
@@ -21,6 +22,7 @@ from lab.guest import stack
 from lab.guest.boot import Platform
 from lab.guest.executor import Executor
 from lab.guest.guest import Guest
+from lab.guest.media import create_media
 from lab.guest.ssh import Session
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
@@ -33,7 +35,7 @@ from lab.vm.qmp import QmpTimeout
 _RETRIES = "/sys/module/nvme_core/parameters/max_retries"
 
 _ANSWER_DEADLINE = 60.0
-_MEND_DEADLINE = 300.0
+_MEND_DEADLINE = 180.0
 
 # The serial in sysfs is padded with blanks; the write returns when the reset is complete.
 _RESET = """found=
@@ -196,8 +198,22 @@ class Bench:
         return tagging
 
     def look(self, copy: Copy, tagging: Tagging) -> Findings:
-        """Let the oracle read the ground."""
-        return classify(copy, tagging, self.ground.read(tagging.window))
+        """Let the oracle read the ground; what cannot even be opened is lost, sector by sector."""
+        try:
+            data = self.ground.read(tagging.window)
+        except GuestError as error:
+            if not self.guest.machine.alive():
+                raise
+            self.run.emit("lab", "not read", text=str(error))
+            data = unreadable("what held it is gone") * tagging.window.sectors
+        return classify(copy, tagging, data)
+
+    def renew(self) -> None:
+        """Boot the guest again on fresh media: nothing on them could be used any more."""
+        self.guest.machine.kill()
+        stack.forget(self.guest.directory)
+        create_media(self.guest.directory, self.guest.record.profile)
+        self.reboot()
 
     def mend(self, *, rebooted: bool) -> str:
         """Make the ground usable again; what could not be made good, or ''."""
@@ -218,9 +234,7 @@ class Bench:
 
     def set_fault(self, fault: Fault) -> None:
         """Give the next case a fault layer of its own."""
-        self.guest.machine.exchange_fault_layer(
-            self.drive, fault.rules, fault.fragment, fault.unheld
-        )
+        self.guest.machine.exchange_fault_layer(self.drive, fault.rules, fault.fragment, fault.more)
 
     def start(self, request: dict[str, object]) -> None:
         """Send the copy to the executor; does not wait."""

@@ -18,6 +18,7 @@ from lab.copy.paths.base import Seen
 from lab.copy.plant import Plant
 from lab.crash import writelog
 from lab.crash.writelog import Entry
+from lab.errors import GuestError
 from lab.faults.model import Action, Point, Stage
 from lab.guest.kmsg import complaints
 from lab.suites.bench import Bench, DeviceFailed
@@ -119,11 +120,14 @@ class Case:
         problem = ""
         if not bench.path.on_medium:
             # Only the guest can tell what became of the sectors.
-            problem = self._revive() if told.ended else bench.mend(rebooted=False)
+            anew = told.aftermath is Aftermath.REMOUNTED
+            problem = self._revive() if told.ended else bench.mend(rebooted=anew)
         plant.medium(bench.ground, copy, tagging, _succeeded(told))
         findings = bench.look(copy, tagging)
         if bench.path.on_medium and told.ended:
             problem = self._revive()
+        elif problem:
+            bench.renew()
         if not told.ended:
             problem = problem or bench.path.check(bench.subject, copy, told.completion)
         return Situation(
@@ -154,9 +158,16 @@ class Case:
 
     def _revive(self) -> str:
         """Boot the guest again; what is wrong with the ground then, or ''."""
-        self._bench.guest.machine.kill()
-        self._bench.reboot()
-        return self._bench.mend(rebooted=True)
+        bench = self._bench
+        bench.guest.machine.kill()
+        try:
+            bench.reboot()
+        except GuestError as error:
+            if not bench.guest.machine.alive():
+                raise
+            # It came up, and a layer did not.
+            return str(error)
+        return bench.mend(rebooted=True)
 
     def _complaints(self, told: Told) -> tuple[str, ...]:
         """What the kernel said of hangs and crashes, but for the timeout that was the action."""
@@ -208,7 +219,7 @@ class Case:
                 findings = bench.look(copy, tagging)
                 self._revive()
                 return Recovery(completion, findings, problem)
-            self._revive()
+            problem = problem or self._revive()
         elif not problem:
             problem = bench.path.check(bench.subject, copy, completion)
         return Recovery(completion, bench.look(copy, tagging), problem)

@@ -66,7 +66,10 @@ class Interruption:
         self._tagging = tagging
         self._plant = plant
         self._hang = hang
-        self._fault = fault(setup.action, setup.point, setup.layout.copy, setup.cut)
+        self._fault = fault(
+            setup.action, setup.point, setup.layout.copy, setup.cut,
+            flushes=not bench.path.passthrough,
+        )  # fmt: skip
 
     def carry_out(self) -> Told:
         """Interrupt the copy, and leave the medium as it is then.
@@ -78,18 +81,29 @@ class Interruption:
         bench.forget()
         if self._action.ends_guest:
             return replace(self._end_guest(), aftermath=_AFTERMATHS[self._action], ended=True)
-        told = self._run_unheld() if self._fault.unheld else self._interrupt()
+        told = self._interrupt() if self._fault.held else self._run_unheld()
         unplugged = self._action is Action.UNPLUG and told.reached
         aftermath = Aftermath.UNPLUGGED if unplugged else Aftermath.LIVE
         messages = bench.kernel_messages() if told.waited is not None else []
         entries = tuple(bench.writes())
-        if told.lied:
+        doubtful = self._is_doubtful(told)
+        ends = doubtful and bench.path.survives_boot
+        if ends:
             bench.guest.machine.kill()
-            aftermath = Aftermath.KILLED
+        if doubtful:
+            aftermath = Aftermath.KILLED if ends else Aftermath.REMOUNTED
         return replace(
             told, aftermath=aftermath, messages=messages, entries=entries,
-            ended=told.waited is None or self._action.costs_boot or bool(told.lied),
+            ended=ends or told.waited is None or self._action.costs_boot,
         )  # fmt: skip
+
+    def _is_doubtful(self, told: Told) -> bool:
+        """Whether only the end of the guest, or at least of the mount, shows what is on the medium:
+        where a layer lies, and where a file system reports success although the medium failed.  It
+        may have written the same elsewhere, and may have it in memory only."""
+        told_success = told.completion is not None and told.completion.succeeded
+        failed = bool(self._action.errno) and told.reached and not self._bench.path.on_medium
+        return bool(told.lied) or (failed and told_success and self._bench.path.durable)
 
     def _start(self) -> None:
         request = self._bench.path.request(self._copy)
@@ -111,7 +125,12 @@ class Interruption:
         stepper = Stepper(bench.guest.machine, bench.drive, bench.executor.has_answer)
         stepper.arm(self._point)
         self._start()
-        stepper.hold(self._point, self._fault.nth, _HOLD_DEADLINE)
+        try:
+            stepper.hold(self._point, self._fault.nth, _HOLD_DEADLINE)
+        except NotReached:
+            # Whatever writes next would be held there, and nobody would release it.
+            stepper.disarm()
+            raise
         return stepper
 
     def _hold_by_limit(self) -> Throttle:
@@ -167,7 +186,9 @@ class Interruption:
         return effect
 
     def _scene(self, grip: Grip) -> Scene:
-        return Scene(self._bench, self._copy, self._point, self._tagging, grip, self._hang)
+        return Scene(
+            self._bench, self._copy, self._point, self._tagging, grip, self._fault, self._hang
+        )
 
     def _end_guest(self) -> Told:
         """Run the copy up to the point, kill QEMU there, and leave the medium that survives."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.errors import HostError, UsageError
+from lab.faults import choice
 from lab.faults.model import (
     HOST,
     SWEPT,
@@ -125,14 +126,24 @@ def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
 
 @pytest.mark.parametrize(("k", "steps"), [(1, 0), (2, 1), (4, 3)])
 def test_a_request_that_fails_unheld_is_counted_to(k: int, steps: int) -> None:
-    unheld = fault(Action.EIO_UNHELD, Point(Stage.WRITE, k), COPY).unheld
+    found = fault(Action.EIO_UNHELD, Point(Stage.WRITE, k), COPY)
+    unheld = found.more
     assert unheld is not None
+    assert not found.held
     assert unheld["inject-error"] == [
         {"event": "pwritev", "state": k, "iotype": "write", "errno": 5, "once": True}
     ]
     # QEMU takes no empty list.
     assert len(unheld.get("set-state", [])) == steps  # type: ignore[arg-type]
     assert ("set-state" in unheld) == (steps > 0)
+
+
+def test_a_flush_of_the_guest_arms_nothing() -> None:
+    found = fault(Action.EIO, Point(Stage.WRITE, 2), COPY, flushes=True)
+    assert found.rules == ()
+    assert found.more == choice.options()
+    assert found.arming == tuple(choice.commands("write", 5))
+    assert fault(Action.RESUME, Point(Stage.WRITE, 2), COPY, flushes=True).more is None
 
 
 @pytest.mark.parametrize(("cut", "sectors"), [(0, 2), (1, 1), (3, 3), (4, 2), (99, 2)])

@@ -62,9 +62,9 @@ def test_what_a_layer_stands_on_is_not_tested(tmp_path: Path) -> None:
 def test_the_reference_model_is_tested_on_its_loop_device() -> None:
     model = load("loop-xfs-reflink")
     (section,) = sections(model, Wanted())
-    assert (section.fstyp, section.devices) == ("ext4", {"test": "disk"})
+    assert (section.fstyp, section.devices) == ("ext4", {"test": "disk", "scratch": "model"})
     # The suite makes and mounts it by itself; what it stands on is made as ever.
-    assert [layer.name for layer in boot_profile(model).layers] == ["xfs", "disk"]
+    assert [layer.name for layer in boot_profile(model).layers] == ["xfs", "disk", "model"]
 
 
 def test_btrfs_on_zones_gets_one_copy_of_its_metadata() -> None:

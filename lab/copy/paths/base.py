@@ -69,6 +69,8 @@ class CopyPath(ABC):
     """The copy is synced before it reports success: success promises durability."""
     on_medium: bool = True
     """The copy's addresses are those of the drive's medium."""
+    survives_boot: bool = True
+    """What is on the ground can be used after the guest was booted again."""
     any_shape: ClassVar[bool] = True
     """Any ranges and any destination can be asked for."""
     passthrough: ClassVar[bool] = False
@@ -116,6 +118,8 @@ class CopyPath(ABC):
 
     def possible(self, action: Action) -> bool:
         """Whether the action means something on this path."""
+        if not self.survives_boot and (action.costs_boot or action is Action.DM_DROP_WRITES):
+            return False
         if action.layer:
             return bool(self.layer(action.layer))
         if action.throttles:

@@ -10,7 +10,7 @@ from lab.copy.contract import Offload
 from lab.copy.ground import Ground, GuestGround
 from lab.copy.model import Copy
 from lab.copy.paths.base import CopyPath, Seen, Subject, moved_through
-from lab.copy.paths.find import bottom, downwards, free_layers
+from lab.copy.paths.find import bottom, downwards, free_layers, zoned
 from lab.faults.model import Point
 from lab.profile.layers import BaseLayer
 from lab.profile.layers.faulty import DmFlakey
@@ -48,6 +48,9 @@ class SyncedPath(CopyPath):
             ("device mapper", (DmLinear, DmFlakey)),
             ("nfs", (Nfs,)),
         ]
+        # QEMU keeps the state of zones in memory: after a boot all are empty, and a zoned file
+        # system is gone.
+        self.survives_boot = not zoned(profile, drive)
         self._layers = {
             kind: each.name
             for kind, types in strikable
@@ -78,6 +81,7 @@ class SyncedPath(CopyPath):
             type=getattr(self._holder, "type", ""),
             node=f"/dev/lab/{self._holder.name}/{FILE}",
             device=f"/dev/lab/{self._holder.over}",
+            ground=self.node,
             rebooted=rebooted,
         )
         problem = answer["problem"]

@@ -56,6 +56,17 @@ def bottom(profile: Profile, ref: str) -> Drive | None:
     return disk_called(profile, ref)
 
 
+def zoned(profile: Profile, drive: Drive) -> bool:
+    """Whether a drive is a zoned namespace."""
+    return any(
+        namespace.zoned is not None
+        for device in profile.devices
+        if isinstance(device, NvmeController) and device.serial == drive.serial
+        for namespace in device.namespaces
+        if namespace.nsid == drive.nsid
+    )
+
+
 def disk_called(profile: Profile, ref: str) -> Drive | None:
     """The emulated disk that a profile names so, SERIAL or SERIAL:NSID; None if it is none."""
     for drive in drives(profile):
