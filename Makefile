@@ -3,7 +3,8 @@
 LAB := .venv/bin/lab
 PYTHON := .venv/bin/python
 SCRIPTS := scripts/setup .ci/run lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early \
-	guest-scripts/layers/layers guest-scripts/copies/nvme-copy
+	guest-scripts/layers/layers guest-scripts/copies/nvme-copy \
+	guest-scripts/suites/mount-tree tests/fixtures/fstests/check lab/build/enter.sh
 
 .PHONY: help demo test unit boot check setup benchmark
 

@@ -99,7 +99,12 @@ def clone_range(source, offset, size, target, at):
 def dedupe(source, target, size):
     """Let two files that begin with the same `size` bytes share them.  Bytes shared; -1 when they
     differ."""
-    request = bytearray(DEDUPE.pack(0, size, 1, 0, 0, target, 0, 0, 0, 0))
+    return dedupe_range(source, 0, size, target, 0)
+
+
+def dedupe_range(source, offset, size, target, at):
+    """Let a file share blocks of another that hold the same.  Bytes shared; -1 when they differ."""
+    request = bytearray(DEDUPE.pack(offset, size, 1, 0, 0, target, at, 0, 0, 0))
     fcntl.ioctl(source, FIDEDUPERANGE, request)
     *_, shared, status, _ = DEDUPE.unpack(request)
     if status < 0:

@@ -6,6 +6,7 @@ import time
 
 BLOCK = "/sys/class/block"
 CONFIGFS = "/sys/kernel/config"
+MOUNTS = "/proc/self/mountinfo"
 SECTOR = 512
 PATIENCE = 20.0
 """Seconds to wait for something that the kernel or udev brings in a moment."""
@@ -81,10 +82,16 @@ def modprobe(*names):
 
 
 def is_mounted(path):
-    """Whether something is mounted there; os.path.ismount says no of a file system that has been
-    shut down by an error, and answers nothing but that."""
-    with open("/proc/self/mounts") as mounts:
-        return any(line.split()[1] == path for line in mounts)
+    """Whether something is mounted at a path; by the kernel's table, since a file system that is
+    shut down fails the look at the path itself, which os.path.ismount() takes for a no."""
+    with open(MOUNTS) as file:
+        return any(_unescaped(line.split()[4]) == path for line in file)
+
+
+def _unescaped(field):
+    """A path as proc(5) writes it, with octal for blanks and the like."""
+    first, *others = field.split("\\")
+    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in others)
 
 
 def mount_configfs():

@@ -13,7 +13,19 @@ from typing import Any
 import typer
 from typer.main import get_command
 
-from lab.cli import compare, fault, guest, image, kernel, nightly, profile, replay, run
+from lab.cli import (
+    compare,
+    fault,
+    guest,
+    image,
+    kernel,
+    nightly,
+    profile,
+    replay,
+    results,
+    run,
+    shell,
+)
 from lab.cli.terminal import print_error
 from lab.errors import LabError, UsageError
 from lab.host import dirs
@@ -30,13 +42,13 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(image.app, name="image")
 app.add_typer(kernel.app, name="kernel")
 app.add_typer(fault.app, name="fault")
-results = typer.Typer(help="Compare and export what runs came to.", no_args_is_help=True)
-compare.register(results)
-app.add_typer(results, name="results")
+compare.register(results.app)
+app.add_typer(results.app, name="results")
 guest.register(app)
 run.register(app)
 replay.register(app)
 nightly.register(app)
+shell.register(app)
 
 
 # typer carries its own click or uses the installed one; either way its usage errors descend

@@ -31,6 +31,7 @@ class Format(StrEnum):
 
     KCIDB = "kcidb"
     MARKDOWN = "markdown"
+    JUNIT = "junit"
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -80,7 +81,8 @@ def export(
     ] = None,
     origin: Annotated[str, typer.Option(help="Who reports, for kcidb.")] = "lab",
 ) -> None:
-    """Print a run for others: KCIDB's JSON, or a summary in Markdown for a mailing list."""
+    """Print a run for others: KCIDB's JSON, a summary in Markdown for a mailing list, or JUnit
+    XML for CI systems."""
     from lab.errors import UsageError
 
     if to is Format.MARKDOWN:
@@ -99,8 +101,15 @@ def export(
     with session() as store:
         feed(store)
         found = run_named(store, run)
-        document = report([found], cases_of(store, [found.id]), origin)
-    print_json(document)
+        if to is Format.KCIDB:
+            print_json(report([found], cases_of(store, [found.id]), origin))
+            return
+    from lab.results.cases import read
+    from lab.results.junit import xml
+    from lab.results.run import load
+
+    document = load(found.id).document
+    print(xml(found.id, document["suite"], [read(case) for case in document["cases"]]), end="")
 
 
 def html(

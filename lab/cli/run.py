@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from lab.suites.options import Options
     from lab.suites.report import Report
 
-SUITES = ("copy-faults", "conformance")
+EXTERNAL = ("fstests", "fsx", "fsstress")
+"""Suites that come from elsewhere, and are driven (lab/cli/external.py)."""
+SUITES = ("copy-faults", "conformance", *EXTERNAL)
 
 
 def complete_suite(incomplete: str) -> list[str]:
@@ -39,7 +42,11 @@ def run(
             help="After `--`, for copy-faults: --path P [--layer NAME]; --sweep or --cases N "
             "[--seed N] [--no-minimise]; --ranges N --blocks N --actions A,… --points P,… "
             "--hang-deadline SECONDS --plant KIND|help. For conformance: --paths P,… --ranges N "
-            "--actions A,… --quirks FILE --hang-deadline SECONDS"
+            "--actions A,… --quirks FILE --hang-deadline SECONDS. "
+            "For fstests: tests, or -g GROUP,…, -x, -e, -E FILE; --fs TYPE,… "
+            "--device ROLE=NAME --shards N --loop N --deadline SECONDS --known FILE --keep. "
+            "For fsx and fsstress: --seed N --cases N --ops N --kinds A,… --on FS "
+            "--shutdown FS --replay FILE --deadline SECONDS"
         ),
     ] = None,
     on: Annotated[
@@ -51,6 +58,10 @@ def run(
         ),
     ] = None,
     kernel: Kernel = None,
+    tree: Annotated[
+        Path | None,
+        typer.Option("--tree", help="A built tree of fstests, instead of the one in the settings."),
+    ] = None,
     changes: Changes = None,
     json: Annotated[bool, typer.Option("--json", help="Print the run's JSON.")] = False,
 ) -> None:
@@ -60,6 +71,17 @@ def run(
 
     if suite not in SUITES:
         raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
+    if suite in EXTERNAL:
+        from lab.cli import external
+
+        if on:
+            raise UsageError(f"{suite} boots a guest of its own: --on cannot be used")
+        status = external.run(
+            suite, profile, with_kernel(changes, kernel), args or [], tree, json=json
+        )
+        raise typer.Exit(status)
+    if tree:
+        raise UsageError(f"{suite} needs no tree")
     # A mistake in the profile is told before anything slow is even imported.
     wanted = load(profile, with_kernel(changes, kernel))
     if suite == "conformance":

@@ -42,6 +42,8 @@ class Platform:
     kernel: Kernel
     qemu: str
     accelerator: Accelerator
+    trees: tuple[tuple[str, Path], ...] = ()
+    """Read-only disks for a suite, by serial."""
 
     @classmethod
     def find(cls, profile: Profile, progress: Progress) -> "Platform":
@@ -89,6 +91,7 @@ def launch(
         root=platform.image.root,
         modules=platform.kernel.modules,
         link=link,
+        trees=platform.trees,
     )
     return Machine.launch(directory, argv(profile, boot), on_event)
 

@@ -25,7 +25,7 @@ def attach(directory: Path) -> None:
     """
     sys.stdout.write(tail((directory / CONSOLE_LOG).read_text(errors="replace"), 20) + "\n")
     sys.stdout.flush()
-    with _connected(directory) as console:
+    with connected(directory) as console:
         if sys.stdin.isatty():
             print("[console attached; Ctrl-] leaves]", file=sys.stderr)
             with _raw(sys.stdin.fileno()):
@@ -35,7 +35,9 @@ def attach(directory: Path) -> None:
 
 
 @contextmanager
-def _connected(directory: Path) -> Iterator[socket.socket]:
+def connected(directory: Path) -> Iterator[socket.socket]:
+    """A connection to the console.  Raises GuestError when somebody else has one, or the guest is
+    gone."""
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as console:
         console.settimeout(5.0)

@@ -7,16 +7,25 @@ lib/bug.c, mm/kasan/report.c, kernel/panic.c, kernel/rcu/tree_stall.h).
 
 import re
 
-_TROUBLE = re.compile(
+_FATAL = (
     r"INFO: task \S+ blocked for more than \d+ seconds"
     r"|(?:watchdog: )?BUG: "
     r"|Oops: |Kernel panic - not syncing|kernel BUG at |general protection fault"
-    r"|Unable to handle kernel |WARNING: (?:CPU: \d+|\S+:\d+ at )"
+    r"|Unable to handle kernel "
     r"|rcu: INFO: rcu_\w+ (?:self-)?detected (?:stall|expedited stalls)"
-    r"|nvme nvme\d+: I/O tag \d+ .*timeout"
 )
+_TROUBLE = re.compile(
+    _FATAL + r"|WARNING: (?:CPU: \d+|\S+:\d+ at )|nvme nvme\d+: I/O tag \d+ .*timeout"
+)
+_IS_FATAL = re.compile(_FATAL)
 
 
 def complaints(messages: list[str]) -> tuple[str, ...]:
     """The messages that speak of a hang, a lockup, an oops or a timed-out command."""
     return tuple(message for message in messages if _TROUBLE.match(message))
+
+
+def fatal(message: str) -> bool:
+    """Whether the message says that the kernel hangs, has locked up or has oopsed: whatever runs
+    after that proves nothing.  A warning is not that much."""
+    return _IS_FATAL.match(message) is not None

@@ -165,12 +165,15 @@ PACKAGES = {
     "qemu-img": "qemu-utils",
     "mmdebstrap": "mmdebstrap",
     "mkfs.erofs": "erofs-utils",
+    "fsck.erofs": "erofs-utils",
+    "dump.erofs": "erofs-utils",
     "depmod": "kmod",
     "gcc": "gcc",
     "strip": "binutils",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "setpriv": "util-linux",
+    "unshare": "util-linux",
 }
 """Debian and Ubuntu package of each program the lab calls."""
 

@@ -57,6 +57,15 @@ def ended(run: str) -> bool:
         return True
 
 
+def document(run: str) -> dict[str, Any]:
+    """The document of a run by its id; empty if it has none, or none that can be read."""
+    try:
+        found = json.loads((dirs.state("runs") / run / DOCUMENT).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def load(run: str) -> Past:
     """A run by its id.  Raises UsageError when there is none, or none that has ended."""
     # An id becomes a path: nothing else may.
@@ -67,14 +76,14 @@ def load(run: str) -> Past:
             f"no run {run}", hint=f"the latest is {latest[0]}" if latest else "there is none yet"
         )
     try:
-        document = json.loads((directory / DOCUMENT).read_text())
+        found = json.loads((directory / DOCUMENT).read_text())
         profile = (directory / PROFILE).read_text()
     except (OSError, ValueError) as error:
         raise UsageError(
             f"run {run} has no document that can be read: {error}",
             hint="was it broken off? its timeline.jsonl says how far it came",
         ) from error
-    return Past(document, profile)
+    return Past(found, profile)
 
 
 class Run:
@@ -132,6 +141,15 @@ class Run:
             return
         except OSError as error:
             raise not_writable(self.directory, error) from error
+
+    def save(self, name: str, content: bytes) -> None:
+        """Keep evidence of a case under a path in the run's directory."""
+        target = self.directory / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        except OSError as error:
+            raise not_writable(target, error) from error
 
     def write(self, name: str, content: str) -> None:
         """Write a file of the run, atomically."""

@@ -35,6 +35,8 @@ class Boot:
     modules: Path
     link: Link | None = None
     """To the peer, or from it."""
+    trees: tuple[tuple[str, Path], ...] = ()
+    """Read-only disks besides root and modules, by serial: suites that were built elsewhere."""
 
 
 def argv(profile: Profile, boot: Boot) -> list[str]:
@@ -68,7 +70,7 @@ def _machine(profile: Profile, boot: Boot) -> Iterator[str]:
 
 
 def _devices(profile: Profile, boot: Boot) -> Iterator[str]:
-    for serial, path in (("root", boot.root), ("modules", boot.modules)):
+    for serial, path in (("root", boot.root), ("modules", boot.modules), *boot.trees):
         node = {"driver": "file", "node-name": serial, "filename": str(path), "read-only": True}
         yield from ("-blockdev", blockdev(node))
         yield from ("-device", f"virtio-blk-pci,drive={serial},serial={serial}")

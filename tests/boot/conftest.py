@@ -32,12 +32,14 @@ class Lab:
         status: int | None = 0,
         deadline: float = 300,
         env: dict[str, str] | None = None,
+        text: str = "",
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; `status` is the exit status it must have (None: any)."""
+        """Run a command with `text` on its stdin; `status` is the exit status it must have (None:
+        any)."""
         done = subprocess.run(
             [LAB, *words],
             env=self.env | (env or {}),
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
             timeout=deadline,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lab import ROOT
 from lab.guest.guest import peer_profile
-from lab.profile.load import load_file
+from lab.profile.load import load, load_file
 from lab.profile.models import NvmeController, Profile
 from lab.vm.argv import Boot, argv
 from lab.vm.graph import Rule, drives
@@ -250,6 +250,14 @@ def test_every_file_qemu_writes_is_in_the_directory_of_the_guest(profile: Profil
     assert len(names) == 7 + 2 * len(drives(profile))
     assert len(set(names)) == len(names)
     assert [name for name in names if Path(name).name != name] == []
+
+
+def test_trees_of_suites_are_disks_with_their_serials_that_cannot_be_written() -> None:
+    host = replace(boot(), trees=(("suite", Path("/cache/tree.erofs")),))
+    words = argv(load("nvme-copy"), host)
+    (node,) = [node for node in nodes(words) if node["node-name"] == "suite"]
+    assert (node["filename"], node["read-only"]) == ("/cache/tree.erofs", True)
+    assert "virtio-blk-pci,drive=suite,serial=suite" in words
 
 
 def test_artifacts_are_opened_read_only_whatever_their_path_holds() -> None:

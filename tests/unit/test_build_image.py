@@ -44,8 +44,10 @@ def test_shipped_definitions_are_right() -> None:
     shipped = sorted((ROOT / "images").glob("*.yaml"))
     assert shipped
     for path in shipped:
-        packages = image.load(path).packages
-        assert {"openssh-server", "udev", "kmod"} <= set(packages)
+        packages = set(image.load(path).packages)
+        # What no guest boots, but a shell on the host is opened in.
+        needed = {"gcc", "make"} if path.stem == "build" else {"openssh-server", "udev", "kmod"}
+        assert needed <= packages
 
 
 def test_a_definition_of_the_users_own_wins(

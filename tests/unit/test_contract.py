@@ -15,7 +15,7 @@ from lab.copy.contract import (
     overall,
 )
 from lab.copy.model import SECTOR, Completion, Copy, Extent
-from lab.guest.kmsg import complaints
+from lab.guest.kmsg import complaints, fatal
 from tests.unit.builders import DONE, FAILED, copied, findings, sector_of, situation
 
 HOLDS, VIOLATED, NOT_APPLICABLE = Ruling.HOLDS, Ruling.VIOLATED, Ruling.NOT_APPLICABLE
@@ -422,6 +422,23 @@ def test_what_was_not_exercised_never_holds_and_hides_no_violation(
 )
 def test_the_kernel_complains_when_it_is_in_trouble(message: str) -> None:
     assert complaints(["harmless", message]) == (message,)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_fatal"),
+    [
+        ("INFO: task touch:812 blocked for more than 120 seconds.", True),
+        ("BUG: KASAN: slab-use-after-free in blk_mq_end_request+0x1c/0x40", True),
+        ("Oops: 0000 [#1] PREEMPT SMP NOPTI", True),
+        ("WARNING: CPU: 1 PID: 812 at fs/xfs/xfs_message.c:99 asswarn+0x1/0x2", False),
+        ("nvme nvme0: I/O tag 771 (3303) opcode 0x19 (Copy) QID 1 timeout, aborting", False),
+        ("XFS (nvme0n1): Unmounting Filesystem", False),
+    ],
+)
+def test_only_some_trouble_means_that_nothing_after_it_proves_anything(
+    message: str, is_fatal: bool
+) -> None:
+    assert fatal(message) == is_fatal
 
 
 @pytest.mark.parametrize(

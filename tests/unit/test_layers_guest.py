@@ -4,6 +4,7 @@ import errno
 import struct
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -249,3 +250,18 @@ def test_a_failed_step_says_what_was_tried_and_what_the_kernel_said() -> None:
         f"{'':36}see dmesg",
         f"{'':36}XFS: no",
     ]
+
+
+def test_what_is_mounted_is_asked_of_the_kernel_and_not_of_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file system that is shut down answers EIO; here the paths do not even exist.
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "36 35 98:0 / /mnt/xfs rw,noatime master:1 - xfs /dev/root rw\n"
+        "37 35 98:1 / /mnt/a\\040b rw - xfs /dev/sda rw\n"
+    )
+    monkeypatch.setattr(system, "MOUNTS", str(table))
+    assert system.is_mounted("/mnt/xfs")
+    assert system.is_mounted("/mnt/a b")
+    assert not system.is_mounted("/mnt")

@@ -1,0 +1,79 @@
+"""`lab run` for suites that come from elsewhere: their progress, their cases, what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.cli.terminal import print_error, print_json, warn
+
+if TYPE_CHECKING:
+    from lab.profile.models import Profile
+    from lab.suites.campaign import Watcher
+    from lab.suites.outcome import Outcome
+
+
+def run(
+    suite: str,
+    profile: str,
+    changes: Sequence[str],
+    args: list[str],
+    tree: Path | None,
+    *,
+    json: bool,
+) -> int:
+    """Run a suite on a profile and print what came of it; the exit status."""
+    from lab.profile.load import load
+
+    # A mistake in the profile is told before anything slow is even imported.
+    wanted = load(profile, changes)
+    from lab.cli.cases import print_outcome, watched
+    from lab.guest import registry
+
+    registry.sweep()
+    with watched() as watcher:
+        outcome = _RUN[suite](wanted, profile, args, tree, watcher)
+    if outcome.accelerator_note:
+        warn(f"no KVM, slow TCG emulation instead: {outcome.accelerator_note}")
+    if json:
+        print_json(outcome.document())
+    else:
+        print_outcome(outcome)
+    if outcome.error:
+        print_error(outcome.error)
+    return outcome.exit_status
+
+
+def _fstests(
+    profile: Profile, name: str, args: list[str], tree: Path | None, watcher: Watcher
+) -> Outcome:
+    from lab.profile.find import find
+    from lab.suites import fstests, fstests_options
+
+    return fstests.run(profile, find(name), fstests_options.parse(args), tree, watcher)
+
+
+def _fsx(
+    profile: Profile, _name: str, args: list[str], tree: Path | None, watcher: Watcher
+) -> Outcome:
+    from lab.suites import programs
+    from lab.suites.exercise import options, run
+
+    asked = options.parse(args)
+    if tree:
+        return programs.run("fsx", profile, asked, tree, watcher)
+    return run.run(profile, asked, watcher)
+
+
+def _fsstress(
+    profile: Profile, _name: str, args: list[str], tree: Path | None, watcher: Watcher
+) -> Outcome:
+    from lab.suites import programs
+    from lab.suites.exercise import options
+
+    return programs.run("fsstress", profile, options.parse(args), tree, watcher)
+
+
+_RUN = {"fstests": _fstests, "fsx": _fsx, "fsstress": _fsstress}
+"""What carries a suite out, by its name; what that needs is imported there."""

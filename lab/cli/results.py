@@ -1,0 +1,80 @@
+"""`lab results list|show`: the runs there were, and their cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lab.cli.compare import complete_run
+from lab.cli.terminal import print_json, print_table
+
+if TYPE_CHECKING:
+    from lab.results.cases import Case
+
+app = typer.Typer(help="List, show, compare and export runs.", no_args_is_help=True)
+
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", autocompletion=complete_run)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Number = Annotated[int, typer.Option("-n", "--number", min=1, help="At most so many.")]
+
+
+@app.command("list")
+def list_runs(number: Number = 20, json: Json = False) -> None:
+    """List runs, the latest first."""
+    from lab.results import run as runs
+
+    found = [_row(name, runs.document(name)) for name in runs.ids()[:number]]
+    if json:
+        print_json(found)
+    elif not found:
+        print("no runs; make one with: lab run nvme-copy copy-faults")
+    else:
+        columns = ("run", "suite", "profile", "cases")
+        print_table(columns, [tuple(row[column] for column in columns) for row in found])
+
+
+@app.command("show")
+def show(run: RunId, json: Json = False) -> None:
+    """Show the cases of a run, and what is worth a look."""
+    from lab.results import run as runs
+
+    past = runs.load(run)
+    if json:
+        print_json(past.document)
+        return
+    from rich.console import Console
+
+    from lab.cli.cases import print_cases, table, tally
+
+    cases = _cases(past.document)
+    console = Console(highlight=False)
+    console.print(table(cases))
+    console.print()
+    print_cases(console, cases)
+    found = past.document
+    console.print(
+        f"{found['suite']} on {found['profile']}, kernel {found.get('kernel', '-')}: {tally(cases)}"
+    )
+    if found.get("error"):
+        console.print(f"broken off: {found['error']}", style="bold red", markup=False)
+
+
+def _cases(document: dict[str, Any]) -> list[Case]:
+    from lab.results.cases import read
+
+    return [read(case) for case in document["cases"]]
+
+
+def _row(name: str, document: dict[str, Any]) -> dict[str, str]:
+    if not document:
+        return {"run": name, "suite": "-", "profile": "-", "cases": "none yet, or broken off"}
+    from lab.cli.cases import tally
+
+    return {
+        "run": name,
+        "suite": document["suite"],
+        "profile": document["profile"],
+        "cases": tally(_cases(document)) + (", broken off" if document.get("error") else ""),
+    }

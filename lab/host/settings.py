@@ -1,0 +1,76 @@
+"""The user's settings: config.yaml in the lab's configuration directory.
+
+suites:
+  fstests:
+    tree: ~/src/xfstests      # a built tree
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from lab.errors import ProfileError
+from lab.host import dirs
+
+FILE = "config.yaml"
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+def _absolute(path: Path) -> Path:
+    path = path.expanduser()
+    if not path.is_absolute():
+        raise ValueError(f"{path} is relative; expected an absolute path, or one from ~")
+    return path
+
+
+Tree = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Suite(BaseModel):
+    """What the user set for a suite that comes from elsewhere."""
+
+    model_config = _STRICT
+
+    tree: Tree | None = None
+    """A built tree of it."""
+
+
+class Suites(BaseModel):
+    """Settings by suite."""
+
+    model_config = _STRICT
+
+    fstests: Suite = Suite()
+
+
+class Settings(BaseModel):
+    """The whole file."""
+
+    model_config = _STRICT
+
+    suites: Suites = Suites()
+
+
+def load() -> Settings:
+    """The settings, or the defaults where there is no file.
+
+    Raises ProfileError that names the file and the key that is wrong.
+    """
+    path = dirs.config(FILE)
+    try:
+        return Settings.model_validate(yaml.safe_load(path.read_text()) or {})
+    except FileNotFoundError:
+        return Settings()
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: no valid YAML", detail=str(error)) from error
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']}"
+            for item in error.errors()
+        ]
+        raise ProfileError(f"{path}: {wrong[0]}", detail="\n".join(wrong[1:])) from error
+    except OSError as error:
+        raise ProfileError(f"{path}: {error.strerror}") from error

@@ -1,0 +1,102 @@
+"""Cases as every suite reports them: one record for each, in the run's JSON under `cases`."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """What came of a case.  A failure of the lab is none of these: it ends the run."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    NOTRUN = "notrun"
+    """The suite declined to run it, and said why."""
+    HUNG = "hung"
+    """It did not end within its deadline."""
+    CRASHED = "crashed"
+    """The guest's kernel panicked, oopsed, locked up, or reported a hung task."""
+
+
+FAILURES = frozenset({Status.FAIL, Status.HUNG, Status.CRASHED})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case, carried out once."""
+
+    name: str
+    status: Status
+    seconds: float
+    reason: str = ""
+    """Why it did not pass, in a line."""
+    section: str = ""
+    """The configuration it ran with, where a suite has several."""
+    attempt: int = 1
+    """Which of several repetitions this is, from 1 on."""
+    known: str = ""
+    """Why it is expected not to pass; empty where it is expected to."""
+    files: tuple[str, ...] = ()
+    """Evidence, as paths in the run's directory."""
+    output: str = field(default="", repr=False)
+    """What the suite said of it."""
+
+    @property
+    def title(self) -> str:
+        """How people call it: `xfs:generic/001`, or just its name where there are no sections."""
+        return f"{self.section}:{self.name}" if self.section else self.name
+
+    @property
+    def unexpected(self) -> bool:
+        """Whether it failed, and nobody knew that it would."""
+        return self.status in FAILURES and not self.known
+
+    @property
+    def repaired(self) -> bool:
+        """Whether it passed although it was expected to fail."""
+        return self.status is Status.PASS and bool(self.known)
+
+    def document(self) -> dict[str, Any]:
+        """Its JSON."""
+        return {**asdict(self), "unexpected": self.unexpected}
+
+
+_VERDICTS = {"holds": Status.PASS, "violated": Status.FAIL, "not exercised": Status.NOTRUN}
+"""Suites that judge by the contract say verdicts."""
+
+
+def read(document: dict[str, Any]) -> Case:
+    """The case in a run's JSON, which may hold more.
+
+    Raises KeyError, TypeError or ValueError when it is none.
+    """
+    said = document.get("status")
+    return Case(
+        str(document["name"]),
+        Status(said) if said else _VERDICTS[document["verdict"]],
+        float(document.get("seconds", 0.0)),
+        str(document.get("reason", "")),
+        str(document.get("section", "")),
+        int(document.get("attempt", 1)),
+        str(document.get("known", "")),
+        tuple(document.get("files", ())),
+        str(document.get("output", "")),
+    )
+
+
+def counts(cases: Iterable[Case]) -> dict[str, int]:
+    """Cases by status, those that occur only, in the order of Status."""
+    found = Counter(case.status for case in cases)
+    return {status.value: found[status] for status in Status if found[status]}
+
+
+def ratios(cases: Iterable[Case]) -> dict[str, tuple[int, int]]:
+    """How often each case that was repeated passed, and how often it was carried out."""
+    passed: Counter[str] = Counter()
+    ran: Counter[str] = Counter()
+    for case in cases:
+        ran[case.title] += 1
+        passed[case.title] += case.status is Status.PASS
+    return {title: (passed[title], number) for title, number in ran.items() if number > 1}

@@ -1,0 +1,46 @@
+"""A run's cases as JUnit XML, for CI systems."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import junitparser
+
+from lab.results.cases import Case, Status
+
+
+def xml(run: str, suite: str, cases: Sequence[Case]) -> str:
+    """One testsuite for each section, in the order of the cases.
+
+    An expected failure is reported as skipped, with its reason: JUnit has no word for it.
+    """
+    document = junitparser.JUnitXml(run)
+    for section, group in groupby(cases, key=lambda case: case.section):
+        name = f"{suite}.{section}" if section else suite
+        tests = junitparser.TestSuite(_clean(name))
+        for case in group:
+            tests.add_testcase(_test(name, case))
+        document.add_testsuite(tests)
+    document.update_statistics()  # type: ignore[no-untyped-call]
+    text: bytes = document.tostring()  # type: ignore[no-untyped-call]
+    return text.decode()
+
+
+def _test(suite: str, case: Case) -> junitparser.TestCase:
+    name = case.name if case.attempt == 1 else f"{case.name} (repetition {case.attempt})"
+    test = junitparser.TestCase(_clean(name), _clean(suite), round(case.seconds, 3))
+    words = _clean(f"{case.status}: {case.reason}" if case.reason else case.status.value)
+    if case.status is Status.NOTRUN:
+        test.result = [junitparser.Skipped(_clean(case.reason))]
+    elif case.unexpected:
+        kind = junitparser.Failure if case.status is Status.FAIL else junitparser.Error
+        test.result = [kind(words, case.status.value)]
+    elif case.status is not Status.PASS:
+        test.result = [junitparser.Skipped(f"expected to fail: {_clean(case.known)}; {words}")]
+    if case.output:
+        test.system_out = _clean(case.output)
+    return test
+
+
+def _clean(text: str) -> str:
+    """Text without control characters, which tests may well print and XML 1.0 has no place for."""
+    return "".join(c for c in text if c in "\t\n" or c.isprintable())

@@ -1,0 +1,189 @@
+"""A run of an external suite: guests, lanes, and what they come to."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.errors import LabError
+from lab.guest import guest as guests
+from lab.guest import stack
+from lab.guest.boot import Platform
+from lab.guest.ssh import Session
+from lab.host import qemu
+from lab.host.process import me
+from lab.profile.models import Profile
+from lab.results.cases import Case
+from lab.results.run import PROFILE, Run
+from lab.suites import known as known_failures
+from lab.suites import shards
+from lab.suites import tree as trees
+from lab.suites.external import SERIAL, Batch, External
+from lab.suites.known import Known
+from lab.suites.lane import Lane, Stopped
+from lab.suites.ledger import Ledger
+from lab.suites.outcome import Outcome
+from lab.suites.watchdog import Watchdog
+
+Select = Callable[[Session, str], Sequence[str]]
+"""The cases of a section, as the suite in the guest names them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """An external suite on a profile.
+
+    `fs` has the sections, and the file system of each.  `asked` and `configs` are for the run's
+    JSON.  `deadline` of a case is in seconds on hardware.
+    """
+
+    name: str
+    profile: Profile
+    suite: External
+    layout: trees.Layout
+    tree: Path
+    select: Select
+    fs: Mapping[str, str]
+    configs: Mapping[str, str]
+    asked: Mapping[str, Any]
+    known: Sequence[Known]
+    deadline: float | None
+    shards: int = 1
+    loop: int = 1
+    keep: bool = False
+
+
+class Watcher(Protocol):
+    """Whoever watches a run."""
+
+    def progress(self, text: str, /) -> None:
+        """This is being done now."""
+
+    def on_total(self, cases: int, /) -> None:
+        """So many results are to come."""
+
+    def on_begin(self, title: str, /) -> None:
+        """A case has begun."""
+
+    def on_case(self, case: Case, /) -> None:
+        """A case has its result."""
+
+
+def carry_out(job: Job, watcher: Watcher) -> Outcome:
+    """Boot, carry out the cases and take the guests down.
+
+    What the lab itself fails at ends the run and stands in the outcome, with all cases until then;
+    only errors from before the first boot are raised (UsageError, ProfileError, HostError).
+    """
+    platform = Platform.find(job.profile, watcher.progress)
+    packed = trees.pack(job.layout, job.tree, platform.image, watcher.progress)
+    platform = replace(platform, trees=((SERIAL, packed),))
+    start = time.monotonic()
+    with Run(job.profile.name, job.name) as record:
+        record.write(PROFILE, job.profile.model_dump_json(indent=1, by_alias=True))
+        outcome = Outcome(
+            record.id, record.directory, job.name, job.profile.name, job.asked,
+            job.configs, str(job.tree), platform.kernel.release, qemu.version(platform.qemu),
+            platform.accelerator.name, platform.accelerator.why,
+        )  # fmt: skip
+        ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
+        try:
+            _Campaign(job, platform, record, ledger, watcher, outcome).run()
+        except LabError as error:
+            record.emit("lab", "error", message=str(error))
+            outcome.error = error
+        finally:
+            outcome.seconds = time.monotonic() - start
+            record.finish(outcome.document())
+    return outcome
+
+
+@dataclass
+class _Campaign:
+    job: Job
+    platform: Platform
+    record: Run
+    ledger: Ledger
+    watcher: Watcher
+    outcome: Outcome
+
+    def run(self) -> None:
+        """Choose the cases in a first guest, and share them out."""
+        job = self.job
+        seen = shards.seen(job.name, job.profile.name, self.platform.accelerator.name)
+        watchdog = Watchdog(job.deadline, seen)
+        stop = threading.Event()
+        with self._lane(1, watchdog, stop) as first:
+            names = {section: tuple(job.select(first.session(), section)) for section in job.fs}
+            found = stack.found(first.guest.directory)
+            self.outcome.capabilities = stack.table(found, first.guest.record.missing)
+            self.outcome.speed = watchdog.speed
+            self.ledger.known = self._known(first.session(), names)
+            batches = [
+                Batch(section, names[section], attempt)
+                for attempt in range(1, job.loop + 1)
+                for section in job.fs
+                if names[section]
+            ]
+            self.outcome.selected = sum(len(batch.names) for batch in batches)
+            self.watcher.on_total(self.outcome.selected)
+            shares = shards.share(batches, job.shards, seen)
+            if job.shards == 1:
+                first.work(shares[0])
+            else:
+                self._work_side_by_side(first, shares, watchdog, stop)
+
+    def _known(self, session: Session, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        def tried(argv: Sequence[str]) -> bool:
+            return session.run(argv, deadline=60, check=False).status == 0
+
+        return known_failures.applying(self.job.known, names, self.job.fs, tried)
+
+    @contextmanager
+    def _lane(self, number: int, watchdog: Watchdog, stop: threading.Event) -> Iterator[Lane]:
+        """A lane with a guest of its own, which is gone at the end unless it is to be kept."""
+        name = f"run-{self.record.id}" + (f"-{number}" if number > 1 else "")
+        guest = guests.start(
+            name, self.job.profile, self.watcher.progress,
+            owner=me(), platform=self.platform, on_event=self.record.qmp_event,
+        )  # fmt: skip
+        lane = Lane(
+            self.record, guest, self.platform, self.job.suite, self.ledger, watchdog,
+            self.watcher.progress, stop,
+        )  # fmt: skip
+        with ExitStack() as cleanup:
+            cleanup.callback(lambda: guest.down() if lane.doomed else guest.release())
+            cleanup.callback(lane.keep_evidence)
+            cleanup.callback(lane.disconnect)
+            yield lane
+            if self.job.keep and number == 1:
+                lane.session()  # the last case may have cost the guest
+                lane.doomed = False
+                self.outcome.guest = name
+
+    def _work_side_by_side(
+        self, first: Lane, shares: Sequence[Sequence[Batch]], watchdog: Watchdog,
+        stop: threading.Event,
+    ) -> None:  # fmt: skip
+        """Work in a thread for each lane; when one fails, all end."""
+
+        def work(number: int) -> None:
+            with self._lane(number, watchdog, stop) as lane:
+                lane.work(shares[number - 1])
+
+        with ThreadPoolExecutor(len(shares), "lane") as pool:
+            lanes = [pool.submit(first.work, shares[0])]
+            lanes += [pool.submit(work, number) for number in range(2, len(shares) + 1)]
+            try:
+                done, _ = wait(lanes, return_when=FIRST_EXCEPTION)
+            finally:
+                # A failure, or Ctrl-C: the others leave at their next look.
+                stop.set()
+        for lane in done:
+            error = lane.exception()
+            if error and not isinstance(error, Stopped):
+                raise error

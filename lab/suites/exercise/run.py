@@ -1,0 +1,256 @@
+"""The suite fsx: the lab's own exerciser on a file system of the profile."""
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from lab.errors import GuestError, LabError, ProfileError, UsageError
+from lab.guest import guest as guests
+from lab.guest import stack as stacks
+from lab.guest import sysrq
+from lab.guest.boot import Platform
+from lab.guest.guest import Guest
+from lab.guest.relay import Relay
+from lab.guest.ssh import Session
+from lab.host import qemu
+from lab.host.process import me
+from lab.profile.layers.filesystems import FileSystem, Mounted
+from lab.profile.models import Profile, stack
+from lab.results.cases import Case, Status
+from lab.results.run import PROFILE, Run
+from lab.suites.campaign import Watcher
+from lab.suites.exercise.case import Course, Wrong
+from lab.suites.exercise.client import Exerciser, Overdue, kernel_said
+from lab.suites.exercise.model import Mismatch
+from lab.suites.exercise.options import Options
+from lab.suites.ledger import Ledger
+from lab.suites.outcome import Outcome
+from lab.vm.argv import CONSOLE_LOG
+from lab.vm.machine import STDERR
+
+NAME = "fsx"
+FILE = "exerciser"
+
+_DEADLINE = 120.0
+"""Seconds that an operation may take, unless the person says otherwise."""
+_LAYERS_DEADLINE = 300.0
+_DUMP_DEADLINE = 90.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the file is, and what is shut down below it; mount points in the guest."""
+
+    name: str
+    mount: str
+    shutdown: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file that is worked on."""
+        return f"{self.mount}/{FILE}"
+
+
+def places(profile: Profile, options: Options) -> Places:
+    """The file system on top, or the one that was asked for.
+
+    Raises ProfileError when there is none, UsageError for one that does not exist.
+    """
+    mounted = {layer.name: layer for layer in profile.layers if isinstance(layer, Mounted)}
+    tops = [name for name in mounted if name not in stack(profile).users]
+    if not tops:
+        raise ProfileError(
+            f"profile {profile.name}: fsx needs a file system",
+            hint="add one to the profile's layers, or take loop-xfs-reflink",
+        )
+    for name in filter(None, (options.on, options.shutdown)):
+        if name not in mounted:
+            raise UsageError(f"no file system {name}", hint=f"there are: {', '.join(mounted)}")
+    if options.shutdown and not isinstance(mounted[options.shutdown], FileSystem):
+        raise UsageError(f"{options.shutdown} cannot be shut down: it is mounted from a server")
+    name = options.on or tops[-1]
+    below = mounted[options.shutdown].mount_point if options.shutdown else ""
+    return Places(name, mounted[name].mount_point, below)
+
+
+def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
+    """Boot, carry out the cases and take the guest down.
+
+    What the lab itself fails at ends the run and stands in the outcome; only errors from before the
+    boot are raised (UsageError, ProfileError, HostError).
+    """
+    where = places(profile, options)
+    platform = Platform.find(profile, watcher.progress)
+    start = time.monotonic()
+    with Run(profile.name, NAME) as record:
+        record.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
+        outcome = Outcome(
+            record.id, record.directory, NAME, profile.name, options.document(), {}, "",
+            platform.kernel.release, qemu.version(platform.qemu), platform.accelerator.name,
+            platform.accelerator.why, selected=options.cases,
+        )  # fmt: skip
+        ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
+        watcher.on_total(options.cases)
+        try:
+            bench = _Bench(record, profile, platform, where, options, watcher)
+            try:
+                outcome.capabilities, outcome.speed = bench.capabilities, bench.speed
+                for number in range(options.cases):
+                    ledger.begin(where.name, _name(options.seed + number))
+                    ledger.add(bench.case(options.seed + number))
+            finally:
+                bench.close()
+        except LabError as error:
+            record.emit("lab", "error", message=str(error))
+            outcome.error = error
+        finally:
+            outcome.seconds = time.monotonic() - start
+            record.finish(outcome.document())
+    return outcome
+
+
+def _name(seed: int) -> str:
+    return f"seed-{seed}"
+
+
+class _Bench:
+    """The guest of a run, booted again when a case has spoilt it."""
+
+    def __init__(
+        self, record: Run, profile: Profile, platform: Platform, where: Places, options: Options,
+        watcher: Watcher,
+    ) -> None:  # fmt: skip
+        self._record = record
+        self._platform = platform
+        self._where = where
+        self._options = options
+        self._watcher = watcher
+        self._deadline = options.deadline or _DEADLINE
+        self.speed = 1.0
+        self._guest: Guest = guests.start(
+            f"run-{record.id}", profile, watcher.progress,
+            owner=me(), platform=platform, on_event=record.qmp_event,
+        )  # fmt: skip
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    _session: Session | None = None
+
+    @property
+    def capabilities(self) -> list[dict[str, object]]:
+        """What the guest's kernel offers on each disk and layer."""
+        return stacks.table(stacks.found(self._guest.directory), self._guest.record.missing)
+
+    def _connect(self) -> None:
+        self._session = self._guest.connect()
+        self._guest.bring_up(self._watcher.progress)
+        self._relay = Relay(self._session, measure=self.speed == 1.0)
+        self.speed = max(self.speed, self._relay.speed)
+        self._session.run(["sysctl", "-q", "-w", "kernel.sysrq=1"], deadline=120)
+
+    def close(self) -> None:
+        """Take the guest down; what it left on the host is kept."""
+        self._disconnect()
+        self._guest.down()
+
+    def _disconnect(self) -> None:
+        if self._session:
+            self._session.close()
+            self._session = None
+        for name in (CONSOLE_LOG, STDERR):
+            self._record.keep(self._guest.directory / name, name)
+
+    def _reboot(self) -> None:
+        self._disconnect()
+        self._guest.machine.kill()
+        self._guest.reboot(self._platform, self._watcher.progress, self._record.qmp_event)
+        self._connect()
+
+    def case(self, seed: int) -> Case:
+        """Carry out the case of a seed, and judge it."""
+        start = time.monotonic()
+        course = self._course(seed)
+        heard: list[str] = []
+        status, reason, extra = self._judged(course, heard)
+        directory = f"cases/{self._where.name}/{_name(seed)}"
+        evidence = {"operations.jsonl": course.log.text(), **extra}
+        if status is not Status.PASS:
+            evidence["dmesg"] = "\n".join([*heard, ""])
+        for name, text in evidence.items():
+            self._record.save(f"{directory}/{name}", text.encode())
+        refused = [f"{kind}: {said}" for kind, said in course.refused.items()]
+        return Case(
+            _name(seed), status, round(time.monotonic() - start, 3), reason, self._where.name,
+            files=tuple(sorted(f"{directory}/{name}" for name in evidence)),
+            output="\n".join(f"not supported: {text}" for text in refused),
+        )  # fmt: skip
+
+    def _course(self, seed: int) -> Course:
+        assert self._session is not None
+        numbers = random.Random(seed)
+        ops = len(self._options.replay) or self._options.ops
+        exerciser = Exerciser(self._session, self._where.file, self._deadline)
+        down: Callable[[], None] | None = None
+        if self._where.shutdown:
+            request = {"op": "shutdown", "path": self._where.shutdown}
+
+            def down() -> None:
+                if answer := exerciser.request(request)["errno"]:
+                    raise GuestError(f"{self._where.shutdown} cannot be shut down: errno {answer}")
+
+        at = numbers.randint(max(1, ops // 2), ops)
+        return Course(exerciser, numbers, ops, self._options.kinds, self._options.replay, down, at)
+
+    def _judged(self, course: Course, heard: list[str]) -> tuple[Status, str, dict[str, str]]:
+        """What a case comes to: its status, why, and what a guest that hangs has to say."""
+        try:
+            course.run()
+            lost = self._after_loss(course) if course.shut_down else None
+            messages, trouble = kernel_said(self._relay)
+            heard += messages
+            if trouble:
+                self._reboot()
+                return Status.CRASHED, trouble, {}
+            if lost:
+                return Status.FAIL, f"data lost that was fsynced: {lost}", {}
+            return Status.PASS, "", {}
+        except Wrong as wrong:
+            heard += kernel_said(self._relay)[0]
+            return Status.FAIL, str(wrong), {}
+        except Overdue:
+            tasks = ""
+            with suppress(LabError):
+                tasks = sysrq.tasks(self._guest.machine, _DUMP_DEADLINE)
+            self._reboot()
+            return (
+                Status.HUNG,
+                f"no answer within {self._deadline:.0f} s",
+                {"console": tasks},
+            )
+        finally:
+            course.exerciser.close()
+
+    def _after_loss(self, course: Course) -> Mismatch | None:
+        """Take everything down, bring it up again, and compare what is there with what must be."""
+        assert self._session is not None
+        course.exerciser.close()
+        self._record.emit("suite", "remount", versions=len(course.model.versions))
+        self._session.run(["layers", "down"], deadline=_LAYERS_DEADLINE)
+        done = self._session.run(["layers", "up"], deadline=_LAYERS_DEADLINE, check=False)
+        if done.status:
+            said = " ".join((done.stderr or done.stdout).split()[-30:])
+            raise Wrong(f"the file systems do not come up again: {said}")
+        again = Exerciser(self._session, self._where.file, self._deadline)
+        try:
+            again.request({"op": "open", "fresh": False})
+            answer = again.request({"op": "sums", "drop": False})
+        finally:
+            again.close()
+        if answer["errno"]:
+            raise Wrong(f"the file cannot be read after the loss: {answer['said']}")
+        return course.model.lost(answer["size"], answer["sums"])

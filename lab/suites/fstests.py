@@ -1,0 +1,174 @@
+"""The suite fstests: xfstests' own `check`, driven."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import GuestError, UsageError
+from lab.guest.ssh import Session
+from lab.host import settings
+from lab.profile.models import Profile
+from lab.suites import known as known_failures
+from lab.suites import tree as trees
+from lab.suites.campaign import Job, Watcher, carry_out
+from lab.suites.external import BASE, RESULTS, TREE, Command
+from lab.suites.fstests_options import Options
+from lab.suites.fstests_output import CheckReader, listed
+from lab.suites.outcome import Outcome
+from lab.suites.sections import (
+    SCRATCH_MNT,
+    TEST_DIR,
+    Section,
+    Wanted,
+    boot_profile,
+    sections,
+)
+
+NAME = "fstests"
+IMAGE = "fstests"
+
+LAYOUT = trees.Layout(
+    NAME,
+    "check",
+    {
+        "ltp/fsx.c": "ltp/fsx",
+        "ltp/fsstress.c": "ltp/fsstress",
+        "src/lstat64.c": "src/lstat64",
+        "tools/mkgroupfile": "tests/generic/group.list",
+    },
+)
+
+EVIDENCE = (".out.bad", ".full", ".hints", ".core")
+"""What check leaves of a case, as suffixes of its name (its own _stash_fail_loop_files)."""
+
+_MKFS_DEADLINE = 600.0
+_LIST_DEADLINE = 600.0
+
+_WRITE = 'mkdir -p "$1" && printf %s "$3" >"$1/$2"'
+_CLEAR = 'for dir; do mkdir -p "$dir"; umount -R "$dir" 2>/dev/null; done; true'
+
+
+def run(
+    profile: Profile, place: Path, options: Options, tree: Path | None, watcher: Watcher
+) -> Outcome:
+    """Run fstests on a profile, whose file is at `place`.
+
+    `tree` is a built one, by default the one in the user's settings.  Raises UsageError,
+    ProfileError and HostError before anything is booted; see carry_out().
+    """
+    tree = trees.find(LAYOUT, tree or settings.load().suites.fstests.tree or _no_tree())
+    wanted = Wanted(options.fs, options.devices, options.pool)
+    made = {section.name: section for section in sections(profile, wanted)}
+    _check_names(tree, options.names)
+    suite = Fstests(made)
+    known = (
+        known_failures.load(options.known) if options.known else known_failures.beside(place, NAME)
+    )
+    job = Job(
+        name=NAME,
+        profile=boot_profile(profile).model_copy(update={"image": options.image or IMAGE}),
+        suite=suite,
+        layout=LAYOUT,
+        tree=tree,
+        select=lambda session, section: suite.select(session, section, options),
+        fs={section.name: section.fstyp for section in made.values()},
+        configs={section.name: section.config(RESULTS) for section in made.values()},
+        asked=options.document(),
+        known=known,
+        deadline=options.deadline,
+        shards=options.shards,
+        loop=options.loop,
+        keep=options.keep,
+    )
+    return carry_out(job, watcher)
+
+
+def _no_tree() -> Path:
+    raise UsageError(
+        "fstests: which tree? it is built by its own README, and not part of the lab",
+        hint="--tree DIR, or suites.fstests.tree in ~/.config/lab/config.yaml; to build one that "
+        "fits the guests: lab shell build --bind DIR",
+    )
+
+
+def _check_names(tree: Path, names: Sequence[str]) -> None:
+    """Raise UsageError for a case that the tree does not have."""
+    for name in names:
+        if not any((tree / "tests").glob(name)):
+            raise UsageError(f"fstests: the tree has no test {name}", hint=f"see {tree}/tests")
+
+
+@dataclass(frozen=True)
+class Fstests:
+    """How check is driven; `sections` by name."""
+
+    sections: Mapping[str, Section]
+
+    def prepare(self, session: Session, section: str) -> None:
+        """Make the file system that check expects to find on TEST_DEV, and write its
+        configuration.  Raises GuestError."""
+        one = self.sections[section]
+        session.run(["sh", "-c", _CLEAR, "sh", TEST_DIR, SCRATCH_MNT], deadline=60)
+        env = [f"{name}={value}" for name, value in one.mkfs_env.items()]
+        try:
+            session.run(["env", *env, *one.mkfs_argv()], deadline=_MKFS_DEADLINE)
+        except GuestError as error:
+            raise GuestError(
+                f"section {section}: no {one.fstyp} on {one.devices['test']}: {error.message}",
+                detail=error.detail,
+                hint="a larger device may help: --set 'devices[0].namespaces[0].size=1G'",
+            ) from error
+        _write(session, f"{section}.config", one.config(RESULTS))
+
+    def command(self, section: str, names: Sequence[str]) -> Command:
+        """check, told to run these cases."""
+        return Command(["./check", *names], env=self._env(section))
+
+    def select(self, session: Session, section: str, options: Options) -> list[str]:
+        """The cases that the arguments of check select in a section, in its order.
+
+        Raises GuestError when check does not list them.
+        """
+        plain = options.names and not options.filters
+        if plain and not any(set("*?[") & set(name) for name in options.names):
+            return list(options.names)
+        self.prepare(session, section)
+        for number, text in enumerate(options.excluded):
+            _write(session, f"exclude-{number}", text)
+        env = [f"{name}={value}" for name, value in self._env(section).items()]
+        argv = ["./check", "-n", *_filters(options), *options.names]
+        asked = ["env", f"--chdir={TREE}", *env, *argv]
+        answer = session.run(asked, deadline=_LIST_DEADLINE, check=False)
+        found = listed(answer.stdout)
+        if not found:
+            raise GuestError(
+                f"section {section}: check selects no test",
+                detail=answer.stdout + answer.stderr,
+                hint="see the arguments after --",
+            )
+        return found
+
+    def reader(self, names: Sequence[str]) -> CheckReader:
+        """What understands check."""
+        return CheckReader(names)
+
+    def evidence(self, section: str, name: str) -> dict[str, str]:
+        """check's own files of a case."""
+        return {
+            suffix.removeprefix("."): f"{RESULTS}/{section}/{name}{suffix}" for suffix in EVIDENCE
+        }
+
+    def _env(self, section: str) -> dict[str, str]:
+        # The whole diff of a failing case instead of ten lines of it.
+        return {"HOST_OPTIONS": f"{BASE}/{section}.config", "DIFF_LENGTH": "0"}
+
+
+def _filters(options: Options) -> Iterator[str]:
+    """The options of check that select, with its files where the guest has them."""
+    yield from options.filters
+    for number in range(len(options.excluded)):
+        yield from ("-E", f"{BASE}/exclude-{number}")
+
+
+def _write(session: Session, name: str, text: str) -> None:
+    session.run(["sh", "-c", _WRITE, "sh", BASE, name, text], deadline=60)

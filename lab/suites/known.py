@@ -1,0 +1,92 @@
+"""Known failures: cases that are expected not to pass, why, and where that is so.
+
+A file `known/SUITE.yaml` beside the profile, or the one given with --known:
+
+    - cases: [generic/127, "generic/43?"]   # patterns as of the shell
+      reason: what is wrong, and where it is tracked
+      when:                                 # all of these must hold; without any: always
+        fs: [ext4]                          # the file system under test is one of these
+        works: [xfs_io, -c, help falloc]    # this command succeeds in the guest
+        fails: [modprobe, dm-clone]         # this command fails there
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from lab.errors import ProfileError
+
+DIRECTORY = "known"
+
+Tried = Callable[[Sequence[str]], bool]
+"""Whether a command succeeds in the guest."""
+
+
+class When(BaseModel):
+    """Where a failure is expected: found by trying, never by a version."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    fs: list[str] = []
+    works: list[str] = []
+    fails: list[str] = []
+
+    def holds(self, fs: str, tried: Tried) -> bool:
+        """Whether this is such a place."""
+        return (
+            (not self.fs or fs in self.fs)
+            and (not self.works or tried(self.works))
+            and (not self.fails or not tried(self.fails))
+        )
+
+
+class Known(BaseModel):
+    """Cases that are expected to fail for one reason."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    cases: list[str] = Field(min_length=1)
+    reason: str = Field(min_length=1)
+    when: When = When()
+
+
+_LIST = TypeAdapter(list[Known])
+
+
+def beside(profile: Path, suite: str) -> list[Known]:
+    """The known failures of a suite beside a profile's file; none where there is no such file."""
+    path = profile.parent / DIRECTORY / f"{suite}.yaml"
+    return load(path) if path.exists() else []
+
+
+def load(path: Path) -> list[Known]:
+    """Read a file.  Raises ProfileError that names it and the key that is wrong."""
+    try:
+        return _LIST.validate_python(yaml.safe_load(path.read_text()) or [])
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: no valid YAML", detail=str(error)) from error
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ProfileError(f"{path}: {wrong[0]}", detail="\n".join(wrong[1:])) from error
+    except OSError as error:
+        raise ProfileError(f"{path}: {error.strerror}") from error
+
+
+def applying(
+    known: Iterable[Known], names: Mapping[str, Iterable[str]], fs: Mapping[str, str], tried: Tried
+) -> dict[str, str]:
+    """Why cases are expected to fail here, by title; `names` and `fs` are by section.
+
+    What is to be tried is tried only where a case of that section is meant.
+    """
+    found: dict[str, str] = {}
+    for section, cases in names.items():
+        for entry in known:
+            meant = [name for name in cases if any(fnmatchcase(name, p) for p in entry.cases)]
+            if meant and entry.when.holds(fs.get(section, ""), tried):
+                prefix = f"{section}:" if section else ""
+                found.update({prefix + name: entry.reason for name in meant})
+    return found

@@ -1,0 +1,167 @@
+"""fstests' check, driven: with a small suite of our own that speaks its language, and with a real
+tree where LAB_FSTESTS_TREE names one."""
+
+import json
+import os
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.boot.conftest import Lab
+
+FIXTURE = Path(__file__).parents[1] / "fixtures/fstests"
+DEADLINE = 900
+"""Seconds for a run; a busy host is slow."""
+
+
+def fstests(lab: Lab, *args: str, status: int | None, **more: Any) -> dict[str, Any]:
+    """A run of the fixture on nvme-copy, in the image that other tests use; its JSON."""
+    done = lab(
+        "run", "nvme-copy", "fstests", "--tree", str(FIXTURE), "--json", "--", "--image", "trixie",
+        *args, status=status, deadline=DEADLINE, **more,
+    )  # fmt: skip
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.fixture(scope="module")
+def whole(lab: Lab) -> dict[str, Any]:
+    """A run of all cases: some pass, fail, decline, hang, panic, and upset the kernel."""
+    return fstests(lab, "-g", "auto", "-x", "flaky", "--deadline", "0.5", status=1)
+
+
+def case(run: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any]
+    (found,) = [case for case in run["cases"] if case["name"] == name]
+    return found
+
+
+def kept(lab: Lab, run: dict[str, Any], path: str) -> str:
+    place: Path = lab.state / "lab/runs" / run["run"] / path
+    return place.read_text()
+
+
+def test_every_case_has_its_result_whatever_the_others_did(whole: dict[str, Any]) -> None:
+    assert {case["name"]: case["status"] for case in whole["cases"]} == {
+        "generic/001": "pass",
+        "generic/002": "fail",
+        "generic/003": "notrun",
+        "generic/004": "hung",
+        "generic/005": "crashed",
+        "generic/006": "crashed",
+        "generic/008": "pass",
+    }
+    assert whole["error"] is None
+    assert whole["counts"] == {"pass": 2, "fail": 1, "notrun": 1, "hung": 1, "crashed": 2}
+
+
+def test_a_failure_comes_with_its_diff_and_exactly_its_kernel_messages(
+    lab: Lab, whole: dict[str, Any]
+) -> None:
+    failed = case(whole, "generic/002")
+    place = "cases/xfs/generic-002"
+    assert failed["reason"] == "output mismatch"
+    assert "+something else" in failed["output"]
+    assert failed["files"] == [f"{place}/{name}" for name in ("dmesg", "full", "out.bad", "output")]
+    assert kept(lab, whole, f"{place}/full") == "all that was done, in full\n"
+    assert kept(lab, whole, f"{place}/out.bad").endswith("something else\n")
+    dmesg = kept(lab, whole, f"{place}/dmesg")
+    assert "lab fixture: 002 was here" in dmesg
+    assert [line for line in dmesg.splitlines() if line.startswith("run fstests")] == [
+        line for line in dmesg.splitlines() if line.startswith("run fstests generic/002")
+    ]
+
+
+def test_what_declines_says_why(whole: dict[str, Any]) -> None:
+    assert case(whole, "generic/003")["reason"] == "this test requires a valid $SCRATCH_DEV"
+
+
+def test_a_hung_case_is_found_within_its_deadline_with_the_stack_of_what_hangs(
+    lab: Lab, whole: dict[str, Any]
+) -> None:
+    hung = case(whole, "generic/004")
+    assert 0.5 * whole["speed"] <= hung["seconds"] < 0.5 * whole["speed"] + 10
+    assert kept(lab, whole, "cases/xfs/generic-004/full") == "before it hung\n"
+    console = kept(lab, whole, "cases/xfs/generic-004/console")
+    assert "Show Blocked State" in console
+    assert "Show State" in console
+    blocked = console.partition("Show State")[0]
+    assert "task:touch" in blocked
+    assert "mnt_want_write" in blocked or "percpu_rwsem" in blocked
+
+
+def test_a_panic_is_the_cases_and_its_trace_is_kept(lab: Lab, whole: dict[str, Any]) -> None:
+    crashed = case(whole, "generic/005")
+    assert crashed["reason"].startswith("Kernel panic - not syncing: sysrq triggered crash")
+    assert "sysrq_handle_crash" in kept(lab, whole, "cases/xfs/generic-005/console")
+
+
+def test_a_kernel_in_trouble_is_found_at_its_word_and_its_trace_is_kept(
+    lab: Lab, whole: dict[str, Any]
+) -> None:
+    crashed = case(whole, "generic/006")
+    assert crashed["reason"].startswith("INFO: task touch")
+    assert "Call Trace:" in kept(lab, whole, "cases/xfs/generic-006/dmesg")
+
+
+def test_results_can_be_shown_and_exported(lab: Lab, whole: dict[str, Any]) -> None:
+    run = whole["run"]
+    assert run in lab("results", "list").stdout
+    shown = lab("results", "show", run).stdout
+    assert "xfs:generic/004" in shown and "hung" in shown
+    assert json.loads(lab("results", "show", run, "--json").stdout) == whole
+    found = ET.fromstring(lab("results", "export", run, "--to", "junit").stdout).attrib
+    numbers = [found[key] for key in ("tests", "failures", "errors", "skipped")]
+    assert numbers == ["7", "1", "3", "1"]
+
+
+def test_shards_repetitions_and_known_failures(lab: Lab, tmp_path: Path) -> None:
+    known = tmp_path / "known.yaml"
+    known.write_text(
+        "- cases: [generic/002]\n"
+        "  reason: it is the fixture's way\n"
+        "  when: {fs: [ext4], works: [test, -d, /run/lab], fails: [test, -d, /nowhere]}\n"
+        "- cases: [generic/008]\n"
+        "  reason: it passes all the same\n"
+        "- cases: [generic/007]\n"
+        "  reason: not here\n"
+        "  when: {fails: [test, -d, /run/lab]}\n"
+    )
+    args = ["--fs", "ext4", "--shards", "2", "--loop", "2", "--known", str(known)]
+    run = fstests(lab, *args, "-", status=1, text="generic/002 # fails\ngeneric/00[78]\n")
+    assert sorted((case["name"], case["attempt"]) for case in run["cases"]) == [
+        (f"generic/{name}", attempt) for name in ("002", "007", "008") for attempt in (1, 2)
+    ]
+    assert run["flaky"] == {"ext4:generic/007": {"passed": 1, "of": 2}}
+    assert run["unexpected"] == ["ext4:generic/007"]
+    assert set(run["repaired"]) == {"ext4:generic/008"}
+    assert not [name for name in lab.ls() if run["run"] in name]
+
+
+@pytest.mark.skipif("LAB_FSTESTS_TREE" not in os.environ, reason="LAB_FSTESTS_TREE is not set")
+def test_a_real_tree_comes_to_what_check_by_hand_comes_to(lab: Lab) -> None:
+    names = [f"generic/43{number}" for number in range(5)] + ["generic/003"]
+    tree = os.environ["LAB_FSTESTS_TREE"]
+    done = lab(
+        "run", "nvme-copy", "fstests", "--tree", tree, "--json", "--", "--keep", *names,
+        status=None, deadline=3600,
+    )  # fmt: skip
+    run = json.loads(done.stdout)
+    ours = {case["name"]: case["status"] for case in run["cases"]}
+    guest = f"run-{run['run']}"
+    config = "/run/lab/suite/xfs.config"
+    said = lab(
+        "ssh", guest, "--",
+        f"cd /run/lab/suite/tree && HOST_OPTIONS={config} ./check {' '.join(names)}",
+        status=None, deadline=3600,
+    ).stdout  # fmt: skip
+    lab("down", guest)
+    words = {line.split()[0]: line for line in said.splitlines() if line.startswith("generic/")}
+    by_hand = {
+        name: "notrun" if "[not run]" in line else "pass" if line.endswith("s") else "fail"
+        for name, line in words.items()
+    }
+    assert ours == by_hand
+    assert ours["generic/003"] == "notrun"

@@ -1,0 +1,82 @@
+"""Records of cases: their JSON, JUnit, and what counts as a failure."""
+
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.results.cases import Case, Status, counts, ratios, read
+from lab.results.junit import xml
+
+cases = st.builds(
+    Case,
+    name=st.text(min_size=1),
+    status=st.sampled_from(Status),
+    seconds=st.floats(0, 1e6),
+    reason=st.text(),
+    section=st.text(),
+    attempt=st.integers(1, 1000),
+    known=st.text(),
+    files=st.lists(st.text()).map(tuple),
+    output=st.text(),
+)
+
+
+@given(cases)
+def test_the_json_of_a_case_is_the_case(case: Case) -> None:
+    assert read(case.document()) == case
+
+
+@pytest.mark.parametrize("status", Status)
+def test_only_failures_that_nobody_knew_of_are_unexpected(status: Status) -> None:
+    failed = status in ("fail", "hung", "crashed")
+    assert Case("a", status, 1).unexpected == failed
+    assert not Case("a", status, 1, known="since ever").unexpected
+
+
+def test_a_known_failure_that_passes_is_told() -> None:
+    assert Case("a", Status.PASS, 1, known="since ever").repaired
+    assert not Case("a", Status.NOTRUN, 1, known="since ever").repaired
+
+
+def test_cases_that_are_judged_by_the_contract_are_read_too() -> None:
+    verdicts = {"holds": "pass", "violated": "fail", "not exercised": "notrun"}
+    for verdict, status in verdicts.items():
+        assert read({"name": "write:1 eio", "verdict": verdict, "seconds": 2}).status == status
+
+
+def test_cases_are_counted_by_status_and_repetitions_by_case() -> None:
+    some = [
+        Case("a", Status.PASS, 1, section="xfs"),
+        Case("a", Status.FAIL, 1, section="xfs", attempt=2),
+        Case("a", Status.PASS, 1, section="ext4"),
+        Case("b", Status.HUNG, 1),
+    ]
+    assert counts(some) == {"pass": 2, "fail": 1, "hung": 1}
+    assert ratios(some) == {"xfs:a": (1, 2)}
+
+
+def test_junit_tells_failures_from_what_broke_and_from_what_was_expected() -> None:
+    some = [
+        Case("a", Status.PASS, 1.5, section="xfs"),
+        Case("b", Status.FAIL, 1, "output mismatch", section="xfs", output="- 1\n+ 2\x00\n"),
+        Case("c", Status.CRASHED, 1, "BUG: oh", section="xfs"),
+        Case("d", Status.NOTRUN, 1, "no $SCRATCH_DEV", section="ext4"),
+        Case("e", Status.FAIL, 1, section="ext4", known="since ever"),
+    ]
+    root = ET.fromstring(xml("20260101-000000-abcd", "fstests", some))
+    suites = {suite.get("name"): suite for suite in root}
+    assert list(suites) == ["fstests.xfs", "fstests.ext4"]
+    assert [suites["fstests.xfs"].get(key) for key in ("tests", "failures", "errors")] == list(
+        "311"
+    )
+    assert suites["fstests.ext4"].get("skipped") == "2"
+    assert root.findtext(".//testcase[@name='b']/system-out") == "- 1\n+ 2\n"
+    skipped = root.find(".//testcase[@name='e']/skipped")
+    assert skipped is not None and "since ever" in (skipped.get("message") or "")
+
+
+@given(st.lists(cases, max_size=5))
+def test_whatever_a_test_prints_is_valid_xml(some: list[Case]) -> None:
+    ET.fromstring(xml("run", "suite", some))

@@ -1,0 +1,110 @@
+"""From a profile to what fstests is configured with."""
+
+from pathlib import Path
+
+import pytest
+
+from lab import ROOT
+from lab.errors import ProfileError, UsageError
+from lab.profile.load import load, load_file
+from lab.profile.models import Profile
+from lab.suites.sections import Wanted, boot_profile, sections
+
+DISKS = """description: d
+devices:
+  - {type: virtio-blk, serial: A, size: 1G}
+  - {type: virtio-blk, serial: B, size: 1G}
+  - {type: nvme, serial: C, namespaces: [{size: 1G}, {size: 64M, zoned: {zone_size: 8M}}]}
+"""
+
+
+def profile(tmp_path: Path, more: str = "") -> Profile:
+    path = tmp_path / "p.yaml"
+    path.write_text(DISKS + more)
+    return load_file(path)
+
+
+def test_devices_without_a_file_system_are_taken_in_their_order(tmp_path: Path) -> None:
+    (section,) = sections(profile(tmp_path), Wanted())
+    assert (section.name, section.fstyp) == ("xfs", "xfs")
+    assert section.devices == {"test": "A", "scratch": "B", "logwrites": "C:1"}
+
+
+def test_each_file_system_on_top_is_a_section_with_its_own_options(tmp_path: Path) -> None:
+    layers = """layers:
+  - {name: data, type: xfs, over: A, reflink: false, options: [noatime], mkfs: [-i, size=1024]}
+  - {name: small, type: ext4, over: B}
+"""
+    one, two = sections(profile(tmp_path, layers), Wanted())
+    assert (one.name, one.fstyp, one.devices["test"]) == ("data", "xfs", "A")
+    assert one.mkfs == ("-m", "reflink=0", "-i", "size=1024")
+    assert one.options == ("noatime",)
+    assert (two.name, two.fstyp, two.devices["test"]) == ("small", "ext4", "B")
+    assert one.devices["scratch"] == two.devices["scratch"] == "C:1"
+
+
+def test_the_configuration_is_what_fstests_reads(tmp_path: Path) -> None:
+    (section,) = sections(profile(tmp_path), Wanted())
+    assert section.config("/results") == (
+        "[xfs]\nFSTYP=xfs\nCANON_DEVS=yes\nTEST_DEV=/dev/lab/A\nSCRATCH_DEV=/dev/lab/B\n"
+        "LOGWRITES_DEV=/dev/lab/C:1\nTEST_DIR=/mnt/test\nSCRATCH_MNT=/mnt/scratch\n"
+        "RESULT_BASE=/results\n"
+    )
+
+
+def test_what_a_layer_stands_on_is_not_tested(tmp_path: Path) -> None:
+    layers = "layers:\n  - {name: d, type: dm-linear, over: [A]}\n"
+    layers = "layers:\n  - {name: d, type: dm-flakey, over: A, up: 1h, down: 0s}\n"
+    (section,) = sections(profile(tmp_path, layers), Wanted())
+    assert section.devices == {"test": "B", "scratch": "C:1", "logwrites": "d"}
+
+
+def test_the_reference_model_is_tested_on_its_loop_device() -> None:
+    model = load("loop-xfs-reflink")
+    (section,) = sections(model, Wanted())
+    assert (section.fstyp, section.devices) == ("ext4", {"test": "disk", "scratch": "model"})
+    # The suite makes and mounts it by itself; what it stands on is made as ever.
+    assert [layer.name for layer in boot_profile(model).layers] == ["xfs", "disk", "model"]
+
+
+def test_btrfs_on_zones_gets_one_copy_of_its_metadata() -> None:
+    (section,) = sections(load("zns-btrfs"), Wanted())
+    assert section.mkfs_argv() == [
+        "mkfs.btrfs", "-f", "-q", "-d", "single", "-m", "single", "/dev/lab/LABZNS:1",
+    ]  # fmt: skip
+
+
+def test_several_file_systems_are_sections_on_the_same_devices(tmp_path: Path) -> None:
+    found = sections(profile(tmp_path), Wanted(fstyps=("xfs", "ext4", "btrfs")))
+    assert [section.name for section in found] == ["xfs", "ext4", "btrfs"]
+    assert len({tuple(section.devices.items()) for section in found}) == 1
+
+
+def test_devices_can_be_chosen(tmp_path: Path) -> None:
+    wanted = Wanted(devices={"test": "B", "scratch_log": "A"}, pool=("C:1",))
+    (section,) = sections(profile(tmp_path), wanted)
+    config = section.config("/r")
+    assert "TEST_DEV=/dev/lab/B\n" in config
+    assert "SCRATCH_DEV_POOL=/dev/lab/C:1\n" in config
+    assert "SCRATCH_DEV=" not in config
+    assert "SCRATCH_LOGDEV=/dev/lab/A\nUSE_EXTERNAL=yes\n" in config.replace(
+        "SCRATCH_DEV_POOL=/dev/lab/C:1\n", ""
+    )
+
+
+@pytest.mark.parametrize(("name", "why"), [("Z", "none of that name"), ("A", "stands on it")])
+def test_a_device_that_cannot_be_tested_is_told(tmp_path: Path, name: str, why: str) -> None:
+    layers = "layers:\n  - {name: d, type: dm-flakey, over: A, up: 1h, down: 0s}\n"
+    with pytest.raises(UsageError, match=why):
+        sections(profile(tmp_path, layers), Wanted(devices={"test": name}))
+
+
+def test_every_profile_that_ships_has_sections_or_says_why_not() -> None:
+    for path in sorted((ROOT / "profiles").glob("*.yaml")):
+        shipped = load_file(path)
+        try:
+            found = sections(shipped, Wanted())
+        except ProfileError as error:
+            assert "needs a device" in error.message
+        else:
+            assert all(section.devices["test"] for section in found)
