@@ -2,7 +2,8 @@
 
 LAB := .venv/bin/lab
 PYTHON := .venv/bin/python
-SCRIPTS := scripts/setup .ci/run lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early
+SCRIPTS := scripts/setup .ci/run lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early \
+	guest-scripts/layers/layers guest-scripts/copies/nvme-copy
 
 .PHONY: help demo test unit boot check setup benchmark
 

@@ -26,7 +26,7 @@ class FileSystem(Layer):
         return self.spec.get("mount") or f"/mnt/{self.name}"
 
     def up(self):
-        if os.path.ismount(self.mount_point):
+        if system.is_mounted(self.mount_point):
             return Made(mount=self.mount_point)
         device = device_below(self.spec["over"])
         system.modprobe(self.module or self.type)
@@ -55,7 +55,7 @@ class FileSystem(Layer):
         return []
 
     def down(self):
-        if os.path.ismount(self.mount_point):
+        if system.is_mounted(self.mount_point):
             system.run(["umount", self.mount_point])
 
 

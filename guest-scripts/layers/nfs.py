@@ -32,7 +32,7 @@ class Nfs(FileSystem):
         return f"{ROOT}/{self.name}"
 
     def up(self):
-        if not os.path.ismount(self.mount_point):
+        if not system.is_mounted(self.mount_point):
             # Under emulation the client's modules take two seconds to load, and nfsd waits for
             # one for a daemon that we do not have (fs/nfsd/nfs4recover.c): let both do so at
             # once.  If modprobe fails, mount says why.
@@ -48,7 +48,7 @@ class Nfs(FileSystem):
             # exportfs would ask the server about it, which would ask exportfs.
             raise system.Failure(f"export {below}", "it is an NFS mount of the same server")
         os.makedirs(self.exported, exist_ok=True)
-        if not os.path.ismount(self.exported):
+        if not system.is_mounted(self.exported):
             system.run(["mount", "--bind", below, self.exported])
         export(ROOT, "fsid=0,crossmnt")
         export(self.exported, f"fsid={identity(self.name)}")
@@ -63,7 +63,7 @@ class Nfs(FileSystem):
         super().down()
         if self.exported in exports():
             unexport(self.exported)
-        if os.path.ismount(self.exported):
+        if system.is_mounted(self.exported):
             system.run(["umount", self.exported])
         system.remove_directory(self.exported)
         if not exports() - {ROOT}:
@@ -91,7 +91,7 @@ def exports():
 def serve():
     """Start the server and what answers its questions about exports, if they do not run."""
     system.modprobe("nfsd")
-    if not os.path.ismount(NFSD):
+    if not system.is_mounted(NFSD):
         system.run(["mount", "-t", "nfsd", "nfsd", NFSD])
     if not mountd():
         # It does not register with rpcbind when there is only version 4.
@@ -106,7 +106,7 @@ def stop():
     """Stop the server, and take away what `serve` made."""
     if ROOT in exports():
         unexport(ROOT)
-    if os.path.ismount(NFSD):
+    if system.is_mounted(NFSD):
         system.run(["rpc.nfsd", "0"])
         system.run(["umount", NFSD])
     for pid in mountd():

@@ -80,10 +80,17 @@ def modprobe(*names):
             run(["modprobe", name])
 
 
+def is_mounted(path):
+    """Whether something is mounted there; os.path.ismount says no of a file system that has been
+    shut down by an error, and answers nothing but that."""
+    with open("/proc/self/mounts") as mounts:
+        return any(line.split()[1] == path for line in mounts)
+
+
 def mount_configfs():
     """Mount configfs, if it is not.  Raises Failure."""
     modprobe("configfs")
-    if not os.path.ismount(CONFIGFS):
+    if not is_mounted(CONFIGFS):
         run(["mount", "-t", "configfs", "configfs", CONFIGFS])
 
 

@@ -45,8 +45,8 @@ def replay(
     from lab.guest import registry
 
     registry.sweep()
-    with watched(times) as (progress, on_case):
-        done = replays.replay(recorded, times, progress, on_case)
+    with watched() as watch:
+        done = replays.replay(recorded, times, watch)
     for difference in done.differences():
         warn(f"not as it was recorded: {difference}")
     if json:

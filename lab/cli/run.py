@@ -12,10 +12,11 @@ from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import print_error, print_json, warn
 
 if TYPE_CHECKING:
+    from lab.profile.models import Profile
     from lab.suites.options import Options
     from lab.suites.report import Report
 
-SUITES = ("copy-faults",)
+SUITES = ("copy-faults", "conformance")
 
 
 def complete_suite(incomplete: str) -> list[str]:
@@ -30,13 +31,14 @@ def register(app: typer.Typer) -> None:
 
 def run(
     profile: Annotated[str, typer.Argument(help="Name or path.", autocompletion=complete_profile)],
-    suite: Annotated[str, typer.Argument(help="copy-faults", autocompletion=complete_suite)],
+    suite: Annotated[str, typer.Argument(help=" or ".join(SUITES), autocompletion=complete_suite)],
     args: Annotated[
         list[str] | None,
         typer.Argument(
-            help="After `--`, for copy-faults: --sweep or --cases N [--seed N] [--no-minimise]; "
-            "--ranges N --blocks N --actions A,… --points P,… --hang-deadline SECONDS "
-            "--plant KIND|help"
+            help="After `--`, for copy-faults: --path P [--layer NAME]; --sweep or --cases N "
+            "[--seed N] [--no-minimise]; --ranges N --blocks N --actions A,… --points P,… "
+            "--hang-deadline SECONDS --plant KIND|help. For conformance: --paths P,… --ranges N "
+            "--actions A,… --quirks FILE --hang-deadline SECONDS"
         ),
     ] = None,
     on: Annotated[
@@ -58,6 +60,10 @@ def run(
         raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
     # A mistake in the profile is told before anything slow is even imported.
     wanted = load(profile, changes or [])
+    if suite == "conformance":
+        if on:
+            raise UsageError("conformance boots guests of its own: --on cannot be used")
+        raise typer.Exit(_conformance(wanted, args or [], json=json))
     from lab.copy import plant
     from lab.faults.byhand import require_free
     from lab.guest import registry
@@ -83,10 +89,31 @@ def run(
     if asked.generated:
         # Told before anything can go wrong: with it the same cases can be drawn again.
         print(f"seed {asked.generated.seed}", file=sys.stderr)
-    with watched(asked.total) as (progress, on_case):
-        report = copy_faults.run(wanted, asked, progress, on_case, on=guest)
+    with watched() as watch:
+        report = copy_faults.run(wanted, asked, watch, on=guest)
     _print(report, asked, json)
     raise typer.Exit(report.exit_status)
+
+
+def _conformance(profile: Profile, args: list[str], *, json: bool) -> int:
+    """The suite conformance; its exit status."""
+    from lab.cli.sweep import watched
+    from lab.guest import registry
+    from lab.suites import conformance
+
+    asked = conformance.parse(args)
+    registry.sweep()
+    with watched() as watch:
+        done = conformance.run(profile, asked, watch)
+    if json:
+        print_json(done.document())
+    elif done.reports:
+        from lab.cli.conformance import print_conformance
+
+        print_conformance(done)
+    if done.error:
+        print_error(done.error)
+    return done.exit_status
 
 
 def _print(report: Report, asked: Options, json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -14,38 +14,38 @@ from rich.text import Text
 
 from lab.cli.terminal import timed_lines
 from lab.copy.contract import RULES
-from lab.faults.model import points_of
+from lab.faults.model import Point
 from lab.suites.case import CaseResult
 from lab.suites.options import Options
 from lab.suites.report import Judged, Report, broken_rules
-
-Watch = tuple[Callable[[str], None], Callable[[CaseResult], None]]
+from lab.suites.watch import Watch
 
 _STYLES = {"holds": "green", "violated": "bold red", "not exercised": "yellow"}
 
 
 @contextmanager
-def watched(total: int) -> Iterator[Watch]:
-    """Show a run of `total` cases: a bar on a terminal, a line per case elsewhere.
-
-    Yields the functions that take its phases and its judged cases.
-    """
+def watched() -> Iterator[Watch]:
+    """Show a run: a bar on a terminal, a line per case elsewhere."""
     if not sys.stderr.isatty():
         line = timed_lines()
-        yield line, lambda case: line(_summary(case))
+        yield Watch(line, lambda total: line(f"{total} cases"), lambda case: line(_summary(case)))
         return
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("…", total=total)
+        task = bar.add_task("…", total=None)
 
         def judged(case: CaseResult) -> None:
             bar.update(task, advance=1, description=f"{case.point} {case.action}")
             if case.verdict != "holds":
                 bar.console.print(Text(_summary(case), _STYLES[case.verdict]))
 
-        yield lambda text: bar.update(task, description=text), judged
+        yield Watch(
+            lambda text: bar.update(task, description=text),
+            lambda total: bar.update(task, total=total),
+            judged,
+        )
 
 
 def _summary(case: CaseResult) -> str:
@@ -55,11 +55,14 @@ def _summary(case: CaseResult) -> str:
 def print_report(report: Report, asked: Options) -> None:
     """The matrix, what was violated and why, and where the evidence lies."""
     console = Console(highlight=False)
-    if asked.generated:
+    if report.not_supported:
+        console.print(f"{report.path.name} on {report.path.ref}: not supported: "
+                      f"{report.not_supported}", style="yellow")  # fmt: skip
+    elif asked.generated:
         console.print(_tally(report, asked))
         console.print(f"drawn from seed {asked.generated.seed}")
     else:
-        console.print(_matrix(report, asked))
+        console.print(_matrix(report))
     console.print()
     for line in _findings(report):
         console.print(line)
@@ -72,19 +75,19 @@ def print_summary(console: Console, report: Report) -> None:
     # The distribution's package version, in parentheses, is in the JSON.
     qemu = report.qemu.partition(" (")[0]
     console.print(f"{len(report.cases)} cases in {report.seconds:.1f} s: {counts or 'none judged'}")
+    console.print(f"path {report.path.name} on {report.path.ref}")
     console.print(f"kernel {report.kernel}, QEMU {qemu}, {report.accelerator.upper()}")
     console.print(f"evidence: {report.directory}", soft_wrap=True)
 
 
-def _matrix(report: Report, asked: Options) -> Table:
-    """A sweep: points by actions."""
-    reachable = {point for point, _ in asked.cells()}
+def _matrix(report: Report) -> Table:
+    """A sweep: points by actions, in the order in which a copy comes to them."""
     cells = {(case.setup.point, case.setup.action): case.result for case in report.cases}
-    matrix = Table("point", *asked.actions, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    # Points are shown in the order in which a copy comes to them.
-    for point in (point for point in points_of(asked.ranges) if point in reachable):
-        row = [_cell(cells.get((point, action))) for action in asked.actions]
-        matrix.add_row(str(point), *row)
+    points = sorted({point for point, _ in cells}, key=Point.order)
+    actions = list(dict.fromkeys(action for _, action in cells))
+    matrix = Table("point", *actions, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for point in points:
+        matrix.add_row(str(point), *(_cell(cells.get((point, action))) for action in actions))
     return matrix
 
 

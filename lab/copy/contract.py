@@ -43,6 +43,8 @@ class Aftermath(StrEnum):
     """QEMU was killed; the medium as it stood, volatile cache included."""
     POWER_LOST = "power lost"
     """QEMU was killed; the medium rebuilt from the write log up to the last flush."""
+    CRASHED = "kernel crashed"
+    """The guest's kernel crashed, and QEMU was killed; the medium as it stood."""
     CACHE_PART = "power lost, part of the cache kept"
     """As before, plus the first part of what was written after the last flush."""
     CACHE_KEPT = "power lost, all of the cache kept"
@@ -60,17 +62,11 @@ _RAN_ON = (Aftermath.LIVE, Aftermath.UNPLUGGED)
 
 @dataclass(frozen=True)
 class Offload:
-    """What the device itself says it was asked to do while the copy ran (QEMU trace events).
+    """What shows who moved the data: `proof` that it was not the caller, or what speaks `against`
+    that, in words.  Neither where nobody was left to tell."""
 
-    `copies` and `ranges`: Copy commands and source ranges seen; `expected_ranges`: as many as
-    must be seen if the copy got as far as it did; `other_io`: ordinary reads and writes that
-    touched the copy's sectors, as text.
-    """
-
-    copies: int
-    ranges: int
-    expected_ranges: int
-    other_io: tuple[str, ...] = ()
+    proof: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,13 +82,15 @@ class Recovery:
 class Situation:
     """All that was observed of one case.
 
-    `completion` is None when the guest ended before the caller was told anything.
-    `injected`: the error that the medium returned, as text, or empty.  `flushed`: a flush
-    completed after the copy's success and before the guest ended.  `waited`: seconds between
+    `completion` is None when the guest ended before the caller was told anything, or the caller
+    was killed.  `injected`: the error that the medium returned, as text, or empty.  `flushed`: the
+    copy's success is durable: it was asked for with FUA or synced, or a flush completed after it
+    and before the guest ended.  `waited`: seconds between
     release and completion, None when it never came; `deadline`: how long it was waited for.
     `crash`: how the device under test itself died or hung, or empty.
     `disturbed`: what else was done to the device that may make a copy fail, or empty.
-    `corrupted`: destination sectors that the lab damaged on the medium after they were written.
+    `corrupted`: destination sectors that the lab damaged on the medium; `lost`: those whose write
+    it made undone.  `lied`: how the lab let a layer report writes that it had dropped, or empty.
     `complaints`: kernel messages that speak of a hang, a lockup or an oops.  `stray_writes`:
     logged writes outside the destination, as text.  `reached`: the copy came to the point.
     """
@@ -112,11 +110,23 @@ class Situation:
     reached: bool = True
     disturbed: str = ""
     corrupted: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
+    lied: str = ""
 
 
 def judge(situation: Situation) -> dict[str, Verdict]:
     """The verdict for each rule of the contract, by rule id."""
-    return {rule: check(situation) for rule, check in RULES.items()}
+    found = {rule: check(situation) for rule, check in RULES.items()}
+    if situation.lied:
+        for rule in _LIED_TO:
+            if found[rule].verdict is Ruling.VIOLATED:
+                said = f"{situation.lied}, and it shows: {found[rule].evidence}"
+                found[rule] = Verdict(Ruling.CAUGHT, said)
+    return found
+
+
+_LIED_TO = ("COMPLETE", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "DURABLE", "RECOVERS")
+"""What no copy can keep when a layer below drops what it was given."""
 
 
 def overall(situation: Situation, verdicts: dict[str, Verdict]) -> str:
@@ -156,19 +166,19 @@ def _not_new(findings: Findings) -> list[int]:
     return [start + at for at, state in enumerate(findings.destination) if state is not State.NEW]
 
 
-def _caught(situation: Situation, offending: list[int]) -> Verdict | None:
-    """The verdict of a rule that must notice what the lab corrupted, and nothing but that.
+def _caught(situation: Situation, damaged: tuple[int, ...], offending: list[int]) -> Verdict | None:
+    """The verdict of a rule that must notice what the lab damaged, and nothing but that.
 
-    None if nothing was corrupted, or more is wrong than that: then the rule is violated as ever.
+    None if nothing was damaged, or more is wrong than that: then the rule is violated as ever.
     """
-    corrupted = set(situation.corrupted)
+    corrupted = set(damaged)
     unseen = sorted(corrupted - set(offending))
     if unseen:
-        return _violated(f"sector {unseen[0]} was corrupted on the medium, and nothing shows it")
+        return _violated(f"sector {unseen[0]} was damaged on the medium, and nothing shows it")
     if not corrupted or corrupted != set(offending):
         return None
     quoted = _quote(situation.findings, offending)
-    return Verdict(Ruling.CAUGHT, f"corrupted on the medium, and seen: {quoted}")
+    return Verdict(Ruling.CAUGHT, f"damaged on the medium, and seen: {quoted}")
 
 
 def _all_new(findings: Findings, when: str) -> Verdict:
@@ -184,7 +194,8 @@ def complete(situation: Situation) -> Verdict:
         return _not_applicable("the copy did not report success")
     if situation.aftermath in _LOSSY:
         return _not_applicable("power was lost after the success: see DURABLE")
-    caught = _caught(situation, _not_new(situation.findings))
+    damaged = (*situation.corrupted, *situation.lost)
+    caught = _caught(situation, damaged, _not_new(situation.findings))
     return caught or _all_new(situation.findings, "success: all destination sectors must be new")
 
 
@@ -217,7 +228,7 @@ def no_foreign(situation: Situation) -> Verdict:
         for at, state in enumerate(findings.destination)
         if state in (State.TORN, State.FOREIGN)
     ]
-    if caught := _caught(situation, bad):
+    if caught := _caught(situation, situation.corrupted, bad):
         return caught
     if bad:
         kinds = ", ".join(
@@ -280,7 +291,7 @@ def durable(situation: Situation) -> Verdict:
     if not situation.flushed:
         return _not_applicable("nothing was flushed before the end")
     return _all_new(
-        situation.findings, f"success and flush, then {situation.aftermath}: all must be new"
+        situation.findings, f"durable success, then {situation.aftermath}: all must be new"
     )
 
 
@@ -315,17 +326,13 @@ def no_hang(situation: Situation) -> Verdict:
 
 
 def offloaded(situation: Situation) -> Verdict:
-    """The device saw Copy commands, and no reads and writes of those sectors."""
+    """The copy was made below its caller, as its path promises."""
     seen = situation.offload
-    if seen.copies == 0:
-        return _violated("the device saw no Copy command")
-    if seen.ranges < seen.expected_ranges:
-        return _violated(f"the device copied {seen.ranges} of {seen.expected_ranges} ranges itself")
-    if seen.other_io:
-        return _violated(
-            "the same sectors were also accessed by: " + "; ".join(seen.other_io[:SHOWN])
-        )
-    return _holds(f"{seen.copies} Copy command, {seen.ranges} source ranges, no other I/O there")
+    if seen.against:
+        return _violated(seen.against)
+    if not seen.proof:
+        return _not_applicable("the guest ended before it could tell")
+    return _holds(seen.proof)
 
 
 RULES: dict[str, Callable[[Situation], Verdict]] = {

@@ -65,19 +65,32 @@ class Copy:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """A copy and the window around it that the oracle tags and checks."""
+
+    copy: Copy
+    window: Extent
+
+
+@dataclass(frozen=True)
 class Completion:
     """How a copy ended for its caller.
 
-    `status` is the NVMe Status Field without phase tag, More and DNR bits, i.e. SCT << 8 | SC
-    (NVMe Base 2.1, 4.2.3); 0 is success.  `ranges_done` is completion queue entry Dword 0: on
-    failure the number of the lowest range that was not copied entirely, hence the count of
-    ranges before it that were (NVM Command Set 1.1, 3.3.2 Copy).  `seconds` is the time the
-    caller waited, measured in the guest.
+    `status` is 0 for success.  Of an NVMe command it is the Status Field without phase tag, More
+    and DNR bits, i.e. SCT << 8 | SC (NVMe Base 2.1, 4.2.3); of a system call its errno.
+    `ranges_done` is how many ranges the caller may believe to be copied when it failed: of an
+    NVMe Copy completion queue entry Dword 0, the number of the lowest range that was not copied
+    entirely (NVM Command Set 1.1, 3.3.2 Copy); of system calls those that succeeded.  `seconds`
+    is the time the caller waited, measured in the guest.  `error` is the name of the errno that
+    a user of the block layer or the file system gets, '' for success; `said` is what else was
+    said of it, in words.
     """
 
     status: int
     ranges_done: int
     seconds: float
+    error: str = ""
+    said: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -87,4 +100,5 @@ class Completion:
     def __str__(self) -> str:
         if self.succeeded:
             return "success"
-        return f"status {self.status:#x}, {self.ranges_done} ranges reported done"
+        what = self.said or f"status {self.status:#x}"
+        return f"{what}, {self.ranges_done} ranges reported done"

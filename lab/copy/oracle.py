@@ -1,17 +1,16 @@
 """The oracle: tags a medium before a copy and says afterwards what each sector became.
 
-It works on the raw medium from the host: QEMU reads and writes the same file through the same
-page cache, so both see each other's bytes at once and the guest need not help (or lie).
+It reads the ground of the copy (lab/copy/ground.py): the raw medium from the host wherever that
+can be, otherwise a file or device through the guest.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 
+from lab.copy.ground import Ground
 from lab.copy.model import SECTOR, Copy, Extent
-from lab.copy.tags import TAG_BYTES, Tag, describe
+from lab.copy.tags import TAG_BYTES, Tag, describe, mark
 
 
 class State(StrEnum):
@@ -34,6 +33,11 @@ class Tagging:
     def sector(self, address: int) -> bytes:
         """The bytes that were written to sector `address`."""
         return Tag(address, self.generation, self.run).sector()
+
+    @property
+    def mark(self) -> bytes:
+        """What every sector of the window holds, and no other."""
+        return mark(self.generation, self.run)
 
     def data(self) -> bytes:
         """The bytes of the whole window."""
@@ -79,26 +83,12 @@ class Findings:
         return ", ".join(f"{length} {state}" for length, state in runs)
 
 
-def write_window(medium: Path, tagging: Tagging) -> None:
-    """Tag every sector of the window on the medium."""
-    with medium.open("r+b", buffering=0) as file:
-        os.pwrite(file.fileno(), tagging.data(), tagging.window.start * SECTOR)
-
-
-def read_window(medium: Path, window: Extent) -> bytes:
-    """The bytes of the window; what lies behind the end of the file reads as zeroes."""
-    with medium.open("rb", buffering=0) as file:
-        data = os.pread(file.fileno(), window.sectors * SECTOR, window.start * SECTOR)
-    return data.ljust(window.sectors * SECTOR, b"\0")
-
-
-def flip_bit(medium: Path, sector: int) -> None:
-    """Flip one bit of a sector on the medium, in the magic of a tag: what it holds then is
-    neither old nor new data, whatever these are."""
-    at = sector * SECTOR + TAG_BYTES
-    with medium.open("r+b", buffering=0) as file:
-        byte = os.pread(file.fileno(), 1, at)[0]
-        os.pwrite(file.fileno(), bytes([byte ^ 0x10]), at)
+def flip_bit(ground: Ground, sector: int) -> None:
+    """Flip one bit of a sector, in the magic of a tag: what it holds then is neither old nor new
+    data, whatever these are."""
+    data = bytearray(ground.read(Extent(sector, 1)))
+    data[TAG_BYTES] ^= 0x10
+    ground.write(sector, bytes(data))
 
 
 def classify(copy: Copy, tagging: Tagging, data: bytes) -> Findings:

@@ -4,11 +4,10 @@ Each kind damages one thing, at the place where a real defect of that kind would
 case where it can; the rule it names must then be violated.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from lab.copy.ground import Ground
 from lab.copy.model import SECTOR, Completion, Copy
 from lab.copy.oracle import Tagging, flip_bit
 from lab.crash.writelog import Entry
@@ -48,74 +47,69 @@ class Plant:
         """The logged writes that survive the power cut."""
         return entries
 
-    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        """The medium after the copy, before the oracle reads it."""
-
-
-def _overwrite(medium: Path, sector: int, data: bytes) -> None:
-    with medium.open("r+b", buffering=0) as file:
-        os.pwrite(file.fileno(), data, sector * SECTOR)
+    def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        """The ground after the copy, before the oracle reads it."""
 
 
 class FlipBit(Plant):
     kind, rule = "flip-bit", "NO-FOREIGN"
     does = "one bit of the destination is flipped on the medium"
 
-    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        flip_bit(medium, copy.destination)
+    def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        flip_bit(ground, copy.destination)
 
 
 class HideCorruption(Plant):
     kind, rule = "hide-corruption", "NO-FOREIGN"
     does = "what was corrupted on the medium is made whole before the oracle looks"
 
-    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+    def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
         if succeeded:
             whole = b"".join(map(tagging.sector, copy.origins().values()))
-            _overwrite(medium, copy.destination, whole)
+            ground.write(copy.destination, whole)
 
 
 class WrongRange(Plant):
     kind, rule = "wrong-range", "NO-FOREIGN"
     does = "the first destination sector gets the data of the last range"
 
-    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        _overwrite(medium, copy.destination, tagging.sector(copy.sources[-1].end - 1))
+    def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        ground.write(copy.destination, tagging.sector(copy.sources[-1].end - 1))
 
 
 class TornBlock(Plant):
     kind, rule = "torn-block", "NO-FOREIGN"
     does = "the first destination block holds half new, half old data"
 
-    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+    def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
         new, old = tagging.sector(copy.sources[0].start), tagging.sector(copy.destination)
-        _overwrite(medium, copy.destination, new[: SECTOR // 2] + old[SECTOR // 2 :])
+        ground.write(copy.destination, new[: SECTOR // 2] + old[SECTOR // 2 :])
 
 
 class TouchNeighbour(Plant):
     kind, rule = "touch-neighbour", "NEIGHBOUR"
     does = "the sector behind the destination gets source data"
 
-    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        _overwrite(medium, copy.target.end, tagging.sector(copy.sources[0].start))
+    def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        ground.write(copy.target.end, tagging.sector(copy.sources[0].start))
 
 
 class ChangeSource(Plant):
     kind, rule = "change-source", "SOURCE"
     does = "the first source sector is overwritten with zeroes"
 
-    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        _overwrite(medium, copy.sources[0].start, bytes(SECTOR))
+    def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+        ground.write(copy.sources[0].start, bytes(SECTOR))
 
 
 class DropLastRange(Plant):
     kind, rule = "drop-last-range", "COMPLETE"
     does = "the last range is not written, and success is reported"
 
-    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+    def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
         last = copy.pieces()[-1][1]
         if succeeded:
-            _overwrite(medium, last.start, b"".join(map(tagging.sector, last)))
+            ground.write(last.start, b"".join(map(tagging.sector, last)))
 
 
 class DropFlushedWrite(Plant):
@@ -144,7 +138,7 @@ class SwallowError(Plant):
     does = "an error of the medium is reported as success"
 
     def completion(self, completion: Completion, copy: Copy) -> Completion:
-        return replace(completion, status=0, ranges_done=0)
+        return replace(completion, status=0, ranges_done=0, error="")
 
 
 class Overstate(Plant):
@@ -162,7 +156,9 @@ class SpuriousError(Plant):
     does = "a copy that went well is reported as failed"
 
     def completion(self, completion: Completion, copy: Copy) -> Completion:
-        return replace(completion, status=0x06) if completion.succeeded else completion
+        if not completion.succeeded:
+            return completion
+        return replace(completion, status=0x06, error="EIO")
 
 
 class FaultStays(Plant):

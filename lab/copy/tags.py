@@ -22,6 +22,12 @@ _HEAD = struct.Struct("<8sQQQ")
 _MAGIC = b"LABTAG01"
 TAG_BYTES = 64
 _REPEATS = SECTOR // TAG_BYTES
+_TAGGING = struct.Struct("<QQ")
+
+
+def mark(generation: int, run: int) -> bytes:
+    """The bytes that all tags of one tagging have in common."""
+    return _TAGGING.pack(generation, run)
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,22 @@ def read(cell: bytes) -> Tag | None:
     return Tag(address, generation, run)
 
 
+_UNREADABLE = b"LABERROR"
+
+
+def unreadable(error: str) -> bytes:
+    """The 512 bytes that stand for a sector which could not be read, for an error of that name."""
+    return _UNREADABLE + error.encode().ljust(SECTOR - len(_UNREADABLE), b"\0")
+
+
 def describe(sector: bytes, generation: int, run: int) -> str:
     """What a sector holds, in words for the evidence of a verdict.
 
     `generation` and `run` are the current ones: data of another run or an earlier generation
     is named as such.
     """
+    if sector.startswith(_UNREADABLE):
+        return f"cannot be read: {sector[len(_UNREADABLE) :].rstrip(bytes(1)).decode()}"
     found = {read(sector[at : at + TAG_BYTES]) for at in range(0, SECTOR, TAG_BYTES)}
     if found == {None}:
         return "zeroes" if not any(sector) else f"no valid tag: {sector[:8].hex(' ')} …"

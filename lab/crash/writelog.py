@@ -93,6 +93,16 @@ def _entries(fd: int, indices: range, at: int, sector: int, size: int) -> Iterat
         yield Entry(index, first * sector, sectors * sector, Flag(flags), data_at, at)
 
 
+def carrying(log: Path, entries: list[Entry], mark: bytes) -> int:
+    """How many of the entries have data that hold `mark`."""
+    with log.open("rb", buffering=0) as source:
+        return sum(
+            mark in os.pread(source.fileno(), entry.length, entry.data_at)
+            for entry in entries
+            if not entry.flags & Flag.DISCARD
+        )
+
+
 def durable(entries: list[Entry]) -> list[Entry]:
     """The entries that survive a power cut which loses all of the volatile cache."""
     flushes = [position for position, entry in enumerate(entries) if entry.is_flush]

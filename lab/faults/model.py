@@ -38,6 +38,12 @@ class Point:
     def __str__(self) -> str:
         return f"{self.stage}:{self.k}" if self.k else str(self.stage)
 
+    def order(self) -> tuple[int, int, int]:
+        """Sorts points as a copy comes to them that reads and writes range by range."""
+        if self.k:
+            return (0, self.k, _PER_RANGE.index(self.stage))
+        return (1, 0, _PER_COPY.index(self.stage))
+
     @classmethod
     def parse(cls, text: str) -> "Point":
         """Read `write:3` or `flushed`.  Raises UsageError when it is neither."""
@@ -56,13 +62,25 @@ class Action(StrEnum):
 
     RESUME = "resume"
     EIO = "eio"
+    EIO_UNHELD = "eio-unheld"
     ENOSPC = "enospc"
     TORN = "torn"
     CORRUPT = "corrupt"
+    LOST_WRITE = "lost-write"
+    STALE_READ = "stale-read"
     THROTTLE = "throttle"
     DELAY = "delay"
+    QMP_LOST = "qmp-lost"
     RESET = "reset"
+    PAUSE = "pause"
     UNPLUG = "unplug"
+    KILL_COPIER = "kill-copier"
+    FS_SHUTDOWN = "fs-shutdown"
+    DM_ERROR = "dm-error"
+    DM_DELAY = "dm-delay"
+    DM_DROP_WRITES = "dm-drop-writes"
+    NFS_STOP = "nfs-stop"
+    SYSRQ_CRASH = "sysrq-crash"
     KILL = "kill"
     POWER_CUT = "power-cut"
     POWER_CUT_KEPT = "power-cut-kept"
@@ -71,7 +89,7 @@ class Action(StrEnum):
     @property
     def ends_guest(self) -> bool:
         """QEMU is killed at the point."""
-        return self is Action.KILL or self.cuts_power
+        return self in (Action.KILL, Action.SYSRQ_CRASH) or self.cuts_power
 
     @property
     def cuts_power(self) -> bool:
@@ -86,7 +104,7 @@ class Action(StrEnum):
     @property
     def throttles(self) -> bool:
         """The request is held by a rate limit, which QEMU can drain, and not by a breakpoint."""
-        return self in (Action.THROTTLE, Action.RESET)
+        return self in (Action.THROTTLE, Action.RESET, Action.PAUSE)
 
     @property
     def errno(self) -> int:
@@ -94,7 +112,13 @@ class Action(StrEnum):
 
         Others would add nothing: QEMU's NVMe controller makes the same status of each of them.
         """
-        return {Action.EIO: 5, Action.TORN: 5, Action.ENOSPC: 28}.get(self, 0)
+        eio = (Action.EIO, Action.EIO_UNHELD, Action.TORN)
+        return 5 if self in eio else 28 if self is Action.ENOSPC else 0
+
+    @property
+    def layer(self) -> str:
+        """The kind of layer below the copy that it strikes; '' where it needs none."""
+        return _STRIKES.get(self, "")
 
     def possible_at(self, point: Point) -> bool:
         """Whether the action means anything at the point.
@@ -103,13 +127,17 @@ class Action(StrEnum):
         longer fail there; what is done to a copy that has ended can only end the guest; and what
         nothing was written to yet cannot be corrupted under the copy.
         """
+        if self is Action.SYSRQ_CRASH or self in _WHILE_HELD:
+            return point.stage in _PER_RANGE
         if self.ends_guest:
             return True
         if self is Action.CORRUPT:
             return point.stage in _PER_RANGE and ranges_written(point) > 0
-        if self in (Action.RESUME, Action.DELAY, Action.UNPLUG):
-            return point.stage in _PER_RANGE
-        if self is Action.EIO:
+        if self is Action.STALE_READ:
+            return point.stage is Stage.READ
+        if self is Action.LOST_WRITE:
+            return point.stage is Stage.WRITTEN
+        if self in (Action.EIO, Action.EIO_UNHELD):
             return point.stage in (Stage.READ, Stage.WRITE)
         return point.stage is Stage.WRITE
 
@@ -123,20 +151,44 @@ class Action(StrEnum):
             raise UsageError(f"action {text!r}: no such action", hint=f"one of {names}") from None
 
 
-_OPT_IN = (Action.RESET, Action.UNPLUG, Action.POWER_CUT_KEPT, Action.POWER_CUT_PREFIX)
-"""Left out unless asked for: a boot for each case, or seconds and perhaps a boot."""
+_WHILE_HELD = (
+    Action.RESUME, Action.DELAY, Action.QMP_LOST, Action.UNPLUG, Action.KILL_COPIER,
+    Action.FS_SHUTDOWN, Action.DM_ERROR, Action.DM_DELAY, Action.DM_DROP_WRITES, Action.NFS_STOP,
+)  # fmt: skip
+"""Possible at every point at which a request is held."""
 
-SWEPT = tuple(action for action in Action if action not in _OPT_IN)
-"""The actions of a sweep that names none."""
+_STRIKES = {
+    Action.FS_SHUTDOWN: "file system",
+    Action.DM_ERROR: "device mapper",
+    Action.DM_DELAY: "device mapper",
+    Action.DM_DROP_WRITES: "device mapper",
+    Action.NFS_STOP: "nfs",
+}
+
+SWEPT = (
+    Action.RESUME, Action.EIO, Action.ENOSPC, Action.TORN, Action.CORRUPT, Action.THROTTLE,
+    Action.DELAY, Action.KILL, Action.POWER_CUT,
+)  # fmt: skip
+"""The actions of a sweep that names none; the others cost a boot for each case, or seconds and
+perhaps a boot, or do much the same."""
+
+HOST = tuple(
+    action
+    for action in Action
+    if not action.layer and action not in (Action.KILL_COPIER, Action.SYSRQ_CRASH)
+)
+"""What is done from the host, over QMP or to the medium."""
 
 
 def actions_named(text: str) -> tuple[Action, ...]:
-    """Actions by their names, separated by commas, each once; `all` stands for all of them.
+    """Actions by their names, separated by commas, each once; `all` stands for all of them,
+    `host` for those that are done from the host.
 
     Raises UsageError for a name that is none.
     """
     names = (name for name in text.split(",") if name)
-    found = (tuple(Action) if name == "all" else (Action.parse(name),) for name in names)
+    groups = {"all": tuple(Action), "host": HOST}
+    found = (groups.get(name) or (Action.parse(name),) for name in names)
     return tuple(dict.fromkeys(action for actions in found for action in actions))
 
 

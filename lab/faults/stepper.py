@@ -12,9 +12,10 @@ An error is chosen while the copy is frozen: the rules wait for the event flush_
 flush from the monitor raises; it arms them, and the request that is released next fails.
 """
 
+import errno
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,32 +39,48 @@ class Fault:
     """What the fault layer needs for an action at a point, and when the point is there.
 
     `fragment`: bytes to which requests are cut, 0 for not at all.  `nth`: the point is the nth
-    occurrence of its event, since every fragment raises the event once.
+    occurrence of its event, since every fragment raises the event once.  `unheld`: further
+    options of blkdebug, by which a request fails without having been held.
     """
 
     rules: tuple[Rule, ...] = ()
     fragment: int = 0
     nth: int = 1
+    unheld: Mapping[str, object] | None = None
 
 
-def fault(action: Action, point: Point, copy: Copy) -> Fault:
+def fault(action: Action, point: Point, copy: Copy, cut: int = 0) -> Fault:
     """The fault for an action at a point of a copy.
 
-    A torn write ends in the middle of its range, on a boundary of the atomic unit: requests are
-    cut into fragments, and the one that begins there fails.
+    A torn write ends `cut` blocks into its range (0, or more than there are: in its middle), on a
+    boundary of the atomic unit: requests are cut into fragments, and the one that begins there
+    fails.
     """
     if not action.errno:
         return Fault(nth=point.k)
     iotype = "read" if point.stage is Stage.READ else "write"
+    if action is Action.EIO_UNHELD:
+        return Fault(nth=point.k, unheld=_counting(EVENTS[point.stage], point.k, iotype))
     if action is not Action.TORN:
         return Fault((Rule(ARMING_EVENT, iotype, action.errno),), nth=point.k)
     parts = [target for _, target in copy.pieces()]
     part = parts[point.k - 1]
-    before = part.sectors // copy.unit // 2 * copy.unit
+    before = (cut or part.sectors // copy.unit // 2) * copy.unit
+    if not before < part.sectors:
+        before = part.sectors // copy.unit // 2 * copy.unit
     fragment = math.gcd(before * SECTOR, MAX_FRAGMENT)
     earlier = sum(-(-other.sectors * SECTOR // fragment) for other in parts[: point.k - 1])
     rule = Rule(ARMING_EVENT, iotype, action.errno, sector=part.start + before)
     return Fault((rule,), fragment, earlier + 1)
+
+
+def _counting(event: str, k: int, iotype: str) -> dict[str, object]:
+    """Rules that count an event by states, which start at 1 (QEMU block/blkdebug.c), and fail the
+    request that raises it the k-th time."""
+    steps = [{"event": event, "state": at, "new_state": at + 1} for at in range(1, k)]
+    rule = {"event": event, "state": k, "iotype": iotype, "errno": errno.EIO, "once": True}
+    counting = {"set-state": steps} if steps else {}
+    return {**counting, "inject-error": [rule]}
 
 
 class NotReached(HostError):
@@ -97,6 +114,13 @@ class Stepper:
                 # Armed before the release: the next event cannot slip through.
                 self._break(point)
                 self._resume(released)
+
+    def advance(self, point: Point, deadline: float) -> None:
+        """Let the held request go, and freeze the copy at the next event of a point's kind."""
+        released = self._held
+        self._break(point)
+        self._resume(released)
+        self._await_suspension(point, deadline)
 
     def inject(self) -> None:
         """Arm the fault layer's rules: the held request fails when it is released."""

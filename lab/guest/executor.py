@@ -9,17 +9,17 @@ import paramiko
 from lab.errors import GuestError
 from lab.guest.ssh import Session
 
-PROGRAM = "/run/lab/bin/nvme-copy"
+PROGRAM = ("/usr/bin/python3", "-IS", "/run/lab/copies", "serve")
 
 
 class Executor:
-    """guest-scripts/nvme-copy --serve, started once per boot; one request at a time.
+    """guest-scripts/copies, started once per boot; one request at a time.
 
     It ends with the session it was started in.
     """
 
     def __init__(self, session: Session) -> None:
-        self._channel: paramiko.Channel = session.channel([PROGRAM, "--serve"])
+        self._channel: paramiko.Channel = session.channel(PROGRAM)
         self._received = b""
 
     def send(self, **request: object) -> None:

@@ -32,13 +32,13 @@ def initrd(
         files["lab/layers-up"] = Entry.file(b"")
     if link:
         files["lab/link"] = Entry.file(f"{link.address} {link.peer}\n".encode())
-    for script in sorted(_SCRIPTS.iterdir()):
-        # The boot scripts are part of the shared initramfs.
-        if not script.name.startswith("init") and script.is_file():
-            files[f"lab/bin/{script.name}"] = Entry.file(script.read_bytes(), 0o755)
-    for module in sorted((_SCRIPTS / "layers").glob("*.py")):
-        files[f"lab/layers/{module.name}"] = Entry.file(module.read_bytes())
-    files["lab/bin/layers"] = Entry.file((_SCRIPTS / "layers" / "layers").read_bytes(), 0o755)
+    # The boot scripts, beside these directories, are part of the shared initramfs.
+    for package in sorted(path for path in _SCRIPTS.iterdir() if path.is_dir()):
+        for module in sorted(package.glob("*.py")):
+            files[f"lab/{package.name}/{module.name}"] = Entry.file(module.read_bytes())
+        for command in sorted(path for path in package.iterdir() if path.is_file()):
+            if not command.suffix:
+                files[f"lab/bin/{command.name}"] = Entry.file(command.read_bytes(), 0o755)
     return kernel.initramfs.read_bytes() + archive(files)
 
 

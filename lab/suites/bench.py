@@ -1,4 +1,4 @@
-"""The bench: a guest with its executor, one drive under test, and the taps that observe both."""
+"""The bench: a guest with its executor, one offload path, and the taps that observe both."""
 
 import time
 from collections.abc import Iterator
@@ -6,10 +6,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lab.copy import nvme
-from lab.copy.model import Completion, Copy, Extent
-from lab.copy.nvme import TraceLine
-from lab.copy.oracle import Findings, Tagging, classify, read_window, write_window
+from paramiko import Channel
+
+from lab.copy.ground import Ground
+from lab.copy.model import Completion, Copy, Layout
+from lab.copy.oracle import Findings, Tagging, classify
+from lab.copy.paths.base import CopyPath, Subject
+from lab.copy.paths.nvme import TRACE_EVENTS, parse_trace
 from lab.crash import writelog
 from lab.crash.writelog import Entry
 from lab.errors import GuestError, LabError
@@ -25,8 +28,12 @@ from lab.results.run import Run
 from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
 from lab.vm.graph import Drive
 from lab.vm.machine import ARGV, STDERR
+from lab.vm.qmp import QmpTimeout
+
+_RETRIES = "/sys/module/nvme_core/parameters/max_retries"
 
 _ANSWER_DEADLINE = 60.0
+_MEND_DEADLINE = 300.0
 
 # The serial in sysfs is padded with blanks; the write returns when the reset is complete.
 _RESET = """found=
@@ -39,6 +46,25 @@ done
 [ "$found" ] || { echo "no controller has the serial $1" >&2; exit 1; }"""
 
 
+class Meanwhile:
+    """A script that runs in the guest while a copy is held there."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def ended(self, deadline: float) -> str:
+        """Wait for its end; what is wrong with that, or ''."""
+        end = time.monotonic() + deadline
+        while not self._channel.exit_status_ready():
+            if time.monotonic() > end:
+                return f"it did not end within {deadline:.1f} s"
+            time.sleep(0.01)
+        status = self._channel.recv_exit_status()
+        said = self._channel.recv_stderr(4096).decode(errors="replace").strip()
+        self._channel.close()
+        return f"exit status {status}: {said}" if status else ""
+
+
 class DeviceFailed(Exception):
     """The device under test crashed or hung: a finding, and no failure of the lab."""
 
@@ -46,10 +72,12 @@ class DeviceFailed(Exception):
 class Bench:
     """Everything a case needs; `connect` after each boot, `close` at the end."""
 
-    def __init__(self, run: Run, guest: Guest, platform: Platform, drive: Drive) -> None:
+    def __init__(self, run: Run, guest: Guest, platform: Platform, path: CopyPath) -> None:
         self.run = run
         self.guest = guest
-        self.drive = drive
+        self.path = path
+        self.answered: dict[str, Any] | None = None
+        """The executor's answer to the last copy; None if none came."""
         self._platform = platform
         self._generation = 0
         self._trace_at = 0
@@ -58,7 +86,23 @@ class Bench:
         self._executor: Executor | None = None
         self._kmsg_seen = -1
         self._reboots = 0
+        self._retries = ""
         self.connect()
+
+    @property
+    def drive(self) -> Drive:
+        """The disk at the bottom of the path."""
+        return self.path.drive
+
+    @property
+    def subject(self) -> Subject:
+        """What the path needs of the guest."""
+        return Subject(self.ask, self.medium)
+
+    @property
+    def ground(self) -> Ground:
+        """Where the oracle writes and reads."""
+        return self.path.ground(self.subject)
 
     @property
     def medium(self) -> Path:
@@ -78,7 +122,7 @@ class Bench:
 
     def connect(self) -> None:
         """Start the executor and the taps in a freshly booted guest."""
-        for pattern in nvme.TRACE_EVENTS:
+        for pattern in TRACE_EVENTS:
             self.guest.machine.trace(pattern)
         self._session = self.guest.connect()
         self._executor = Executor(self._session)
@@ -88,10 +132,16 @@ class Bench:
             self._bring_up()
         else:
             self.guest.await_ready()
+        self._retries = self._let_errors_through("0")
         self._kmsg_seen = -1
         self.kernel_messages()
         self._trace_at = (self.guest.directory / TRACE_LOG).stat().st_size
         self._last_entry = None
+
+    def _let_errors_through(self, retries: str) -> str:
+        """How often the guest's driver tries a failed request again, which is set: a fault that
+        strikes once would otherwise be nothing to whoever does not use passthrough."""
+        return str(self.ask(op="parameter", file=_RETRIES, value=retries)["before"])
 
     def _bring_up(self) -> None:
         for part in self.guest.bring_up(self._progress):
@@ -131,58 +181,102 @@ class Bench:
         number = len(list(self.run.directory.glob("write-log-*")))
         self.run.keep(self.write_log, f"write-log-{number:03}", move=not self.guest.machine.alive())
 
-    def tag(self, window: Extent) -> Tagging:
-        """Tag the window with a new generation."""
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Ask the executor for anything but a copy.  Raises GuestError."""
+        return self.executor.request(_ANSWER_DEADLINE, **request)
+
+    def tag(self, layout: Layout) -> Tagging:
+        """Tag the window with a new generation, and let everything come to rest."""
         self._generation += 1
-        tagging = Tagging(window, self._generation, self.run.number)
+        tagging = Tagging(layout.window, self._generation, self.run.number)
         try:
-            write_window(self.medium, tagging)
+            self.path.prepare(self.subject, layout.copy, tagging)
         except OSError as error:
             raise not_writable(self.medium, error) from error
         return tagging
 
     def look(self, copy: Copy, tagging: Tagging) -> Findings:
-        """Let the oracle read the medium."""
-        return classify(copy, tagging, read_window(self.medium, tagging.window))
+        """Let the oracle read the ground."""
+        return classify(copy, tagging, self.ground.read(tagging.window))
+
+    def mend(self, *, rebooted: bool) -> str:
+        """Make the ground usable again; what could not be made good, or ''."""
+
+        def ask(**request: object) -> dict[str, Any]:
+            return self.executor.request(_MEND_DEADLINE, **request)
+
+        try:
+            problem = self.path.mend(Subject(ask, self.medium), rebooted=rebooted)
+        except GuestError as error:
+            # A file system that cannot even be taken down: only a boot gets rid of it.
+            self.guest.machine.kill()
+            self.reboot()
+            problem = str(error)
+        if problem:
+            self.run.emit("lab", "not mended", text=problem)
+        return problem
 
     def set_fault(self, fault: Fault) -> None:
         """Give the next case a fault layer of its own."""
-        self.guest.machine.exchange_fault_layer(self.drive, fault.rules, fault.fragment)
+        self.guest.machine.exchange_fault_layer(
+            self.drive, fault.rules, fault.fragment, fault.unheld
+        )
 
     def start(self, request: dict[str, object]) -> None:
         """Send the copy to the executor; does not wait."""
+        self.answered = None
         self.run.emit("guest", "copy", request=request)
         self.executor.send(**request)
 
     def completed(self, deadline: float) -> Completion | None:
-        """The end of the copy, or None when it does not come in `deadline` seconds."""
-        answer = self.executor.answer(deadline)
+        """The end of the copy as its caller was told, or None: when it does not come in `deadline`
+        seconds, or the caller was killed."""
+        self.answered = answer = self.executor.answer(deadline)
         if answer is None:
             return None
         self.run.emit("guest", "completion", **answer)
-        return nvme.completion(answer)
+        return None if "killed" in answer else self.path.completion(answer)
 
     @contextmanager
     def device_may_fail(self) -> Iterator[None]:
-        """What goes wrong inside because QEMU crashed is raised as DeviceFailed."""
+        """What goes wrong inside because QEMU crashed, or hangs, is raised as DeviceFailed."""
         try:
             yield
         except LabError as error:
             crash = self.guest.machine.crash()
+            if not crash and isinstance(error, QmpTimeout):
+                crash = f"QEMU hangs: {error.message}"
             if not crash:
                 raise
             self.run.emit("guest", "crash", text=crash)
             raise DeviceFailed(crash) from error
+
+    def sh(self, script: str, *words: str, deadline: float) -> None:
+        """Run a shell script in the guest, with `words` as its arguments.  Raises GuestError."""
+        assert self._session is not None
+        self._session.run(["sh", "-ec", script, "sh", *words], deadline=deadline)
+
+    def meanwhile(self, script: str, *words: str) -> Meanwhile:
+        """Start a shell script in the guest, and go on."""
+        assert self._session is not None
+        return Meanwhile(self._session.channel(["sh", "-ec", script, "sh", *words]))
+
+    def await_console(self, text: str, deadline: float) -> None:
+        """Wait until the guest has said something on its console.  Raises GuestError."""
+        console = self.guest.directory / CONSOLE_LOG
+        end = time.monotonic() + deadline
+        while text not in console.read_text(errors="replace"):
+            if time.monotonic() > end:
+                raise GuestError(f"the guest did not say {text!r} within {deadline:.0f} s")
+            time.sleep(0.02)
 
     def reset_controller(self, deadline: float) -> None:
         """Have the guest reset the controller, and wait for the end of that.
 
         Raises DeviceFailed when it does not end well in `deadline` seconds.
         """
-        assert self._session is not None
-        argv = ["sh", "-c", _RESET, "sh", self.drive.serial]
         try:
-            self._session.run(argv, deadline=deadline)
+            self.sh(_RESET, self.drive.serial, deadline=deadline)
         except GuestError as error:
             if self.guest.machine.crash():
                 raise
@@ -214,9 +308,7 @@ class Bench:
 
     def flush(self) -> None:
         """A Flush from the guest.  Raises GuestError if it does not succeed."""
-        answer = self.executor.request(
-            _ANSWER_DEADLINE, op="flush", serial=self.drive.serial, nsid=self.drive.nsid
-        )
+        answer = self.ask(op="flush", serial=self.drive.serial, nsid=self.drive.nsid)
         self.run.emit("guest", "flush", **answer)
         if answer["status"]:
             raise GuestError(
@@ -225,18 +317,17 @@ class Bench:
 
     def log_to_kernel(self, message: str) -> None:
         """Have the guest's kernel log a message."""
-        assert self._session is not None
-        self._session.run(["sh", "-c", 'echo "$1" >/dev/kmsg', "sh", message], deadline=30)
+        self.sh('echo "$1" >/dev/kmsg', message, deadline=30)
 
     def kernel_messages(self) -> list[str]:
         """The kernel's messages since the last call."""
-        answer = self.executor.request(_ANSWER_DEADLINE, op="kmsg", after=self._kmsg_seen)
+        answer = self.ask(op="kmsg", after=self._kmsg_seen)
         for sequence, level, text in answer["records"]:
             self._kmsg_seen = sequence
             self.run.emit("kernel", "message", level=level, text=text)
         return [text for _, _, text in answer["records"]]
 
-    def trace_lines(self) -> list[TraceLine]:
+    def trace(self) -> str:
         """What the device traced since the last call."""
         with (self.guest.directory / TRACE_LOG).open("rb") as file:
             file.seek(self._trace_at)
@@ -244,11 +335,11 @@ class Bench:
         # A dying QEMU may leave half a line; a living one finishes it later.
         text = text[: text.rfind(b"\n") + 1]
         self._trace_at += len(text)
-        lines = nvme.parse_trace(text.decode(errors="replace"))
+        said = text.decode(errors="replace")
         offset = time.time() - time.monotonic()
-        for line in lines:
+        for line in parse_trace(said):
             self.run.emit("trace", line.event, at=line.time - offset, arguments=line.arguments)
-        return lines
+        return said
 
     def writes(self) -> list[Entry]:
         """What reached the write log since the last call."""
@@ -264,7 +355,7 @@ class Bench:
     def forget(self) -> None:
         """Start observing afresh: what was logged, traced and printed so far is past."""
         self.writes()
-        self.trace_lines()
+        self.trace()
         self.kernel_messages()
 
     def snapshot(self) -> Path:
@@ -278,6 +369,9 @@ class Bench:
         return base
 
     def close(self) -> None:
-        """Keep the evidence and let go of the guest."""
+        """Keep the evidence and let go of the guest, which is as it was if it runs on."""
+        with suppress(LabError):
+            if self._executor and self.guest.machine.alive():
+                self._let_errors_through(self._retries)
         self.disconnect()
         self.keep_evidence()

@@ -1,5 +1,6 @@
 """The bench of a run from boot to take-down."""
 
+from lab.copy.paths.base import CopyPath
 from lab.errors import LabError
 from lab.guest import guest as guests
 from lab.guest.boot import Platform, Progress
@@ -8,7 +9,6 @@ from lab.host.process import me
 from lab.profile.models import Profile
 from lab.results.run import Run
 from lab.suites.bench import Bench
-from lab.vm.graph import Drive
 
 
 class Booted:
@@ -19,14 +19,14 @@ class Booted:
         run: Run,
         profile: Profile,
         platform: Platform,
-        drive: Drive,
+        path: CopyPath,
         progress: Progress,
         on: Guest | None,
     ) -> None:
         self._run = run
         self._profile = profile
         self._platform = platform
-        self._drive = drive
+        self._path = path
         self._progress = progress
         self._on = on
         self._guest: Guest | None = on
@@ -39,7 +39,7 @@ class Booted:
                 owner=me(), platform=self._platform, on_event=self._run.qmp_event,
             )  # fmt: skip
         try:
-            self._bench = Bench(self._run, self._guest, self._platform, self._drive)
+            self._bench = Bench(self._run, self._guest, self._platform, self._path)
         except BaseException:
             self._take_down()
             raise

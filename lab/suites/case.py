@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from lab.copy import nvme
 from lab.copy.contract import (
     Aftermath,
     Recovery,
@@ -14,17 +13,24 @@ from lab.copy.contract import (
     overall,
 )
 from lab.copy.model import SECTOR
+from lab.copy.oracle import Tagging
+from lab.copy.paths.base import Seen
 from lab.copy.plant import Plant
+from lab.crash import writelog
 from lab.crash.writelog import Entry
 from lab.faults.model import Action, Point, Stage
 from lab.guest.kmsg import complaints
 from lab.suites.bench import Bench, DeviceFailed
 from lab.suites.interruption import Interruption, Told
-from lab.suites.options import Layout
+from lab.suites.setup import Setup
 
 _DISTURBANCES = {
     Action.RESET: "the controller was reset",
+    Action.PAUSE: "the guest's driver gave up on the command",
     Action.UNPLUG: "the controller was removed",
+    Action.FS_SHUTDOWN: "the file system below was shut down",
+    Action.DM_ERROR: "a layer below began to fail",
+    Action.DM_DROP_WRITES: "a layer below dropped writes",
 }
 """What may make a copy fail although the medium returns no error."""
 
@@ -54,11 +60,14 @@ class CaseResult:
             },
             "outcome": {
                 "reached": seen.reached,
-                "completion": told and {"status": told.status, "dw0": told.ranges_done},
+                "completion": told
+                and {"status": told.status, "dw0": told.ranges_done, "error": told.error or None},
                 "seconds": told and round(told.seconds, 6),
                 "injected": seen.injected or None,
                 "disturbed": seen.disturbed or None,
                 "corrupted": list(seen.corrupted),
+                "lost": list(seen.lost),
+                "lied": seen.lied or None,
                 "aftermath": str(seen.aftermath),
                 "flushed": seen.flushed,
                 "destination": seen.findings.summary(),
@@ -75,13 +84,12 @@ class CaseResult:
 class Case:
     """One cell of the matrix, on a bench whose guest is up and idle before and after."""
 
-    def __init__(
-        self, bench: Bench, layout: Layout, point: Point, action: Action, plant: Plant, hang: float
-    ) -> None:
+    def __init__(self, bench: Bench, setup: Setup, plant: Plant, hang: float) -> None:
         self._bench = bench
-        self._layout = layout
-        self._point = point
-        self._action = action
+        self._setup = setup
+        self._layout = setup.layout
+        self._point = setup.point
+        self._action = setup.action
         self._plant = plant
         self._hang = hang
 
@@ -101,37 +109,61 @@ class Case:
 
     def _observe(self) -> Situation:
         bench, copy, plant = self._bench, self._layout.copy, self._plant
-        tagging = bench.tag(self._layout.window)
-        interruption = Interruption(bench, copy, self._point, self._action, plant, self._hang)
+        tagging = bench.tag(self._layout)
         try:
             with bench.device_may_fail():
-                told = interruption.carry_out()
+                told = Interruption(bench, self._setup, tagging, plant, self._hang).carry_out()
         except DeviceFailed as failure:
-            told = Told(crash=str(failure), aftermath=Aftermath.KILLED)
-        plant.medium(bench.medium, copy, tagging, _succeeded(told))
+            told = Told(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
+        offload = bench.path.offload(self._seen(told, tagging), copy)
+        problem = ""
+        if not bench.path.on_medium:
+            # Only the guest can tell what became of the sectors.
+            problem = self._revive() if told.ended else bench.mend(rebooted=False)
+        plant.medium(bench.ground, copy, tagging, _succeeded(told))
         findings = bench.look(copy, tagging)
-        begun = self._ranges_begun(told)
-        offload = nvme.offload(bench.trace_lines(), copy, bench.drive.nsid, begun)
-        if told.completion is None or self._action.costs_boot:
-            bench.guest.machine.kill()
-            bench.reboot()
+        if bench.path.on_medium and told.ended:
+            problem = self._revive()
+        if not told.ended:
+            problem = problem or bench.path.check(bench.subject, copy, told.completion)
         return Situation(
             findings=findings,
             aftermath=told.aftermath,
             completion=told.completion and plant.completion(told.completion, copy),
             injected=self._injected(told),
-            flushed=told.flushed,
+            flushed=told.flushed or (bench.path.durable and _succeeded(told)),
             waited=told.waited,
             deadline=self._hang,
             crash=told.crash,
-            complaints=complaints(told.messages),
-            stray_writes=self._stray(told.entries),
+            complaints=self._complaints(told),
+            stray_writes=self._stray(told.entries) if bench.path.on_medium else (),
             offload=offload,
-            recovery=self._recover(),
+            recovery=self._recover(problem),
             reached=told.reached,
             disturbed=_DISTURBANCES.get(self._action, "") if told.reached else "",
             corrupted=told.corrupted,
+            lost=told.lost,
+            lied=told.lied,
         )
+
+    def _seen(self, told: Told, tagging: Tagging) -> Seen:
+        """What the taps saw of the copy."""
+        bench = self._bench
+        carried = writelog.carrying(bench.write_log, list(told.entries), tagging.mark)
+        return Seen(bench.trace(), carried, bench.answered, self._ranges_begun(told))
+
+    def _revive(self) -> str:
+        """Boot the guest again; what is wrong with the ground then, or ''."""
+        self._bench.guest.machine.kill()
+        self._bench.reboot()
+        return self._bench.mend(rebooted=True)
+
+    def _complaints(self, told: Told) -> tuple[str, ...]:
+        """What the kernel said of hangs and crashes, but for the timeout that was the action."""
+        found = complaints(told.messages)
+        if self._action is Action.PAUSE:
+            return tuple(line for line in found if "timeout" not in line)
+        return found
 
     def _ranges_begun(self, told: Told) -> int:
         """How many source ranges the device must have seen."""
@@ -139,7 +171,7 @@ class Case:
             return 0
         if _succeeded(told) and not self._action.errno:
             return len(self._layout.copy.sources)
-        return self._point.k
+        return self._bench.path.begun(self._point)
 
     def _injected(self, told: Told) -> str:
         if not self._action.errno or not told.reached:
@@ -157,22 +189,29 @@ class Case:
             if entry.length and not (first <= entry.offset and entry.offset + entry.length <= last)
         )
 
-    def _recover(self) -> Recovery:
-        """The same copy again, on fresh tags, with nothing in its way."""
-        bench = self._bench
-        tagging = bench.tag(self._layout.window)
-        completion, problem = None, ""
+    def _recover(self, problem: str) -> Recovery:
+        """The same copy again, on fresh tags, with nothing in its way.
+
+        `problem` is what is known to be wrong already.
+        """
+        bench, copy = self._bench, self._layout.copy
+        tagging = bench.tag(self._layout)
+        completion = None
         try:
             with bench.device_may_fail():
-                bench.start(nvme.request(self._layout.copy, bench.drive))
+                bench.start(bench.path.request(copy))
                 completion = bench.completed(self._hang)
         except DeviceFailed as failure:
-            problem = str(failure)
-        findings = bench.look(self._layout.copy, tagging)
+            problem = problem or str(failure)
         if completion is None:
-            bench.guest.machine.kill()
-            bench.reboot()
-        return Recovery(completion, findings, problem)
+            if bench.path.on_medium:
+                findings = bench.look(copy, tagging)
+                self._revive()
+                return Recovery(completion, findings, problem)
+            self._revive()
+        elif not problem:
+            problem = bench.path.check(bench.subject, copy, completion)
+        return Recovery(completion, bench.look(copy, tagging), problem)
 
 
 def _succeeded(told: Told) -> bool:

@@ -1,102 +1,132 @@
-"""The suite copy-faults: NVMe copies, interrupted at every point by every action."""
+"""The suite copy-faults: copies, interrupted at every point by every action."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lab.copy import nvme
+from lab.copy.paths import find
+from lab.copy.paths.base import CopyPath
+from lab.copy.paths.nvme import check_limits
 from lab.copy.plant import Plant
-from lab.errors import LabError, ProfileError
-from lab.guest.boot import Platform, Progress
+from lab.errors import LabError
+from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.host import qemu
-from lab.profile.models import NvmeController, NvmeNamespace, Profile, stack
+from lab.profile.models import Profile
 from lab.results.run import PROFILE, Run
+from lab.suites import rehearsal
 from lab.suites.bench import Bench
 from lab.suites.booted import Booted
 from lab.suites.case import Case, CaseResult
-from lab.suites.generate import draw, space
+from lab.suites.generate import cut, draw, space, strike
 from lab.suites.minimise import minimise
-from lab.suites.options import Options, layout
+from lab.suites.options import Options
+from lab.suites.rehearsal import NotSupported
 from lab.suites.report import Judged, Report, broken_rules
 from lab.suites.setup import Setup
-from lab.vm.graph import Drive, drives
+from lab.suites.watch import Watch
 
 NAME = "copy-faults"
-
-OnCase = Callable[[CaseResult], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """Cases to carry out on a profile, one after the other.
+    """Cases to carry out on a path of a profile, one after the other.
 
-    `asked`: what they come from, for the run's JSON.  `minimised`: the first failing case of
-    each kind is to be made smaller.
+    `asked`: what they come from, for the run's JSON.  `setups` gives the cases and their number,
+    once the guest is up.  `minimised`: the first failing case of each kind is to be made smaller.
     """
 
     profile: Profile
+    path: CopyPath
     suite: str
     asked: dict[str, Any]
-    setups: Sequence[Setup]
+    setups: Callable[[Bench], tuple[int, Iterator[Setup]]]
     plant: Plant
     hang_deadline: float
     minimised: bool = False
 
 
-def run(
-    profile: Profile,
-    options: Options,
-    progress: Progress,
-    on_case: OnCase,
-    *,
-    on: Guest | None = None,
-) -> Report:
+def run(profile: Profile, options: Options, watch: Watch, *, on: Guest | None = None) -> Report:
     """Run the suite in a guest of its own, or in the running guest `on`; see carry_out()."""
-    drawn = options.generated
-    job = Job(
-        profile, NAME, options.document(), setups(profile, options), options.plant,
-        options.hang_deadline, minimised=drawn is not None and drawn.minimise,
-    )  # fmt: skip
-    return carry_out(job, progress, on_case, on=on)
+    return carry_out(job(profile, options), watch, on=on)
 
 
-def setups(profile: Profile, options: Options) -> list[Setup]:
-    """The cases, in the order in which they are carried out.
+def job(profile: Profile, options: Options) -> Job:
+    """What the options ask for on a profile.
 
-    Raises ProfileError or UsageError when the profile has no device for them.
+    Raises ProfileError or UsageError when the profile has no such path, or cannot hold the copies.
     """
-    drive, namespace = _drive_under_test(profile)
-    if drawn := options.generated:
-        where = space(options, drive, namespace.copy_limits)
-        return [draw(where, drawn.seed, number) for number in range(1, drawn.cases + 1)]
-    plan = layout(options, drive)
-    nvme.check_limits(plan.copy, namespace.copy_limits)
-    return [Setup(plan, point, action) for point, action in options.cells()]
+    path = find(profile, options.path, options.ref, fua=options.fua)
+    drawn = options.generated
+    setups = _generated(path, options) if drawn else _sweep(path, options)
+    return Job(
+        profile, path, NAME, options.document(), setups, options.plant, options.hang_deadline,
+        minimised=drawn is not None and drawn.minimise,
+    )  # fmt: skip
 
 
-def carry_out(job: Job, progress: Progress, on_case: OnCase, *, on: Guest | None = None) -> Report:
+def _sweep(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int, Iterator[Setup]]]:
+    """One regular copy, at every point."""
+    plan = path.layout(options.ranges, options.blocks)
+    check_limits(plan.copy, path.limits)
+    if known := path.points(options.ranges):
+        options.cells(path, known)
+
+    def setups(bench: Bench) -> tuple[int, Iterator[Setup]]:
+        found = options.cells(path, rehearsal.points(bench, plan))
+        cases = (
+            Setup(plan, point, action, path.name, path.ref, options.torn_at, options.fua)
+            for point, action in found
+        )
+        return len(found), cases
+
+    return setups
+
+
+def _generated(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int, Iterator[Setup]]]:
+    """Copies of all shapes, each interrupted once."""
+    drawn = options.generated
+    assert drawn
+    where = space(options, path)
+
+    def setup(bench: Bench, number: int) -> Setup:
+        plan = draw(where, drawn.seed, number)
+        # One rehearsal, before the first case, is enough where the points are known.
+        known = path.points(len(plan.copy.sources)) if number > 1 else None
+        point, action = strike(where, drawn.seed, number, known or rehearsal.points(bench, plan))
+        torn = cut(plan, point, drawn.seed, number)
+        return Setup(plan, point, action, path.name, path.ref, torn, options.fua)
+
+    def setups(bench: Bench) -> tuple[int, Iterator[Setup]]:
+        return drawn.cases, (setup(bench, number) for number in range(1, drawn.cases + 1))
+
+    return setups
+
+
+def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
     """Boot, carry out the cases and judge them.
 
     What the lab itself fails at ends the run and stands in the report, with all cases judged
     until then; only errors from before the first boot are raised (ProfileError, HostError).
     """
     profile = job.profile
-    drive, _ = _drive_under_test(profile)
-    platform = Platform.find(profile, progress)
+    platform = Platform.find(profile, watch.progress)
     start = time.monotonic()
     with Run(profile.name, job.suite) as record:
         record.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
         report = Report(
-            record.id, record.directory, job.suite, profile, job.asked, job.plant,
+            record.id, record.directory, job.suite, profile, job.asked, job.plant, job.path,
             platform.kernel.release, qemu.version(platform.qemu),
             platform.accelerator.name, platform.accelerator.why,
         )  # fmt: skip
         try:
-            with Booted(record, profile, platform, drive, progress, on) as bench:
+            with Booted(record, profile, platform, job.path, watch.progress, on) as bench:
                 report.capabilities = bench.capabilities
-                _judge_all(job, bench, report, on_case)
+                _judge_all(job, bench, report, watch)
+        except NotSupported as why:
+            report.not_supported = str(why)
         except LabError as error:
             record.emit("lab", "error", message=str(error))
             report.error = error
@@ -106,12 +136,14 @@ def carry_out(job: Job, progress: Progress, on_case: OnCase, *, on: Guest | None
     return report
 
 
-def _judge_all(job: Job, bench: Bench, report: Report, on_case: OnCase) -> None:
+def _judge_all(job: Job, bench: Bench, report: Report, watch: Watch) -> None:
     known: set[tuple[object, ...]] = set()
-    for number, setup in enumerate(job.setups, 1):
+    total, setups = job.setups(bench)
+    watch.expect(total)
+    for number, setup in enumerate(setups, 1):
         judged = Judged(number, setup, _judge(job, bench, number, setup))
         report.cases.append(judged)
-        on_case(judged.result)
+        watch.judged(judged.result)
         broken = broken_rules(judged.result)
         kind = (setup.action, setup.point.stage, *broken)
         if job.minimised and judged.result.verdict == "violated" and kind not in known:
@@ -122,7 +154,7 @@ def _judge_all(job: Job, bench: Bench, report: Report, on_case: OnCase) -> None:
 def _judge(job: Job, bench: Bench, number: int, setup: Setup) -> CaseResult:
     # Should the lab break off in this case, the timeline still says what it was.
     bench.run.emit("lab", "setup", number=number, **setup.document())
-    return Case(bench, setup.layout, setup.point, setup.action, job.plant, job.hang_deadline).run()
+    return Case(bench, setup, job.plant, job.hang_deadline).run()
 
 
 def _minimised(job: Job, bench: Bench, judged: Judged) -> Judged:
@@ -139,29 +171,3 @@ def _minimised(job: Job, bench: Bench, judged: Judged) -> Judged:
         return True
 
     return Judged(judged.number, minimise(judged.setup, fails), smallest)
-
-
-def _drive_under_test(profile: Profile) -> tuple[Drive, NvmeNamespace]:
-    """The first NVMe namespace that is not zoned, has no metadata and carries no layer.
-
-    With metadata QEMU copies a range in more than one read and one write, so that points would
-    mean something else.  Raises ProfileError when there is none.
-    """
-    used = stack(profile).users
-    namespaces = {
-        (device.serial, namespace.nsid): namespace
-        for device in profile.devices
-        if isinstance(device, NvmeController)
-        for namespace in device.namespaces
-        if not namespace.zoned and not namespace.metadata
-    }
-    for drive in drives(profile):
-        namespace = namespaces.get((drive.serial, drive.nsid))
-        if namespace and f"{drive.serial}:{drive.nsid}" not in used:
-            return drive, namespace
-    on_them = "; ".join(f"on {ref}: {users[0][0]}" for ref, users in used.items())
-    raise ProfileError(
-        f"profile {profile.name}: {NAME} needs an emulated NVMe namespace without zones, "
-        f"metadata or layers{f' ({on_them})' if on_them else ''}",
-        hint="add one to the profile's devices",
-    )

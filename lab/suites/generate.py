@@ -9,16 +9,14 @@ All positions in this module are in logical blocks, until the copy is made of th
 """
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from lab.copy.model import SECTOR, Copy, Extent
+from lab.copy.model import SECTOR, Copy, Extent, Layout
+from lab.copy.paths.base import GUARD, CopyPath
 from lab.errors import UsageError
-from lab.faults.model import Action, Point, cells, points_of
-from lab.profile.models import CopyLimits
-from lab.suites.options import FIRST, GUARD, Layout, Options
-from lab.suites.setup import Setup
-from lab.vm.graph import Drive
+from lab.faults.model import Action, Point, cells
+from lab.suites.options import Options
 
 GRID = 8
 """Blocks to which the parts of an aligned copy are aligned: 4 KiB, or 32 KiB of large blocks."""
@@ -37,24 +35,25 @@ _LENGTHS = ("one", "short", "any", "any", "longest")
 class Space:
     """What cases are drawn from.
 
-    `unit`: sectors in a logical block; `end`: blocks of the namespace; `ranges`, `length` and
-    `total`: the most source ranges, blocks in one of them, and blocks in all.  `to_the_end`:
-    a copy may reach the last block of the namespace.
+    `unit`: sectors in a block; `first` and `end`: the first block that a window may have, and
+    the blocks of the ground; `ranges`, `length` and `total`: the most source ranges, blocks in
+    one of them, and blocks in all.  `points`: those asked for, () for all that there are.
+    `known`: by the number of ranges, the points asked for of such a copy; {} where only a
+    rehearsal can tell.  `to_the_end`: a copy may reach the last block of the ground.
+    `copies_last`: the destination lies behind the sources, and all that at the beginning.
     """
 
     unit: int
+    first: int
     end: int
     ranges: int
     length: int
     total: int
     points: tuple[Point, ...]
     actions: tuple[Action, ...]
+    known: Mapping[int, tuple[Point, ...]] = field(default_factory=dict)
     to_the_end: bool = True
-
-    @property
-    def first(self) -> int:
-        """The first block that a window may have."""
-        return FIRST // self.unit
+    copies_last: bool = False
 
     @property
     def guard(self) -> int:
@@ -62,58 +61,87 @@ class Space:
         return GUARD // self.unit
 
 
-def space(options: Options, drive: Drive, limits: CopyLimits) -> Space:
-    """All that the options, the namespace and the limits of its Copy command allow.
+def space(options: Options, path: CopyPath) -> Space:
+    """All that the options, the path, its ground and its limits allow.
 
-    Raises UsageError when the namespace is too small for any copy.
+    Raises UsageError when the ground is too small for any copy, or the path takes only regular
+    ones.
     """
-    unit = drive.block_size // SECTOR
-    end = drive.size // drive.block_size
+    if not path.any_shape:
+        raise UsageError(
+            f"{path.name} copies in one regular way only: nothing to draw", hint="leave out --cases"
+        )
+    unit, limits = path.unit, path.limits
+    first, end = path.first // unit, path.size // (unit * SECTOR)
     ranges = min(options.ranges, limits.msrc, limits.mcl)
-    room = end - FIRST // unit - 2 * (GUARD // unit) - (ranges + 3) * (_GAP + GRID)
+    room = end - first - 2 * (GUARD // unit) - (ranges + 3) * (_GAP + GRID)
     total = min(limits.mcl, room // 2)
     if total < ranges:
         raise UsageError(
-            f"the namespace has {drive.size >> 10} KiB: too small to draw copies on it",
-            hint="ask for fewer ranges, or for a larger namespace",
+            f"{path.ref} has {path.size >> 10} KiB: too small to draw copies on it",
+            hint="ask for fewer ranges, or for a larger disk or layer",
         )
-    length = min(options.blocks, limits.mssrl)
-    # A point in a range that no copy on this device can have is none.
-    reachable = set(points_of(ranges))
-    points = tuple(point for point in options.points if point in reachable)
-    if not cells(points, options.actions):
+    known = {
+        count: tuple(point for point in found if not options.points or point in options.points)
+        for count in range(1, ranges + 1)
+        if (found := path.points(count)) is not None
+    }
+    actions = tuple(filter(path.possible, options.actions))
+    if known and not any(cells(points, actions) for points in known.values()):
         raise UsageError(
-            f"none of these points is in a copy of {ranges} ranges, more than which the device "
-            "does not take",
-            hint="ask for earlier points, or raise msrc in the profile",
+            f"none of these actions is possible at any of these points of a copy of {ranges} "
+            "ranges, more than which is not allowed",
+            hint="ask for other actions or points, or raise msrc in the profile",
         )
-    # A planted defect may strike behind the destination, where there must be something to hit.
-    to_the_end = not options.plant.kind
-    return Space(unit, end, ranges, length, total, points, options.actions, to_the_end)
+    return Space(
+        unit, first, end, ranges, min(options.blocks, limits.mssrl), total,
+        options.points, actions, known,
+        # A planted defect may strike behind the destination, where there must be something to hit.
+        to_the_end=not options.plant.kind, copies_last=path.copies_last,
+    )  # fmt: skip
 
 
-def draw(space: Space, seed: int, number: int) -> Setup:
-    """Case `number` of a seed."""
+def draw(space: Space, seed: int, number: int) -> Layout:
+    """The copy of case `number` of a seed."""
     dice = random.Random(f"{seed}:{number}")
-    ranges, point, action = _fault(dice, space)
+    ranges = dice.choice(_countable(space))
     grid = dice.choice((1, GRID))
     sources = _sources(dice, space, ranges, grid)
-    sources, destination = _with_destination(dice, sources, grid)
-    return Setup(_layout(dice, space, sources, destination), point, action)
+    if space.copies_last:
+        destination = _up(max(source.end for source in sources) + _gap(dice), grid)
+    else:
+        sources, destination = _with_destination(dice, sources, grid)
+    return _layout(dice, space, sources, destination)
 
 
-def _fault(dice: random.Random, space: Space) -> tuple[int, Point, Action]:
-    """How many ranges, and what happens where; every action that there is comes equally often."""
-    wanted = set(space.points)
-    cells_of = {
-        ranges: cells([point for point in points_of(ranges) if point in wanted], space.actions)
-        for ranges in range(1, space.ranges + 1)
-    }
-    ranges = dice.choice([ranges for ranges, found in cells_of.items() if found])
-    found = cells_of[ranges]
+def _countable(space: Space) -> list[int]:
+    """The numbers of ranges with which something can be done at a point asked for."""
+    if not space.known:
+        return list(range(1, space.ranges + 1))
+    return [count for count, points in space.known.items() if cells(points, space.actions)]
+
+
+def strike(space: Space, seed: int, number: int, points: Sequence[Point]) -> tuple[Point, Action]:
+    """What happens where in case `number`, given all points of its copy; every action that is
+    possible comes equally often.  Raises UsageError where none is."""
+    dice = random.Random(f"{seed}:{number}:fault")
+    wanted = [point for point in points if not space.points or point in space.points]
+    found = cells(wanted, space.actions)
+    if not found:
+        raise UsageError(
+            f"case {number}: none of these actions is possible at any of these points of the copy"
+        )
     action = dice.choice([each for each in space.actions if any(each == a for _, a in found)])
-    point = dice.choice([point for point, each in found if each == action])
-    return ranges, point, action
+    return dice.choice([point for point, each in found if each == action]), action
+
+
+def cut(plan: Layout, point: Point, seed: int, number: int) -> int:
+    """How many blocks of its range a torn write leaves in case `number`: anything but all."""
+    copy = plan.copy
+    if not 0 < point.k <= len(copy.sources):
+        return 0
+    blocks = copy.sources[point.k - 1].sectors // copy.unit
+    return random.Random(f"{seed}:{number}:cut").randint(1, blocks - 1) if blocks > 1 else 0
 
 
 def _sources(dice: random.Random, space: Space, count: int, grid: int) -> list[Extent]:
@@ -190,7 +218,7 @@ def _layout(dice: random.Random, space: Space, sources: list[Extent], destinatio
     size = max(destination + sum(source.sectors for source in sources), *(s.end for s in sources))
     tail = space.guard
     base = space.first + space.guard
-    if dice.random() < 0.25:
+    if dice.random() < 0.25 and not space.copies_last:
         tail = dice.choice((0 if space.to_the_end else space.guard, space.guard))
         base = space.end - tail - size
     unit = space.unit

@@ -4,33 +4,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Protocol
 
-from lab.copy import nvme
 from lab.copy.contract import Aftermath
-from lab.copy.model import SECTOR, Completion, Copy
-from lab.copy.oracle import flip_bit
+from lab.copy.model import SECTOR, Completion
+from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
 from lab.crash import writelog
 from lab.crash.writelog import Entry
-from lab.faults.model import Action, Point, Stage, ranges_written
+from lab.faults.model import Action, Stage
 from lab.faults.stepper import NotReached, Stepper, fault
 from lab.faults.throttle import FOREVER, Throttle, rate_for
+from lab.suites.acts import ACTS, PATIENCE_MS, PAUSE, RESET_HOLD, Effect, Grip, Scene
 from lab.suites.bench import Bench
+from lab.suites.setup import Setup
 
 _HOLD_DEADLINE = 30.0
 """Seconds for a copy to come to a point; it takes milliseconds."""
 
-_DELAY = 0.25
-"""Seconds for which `delay` holds a request: long for a disk, nothing for the guest's timeout."""
-
-_RESET_HOLD = 2.0
-"""Seconds for which a write waits while the controller is reset; the reset begins much sooner."""
-
-_UNPLUG_HOLD = 0.5
-"""Seconds between the order to unplug and the release, so that the guest has begun to obey."""
-
 _AFTERMATHS = {
+    Action.SYSRQ_CRASH: Aftermath.CRASHED,
     Action.KILL: Aftermath.KILLED,
     Action.POWER_CUT: Aftermath.POWER_LOST,
     Action.POWER_CUT_KEPT: Aftermath.CACHE_KEPT,
@@ -42,40 +34,39 @@ _AFTERMATHS = {
 class Told:
     """What an interruption came to, for the caller of the copy and for whoever watched.
 
-    `waited`: seconds from the release to the completion.  `messages`: of the kernel.  `entries`:
-    the write log's.  `corrupted`: sectors that the lab damaged.
+    `waited`: seconds from the release to the completion, or to the end of a copy whose caller was
+    killed.  `ended`: the guest is gone, or must be ended.  `messages`: of the kernel.  `entries`:
+    the write log's.  `corrupted`, `lost`, `lied`: what the lab did to the medium (Effect).
     """
 
     completion: Completion | None = None
     waited: float | None = None
     flushed: bool = False
     reached: bool = True
+    ended: bool = False
     crash: str = ""
     aftermath: Aftermath = Aftermath.LIVE
     messages: list[str] = field(default_factory=list)
     entries: tuple[Entry, ...] = ()
     corrupted: tuple[int, ...] = ()
-
-
-class _Grip(Protocol):
-    """What holds a request."""
-
-    def release(self) -> None: ...
+    lost: tuple[int, ...] = ()
+    lied: str = ""
 
 
 class Interruption:
     """One copy on a bench whose guest is up and idle, interrupted once."""
 
     def __init__(
-        self, bench: Bench, copy: Copy, point: Point, action: Action, plant: Plant, hang: float
+        self, bench: Bench, setup: Setup, tagging: Tagging, plant: Plant, hang: float
     ) -> None:
         self._bench = bench
-        self._copy = copy
-        self._point = point
-        self._action = action
+        self._copy = setup.layout.copy
+        self._point = setup.point
+        self._action = setup.action
+        self._tagging = tagging
         self._plant = plant
         self._hang = hang
-        self._fault = fault(action, point, copy)
+        self._fault = fault(setup.action, setup.point, setup.layout.copy, setup.cut)
 
     def carry_out(self) -> Told:
         """Interrupt the copy, and leave the medium as it is then.
@@ -86,19 +77,29 @@ class Interruption:
         bench.set_fault(replace(self._fault, rules=self._plant.rules(self._fault.rules)))
         bench.forget()
         if self._action.ends_guest:
-            return replace(self._end_guest(), aftermath=_AFTERMATHS[self._action])
-        told = self._interrupt()
+            return replace(self._end_guest(), aftermath=_AFTERMATHS[self._action], ended=True)
+        told = self._run_unheld() if self._fault.unheld else self._interrupt()
         unplugged = self._action is Action.UNPLUG and told.reached
         aftermath = Aftermath.UNPLUGGED if unplugged else Aftermath.LIVE
-        messages = bench.kernel_messages() if told.completion else []
+        messages = bench.kernel_messages() if told.waited is not None else []
         entries = tuple(bench.writes())
-        return replace(told, aftermath=aftermath, messages=messages, entries=entries)
+        if told.lied:
+            bench.guest.machine.kill()
+            aftermath = Aftermath.KILLED
+        return replace(
+            told, aftermath=aftermath, messages=messages, entries=entries,
+            ended=told.waited is None or self._action.costs_boot or bool(told.lied),
+        )  # fmt: skip
 
     def _start(self) -> None:
-        request = nvme.request(self._copy, self._bench.drive)
+        request = self._bench.path.request(self._copy)
+        if self._action is Action.KILL_COPIER:
+            request["own_process"] = True
+        elif self._action is Action.PAUSE:
+            request["timeout_ms"] = PATIENCE_MS
         self._bench.start(self._plant.request(request))
 
-    def _hold(self) -> _Grip:
+    def _hold(self) -> Grip:
         """Start the copy and freeze it at the point.  Raises NotReached."""
         bench = self._bench
         grip = self._hold_by_limit() if self._action.throttles else self._hold_by_breakpoint()
@@ -118,7 +119,8 @@ class Interruption:
         throttle = Throttle(
             bench.guest.machine, bench.drive, bench.written, bench.executor.has_answer
         )
-        rate = rate_for(self._copy, k, _RESET_HOLD) if self._action is Action.RESET else FOREVER
+        held = {Action.RESET: RESET_HOLD, Action.PAUSE: PAUSE}.get(self._action)
+        rate = rate_for(self._copy, k, held) if held else FOREVER
         throttle.hold(k, rate, self._start, _HOLD_DEADLINE)
         return throttle
 
@@ -130,39 +132,42 @@ class Interruption:
         try:
             grip = self._hold()
         except NotReached:
-            return Told(bench.completed(self._hang), reached=False)
-        corrupted = self._act(grip)
+            return self._ended(time.monotonic(), Effect(), reached=False)
+        effect = self._act(grip)
         released = time.monotonic()
         time.sleep(plant.delay(self._hang))
         grip.release()
         bench.run.emit("stepper", "release")
-        completion = bench.completed(self._hang)
-        waited = time.monotonic() - released if completion else None
-        if self._action is Action.UNPLUG:
-            bench.await_unplugged(self._hang)
-        return Told(completion, waited, corrupted=corrupted)
+        told = self._ended(released, effect)
+        effect.after(self._hang)
+        return told
 
-    def _act(self, grip: _Grip) -> tuple[int, ...]:
-        """Do to the held copy what the action says; returns the sectors that it corrupted."""
-        bench, action = self._bench, self._action
-        corrupted: tuple[int, ...] = ()
-        if isinstance(grip, Stepper) and action.errno:
-            grip.inject()
-        elif action is Action.CORRUPT:
-            part = self._copy.pieces()[ranges_written(self._point) - 1][1]
-            corrupted = (part.start + part.sectors // 2,)
-            flip_bit(bench.medium, corrupted[0])
-        elif action is Action.DELAY:
-            time.sleep(_DELAY)
-        elif action is Action.RESET:
-            bench.reset_controller(_RESET_HOLD + self._hang)
-        elif action is Action.UNPLUG:
-            bench.unplug()
-            time.sleep(_UNPLUG_HOLD)
-        else:
-            return corrupted
-        bench.run.emit("stepper", "inject", action=str(action))
-        return corrupted
+    def _run_unheld(self) -> Told:
+        """Let the copy run into the error, and wait for its end."""
+        self._start()
+        return self._ended(time.monotonic(), Effect())
+
+    def _ended(self, since: float, effect: Effect, *, reached: bool = True) -> Told:
+        """Wait for the end of the copy."""
+        completion = self._bench.completed(self._hang)
+        # Whoever was killed is told nothing, but has ended.
+        answered = self._bench.answered is not None
+        return Told(
+            completion, time.monotonic() - since if answered else None, reached=reached,
+            corrupted=effect.corrupted, lost=effect.lost, lied=effect.lied,
+        )  # fmt: skip
+
+    def _act(self, grip: Grip) -> Effect:
+        """Do to the held copy what the action says."""
+        act = ACTS.get(self._action)
+        if act is None:
+            return Effect()
+        effect = act(self._scene(grip))
+        self._bench.run.emit("stepper", "inject", action=str(self._action))
+        return effect
+
+    def _scene(self, grip: Grip) -> Scene:
+        return Scene(self._bench, self._copy, self._point, self._tagging, grip, self._hang)
 
     def _end_guest(self) -> Told:
         """Run the copy up to the point, kill QEMU there, and leave the medium that survives."""
@@ -173,18 +178,21 @@ class Interruption:
             told = self._complete()
         else:
             try:
-                self._hold()
+                grip = self._hold()
+                if self._action is Action.SYSRQ_CRASH:
+                    self._act(grip)
             except NotReached:
                 told = Told(bench.completed(self._hang), reached=False)
         bench.guest.machine.kill()
         bench.run.emit("stepper", str(self._action), point=str(self._point))
+        entries = bench.writes()
         if base:
-            survivors = self._plant.survivors(self._survivors(bench.writes()))
+            survivors = self._plant.survivors(self._survivors(entries))
             writelog.replay(bench.write_log, list(survivors), base)
             base.replace(bench.medium)
             size = sum(entry.length for entry in survivors)
             bench.run.emit("crash", "rebuilt", entries=len(survivors), bytes=size)
-        return told
+        return replace(told, entries=tuple(entries))
 
     def _complete(self) -> Told:
         """Let the copy run to its end undisturbed, and flush if the point says so."""

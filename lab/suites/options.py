@@ -2,22 +2,15 @@
 
 import argparse
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lab.copy import plant
-from lab.copy.model import SECTOR, Copy, Extent
+from lab.copy.paths.base import CopyPath
 from lab.copy.plant import Plant
 from lab.errors import UsageError
-from lab.faults.model import SWEPT, Action, Point, actions_named, cells, points_of
-from lab.vm.graph import Drive
-
-GUARD = 64
-"""Sectors around and between the parts of a copy that must not change."""
-
-FIRST = 2048
-"""First sector of the window: clear of anything that looks like a partition table."""
-
+from lab.faults.model import SWEPT, Action, Point, actions_named, cells
 
 MAX_DEADLINE = 3600.0
 """Seconds; by then the guest's own timeout would strike."""
@@ -45,10 +38,12 @@ class Generated:
 class Options:
     """A sweep of one copy, or cases drawn at random.
 
-    A sweep copies `ranges` source ranges of `blocks` logical blocks each, interrupted at all
-    `points` by all `actions`.  Of generated cases these are the limits within which each draws
-    a copy, a point and an action of its own.  `hang_deadline`: seconds after the release within
-    which a copy must complete.
+    A sweep copies `ranges` source ranges of `blocks` blocks each, interrupted at all `points` (()
+    for all that there are) by all `actions`.  Of generated cases these are the limits within
+    which each draws a copy, a point and an action of its own.  `hang_deadline`: seconds after the
+    release within which a copy must complete.  `path` and `ref`: the offload path and the disk or
+    layer it is tried on, '' for the profile's own.  `fua`: the copy itself must be durable.
+    `torn_at`: blocks of its range that a torn write leaves, 0 for half of them.
     """
 
     ranges: int
@@ -58,16 +53,25 @@ class Options:
     plant: Plant
     hang_deadline: float
     generated: Generated | None = None
+    path: str = ""
+    ref: str = ""
+    fua: bool = False
+    torn_at: int = 0
 
-    @property
-    def total(self) -> int:
-        """How many cases there will be.  Raises UsageError when no cell is possible."""
-        cells = self.cells()
-        return self.generated.cases if self.generated else len(cells)
+    def cells(self, path: CopyPath, points: Sequence[Point]) -> list[tuple[Point, Action]]:
+        """What can be done where, given all points of the copy.
 
-    def cells(self) -> list[tuple[Point, Action]]:
-        """What can be done where.  Raises UsageError when no action is possible at any point."""
-        found = cells(self.points, self.actions)
+        Raises UsageError when a point that was asked for is none of them, or no action is
+        possible at any.
+        """
+        for point in self.points:
+            if point not in points:
+                raise UsageError(
+                    f"point {point}: a copy of {self.ranges} ranges by {path.name} has none",
+                    hint=f"it has {', '.join(map(str, points))}",
+                )
+        wanted = [point for point in points if not self.points or point in self.points]
+        found = cells(wanted, [action for action in self.actions if path.possible(action)])
         if not found:
             raise UsageError(
                 "none of these actions is possible at any of these points",
@@ -81,6 +85,10 @@ class Options:
         drawn = self.generated
         return {
             "mode": "generated" if drawn else "sweep",
+            "path": self.path or None,
+            "on": self.ref or None,
+            "fua": self.fua,
+            "torn_at": self.torn_at or None,
             "cases": drawn.cases if drawn else None,
             "seed": drawn.seed if drawn else None,
             "minimise": drawn.minimise if drawn else None,
@@ -112,24 +120,24 @@ def parse(args: list[str]) -> Options:
     blocks = _or(given.blocks, MAX_BLOCKS if drawn else 64)
     if ranges < 1 or blocks < 1:
         raise UsageError("copy-faults: --ranges and --blocks must be positive")
+    if given.torn_at < 0 or given.torn_at >= blocks:
+        raise UsageError(f"copy-faults: --torn-at must lie within the {blocks} blocks of a range")
     if not 0 < given.hang_deadline <= MAX_DEADLINE:
         raise UsageError(f"copy-faults: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
-    all_points = points_of(ranges)
-    points = [Point.parse(text) for text in given.points.split(",") if text] or all_points
-    for point in points:
-        if point not in all_points:
-            raise UsageError(
-                f"point {point}: a copy of {ranges} ranges has none",
-                hint=f"k goes from 1 to {ranges}, or ask for more with --ranges",
-            )
+    points = [Point.parse(text) for text in given.points.split(",") if text]
     return Options(
         ranges, blocks, actions_named(given.actions) or SWEPT, tuple(dict.fromkeys(points)),
-        plant.find(given.plant), given.hang_deadline, drawn,
+        plant.find(given.plant), given.hang_deadline, drawn, given.path, given.on, given.fua,
+        given.torn_at,
     )  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="copy-faults", add_help=False, allow_abbrev=False)
+    parser.add_argument("--path", default="")
+    parser.add_argument("--layer", dest="on", default="")
+    parser.add_argument("--fua", action="store_true")
+    parser.add_argument("--torn-at", type=int, default=0)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--sweep", action="store_true")
     mode.add_argument("--cases", type=int)
@@ -158,31 +166,3 @@ def _generated(given: argparse.Namespace) -> Generated | None:
 
 def _or(value: int | None, default: int) -> int:
     return default if value is None else value
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A copy and the window around it that the oracle tags and checks."""
-
-    copy: Copy
-    window: Extent
-
-
-def layout(options: Options, drive: Drive) -> Layout:
-    """Sources one after the other with gaps between them, then the destination.
-
-    Raises UsageError when the namespace is too small for it.
-    """
-    unit = drive.block_size // SECTOR
-    length = options.blocks * unit
-    sources = tuple(
-        Extent(FIRST + GUARD + index * (length + GUARD), length) for index in range(options.ranges)
-    )
-    copy = Copy(sources, sources[-1].end + GUARD, unit)
-    window = Extent(FIRST, copy.target.end + GUARD - FIRST)
-    if window.end * SECTOR > drive.size:
-        raise UsageError(
-            f"the copy needs {window.end * SECTOR >> 10} KiB, the namespace has {drive.size >> 10}",
-            hint="ask for fewer or smaller ranges",
-        )
-    return Layout(copy, window)

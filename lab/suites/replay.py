@@ -5,20 +5,23 @@ POINT,ACTION where the run has just one such case.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
-from lab.copy import plant
+from lab.copy import paths, plant
 from lab.copy.plant import Plant
 from lab.errors import UsageError
-from lab.guest.boot import Progress
 from lab.profile.models import Profile
 from lab.results import run as runs
 from lab.suites import copy_faults
+from lab.suites.bench import Bench
 from lab.suites.case import CaseResult
-from lab.suites.copy_faults import Job, OnCase
+from lab.suites.copy_faults import Job
 from lab.suites.report import Report
 from lab.suites.setup import Setup
+from lab.suites.watch import Watch
 
 NAME = "replay"
 
@@ -107,7 +110,7 @@ class Replay:
         }
 
 
-def replay(recorded: Recorded, times: int, progress: Progress, on_case: OnCase) -> Replay:
+def replay(recorded: Recorded, times: int, watch: Watch) -> Replay:
     """Carry the case out `times` times in a guest of its own; raises as carry_out() does."""
     asked = {
         "mode": NAME,
@@ -115,11 +118,14 @@ def replay(recorded: Recorded, times: int, progress: Progress, on_case: OnCase) 
         "times": times,
         "hang_deadline": recorded.hang_deadline,
     }
-    job = Job(
-        recorded.profile, NAME, asked, [recorded.setup] * times, recorded.plant,
-        recorded.hang_deadline,
-    )  # fmt: skip
-    return Replay(recorded, times, copy_faults.carry_out(job, progress, on_case))
+    setup = recorded.setup
+
+    def setups(_: Bench) -> tuple[int, Iterator[Setup]]:
+        return times, repeat(setup, times)
+
+    path = paths.find(recorded.profile, setup.path, setup.ref, fua=setup.fua)
+    job = Job(recorded.profile, path, NAME, asked, setups, recorded.plant, recorded.hang_deadline)
+    return Replay(recorded, times, copy_faults.carry_out(job, watch))
 
 
 def find(text: str) -> Recorded:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.copy.contract import Ruling
+from lab.copy.paths.base import CopyPath
 from lab.copy.plant import Plant
 from lab.errors import LabError
 from lab.profile.models import Profile
@@ -51,6 +52,7 @@ class Report:
     asked: dict[str, Any]
     """What the cases come from: the suite's options, or the case that is replayed."""
     plant: Plant
+    path: CopyPath
     kernel: str = ""
     qemu: str = ""
     accelerator: str = ""
@@ -61,13 +63,18 @@ class Report:
     cases: list[Judged] = field(default_factory=list)
     seconds: float = 0.0
     error: LabError | None = None
+    not_supported: str = ""
+    """What was said when the path did not work even without a fault."""
 
     @property
     def exit_status(self) -> int:
-        """0: all rules hold everywhere; 1: not so; otherwise that of the lab's error."""
+        """0: all rules hold everywhere; 1: not so, or nothing could be exercised; otherwise that of
+        the lab's error."""
         if self.error:
             return self.error.exit_status
-        return int(any(case.result.verdict != "holds" for case in self.cases))
+        return int(
+            bool(self.not_supported) or any(case.result.verdict != "holds" for case in self.cases)
+        )
 
     def counts(self) -> dict[str, int]:
         """Cases by verdict."""
@@ -80,12 +87,16 @@ class Report:
             "run": self.run,
             "suite": self.suite,
             "profile": self.profile.name,
+            "path": self.path.name,
+            "on": self.path.ref,
+            "not_supported": self.not_supported or None,
             "options": self.asked,
             "kernel": self.kernel,
             "qemu": self.qemu,
             "accelerator": self.accelerator,
             "notes": [
-                f"nvme_core.io_timeout={timeout}: a held copy must not run into the guest's timeout"
+                f"nvme_core.io_timeout={timeout}: a held copy must not run into a timeout",
+                "nvme_core.max_retries=0: a fault that strikes once reaches whoever asked",
             ],
             "capabilities": self.capabilities,
             "plant": self.plant.kind or None,

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from lab.copy.model import Copy, Extent
+from lab.copy.model import Copy, Extent, Layout
 from lab.faults.model import Action, Point
-from lab.suites.options import Layout
 
 
 @dataclass(frozen=True)
@@ -15,6 +14,14 @@ class Setup:
     layout: Layout
     point: Point
     action: Action
+    path: str = "nvme-copy"
+    """The offload path."""
+    ref: str = ""
+    """The disk or layer that it copies on."""
+    cut: int = 0
+    """Blocks of its range that a torn write leaves on the medium; 0: half of them."""
+    fua: bool = False
+    """The copy itself must be durable."""
 
     @property
     def name(self) -> str:
@@ -25,6 +32,8 @@ class Setup:
         """Its JSON; addresses and lengths in sectors, extents as [start, sectors]."""
         copy, window = self.layout.copy, self.layout.window
         return {
+            "path": self.path,
+            "on": self.ref,
             "point": str(self.point),
             "action": str(self.action),
             "copy": {
@@ -33,6 +42,8 @@ class Setup:
                 "unit": copy.unit,
             },
             "window": [window.start, window.sectors],
+            "cut": self.cut,
+            "fua": self.fua,
         }
 
     @classmethod
@@ -46,4 +57,7 @@ class Setup:
         sources = tuple(Extent(start, sectors) for start, sectors in copy["sources"])
         start, sectors = document["window"]
         layout = Layout(Copy(sources, copy["destination"], copy["unit"]), Extent(start, sectors))
-        return cls(layout, Point.parse(document["point"]), Action.parse(document["action"]))
+        return cls(
+            layout, Point.parse(document["point"]), Action.parse(document["action"]),
+            document["path"], document["on"], document["cut"], document["fua"],
+        )  # fmt: skip

@@ -185,6 +185,14 @@ class Machine:
         found = (name for name in self._node_names() if name.startswith(prefix))
         return sorted(int(name.removeprefix(prefix)) for name in found)
 
+    def reads(self, drive: Drive) -> int:
+        """How many reads of a drive the guest has asked for so far; the device's own copying is
+        not counted (QEMU, query-blockstats)."""
+        for row in self.execute("query-blockstats"):
+            if row.get("qdev") == drive.qdev:
+                return int(row["stats"]["rd_operations"])
+        raise HostError(f"QEMU has no statistics of {drive.id}")
+
     def _node_names(self) -> set[str]:
         nodes = self.execute("query-named-block-nodes", {"flat": True})
         return {node["node-name"] for node in nodes}

@@ -3,10 +3,10 @@
 import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from lab.copy.ground import Ground
 from lab.copy.model import Copy
 from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
@@ -16,6 +16,7 @@ from lab.guest.registry import find
 from lab.profile.load import load
 from lab.suites import copy_faults, options
 from lab.suites.case import CaseResult
+from lab.suites.watch import Watch
 from lab.vm.graph import Rule
 from tests.boot.conftest import Lab
 
@@ -44,7 +45,7 @@ class Abort(Plant):
         self._strike("while it is held")
         return 0.0
 
-    def medium(self, medium: Path, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
+    def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
         self._strike("before it recovers")
 
 
@@ -74,8 +75,7 @@ def test_a_crash_is_a_violated_rule_and_the_sweep_goes_on(
     report = copy_faults.run(
         load("nvme-copy"),
         replace(asked, plant=Abort(guest, hook)),
-        lambda phase: None,
-        judged.append,
+        Watch(lambda phase: None, lambda total: None, judged.append),
         on=attach(guest),
     )
     assert report.error is None

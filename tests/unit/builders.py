@@ -14,9 +14,11 @@ from lab import ROOT
 from lab.copy.contract import Aftermath, Offload, Recovery, Situation
 from lab.copy.model import SECTOR, Completion, Copy, Extent
 from lab.copy.oracle import Findings, Tagging, classify
+from lab.copy.paths.nvme import NvmeCopy
 from lab.guest.registry import Record
 from lab.host.process import Process, me
-from lab.profile.models import Profile
+from lab.profile.models import CopyLimits, NvmeNamespace, Profile
+from lab.vm.graph import Drive
 
 WINDOW = Extent(16, 64)
 TAGGING = Tagging(WINDOW, generation=3, run=7)
@@ -64,7 +66,7 @@ def situation(**observed: Any) -> Situation:
         crash="",
         complaints=(),
         stray_writes=(),
-        offload=Offload(copies=1, ranges=3, expected_ranges=3),
+        offload=Offload("1 Copy command"),
         recovery=Recovery(DONE, findings(copied())),
     )
     return replace(perfect, **observed)
@@ -154,3 +156,14 @@ def record(name: str, qemu: Process, owner: Process | None = None) -> Record:
         started=0.0,
         owner=owner,
     )
+
+
+def nvme_path(
+    size: int = 2**30, block_size: int = 512, limits: CopyLimits | None = None
+) -> NvmeCopy:
+    """The path nvme-copy on a namespace of that size."""
+    given = limits or CopyLimits(mssrl=256, mcl=4096, msrc=128)
+    namespace = NvmeNamespace.model_validate(
+        {"nsid": 1, "size": size, "block_size": block_size, "copy": given}
+    )
+    return NvmeCopy(Drive("d0n1", "S", 1, size, block_size), namespace)

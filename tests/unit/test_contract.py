@@ -248,7 +248,7 @@ def test_what_the_lab_corrupted_is_caught_and_quoted() -> None:
 def test_corruption_that_nothing_shows_is_a_violation() -> None:
     case = situation(corrupted=(50,))
     assert violated(case) == {"COMPLETE", "NO-FOREIGN"}
-    assert "sector 50 was corrupted" in evidence("NO-FOREIGN", case)
+    assert "sector 50 was damaged" in evidence("NO-FOREIGN", case)
 
 
 @pytest.mark.parametrize(
@@ -369,18 +369,17 @@ def test_a_copy_that_never_completes_violates_nothing_but_no_hang() -> None:
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        (Offload(copies=1, ranges=3, expected_ranges=3), HOLDS),
-        (Offload(copies=1, ranges=4, expected_ranges=3), HOLDS),
-        (Offload(copies=1, ranges=2, expected_ranges=3), VIOLATED),
-        (Offload(copies=0, ranges=0, expected_ranges=0), VIOLATED),
-        (Offload(1, 3, 3, other_io=("read cid 1 nsid 1 nlb 8 lba 0x14",)), VIOLATED),
+        (Offload("1 Copy command"), HOLDS),
+        (Offload(against="no Copy command"), VIOLATED),
+        (Offload("1 Copy command", against="and a read"), VIOLATED),
+        (Offload(), NOT_APPLICABLE),
     ],
 )
-def test_offloaded_needs_copy_commands_and_no_other_io(seen: Offload, expected: Ruling) -> None:
+def test_offloaded_needs_a_proof_and_nothing_against_it(seen: Offload, expected: Ruling) -> None:
     assert ruling("OFFLOADED", situation(offload=seen)) is expected
 
 
-NOT_OFFLOADED = Offload(copies=0, ranges=0, expected_ranges=3)
+NOT_OFFLOADED = Offload(against="the device saw no Copy command")
 
 
 @pytest.mark.parametrize(

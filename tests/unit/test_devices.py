@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lab.errors import ProfileError
 from lab.profile.explain import explain
 from lab.profile.models import Profile
 from lab.profile.problem import dotted
-from lab.suites import copy_faults
 
 MIB = 2**20
 BLK = {"type": "virtio-blk", "serial": "B", "size": MIB}
@@ -109,11 +107,3 @@ def test_there_are_only_so_many_slots() -> None:
     assert len(profile(*many[:3]).devices) == 3
     (problem,) = problems(*many)
     assert problem == "devices: 32 controllers do not fit; expected at most 24"
-
-
-def test_copy_faults_wants_a_plain_nvme_namespace() -> None:
-    unfit = [BLK, space(metadata=8), {**space(zoned=ZONES), "serial": "Z"}]
-    with pytest.raises(ProfileError, match="without zones"):
-        copy_faults._drive_under_test(profile(*unfit))
-    drive, namespace = copy_faults._drive_under_test(profile(*unfit, {**NVME, "serial": "N"}))
-    assert (drive.serial, drive.nsid, namespace.nsid) == ("N", 1, 1)

@@ -79,7 +79,7 @@ def lab(
         ("run nvme-copy nothing", "no suite nothing — there are: copy-faults"),
         ("run nvme-copy copy-faults -- --ranges 0", "must be positive"),
         ("run nvme-copy copy-faults --on nobody", "no guest nobody — guests: none;"),
-        ("run nvme-copy copy-faults -- --blocks 1000000", "the namespace has 262144"),
+        ("run nvme-copy copy-faults -- --blocks 1000000", "LABNVME0:1 has 262144"),
         ("run nvme-copy copy-faults -- --blocks 300", "300 blocks in a range: the profile's"),
         ("up nvme-copy --name a/b", "guest name 'a/b': not a name"),
         ("ssh nobody", "no guest nobody"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.errors import HostError, UsageError
 from lab.faults.model import (
+    HOST,
     SWEPT,
     Action,
     Point,
@@ -22,6 +23,7 @@ from lab.faults.model import (
 from lab.faults.stepper import Fault, NotReached, Stdout, Stepper, fault
 from lab.vm.graph import Drive, Rule
 from lab.vm.machine import STDOUT, Machine
+from tests.unit.builders import COPY
 
 HELD = (Stage.READ, Stage.WRITE, Stage.WRITTEN)
 POINTS = st.one_of(
@@ -74,6 +76,18 @@ def test_what_is_no_action_is_refused_with_the_list() -> None:
         (Action.POWER_CUT, "read write written completed flushed"),
         (Action.POWER_CUT_KEPT, "read write written completed flushed"),
         (Action.POWER_CUT_PREFIX, "read write written completed flushed"),
+        (Action.EIO_UNHELD, "read write"),
+        (Action.LOST_WRITE, "written"),
+        (Action.STALE_READ, "read"),
+        (Action.QMP_LOST, "read write written"),
+        (Action.PAUSE, "write"),
+        (Action.KILL_COPIER, "read write written"),
+        (Action.FS_SHUTDOWN, "read write written"),
+        (Action.DM_ERROR, "read write written"),
+        (Action.DM_DELAY, "read write written"),
+        (Action.DM_DROP_WRITES, "read write written"),
+        (Action.NFS_STOP, "read write written"),
+        (Action.SYSRQ_CRASH, "read write written"),
     ],
 )
 def test_an_action_is_possible_only_where_it_means_something(action: Action, stages: str) -> None:
@@ -96,9 +110,35 @@ def test_actions_are_named_one_by_one_or_all_at_once() -> None:
         actions_named("al")
 
 
-def test_a_sweep_leaves_out_what_is_slow_unless_it_is_asked_for() -> None:
-    slow = set(Action) - set(SWEPT)
-    assert slow == {"reset", "unplug", "power-cut-kept", "power-cut-prefix"}
+def test_a_sweep_that_names_no_actions_fits_a_terminal() -> None:
+    assert len("point      " + "  ".join(SWEPT)) <= 80
+
+
+def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
+    assert actions_named("host") == HOST
+    assert set(SWEPT) < set(HOST)
+    assert set(Action) - set(HOST) == {
+        "kill-copier", "fs-shutdown", "dm-error", "dm-delay", "dm-drop-writes", "nfs-stop",
+        "sysrq-crash",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("k", "steps"), [(1, 0), (2, 1), (4, 3)])
+def test_a_request_that_fails_unheld_is_counted_to(k: int, steps: int) -> None:
+    unheld = fault(Action.EIO_UNHELD, Point(Stage.WRITE, k), COPY).unheld
+    assert unheld is not None
+    assert unheld["inject-error"] == [
+        {"event": "pwritev", "state": k, "iotype": "write", "errno": 5, "once": True}
+    ]
+    # QEMU takes no empty list.
+    assert len(unheld.get("set-state", [])) == steps  # type: ignore[arg-type]
+    assert ("set-state" in unheld) == (steps > 0)
+
+
+@pytest.mark.parametrize(("cut", "sectors"), [(0, 2), (1, 1), (3, 3), (4, 2), (99, 2)])
+def test_a_write_tears_where_it_is_told_to(cut: int, sectors: int) -> None:
+    torn = fault(Action.TORN, Point(Stage.WRITE, 2), COPY, cut)
+    assert torn.rules[0].sector == COPY.pieces()[1][1].start + sectors
 
 
 def test_the_points_of_a_copy_come_in_the_order_in_which_they_are_reached() -> None:

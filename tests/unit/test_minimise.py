@@ -8,24 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.faults.model import Action, Point, Stage, cells, points_of
-from lab.profile.models import CopyLimits
-from lab.suites.generate import draw, space
+from lab.suites.generate import draw, space, strike
 from lab.suites.minimise import minimise, smaller
 from lab.suites.options import parse
 from lab.suites.setup import Setup
-from lab.vm.graph import Drive
+from tests.unit.builders import nvme_path
 
 
 @st.composite
 def setups(draw_from: st.DrawFn) -> Setup:
     """Cases as they are generated."""
     block = draw_from(st.sampled_from([512, 4096]))
-    where = space(
-        parse(["--cases", "1"]),
-        Drive("d0n1", "S", 1, 2**26, block),
-        CopyLimits(mssrl=256, mcl=4096, msrc=128),
-    )
-    return draw(where, draw_from(st.integers()), 1)
+    where = space(parse(["--cases", "1"]), nvme_path(2**26, block))
+    seed = draw_from(st.integers())
+    plan = draw(where, seed, 1)
+    return Setup(plan, *strike(where, seed, 1, points_of(len(plan.copy.sources))))
 
 
 def blocks(setup: Setup) -> int:
@@ -85,7 +82,7 @@ def test_tries_are_bounded(setup: Setup) -> None:
 
 def case(point: Point, *lengths: int) -> Setup:
     """A case with sources of these lengths."""
-    setup = draw(space(parse(["--cases", "1"]), Drive("d", "S", 1, 2**26, 512), CopyLimits()), 1, 1)
+    setup = Setup(nvme_path(2**26).layout(1, 8), Point(Stage.READ, 1), Action.RESUME)
     layout = setup.layout
     source = layout.copy.sources[0]
     sources = tuple(replace(source, sectors=length) for length in lengths)

@@ -3,10 +3,10 @@
 import pytest
 
 from lab.copy.model import Completion, Copy, Extent
-from lab.copy.nvme import check_limits, completion, offload, parse_trace, request
+from lab.copy.paths.nvme import check_limits, completion, error_of, offload, parse_trace
 from lab.errors import UsageError
 from lab.profile.models import CopyLimits
-from lab.vm.graph import Drive
+from tests.unit.builders import nvme_path
 
 TRACE = """\
 12345@1763663000.123456:pci_nvme_copy cid 771 nsid 1 nr 4 format 0x0
@@ -31,7 +31,8 @@ def io(lba: int, blocks: int, event: str = "read", nsid: int = 1) -> str:
 
 def others(text: str, copy: Copy = SMALL) -> int:
     """How many I/Os touched the copy's sectors."""
-    return len(offload(parse_trace(text), copy, 1, 2).other_io)
+    against = offload(parse_trace(TRACE + text), copy, 1, 1).against
+    return against.count("nlb")
 
 
 def test_trace_lines_have_time_event_and_arguments() -> None:
@@ -61,14 +62,27 @@ def test_other_lines_of_the_log_are_passed_over(line: str) -> None:
 
 
 def test_offload_counts_copies_and_source_ranges() -> None:
-    seen = offload(parse_trace(TRACE), SMALL, 1, expected_ranges=4)
-    assert (seen.copies, seen.ranges, seen.expected_ranges) == (1, 1, 4)
-    assert seen.other_io == ()
+    two = TRACE + "1@1.5:pci_nvme_copy_source_range slba 0x900 nlb 64\n"
+    assert offload(parse_trace(two), SMALL, 1, expected_ranges=2).proof.startswith(
+        "1 Copy command, 2 source ranges"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "ranges", "against"),
+    [
+        ("", 0, "no Copy command"),
+        (TRACE, 4, "copied 1 of 4 ranges"),
+        (TRACE.replace("nsid 1 nr", "nsid 2 nr"), 1, "no Copy command"),
+    ],
+)
+def test_offload_says_what_is_missing(text: str, ranges: int, against: str) -> None:
+    assert against in offload(parse_trace(text), SMALL, 1, ranges).against
 
 
 def test_offload_quotes_the_io_that_touched_the_copy() -> None:
     seen = offload(parse_trace(TRACE + io(0x840, 1, "write")), SMALL, 1, 1)
-    assert seen.other_io == ("write cid 1 nsid 1 nlb 1 count 512 lba 0x840",)
+    assert "write cid 1 nsid 1 nlb 1 count 512 lba 0x840" in seen.against
 
 
 @pytest.mark.parametrize(
@@ -110,23 +124,31 @@ def test_the_copy_itself_is_no_other_io() -> None:
     assert others("1@1.5:pci_nvme_copy_source_range slba 0x840 nlb 64\n") == 0
 
 
-DRIVE = Drive("d0n3", "LAB", 3, 2**30, 4096)
-
-
 def test_a_request_is_in_logical_blocks_and_names_the_namespace_by_serial() -> None:
     copy = Copy((Extent(2112, 64), Extent(2240, 8)), destination=4096, unit=8)
-    assert request(copy, DRIVE) == {
+    assert nvme_path(block_size=4096).request(copy) == {
         "op": "copy",
-        "serial": "LAB",
-        "nsid": 3,
+        "path": "nvme-copy",
+        "serial": "S",
+        "nsid": 1,
         "ranges": [[264, 8], [280, 1]],
         "sdlba": 512,
+        "fua": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(0, ""), (0x006, "EIO"), (0x280, "ENODATA"), (0x281, "ENODATA"), (0x282, "EILSEQ"),
+     (0x081, "ENOSPC"), (0x001, "EOPNOTSUPP"), (0x371, "EIO")],
+)  # fmt: skip
+def test_a_status_is_the_errno_that_the_block_layer_makes_of_it(status: int, error: str) -> None:
+    assert error_of(status) == error
 
 
 def test_dword_0_of_the_completion_is_the_count_of_ranges_done() -> None:
     told = completion({"status": 0x280, "dw0": 2, "seconds": 0.5})
-    assert told == Completion(status=0x280, ranges_done=2, seconds=0.5)
+    assert told == Completion(status=0x280, ranges_done=2, seconds=0.5, error="ENODATA")
     assert not told.succeeded
     assert completion({"status": 0, "dw0": 0, "seconds": 0.5}).succeeded
 

@@ -4,32 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.copy.model import SECTOR, Extent
+from lab.copy.model import SECTOR, Extent, Layout
+from lab.copy.paths.base import GUARD
 from lab.errors import UsageError
 from lab.faults.model import SWEPT, Action, Point, Stage, points_of
-from lab.suites.options import (
-    GUARD,
-    MAX_BLOCKS,
-    Generated,
-    Layout,
-    Options,
-    PlantHelp,
-    layout,
-    parse,
-)
-from lab.vm.graph import Drive
-
-
-def drive(size: int = 2**30, block_size: int = 512) -> Drive:
-    """A namespace to lay a copy out on."""
-    return Drive("d0n1", "S", 1, size, block_size)
+from lab.suites.options import MAX_BLOCKS, Generated, PlantHelp, parse
+from tests.unit.builders import nvme_path
 
 
 def test_without_arguments_everything_is_tried_at_every_point() -> None:
     asked = parse([])
     assert (asked.ranges, asked.blocks, asked.hang_deadline) == (4, 64, 10.0)
     assert asked.actions == SWEPT
-    assert list(asked.points) == points_of(4)
+    assert asked.points == ()
+    assert {point for point, _ in asked.cells(nvme_path(), points_of(4))} == set(points_of(4))
     assert asked.plant.kind == ""
 
 
@@ -60,13 +48,11 @@ def test_what_is_named_twice_is_done_once() -> None:
         (["--ranges", "2", "extra"], "unrecognized arguments: extra", "usage: copy-faults"),
         (["--actions", "explode"], "action 'explode'", "one of resume, eio"),
         (["--points", "write:0"], "point 'write:0'", "K from 1"),
-        (["--points", "write:5"], "point write:5: a copy of 4 ranges has none", "from 1 to 4"),
         (["--plant", "bit-rot"], "no defect 'bit-rot'", "--plant help"),
         (["--ranges", "0"], "must be positive", ""),
         (["--blocks", "-1"], "must be positive", ""),
         (["--cases", "0"], "--cases must be within 1", ""),
         (["--cases", "9", "--ranges", "0"], "must be positive", ""),
-        (["--cases", "9", "--points", "write:9"], "a copy of 8 ranges has none", "from 1 to 8"),
         (["--cases", "9", "--sweep"], "not allowed with argument", "usage: copy-faults"),
         (["--seed", "1"], "are for --cases", ""),
         (["--sweep", "--no-minimise"], "are for --cases", ""),
@@ -88,8 +74,15 @@ def test_a_deadline_that_no_clock_can_keep_is_refused(seconds: str) -> None:
 def test_a_suite_without_a_possible_cell_is_refused() -> None:
     asked = parse(["--actions", "enospc", "--points", "read:1,completed"])
     with pytest.raises(UsageError, match="none of these actions") as caught:
-        asked.cells()
+        asked.cells(nvme_path(), points_of(4))
     assert "kill and power-cut" in caught.value.hint
+
+
+def test_a_point_that_the_copy_has_not_is_refused_with_those_that_it_has() -> None:
+    asked = parse(["--points", "write:2,write:5"])
+    with pytest.raises(UsageError, match="write:5: a copy of 4 ranges by nvme-copy") as caught:
+        asked.cells(nvme_path(), points_of(4))
+    assert "written:4, completed, flushed" in caught.value.hint
 
 
 def test_help_on_plants_is_told_apart_from_a_run() -> None:
@@ -101,16 +94,15 @@ def test_a_sweep_can_be_asked_for_by_name() -> None:
     sweep, default = parse(["--sweep"]), parse([])
     assert sweep.document() == default.document()
     assert sweep.generated is None
-    assert sweep.total == len(sweep.cells())
 
 
 def test_generated_cases_have_limits_of_their_own() -> None:
     asked = parse(["--cases", "200", "--seed", "7"])
     assert asked.generated == Generated(200, 7, minimise=True)
-    assert (asked.ranges, asked.blocks, asked.total) == (8, MAX_BLOCKS, 200)
+    assert (asked.ranges, asked.blocks) == (8, MAX_BLOCKS)
     asked = parse(["--cases", "9", "--seed=-1", "--no-minimise", "--ranges", "2", "--blocks", "3"])
     assert asked.generated == Generated(9, -1, minimise=False)
-    assert (asked.ranges, asked.blocks, asked.total) == (2, 3, 9)
+    assert (asked.ranges, asked.blocks) == (2, 3)
 
 
 def test_a_seed_of_zero_is_a_seed() -> None:
@@ -125,15 +117,8 @@ def test_without_a_seed_one_is_drawn_and_stands_in_the_document() -> None:
     assert all(isinstance(seed, int) for seed in seeds)
 
 
-def asked_for(ranges: int, blocks: int) -> Options:
-    """Options for a copy of that shape."""
-    return parse(["--ranges", str(ranges), "--blocks", str(blocks)])
-
-
 LAYOUTS = st.builds(
-    lambda ranges, blocks, block_size: layout(
-        asked_for(ranges, blocks), drive(block_size=block_size)
-    ),
+    lambda ranges, blocks, block_size: nvme_path(block_size=block_size).layout(ranges, blocks),
     st.integers(1, 40),
     st.integers(1, 300),
     st.sampled_from([512, 4096]),
@@ -164,17 +149,16 @@ def test_all_parts_are_whole_blocks_of_the_device(plan: Layout) -> None:
 def test_a_layout_has_the_ranges_that_were_asked_for(
     ranges: int, blocks: int, block_size: int
 ) -> None:
-    copy = layout(asked_for(ranges, blocks), drive(block_size=block_size)).copy
+    copy = nvme_path(block_size=block_size).layout(ranges, blocks).copy
     assert copy.unit == block_size // SECTOR
     assert [source.sectors for source in copy.sources] == [blocks * copy.unit] * ranges
 
 
 @given(st.integers(1, 40), st.integers(1, 300))
 def test_a_namespace_is_too_small_when_the_window_does_not_fit(ranges: int, blocks: int) -> None:
-    asked = asked_for(ranges, blocks)
-    plan = layout(asked, drive())
+    plan = nvme_path().layout(ranges, blocks)
     needed = plan.window.end * SECTOR
-    assert layout(asked, drive(size=needed)) == plan
+    assert nvme_path(needed).layout(ranges, blocks) == plan
     with pytest.raises(UsageError, match=f"needs {needed >> 10} KiB") as caught:
-        layout(asked, drive(size=needed - SECTOR))
+        nvme_path(needed - SECTOR).layout(ranges, blocks)
     assert "smaller ranges" in caught.value.hint

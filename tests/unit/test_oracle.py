@@ -7,15 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.copy.ground import MediumGround
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.oracle import (
     State,
     Tagging,
     classify,
     flip_bit,
-    read_window,
     sector_state,
-    write_window,
 )
 from lab.copy.tags import TAG_BYTES, Tag
 from tests.unit.builders import COPY, TAGGING, WINDOW, contents, copied, findings, sector_of
@@ -206,19 +205,19 @@ def test_tagging_writes_the_window_and_nothing_else(tmp_path: Path) -> None:
     medium = tmp_path / "medium"
     before, behind = b"a" * WINDOW.start * SECTOR, b"b" * SECTOR
     medium.write_bytes(before + bytes(WINDOW.sectors * SECTOR) + behind)
-    write_window(medium, TAGGING)
+    MediumGround(medium).write(WINDOW.start, TAGGING.data())
     assert medium.read_bytes() == before + contents({}) + behind
-    assert read_window(medium, WINDOW) == contents({})
+    assert MediumGround(medium).read(WINDOW) == contents({})
 
 
 def test_what_lies_behind_the_end_of_a_short_medium_reads_as_zeroes(tmp_path: Path) -> None:
     medium = tmp_path / "medium"
     medium.touch()
-    write_window(medium, TAGGING)
+    MediumGround(medium).write(WINDOW.start, TAGGING.data())
     cut = (WINDOW.end - 2) * SECTOR + HALF
     with medium.open("r+b") as file:
         file.truncate(cut)
-    data = read_window(medium, WINDOW)
+    data = MediumGround(medium).read(WINDOW)
     assert data == contents({})[: -2 * SECTOR + HALF] + bytes(2 * SECTOR - HALF)
     assert classify(COPY, TAGGING, data).changed_neighbour == (WINDOW.end - 2, WINDOW.end - 1)
 
@@ -229,8 +228,8 @@ def test_a_flipped_bit_is_foreign_whatever_the_sector_held(tmp_path: Path, was: 
     changed = copied() if was == "new" else {}
     medium.write_bytes(bytes(WINDOW.start * SECTOR) + contents(changed))
     before = medium.read_bytes()
-    flip_bit(medium, 50)
+    flip_bit(MediumGround(medium), 50)
     after = medium.read_bytes()
     assert (int.from_bytes(before) ^ int.from_bytes(after)).bit_count() == 1
-    found = classify(COPY, TAGGING, read_window(medium, WINDOW))
+    found = classify(COPY, TAGGING, MediumGround(medium).read(WINDOW))
     assert [at for at in COPY.target if found.destination[at - 48] is State.FOREIGN] == [50]

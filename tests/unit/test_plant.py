@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.copy import nvme
 from lab.copy.contract import Aftermath, Recovery, Ruling, Situation, judge
+from lab.copy.ground import MediumGround
 from lab.copy.model import SECTOR, Completion
-from lab.copy.oracle import classify, flip_bit, read_window
+from lab.copy.oracle import classify, flip_bit
+from lab.copy.paths.nvme import offload, parse_trace
 from lab.copy.plant import KINDS, Plant, find, listing
 from lab.crash.writelog import Entry, Flag
 from lab.errors import UsageError
@@ -65,7 +66,7 @@ def medium(tmp_path: Path) -> Path:
 def planted(kind: str, medium: Path, succeeded: bool = True) -> dict[int, bytes]:
     """The sectors that a kind changes on the medium, with what they hold then."""
     before = medium.read_bytes()
-    find(kind).medium(medium, COPY, TAGGING, succeeded)
+    find(kind).medium(MediumGround(medium), COPY, TAGGING, succeeded)
     after = medium.read_bytes()
     assert len(after) == len(before)
     return {
@@ -105,7 +106,7 @@ def test_drop_last_range_undoes_the_last_range_of_a_success_only(medium: Path) -
 
 
 def test_hide_corruption_makes_the_destination_of_a_success_whole(medium: Path) -> None:
-    flip_bit(medium, 50)
+    flip_bit(MediumGround(medium), 50)
     assert planted("hide-corruption", medium, succeeded=False) == {}
     assert planted("hide-corruption", medium) == {50: sector_of(22)}
 
@@ -119,9 +120,9 @@ def test_damage_on_the_medium_violates_just_the_rule_it_names(kind: str, medium:
     plant = find(kind)
     corrupted = (50,) if kind == "hide-corruption" else ()
     for sector in corrupted:
-        flip_bit(medium, sector)
-    plant.medium(medium, COPY, TAGGING, True)
-    seen = classify(COPY, TAGGING, read_window(medium, WINDOW))
+        flip_bit(MediumGround(medium), sector)
+    plant.medium(MediumGround(medium), COPY, TAGGING, True)
+    seen = classify(COPY, TAGGING, MediumGround(medium).read(WINDOW))
     case = situation(findings=seen, corrupted=corrupted)
     broken = {rule for rule, verdict in judge(case).items() if verdict.verdict is Ruling.VIOLATED}
     # What is not whole is not new either: COMPLETE notices any damage of the destination.
@@ -194,7 +195,7 @@ def seen_with(plant: Plant, rule: str) -> Situation:
             return situation(waited=plant.delay(10.0), deadline=10.0, complaints=messages)
         case _:
             trace = _EMULATED if plant.request({}).get("emulate") else _OFFLOADED
-            return situation(offload=nvme.offload(nvme.parse_trace(trace), COPY, 1, 3))
+            return situation(offload=offload(parse_trace(trace), COPY, 1, 3))
 
 
 _OFFLOADED = "1@1.0:pci_nvme_copy cid 1 nsid 1 nr 3 format 0x0\n" + "".join(

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 
 from lab.copy.contract import Ruling, Verdict, judge
+from lab.copy.model import Layout
 from lab.copy.plant import Plant
 from lab.errors import HostError, UsageError
 from lab.faults.model import Action, Point, Stage
 from lab.profile.models import Profile
 from lab.results.run import PROFILE, Run, ids
 from lab.suites.case import CaseResult
-from lab.suites.options import Layout, parse
+from lab.suites.options import parse
 from lab.suites.replay import Outcome, Recorded, Replay, find
 from lab.suites.report import Judged, Report
 from lab.suites.setup import Setup
-from tests.unit.builders import COPY, WINDOW, situation
+from tests.unit.builders import COPY, WINDOW, nvme_path, situation
 
 MACHINE = Profile.model_validate(
     {
@@ -45,7 +46,7 @@ def report(run: Run, *cases: Judged, **changes: Any) -> Report:
     asked = parse(["--plant", "flip-bit", "--hang-deadline", "2.5"])
     done = Report(
         run.id, run.directory, "copy-faults", MACHINE, asked.document(), asked.plant,
-        "6.1", "7.2", "tcg", cases=list(cases),
+        nvme_path(), "6.1", "7.2", "tcg", cases=list(cases),
     )  # fmt: skip
     return replace(done, **changes)
 

@@ -1,18 +1,14 @@
-#!/usr/bin/python3 -IS
-"""Issue NVMe Copy commands by passthrough ioctl and report how they ended, as JSON.
+"""NVMe Copy commands by passthrough ioctl: the paths nvme-copy, nvme-cross-ns and zns-copy.
 
 By hand:   nvme-copy --serial LABNVME0 --nsid 1 --to 4096 0+64 128+64
            one line: {"status": 0, "dw0": 0, "seconds": 0.0021}
-Served:    nvme-copy --serve
-           one JSON request per line on stdin, one JSON answer per line on stdout, so that one
-           Python start (half a second on an emulated CPU) serves any number of copies.
 
-Requests:  {"op": "copy", "serial": S, "nsid": N, "ranges": [[slba, blocks], ...], "sdlba": D,
-            "source": N, "format": 0, "fua": false, "prinfo": P, "emulate": false}
+Requests:  {"op": "copy", "path": "nvme-copy", "serial": S, "nsid": N, "sdlba": D,
+            "ranges": [[slba, blocks], ...], "source": N, "format": 0, "fua": false, "prinfo": P,
+            "timeout_ms": T, "emulate": false}
            {"op": "flush", "serial": S, "nsid": N}
-           {"op": "kmsg", "after": SEQUENCE}
-Answers:   {"status": S, "dw0": N, "seconds": T} | {"records": [[sequence, level, text], ...]}
-           {"error": "..."} when the request could not be carried out at all.
+           {"op": "write-block", "serial": S, "nsid": N, "lba": L}      one block of zeroes
+Answers:   {"status": S, "dw0": N, "seconds": T}
 
 `prinfo` are the four bits of PRINFOR and PRINFOW; by default what the driver itself would ask
 for: on a namespace with protection information the device checks it when it reads, and makes it
@@ -24,7 +20,6 @@ guard of 64 bits takes format 1, which is the default there.
 """
 
 import array
-import errno
 import fcntl
 import json
 import mmap
@@ -36,8 +31,8 @@ import time
 # include/uapi/linux/nvme_ioctl.h: struct nvme_passthru_cmd, NVME_IOCTL_IO_CMD, ..._ADMIN_CMD
 PASSTHRU = struct.Struct("<BBHIIIQQIIIIIIIIII")
 IO_CMD, ADMIN_CMD = 0xC0484E43, 0xC0484E41
-# NVM Command Set 1.1: opcodes 3.3.2 Copy, NVMe Base 7.2 Flush
-COPY, FLUSH = 0x19, 0x00
+# NVM Command Set 1.1: opcodes 3.3.2 Copy and 3.3.6 Write, NVMe Base 7.2 Flush
+COPY, FLUSH, WRITE = 0x19, 0x00, 0x01
 # NVMe Base 2.1: admin opcodes 5.1.12 Get Features, 5.1.25 Set Features; feature 5.1.25.1.14
 SET_FEATURES, GET_FEATURES, HOST_BEHAVIOR = 0x09, 0x0A, 0x16
 FORMATS_2_3 = 1 << 2 | 1 << 3
@@ -84,21 +79,21 @@ def read(path):
         return file.read().strip()
 
 
-def passthrough(path, opcode, nsid, cdw=(0,) * 6, data=b""):
+def passthrough(path, opcode, nsid, cdw=(0,) * 6, data=b"", timeout=TIMEOUT_MS):
     """Send one I/O command and wait for it: (status, dw0, seconds).
 
     Through the namespace's character device (/dev/ng0n1 for /dev/nvme0n1): when a block device
     that was open for writing is closed, udev probes it, and its reads would meet the fault.
     """
     node = path.replace("/nvme", "/ng")
-    return command(node, IO_CMD, opcode, nsid, cdw, array.array("B", data))
+    return command(node, IO_CMD, opcode, nsid, cdw, array.array("B", data), timeout)
 
 
-def command(node, number, opcode, nsid, cdw, buffer):
+def command(node, number, opcode, nsid, cdw, buffer, timeout=TIMEOUT_MS):
     """Send one command with a buffer, which the device may fill: (status, dw0, seconds)."""
     address = buffer.buffer_info()[0] if buffer else 0
     packed = bytearray(
-        PASSTHRU.pack(opcode, 0, 0, nsid, 0, 0, 0, address, 0, len(buffer), *cdw, TIMEOUT_MS, 0)
+        PASSTHRU.pack(opcode, 0, 0, nsid, 0, 0, 0, address, 0, len(buffer), *cdw, timeout, 0)
     )
     fd = os.open(node, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -189,7 +184,8 @@ def copy(request):
     tag = sdlba & 0xFFFFFFFF if prinfo else 0
     cdw = (sdlba & 0xFFFFFFFF, sdlba >> 32, len(ranges) - 1 | options, 0, tag, 0)
     data = descriptors(ranges, source if form >= 2 else 0, form)
-    return answer(passthrough(path, COPY, nsid, cdw, data))
+    timeout = request.get("timeout_ms", TIMEOUT_MS)
+    return answer(passthrough(path, COPY, nsid, cdw, data, timeout))
 
 
 def emulate(path, ranges, sdlba):
@@ -216,62 +212,35 @@ def flush(request):
     return answer(passthrough(find(request["serial"], request["nsid"]), FLUSH, request["nsid"]))
 
 
+def write_block(request):
+    """A Write of one block of zeroes: past the block layer, which keeps write pointers of its own
+    and knows nothing of what a Copy has moved (Linux block/blk-zoned.c, since 6.10)."""
+    path, lba = find(request["serial"], request["nsid"]), request["lba"]
+    size = int(read(f"{BLOCK}/{os.path.basename(path)}/queue/logical_block_size"))
+    cdw = (lba & 0xFFFFFFFF, lba >> 32, 0, 0, 0, 0)
+    return answer(passthrough(path, WRITE, request["nsid"], cdw, bytes(size)))
+
+
 def answer(result):
     """The three figures of a completion as the JSON object that is reported."""
     status, dw0, seconds = result
     return {"status": status, "dw0": dw0, "seconds": seconds}
 
 
-def kmsg(request):
-    """The kernel's messages behind a sequence number (Documentation/ABI/testing/dev-kmsg)."""
-    records = []
-    fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        while True:
-            try:
-                head, _, text = os.read(fd, 8192).decode(errors="replace").partition(";")
-            except BlockingIOError:
-                return {"records": records}
-            except OSError as error:
-                if error.errno == errno.EPIPE:  # overwritten while we read; go on behind the gap
-                    continue
-                raise
-            level, sequence = head.split(",")[:2]
-            if int(sequence) > request["after"]:
-                records.append([int(sequence), int(level) & 7, text.split("\n")[0]])
-    finally:
-        os.close(fd)
-
-
-OPERATIONS = {"copy": copy, "flush": flush, "kmsg": kmsg}
-
-
-def serve():
-    """Answer requests until stdin ends."""
-    for line in sys.stdin:
-        try:
-            request = json.loads(line)
-            reply = OPERATIONS[request["op"]](request)
-        except Exception as error:  # whatever a request provokes is its answer; we live on
-            reply = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(reply), flush=True)
-
-
-def main():
-    """Parse the command line; see the top of this file."""
-    if sys.argv[1:] == ["--serve"]:
-        return serve()
+def by_hand(argv):
+    """Parse the command line and carry out one copy; see the top of this file."""
     import argparse  # 50 ms that a server need not wait for
 
-    parser = argparse.ArgumentParser(description="Issue one NVMe Copy and report its end as JSON.")
-    parser.add_argument("--serve", action="store_true", help="alone: answer requests from stdin")
+    parser = argparse.ArgumentParser(
+        prog="nvme-copy", description="Issue one NVMe Copy and report its end as JSON."
+    )
     parser.add_argument("--serial", help="serial of the controller")
     parser.add_argument("--nsid", type=int, default=1)
     parser.add_argument("--source", type=int, help="namespace to copy from, if another one")
     parser.add_argument("--to", type=int, help="first destination block")
     parser.add_argument("--fua", action="store_true", help="set Force Unit Access")
     parser.add_argument("ranges", nargs="*", metavar="START+BLOCKS", help="source ranges, in order")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.serial is None or args.to is None or not args.ranges:
         parser.error("--serial, --to and at least one START+BLOCKS are needed")
     try:
@@ -297,8 +266,3 @@ def main():
         )
     except (OSError, LookupError, ValueError) as error:
         sys.exit(f"nvme-copy: {error}")
-    return None
-
-
-if __name__ == "__main__":
-    main()

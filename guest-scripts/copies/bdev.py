@@ -1,0 +1,50 @@
+"""The paths bdev-cfr and bdev-ioctl: what the block-layer series offer to user space.
+
+bdev-cfr is copy_file_range between block devices, as in the series since 2022 ("block: Add copy
+offload support"); bdev-ioctl is BLKCOPY of the series before them.  Mainline has neither.
+
+Request:  {"op": "copy", "path": "bdev-cfr", "node": DEVICE, "ranges": [[offset, bytes], ...],
+           "to": OFFSET, "emulate": false}
+Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": [read, written]}
+"""
+
+import array
+import fcntl
+import os
+import struct
+import time
+
+import files
+import system
+from meter import Meter
+
+# "block: Introduce a new ioctl for copy": _IOWR(0x12, 129, struct copy_range); the structure is
+# __u64 dest, nr_range, range_list, rsvd, and each range __u64 src, len, comp_len, rsvd.
+BLKCOPY = 0xC0201281
+
+
+def copy(request):
+    """Copy ranges of a block device by the kernel, and flush it."""
+    meter = Meter(system.block_name(request["node"]))
+    fd = os.open(request["node"], os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC)
+    try:
+        if request["path"] == "bdev-ioctl":
+            answer = by_ioctl(fd, request["ranges"], request["to"])
+        else:
+            wanted, to = request["ranges"], request["to"]
+            answer = files.ranges(fd, fd, wanted, to, files.by_copy_file_range)
+    finally:
+        os.close(fd)
+    return answer | {"moved": meter.moved()}
+
+
+def by_ioctl(fd, ranges, to):
+    """One BLKCOPY with all ranges, and a flush."""
+    start = time.monotonic()
+    entries = array.array(
+        "B", b"".join(struct.pack("<QQQQ", offset, size, 0, 0) for offset, size in ranges)
+    )
+    address, _ = entries.buffer_info()
+    fcntl.ioctl(fd, BLKCOPY, bytearray(struct.pack("<QQQQ", to, len(ranges), address, 0)))
+    os.fsync(fd)
+    return {"errno": 0, "done": len(ranges), "seconds": time.monotonic() - start}

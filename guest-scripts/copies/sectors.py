@@ -1,0 +1,116 @@
+"""Tagged sectors, written and read through the guest where only it knows where they lie.
+
+Past the page cache, so that what is read is what the layers below hold.  Files stay open from one
+request to the next: when a block device that was open for writing is closed, udev probes it, and
+its reads would meet the fault.
+
+Requests:  {"op": "write", "node": PATH, "offset": BYTES, "data": DATA, "size": BYTES}
+           {"op": "read", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
+           {"op": "close"}
+           {"op": "zone", "node": PATH, "offset": BYTES}
+           {"op": "reset-zone", "node": PATH, "offset": BYTES}
+Answers:   {"data": DATA, "unreadable": [[offset, bytes, errno], ...]}
+           {"start": BYTES, "pointer": BYTES, "capacity": BYTES, "condition": N}
+
+DATA is base64 of zlib: tags repeat themselves.  `size` makes a file of that many bytes.
+"""
+
+import base64
+import errno
+import fcntl
+import os
+import struct
+import zlib
+
+import ioctls
+from direct import Direct
+
+# include/uapi/linux/fs.h: _IOWR('X', 119, int), _IOWR('X', 120, int)
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+PIECE = 1 << 20
+"""Bytes read or written at once."""
+
+opened = {}
+
+
+def write(request):
+    """Write data, on the medium when this returns, and let the file system come to rest."""
+    data = zlib.decompress(base64.b64decode(request["data"]))
+    target = _open(request["node"], request.get("size"))
+    for at in range(0, len(data), PIECE):
+        target.write(request["offset"] + at, data[at : at + PIECE])
+    target.sync()
+    if request.get("size"):
+        rest(target.fd)
+    return {}
+
+
+def rest(fd):
+    """Let a file system write out all it has to, its log included: what comes to the disk from
+    now on is of the copy.  Not every file system can."""
+    try:
+        fcntl.ioctl(fd, FIFREEZE, struct.pack("i", 0))
+    except OSError as problem:
+        if problem.errno not in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL):
+            raise
+        os.sync()
+        return
+    fcntl.ioctl(fd, FITHAW, struct.pack("i", 0))
+
+
+def read(request):
+    """Read data; what cannot be read is told, and is zeroes in the data."""
+    source = _open(request["node"], None)
+    first, size, unit = request["offset"], request["bytes"], request["unit"]
+    data, unreadable = bytearray(), []
+    for at in range(first, first + size, PIECE):
+        length = min(PIECE, first + size - at)
+        try:
+            data += source.read(at, length).ljust(length, b"\0")
+        except OSError:
+            for block in range(at, at + length, unit):
+                try:
+                    data += source.read(block, unit).ljust(unit, b"\0")
+                except OSError as problem:
+                    data += bytes(unit)
+                    unreadable.append([block, unit, problem.errno])
+    packed = base64.b64encode(zlib.compress(bytes(data), 1)).decode()
+    return {"data": packed, "unreadable": unreadable}
+
+
+def close(request):
+    """Close all files, so that what they lie on can be taken down."""
+    for node in list(opened):
+        opened.pop(node).__exit__()
+    return {}
+
+
+def zone(request):
+    """The zone of a device that holds an offset."""
+    found = _zone(request)
+    return {
+        "start": found.start,
+        "pointer": found.pointer,
+        "capacity": found.capacity,
+        "condition": found.condition,
+    }
+
+
+def reset_zone(request):
+    """Empty the zone that holds an offset."""
+    ioctls.reset_zone(_open(request["node"], None).fd, _zone(request))
+    return {}
+
+
+def _zone(request):
+    return ioctls.zones(_open(request["node"], None).fd, request["offset"], 1)[0]
+
+
+def _open(node, size):
+    """A file or device, open past the page cache; a file is made if a size is given."""
+    if node not in opened:
+        if size and not os.path.exists(node):
+            with open(node, "wb") as file:
+                file.truncate(size)
+        opened[node] = Direct(node)
+    return opened[node]

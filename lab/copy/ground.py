@@ -1,0 +1,86 @@
+"""The ground of a copy: where the oracle writes its tags and reads what became of them.
+
+The medium itself, from the host, where a path copies on it; a file or block device through the
+guest, where only the guest knows where its sectors lie.  Addresses are in sectors of the ground.
+"""
+
+import base64
+import errno
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.copy.model import SECTOR, Extent
+from lab.copy.tags import unreadable
+
+Ask = Callable[..., dict[str, Any]]
+"""Asks the executor in the guest: keyword arguments to its answer.  Raises GuestError."""
+
+
+class Ground(Protocol):
+    """Tagged sectors, written and read."""
+
+    def write(self, sector: int, data: bytes) -> None:
+        """Write data from a sector on; it is on the medium when this returns."""
+
+    def read(self, extent: Extent) -> bytes:
+        """The bytes of an extent."""
+
+
+class MediumGround:
+    """A medium on the host: QEMU reads and writes the same file through the same page cache, so
+    both see each other's bytes at once, and the guest need not help (or lie)."""
+
+    def __init__(self, medium: Path) -> None:
+        self._medium = medium
+
+    def write(self, sector: int, data: bytes) -> None:
+        with self._medium.open("r+b", buffering=0) as file:
+            os.pwrite(file.fileno(), data, sector * SECTOR)
+
+    def read(self, extent: Extent) -> bytes:
+        """The bytes of an extent; what lies behind the end of the file reads as zeroes."""
+        with self._medium.open("rb", buffering=0) as file:
+            data = os.pread(file.fileno(), extent.sectors * SECTOR, extent.start * SECTOR)
+        return data.ljust(extent.sectors * SECTOR, b"\0")
+
+
+class GuestGround:
+    """A file or block device in the guest, past its page cache.
+
+    `unit` is the sectors of the smallest part that can be read; `size` the bytes of a file that
+    is to be made if it is not there, 0 for a block device.
+    """
+
+    def __init__(self, ask: Ask, node: str, unit: int, size: int = 0) -> None:
+        self._ask = ask
+        self._node = node
+        self._unit = unit
+        self._size = size
+
+    def write(self, sector: int, data: bytes) -> None:
+        packed = base64.b64encode(zlib.compress(data, 1)).decode()
+        size = {"size": self._size} if self._size else {}
+        self._ask(op="write", node=self._node, offset=sector * SECTOR, data=packed, **size)
+
+    def read(self, extent: Extent) -> bytes:
+        """The bytes of an extent; sectors that cannot be read say so themselves."""
+        answer = self._ask(
+            op="read",
+            node=self._node,
+            offset=extent.start * SECTOR,
+            bytes=extent.sectors * SECTOR,
+            unit=self._unit * SECTOR,
+        )
+        data = bytearray(zlib.decompress(base64.b64decode(answer["data"])))
+        for offset, size, number in answer["unreadable"]:
+            at = offset - extent.start * SECTOR
+            data[at : at + size] = unreadable(errno_name(number)) * (size // SECTOR)
+        return bytes(data)
+
+
+def errno_name(number: int) -> str:
+    """The kernel's name of an errno; Python prefers ENOTSUP for the number of EOPNOTSUPP."""
+    return "EOPNOTSUPP" if number == errno.EOPNOTSUPP else errno.errorcode.get(number, str(number))

@@ -1,0 +1,187 @@
+"""What an offload path is: one way to ask for a copy, on one disk or layer of a profile.
+
+A new path is one module here with a subclass of CopyPath, listed in lab/copy/paths/__init__.py,
+and one module in guest-scripts/copies that carries the copy out.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lab.copy.contract import Offload
+from lab.copy.ground import Ask, Ground, MediumGround, errno_name
+from lab.copy.model import SECTOR, Completion, Copy, Extent, Layout
+from lab.copy.oracle import Tagging
+from lab.errors import UsageError
+from lab.faults.model import Action, Point, points_of
+from lab.profile.models import CopyLimits, Profile
+from lab.vm.graph import Drive
+
+GUARD = 64
+"""Sectors around and between the parts of a copy that must not change."""
+
+FIRST = 2048
+"""First sector of a window: clear of anything that looks like a partition table."""
+
+
+_ON_MEDIUM = (Action.TORN, Action.CORRUPT, Action.LOST_WRITE, Action.STALE_READ)
+"""Actions that need to know where on the medium a range lies."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a path is given of a running guest: the executor in it, and the medium below."""
+
+    ask: Ask
+    medium: Path
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was observed of a copy, apart from the sectors.
+
+    `trace`: what the emulated device was asked for (QEMU's trace log).  `carried`: how many of
+    the writes that reached the write log held tags of this copy.  `answer`: the executor's, None
+    if none came.  `begun`: as many ranges as the copy must have come to.
+    """
+
+    trace: str
+    carried: int
+    answer: dict[str, Any] | None
+    begun: int
+
+
+class CopyPath(ABC):
+    """One way to ask for a copy.
+
+    `drive` is the disk at the bottom, whose reads and writes are the points.  `unit` is the
+    atomic unit in sectors, `size` the bytes of the ground, `limits` what one copy may be.
+    """
+
+    name: ClassVar[str]
+    does: ClassVar[str]
+    """In a few words, for lists."""
+    needs: ClassVar[str]
+    """What a profile must have for it."""
+    durable: bool = False
+    """The copy is synced before it reports success: success promises durability."""
+    on_medium: bool = True
+    """The copy's addresses are those of the drive's medium."""
+    any_shape: ClassVar[bool] = True
+    """Any ranges and any destination can be asked for."""
+    passthrough: ClassVar[bool] = False
+    """The device carries out one command, range by range: a read and then a write of each."""
+    copies_last: ClassVar[bool] = False
+    """The destination must come behind all that is written, as in a zone."""
+
+    def __init__(
+        self, drive: Drive, ref: str, unit: int, size: int, limits: CopyLimits, first: int = FIRST
+    ) -> None:
+        self.drive = drive
+        self.ref = ref
+        self.unit = unit
+        self.size = size
+        self.limits = limits
+        self.first = first
+
+    @classmethod
+    @abstractmethod
+    def candidates(cls, profile: Profile) -> Iterator["CopyPath"]:
+        """The path on every disk or layer of the profile where it can be tried."""
+
+    def force_unit_access(self) -> None:
+        """Ask for copies that are durable when they succeed.  Raises UsageError where there is no
+        such thing."""
+        if not self.durable:
+            raise UsageError(f"{self.name} knows no FUA", hint="leave out --fua")
+
+    @property
+    def node(self) -> str:
+        """The disk or layer in the guest."""
+        return f"/dev/lab/{self.ref}"
+
+    def points(self, ranges: int) -> list[Point] | None:
+        """Every point of a copy of so many ranges; None where only a rehearsal can tell."""
+        return points_of(ranges)
+
+    def begun(self, point: Point) -> int:
+        """How many ranges a copy that has come to a point must have begun."""
+        return point.k
+
+    def layer(self, kind: str) -> str:
+        """The layer of a kind (Action.layer) that the copy stands on; '' if there is none."""
+        return ""
+
+    def possible(self, action: Action) -> bool:
+        """Whether the action means something on this path."""
+        if action.layer:
+            return bool(self.layer(action.layer))
+        if action.throttles:
+            return self.passthrough and self.on_medium
+        return self.on_medium or action not in _ON_MEDIUM
+
+    def layout(self, ranges: int, blocks: int) -> Layout:
+        """A regular copy: sources one after the other with gaps between them, then the
+        destination.  Raises UsageError when the ground is too small for it."""
+        length = blocks * self.unit
+        start = self.first + GUARD
+        sources = tuple(Extent(start + index * (length + GUARD), length) for index in range(ranges))
+        return self._fitting(Copy(sources, sources[-1].end + GUARD, self.unit))
+
+    def _fitting(self, copy: Copy) -> Layout:
+        window = Extent(self.first, copy.target.end + GUARD - self.first)
+        if window.end * SECTOR > self.size:
+            raise UsageError(
+                f"the copy needs {window.end * SECTOR >> 10} KiB, {self.ref} has {self.size >> 10}",
+                hint="ask for fewer or smaller ranges",
+            )
+        return Layout(copy, window)
+
+    def ground(self, subject: Subject) -> Ground:
+        """Where the oracle writes and reads."""
+        return MediumGround(subject.medium)
+
+    def prepare(self, subject: Subject, copy: Copy, tagging: Tagging) -> None:
+        """Let the window hold its tags, and everything come to rest."""
+        self.ground(subject).write(tagging.window.start, tagging.data())
+
+    def request(self, copy: Copy) -> dict[str, object]:
+        """The executor's request for a copy."""
+        return {
+            "op": "copy",
+            "path": self.name,
+            "node": self.node,
+            "ranges": [[source.start * SECTOR, source.sectors * SECTOR] for source in copy.sources],
+            "to": copy.destination * SECTOR,
+        }
+
+    def completion(self, answer: dict[str, Any]) -> Completion:
+        """What the executor reported, as the end of a copy."""
+        number = answer["errno"]
+        error = errno_name(number) if number else ""
+        said = " ".join(filter(None, (error, answer.get("said", ""))))
+        return Completion(number, answer["done"], answer["seconds"], error, said)
+
+    @abstractmethod
+    def offload(self, seen: Seen, copy: Copy) -> Offload:
+        """Who moved the data."""
+
+    def check(self, subject: Subject, copy: Copy, completion: Completion | None) -> str:
+        """What is wrong with the ground after a copy, apart from its sectors; '' if nothing."""
+        return ""
+
+    def mend(self, subject: Subject, *, rebooted: bool) -> str:
+        """Make the ground usable again after a fault; what cannot be made good, or ''."""
+        return ""
+
+
+def moved_through(answer: dict[str, Any] | None, what: str) -> Offload:
+    """The proof of paths that end in a block device: its user moved nothing through it."""
+    if answer is None or "moved" not in answer:
+        return Offload()
+    read, written = answer["moved"]
+    if read or written:
+        return Offload(against=f"{read} sectors were read and {written} written through {what}")
+    return Offload(f"nothing was read or written through {what}")

@@ -1,0 +1,151 @@
+"""Paths that end in a file system: copies within a file, and the reference model on a loop device.
+
+They are synced before they report success: a copy that shares blocks writes nothing but the file
+system's log, and that when it is told to.
+"""
+
+from collections.abc import Iterator
+
+from lab.copy.contract import Offload
+from lab.copy.ground import Ground, GuestGround
+from lab.copy.model import Copy
+from lab.copy.paths.base import CopyPath, Seen, Subject, moved_through
+from lab.copy.paths.find import bottom, downwards, free_layers
+from lab.faults.model import Point
+from lab.profile.layers import BaseLayer
+from lab.profile.layers.faulty import DmFlakey
+from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, FileSystem, Nfs, Xfs
+from lab.profile.layers.loop import Loop
+from lab.profile.layers.mapping import DmLinear
+from lab.profile.models import CopyLimits, Profile
+from lab.vm.graph import Drive
+
+UNIT = 8
+"""Sectors in the smallest part that file systems share: 4 KiB."""
+
+FILE = "lab-copy"
+"""Name of the file, in the root of the file system."""
+
+FILE_SIZE = 32 << 20
+
+LIMITS = CopyLimits(msrc=64, mssrl=256, mcl=2048)
+"""Ranges, blocks in one and in all: system calls have no limits, but a window must be tagged."""
+
+
+class SyncedPath(CopyPath):
+    """What file system paths share: the ground is reached through the guest, only a rehearsal
+    tells the points, and a fault may take the file system down."""
+
+    durable = True
+    on_medium = False
+
+    def __init__(self, profile: Profile, layer: BaseLayer, drive: Drive, size: int) -> None:
+        super().__init__(drive, layer.name, UNIT, size, LIMITS)
+        below_it = list(downwards(profile, layer.name))
+        self._holder = next(each for each in below_it if isinstance(each, FileSystem))
+        strikable = [
+            ("file system", (Xfs, Ext4, F2fs)),
+            ("device mapper", (DmLinear, DmFlakey)),
+            ("nfs", (Nfs,)),
+        ]
+        self._layers = {
+            kind: each.name
+            for kind, types in strikable
+            for each in reversed(below_it)
+            if isinstance(each, types)
+        }
+
+    def layer(self, kind: str) -> str:
+        return self._layers.get(kind, "")
+
+    def points(self, ranges: int) -> list[Point] | None:
+        return None
+
+    def ground(self, subject: Subject) -> Ground:
+        return GuestGround(subject.ask, self.node, self.unit)
+
+    def offload(self, seen: Seen, copy: Copy) -> Offload:
+        if seen.carried:
+            return Offload(
+                against=f"{seen.carried} writes on the disk below carried the copied data"
+            )
+        return Offload("no write on the disk below carried the copied data")
+
+    def mend(self, subject: Subject, *, rebooted: bool) -> str:
+        answer = subject.ask(
+            op="mend",
+            layer=self._holder.name,
+            type=getattr(self._holder, "type", ""),
+            node=f"/dev/lab/{self._holder.name}/{FILE}",
+            device=f"/dev/lab/{self._holder.over}",
+            rebooted=rebooted,
+        )
+        problem = answer["problem"]
+        return f"{self._holder.name}: {problem}" if problem else ""
+
+
+class InFile(SyncedPath):
+    """Copies within a file, range by range."""
+
+    @classmethod
+    def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
+        for layer in profile.layers:
+            drive = bottom(profile, layer.name)
+            if drive and cls.suits(layer):
+                yield cls(profile, layer, drive, FILE_SIZE)
+
+    @classmethod
+    def suits(cls, layer: BaseLayer) -> bool:
+        """Whether the path can be tried on a layer."""
+        raise NotImplementedError
+
+    @property
+    def node(self) -> str:
+        return f"/dev/lab/{self.ref}/{FILE}"
+
+    def ground(self, subject: Subject) -> Ground:
+        return GuestGround(subject.ask, self.node, self.unit, FILE_SIZE)
+
+
+class FsCfr(InFile):
+    """copy_file_range."""
+
+    name = "fs-cfr"
+    does = "copy_file_range within a file, then fsync"
+    needs = "a file system: xfs, btrfs, ext4 or nfs"
+
+    @classmethod
+    def suits(cls, layer: BaseLayer) -> bool:
+        return isinstance(layer, (Xfs, Btrfs, Ext4, Nfs))
+
+
+class FsClone(InFile):
+    """FICLONERANGE."""
+
+    name = "fs-clone"
+    does = "FICLONERANGE within a file, then fsync"
+    needs = "a file system with reflinks: xfs, btrfs, or nfs over one"
+
+    @classmethod
+    def suits(cls, layer: BaseLayer) -> bool:
+        return isinstance(layer, (Btrfs, Nfs)) or (isinstance(layer, Xfs) and layer.reflink)
+
+
+class LoopReflink(SyncedPath):
+    """The reference model."""
+
+    name = "loop-reflink"
+    does = "the reference model: ranges of a loop device, copied in its backing file"
+    needs = "a loop layer without partitions that nothing stands on"
+
+    @classmethod
+    def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
+        for layer in free_layers(profile):
+            drive = bottom(profile, layer.name)
+            if isinstance(layer, Loop) and not layer.partitions and drive:
+                yield cls(profile, layer, drive, layer.size)
+
+    def offload(self, seen: Seen, copy: Copy) -> Offload:
+        below_it = super().offload(seen, copy)
+        above = moved_through(seen.answer, "the loop device")
+        return above if above.against else below_it

@@ -1,0 +1,220 @@
+"""The paths `nvme-copy` and `nvme-cross-ns`: an NVMe Copy command by passthrough, and its proof."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lab.copy.contract import Offload
+from lab.copy.ground import Ground, GuestGround, MediumGround
+from lab.copy.model import SECTOR, Completion, Copy, Extent
+from lab.copy.paths.base import CopyPath, Seen, Subject
+from lab.copy.paths.find import free_namespaces, reference
+from lab.errors import UsageError
+from lab.faults.model import Point, points_of
+from lab.profile.models import CopyLimits, NvmeNamespace, Profile
+from lab.vm.graph import Drive
+
+TRACE_EVENTS = ("pci_nvme_copy*", "pci_nvme_read", "pci_nvme_write")
+"""QEMU trace events (hw/nvme/trace-events) that tell what the device was asked to do."""
+
+_LINE = re.compile(
+    r"\d+@(?P<time>\d+\.\d+):(?P<event>pci_nvme_(?:copy|copy_source_range|read|write)) (?P<rest>.*)"
+)
+_LBA = re.compile(r"\blba 0x([0-9a-f]+)")
+_NSID = re.compile(r"\bnsid (\d+)")
+_BLOCKS = re.compile(r"\bnlb (\d+)")
+
+
+@dataclass(frozen=True)
+class TraceLine:
+    """One trace event: wall-clock seconds, its name without prefix, and its arguments."""
+
+    time: float
+    event: str
+    arguments: str
+
+
+_ERRORS = {
+    0x001: "EOPNOTSUPP", 0x002: "EOPNOTSUPP", 0x00B: "EOPNOTSUPP",
+    0x080: "EREMOTEIO", 0x081: "ENOSPC", 0x083: "EBADE",
+    0x181: "EILSEQ", 0x182: "ENODATA",
+    0x1BD: "EOVERFLOW", 0x1BE: "ETOOMANYREFS",
+    0x280: "ENODATA", 0x281: "ENODATA", 0x286: "ENODATA", 0x287: "ENODATA",
+    0x282: "EILSEQ", 0x283: "EILSEQ", 0x284: "EILSEQ",
+    0x370: "ENOLINK",
+}  # fmt: skip
+"""What the block layer makes of a status (drivers/nvme/host/core.c, nvme_error_status, and
+block/blk-core.c, blk_errors); EIO of all others."""
+
+
+def error_of(status: int) -> str:
+    """The name of the errno that a user of the block layer gets for an NVMe status; '' for 0."""
+    return _ERRORS.get(status, "EIO") if status else ""
+
+
+class NvmePath(CopyPath):
+    """One Copy command, by passthrough, to one namespace."""
+
+    passthrough = True
+
+    def __init__(self, drive: Drive, namespace: NvmeNamespace, first: int | None = None) -> None:
+        where = {} if first is None else {"first": first}
+        unit = drive.block_size // SECTOR
+        super().__init__(drive, reference(drive), unit, drive.size, namespace.copy_limits, **where)
+        self._namespace = namespace
+        # Only the kernel makes the protection information that goes with a tagged block.
+        self.on_medium = not namespace.metadata
+
+    def points(self, ranges: int) -> list[Point] | None:
+        """QEMU's controller reads and writes one range after the other; where there is metadata
+        beside the data, that in a read and a write of its own."""
+        return points_of(ranges * self._parts)
+
+    @property
+    def _parts(self) -> int:
+        return 2 if self._namespace.metadata else 1
+
+    def begun(self, point: Point) -> int:
+        return -(-point.k // self._parts)
+
+    def force_unit_access(self) -> None:
+        self.durable = True
+
+    def ground(self, subject: Subject) -> Ground:
+        if self.on_medium:
+            return MediumGround(subject.medium)
+        return GuestGround(subject.ask, self.node, self.unit)
+
+    def request(self, copy: Copy) -> dict[str, object]:
+        """The executor's request; addresses in logical blocks."""
+        unit = self.unit
+        wide_guard = {"format": 1} if self._namespace.guard == 64 else {}
+        return {
+            "op": "copy",
+            "path": self.name,
+            "serial": self.drive.serial,
+            "nsid": self.drive.nsid,
+            "ranges": [[source.start // unit, source.sectors // unit] for source in copy.sources],
+            "sdlba": copy.destination // unit,
+            "fua": self.durable,
+            **wide_guard,
+        }
+
+    def completion(self, answer: dict[str, Any]) -> Completion:
+        if "errno" in answer:  # the driver refused, or gave up: no completion came from the device
+            return super().completion(answer)
+        return completion(answer)
+
+    def offload(self, seen: Seen, copy: Copy) -> Offload:
+        return offload(parse_trace(seen.trace), copy, self.drive.nsid, seen.begun)
+
+
+class NvmeCopy(NvmePath):
+    """Copies within a namespace that has no zones."""
+
+    name = "nvme-copy"
+    does = "an NVMe Copy command within a namespace (descriptor formats 0 and 1)"
+    needs = "an emulated NVMe namespace without zones or layers"
+
+    @classmethod
+    def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
+        # What needs no metadata comes first: its points are simpler.
+        found = [each for each in free_namespaces(profile) if not each[1].zoned]
+        for drive, namespace in sorted(found, key=lambda each: each[1].metadata > 0):
+            if not namespace.extended:
+                yield cls(drive, namespace)
+
+
+class NvmeCrossNs(NvmePath):
+    """Copies from one namespace to another of the same controller."""
+
+    name = "nvme-cross-ns"
+    does = "an NVMe Copy command from another namespace (descriptor format 2)"
+    needs = "two emulated NVMe namespaces of one controller without zones, metadata or layers"
+
+    def __init__(self, drive: Drive, namespace: NvmeNamespace, source: Drive) -> None:
+        super().__init__(drive, namespace)
+        self._source = source
+
+    @classmethod
+    def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
+        plain = [
+            each for each in free_namespaces(profile) if not each[1].zoned and not each[1].metadata
+        ]
+        for drive, namespace in plain:
+            for source, _ in plain:
+                if source.serial == drive.serial and source.nsid != drive.nsid:
+                    yield cls(drive, namespace, source)
+
+    def request(self, copy: Copy) -> dict[str, object]:
+        return super().request(copy) | {"source": self._source.nsid}
+
+
+def completion(answer: dict[str, Any]) -> Completion:
+    """What the executor reported of an NVMe command, as the end of a copy."""
+    status = answer["status"]
+    return Completion(status, answer["dw0"], answer["seconds"], error_of(status))
+
+
+def check_limits(copy: Copy, limits: CopyLimits) -> None:
+    """Raise UsageError when the device would refuse the copy for its size alone."""
+    longest = max(source.sectors for source in copy.sources) // copy.unit
+    total = copy.target.sectors // copy.unit
+    for what, value, name, limit in (
+        ("source ranges", len(copy.sources), "msrc", limits.msrc),
+        ("blocks in a range", longest, "mssrl", limits.mssrl),
+        ("blocks in all", total, "mcl", limits.mcl),
+    ):
+        if value > limit:
+            raise UsageError(
+                f"{value} {what}: the profile's device allows {limit} ({name})",
+                hint="ask for less, or raise the limit in the profile",
+            )
+
+
+def parse_trace(text: str) -> list[TraceLine]:
+    """The lines of a QEMU trace log (log backend with timestamps) that concern copies and I/O."""
+    return [
+        TraceLine(float(m["time"]), m["event"].removeprefix("pci_nvme_"), m["rest"])
+        for m in map(_LINE.match, text.splitlines())
+        if m
+    ]
+
+
+def offload(lines: list[TraceLine], copy: Copy, nsid: int, expected_ranges: int) -> Offload:
+    """What the device did on namespace `nsid`: Copy commands with at least so many ranges, and no
+    ordinary read or write of the copy's sectors."""
+    copies = sum(line.event == "copy" and _of(line, nsid) for line in lines)
+    ranges = sum(line.event == "copy_source_range" for line in lines)
+    others = [
+        f"{line.event} {line.arguments}"
+        for line in lines
+        if _of(line, nsid) and _touches(line, copy)
+    ]
+    if not copies:
+        return Offload(against="the device saw no Copy command")
+    if ranges < expected_ranges:
+        return Offload(against=f"the device copied {ranges} of {expected_ranges} ranges itself")
+    if others:
+        return Offload(against="the same sectors were also accessed by: " + "; ".join(others[:3]))
+    return Offload(f"{copies} Copy command, {ranges} source ranges, no other I/O there")
+
+
+def _of(line: TraceLine, nsid: int) -> bool:
+    found = _NSID.search(line.arguments)
+    return found is not None and int(found[1]) == nsid
+
+
+def _touches(line: TraceLine, copy: Copy) -> bool:
+    """Whether an ordinary read or write overlaps a sector of the copy."""
+    if line.event not in ("read", "write"):
+        return False
+    lba, blocks = _LBA.search(line.arguments), _BLOCKS.search(line.arguments)
+    if not lba or not blocks:
+        return False
+    touched = Extent(int(lba[1], 16) * copy.unit, int(blocks[1]) * copy.unit)
+    return any(
+        touched.start < extent.end and extent.start < touched.end
+        for extent in (*copy.sources, copy.target)
+    )
