@@ -13,7 +13,8 @@ Answers:   {"status": S, "dw0": N, "seconds": T}
 `prinfo` are the four bits of PRINFOR and PRINFOW; by default what the driver itself would ask
 for: on a namespace with protection information the device checks it when it reads, and makes it
 anew for the destination when it writes.  `source` is the namespace to copy from if it is another
-one: that takes descriptor format 2, which is the default then.
+one: that takes descriptor format 2, which is the default then.  Protection information with a
+guard of 64 bits takes format 1, which is the default there.
 
 `status` is the Status Field without phase, CRD, More and DNR bits; the lab does not retry.
 """
@@ -131,26 +132,36 @@ def enable_format_2(path):
             raise OSError(error.errno, why, node) from error
 
 
-def descriptors(ranges, snsid=0):
+def descriptors(ranges, snsid=0, form=0):
     """Source Range Entries, descriptor format 0 (NVM Command Set 1.1, Figure 39): 32 bytes
     each, SLBA at byte 8, zero-based number of blocks at byte 16, at byte 24 the reference tag
     that protection information holds for the first block (of type 1: its address).  `snsid` at
-    byte 0 is the source namespace of format 2, which is the same otherwise."""
+    byte 0 is the source namespace of format 2, which is the same otherwise.  Entries of formats 1
+    and 3 have 40 bytes, and in the 10 from byte 26 storage tag and reference tag; QEMU's storage
+    tag has no bits, and the reference tag is the last 6, most significant byte first."""
     for _, blocks in ranges:
         if not 1 <= blocks <= 0x10000:
             raise ValueError(f"{blocks} blocks in a range; a descriptor holds 1 to 65536")
     return b"".join(
-        struct.pack("<I4xQH6xI4x", snsid, slba, blocks - 1, slba & 0xFFFFFFFF)
+        struct.pack("<I4xQH12x", snsid, slba, blocks - 1)
+        + (slba & 0xFFFFFFFFFFFF).to_bytes(6, "big")
+        + bytes(4)
+        if form & 1
+        else struct.pack("<I4xQH6xI4x", snsid, slba, blocks - 1, slba & 0xFFFFFFFF)
         for slba, blocks in ranges
     )
 
 
-def protection(path):
-    """The bits of PRINFO that suit a namespace; 0 without protection information."""
+def integrity(path):
+    """What the kernel calls the metadata of a namespace; '' if it has no name for them."""
     try:
-        kind = read(f"{BLOCK}/{os.path.basename(path)}/integrity/format")
+        return read(f"{BLOCK}/{os.path.basename(path)}/integrity/format")
     except OSError:  # a kernel without integrity support
-        return 0
+        return ""
+
+
+def protection(kind):
+    """The bits of PRINFO that suit such metadata; 0 without protection information."""
     if "DIF-TYPE" not in kind:
         return 0
     # The reference tag of type 3 means nothing to the device.
@@ -167,18 +178,19 @@ def copy(request):
     ranges, sdlba = request["ranges"], request["sdlba"]
     if request.get("emulate"):
         return emulate(path, ranges, sdlba)
-    source, prinfo = request.get("source", nsid), request.get("prinfo")
-    form = request.get("format", 0 if source == nsid else 2)
+    source, kind = request.get("source", nsid), integrity(path)
+    form = request.get("format", 2 if source != nsid else 1 if kind.endswith("CRC64") else 0)
     if source != nsid:
         enable_format_2(path)
+    prinfo = request.get("prinfo")
     if prinfo is None:
-        prinfo = protection(path)
+        prinfo = protection(kind)
     # NVM Command Set 1.1, 3.3.2: PRINFOR at bit 12, PRINFOW at bit 26, FUA at bit 30.
     options = form << 8 | prinfo << 12 | prinfo << 26 | bool(request.get("fua")) << 30
     # Dword 14: the reference tag of the first block written.
     tag = sdlba & 0xFFFFFFFF if prinfo else 0
     cdw = (sdlba & 0xFFFFFFFF, sdlba >> 32, len(ranges) - 1 | options, 0, tag, 0)
-    data = descriptors(ranges, source if form >= 2 else 0)
+    data = descriptors(ranges, source if form >= 2 else 0, form)
     timeout = request.get("timeout_ms", TIMEOUT_MS)
     return answer(passthrough(path, COPY, nsid, cdw, data, timeout))
 

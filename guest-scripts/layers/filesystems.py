@@ -89,10 +89,19 @@ class F2fs(FileSystem):
     def uses(self):
         return [self.spec["over"], *filter(None, [self.spec["zoned"]])]
 
+    def make(self, device):
+        try:
+            super().make(device)
+        except system.Failure as problem:
+            # It reports what it does and what is wrong with it on stdout; with -q, neither.
+            errors = [line.strip() for line in problem.said.splitlines() if "Error" in line]
+            said = "; ".join(errors) or problem.said
+            raise system.Failure(problem.tried, said, problem.error) from None
+
     def mkfs_arguments(self, device):
         if self.spec["zoned"]:
-            return ["-q", "-m", "-c", device_below(self.spec["zoned"])]
-        return ["-q", *(["-m"] if system.is_zoned(device) else [])]
+            return ["-m", "-c", device_below(self.spec["zoned"])]
+        return ["-m"] if system.is_zoned(device) else []
 
 
 class Zonefs(FileSystem):

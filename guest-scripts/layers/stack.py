@@ -25,6 +25,7 @@ class Stack:
         self.layers = layers
         self.tell = tell
         self.probing = probing
+        self.first = None
 
     def up(self):
         """Find the disks, make the layers; whether all that the profile requires is up."""
@@ -33,8 +34,7 @@ class Stack:
         busy = self._used(layer for layer in self.layers if path_of(layer.name))
         found = [self._attempt(disk["ref"], "disk", _find, disk) for disk in self.disks]
         for step in found:
-            if step["name"] not in busy:
-                self._probe(step, other=found[0])
+            self._probe(step, busy)
             self.tell(**step)
         missing = {step["name"] for step in found if step["status"] != "up"}
         stopped = False
@@ -47,8 +47,7 @@ class Stack:
                 step = _skipped(layer.name, "not begun")
             else:
                 step = self._attempt(layer.name, "layer", _make, layer)
-                if layer.name not in busy:
-                    self._probe(step, layer.spec["type"])
+                self._probe(step, busy, layer.spec["type"])
             self.tell(**step, type=layer.spec["type"])
             if step["status"] != "up":
                 missing.add(layer.name)
@@ -65,18 +64,21 @@ class Stack:
             step |= {"status": "not supported", "tried": problem.tried, "said": problem.said}
             return step | {"errno": problem.error, "kernel": log.messages()}
 
-    def _probe(self, step, kind="disk", other=None):
-        """Add to a step what its disk or layer offers, if nothing uses it yet; `other` is the step
-        of a disk that copies to this one are tried from."""
-        if not self.probing or step["status"] != "up":
+    def _probe(self, step, busy, kind="disk"):
+        """Add to a step what its disk or layer offers, if nothing uses it yet.
+
+        The first block device of the stack is the one from which copies to all others are tried.
+        """
+        device = step["status"] == "up" and step["devices"].get("")
+        if device and self.first is None:
+            self.first = (step["name"], device)
+        if not self.probing or step["status"] != "up" or step["name"] in busy:
             return
-        device = step["devices"].get("")
         if step.get("mount"):
             step["capabilities"] = probe.directory(step["mount"], kind)
         elif device and not system.in_use(device):
-            pair = other and other is not step and other["status"] == "up"
-            source = (other["name"], other["devices"][""]) if pair else None
-            step["capabilities"] = probe.block(device, source)
+            other = self.first if self.first[0] != step["name"] else None
+            step["capabilities"] = probe.block(device, other)
 
     def down(self):
         """Take the layers away, the last first; whether all are gone."""

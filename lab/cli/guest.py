@@ -12,8 +12,8 @@ from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import phases, print_json, print_table, warn
 
 if TYPE_CHECKING:
+    from lab.cli.stack import Found
     from lab.guest.registry import Record
-    from lab.guest.stack import Part
 
 
 def complete_guest(incomplete: str) -> list[str]:
@@ -77,7 +77,8 @@ def up(
         else:
             print(f"{name} is already up: lab ssh {name}")
         return
-    for lack in guest.record.missing:
+    found, peer = _found(guest.record)
+    for lack in (*found.missing, *peer.missing):
         warn(f"not supported: {lack.feature} of device {lack.device}: {lack.said}")
     if guest.record.accelerator_note:
         warn(f"no KVM, slow TCG emulation instead: {guest.record.accelerator_note}")
@@ -88,8 +89,7 @@ def up(
 
     from lab.cli.stack import tree
 
-    parts, peer_parts = _found(guest.record)
-    Console(highlight=False).print(tree(wanted, parts, peer_parts))
+    Console(highlight=False).print(tree(wanted, found, peer))
     print(
         f"{name} is up after {time.monotonic() - start:.1f} s, kernel {guest.record.kernel}: "
         f"lab ssh {name}"
@@ -195,19 +195,24 @@ def _state(record: Record) -> str:
     return "in a run" if record.owner else "up"
 
 
-def _found(record: Record) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+def _found(record: Record) -> tuple[Found, Found]:
     """What the guest, and its peer, have as they came up."""
+    from lab.cli.stack import Found
     from lab.guest import registry
     from lab.guest.stack import found
 
-    other = found(registry.directory(record.link.other)) if record.link else ()
-    return found(registry.directory(record.name)), other
+    own = Found(found(registry.directory(record.name)), record.missing)
+    if not record.link:
+        return own, Found()
+    other = registry.directory(record.link.other)
+    peer = registry.read(other)
+    return own, Found(found(other), peer.missing if peer else ())
 
 
 def _document(record: Record) -> dict[str, object]:
-    from lab.guest import registry, stack
+    from lab.guest import registry
 
-    parts, peer_parts = _found(record)
+    found, peer = _found(record)
     return {
         "name": record.name,
         "state": _state(record),
@@ -218,17 +223,17 @@ def _document(record: Record) -> dict[str, object]:
         "pid": record.qemu.pid,
         "started": record.started,
         "directory": str(registry.directory(record.name)),
-        "stack": [part.model_dump(mode="json", exclude={"capabilities"}) for part in parts],
-        "capabilities": stack.table(parts, record.missing),
-        "peer": {
-            "name": record.link.other,
-            "stack": [
-                part.model_dump(mode="json", exclude={"capabilities"}) for part in peer_parts
-            ],
-            "capabilities": stack.table(peer_parts),
-        }
-        if record.link
-        else None,
+        **_stacked(found),
+        "peer": {"name": record.link.other, **_stacked(peer)} if record.link else None,
+    }
+
+
+def _stacked(found: Found) -> dict[str, object]:
+    from lab.guest import stack
+
+    return {
+        "stack": [part.model_dump(mode="json", exclude={"capabilities"}) for part in found.parts],
+        "capabilities": stack.table(found.parts, found.missing),
     }
 
 

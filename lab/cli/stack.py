@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -14,11 +15,13 @@ from lab.profile.disk import Disk, disks
 from lab.profile.layers import BaseLayer
 from lab.profile.models import HostNvme, NvmeController, NvmeNamespace, Peer, Profile, stack
 from lab.profile.units import format_duration, format_size
+from lab.vm.support import without
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from lab.guest.stack import Part
+    from lab.vm.support import Missing
 
 _SHOWN_ELSEWHERE = {"name", "type", "over", "size", "required", "mount"}
 
@@ -29,13 +32,25 @@ _HIDDEN_KEY = re.compile(r"\b0{32,}\b")
 _FACTS = (*_TOLD, "block size", "write cache", "mount options")
 
 
-def tree(profile: Profile, parts: Iterable[Part] = (), peer_parts: Iterable[Part] = ()) -> Tree:
-    """Machine, guest, disks and layers of a profile; `parts` are what a running guest has."""
+@dataclass(frozen=True)
+class Found:
+    """What a running guest has, and what its QEMU lacks."""
+
+    parts: tuple[Part, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+
+_NOTHING = Found()
+"""Of a profile that was not booted."""
+
+
+def tree(profile: Profile, found: Found = _NOTHING, peer: Found = _NOTHING) -> Tree:
+    """Machine, guest, disks and layers of a profile, with what was found in a running guest."""
     whole = Tree(_text(f"{profile.name}: {' '.join(profile.description.split())}"))
-    _add_system(whole, profile, {part.name: part for part in parts})
+    _add_system(whole, profile, found)
     if profile.peer:
         branch = whole.add(_text("peer, at the other end of a private link"))
-        _add_system(branch, profile.peer, {part.name: part for part in peer_parts})
+        _add_system(branch, profile.peer, peer)
     return whole
 
 
@@ -44,7 +59,9 @@ def _text(words: str, style: str = "") -> Text:
     return Text(words, style=style, overflow="fold")
 
 
-def _add_system(whole: Tree, of: Profile | Peer, parts: Mapping[str, Part]) -> None:
+def _add_system(whole: Tree, of: Profile | Peer, found: Found) -> None:
+    parts = {part.name: part for part in found.parts}
+    of = of.model_copy(update={"devices": without(of.devices, found.missing)})
     machine, guest = of.machine, of.guest
     memory = format_size(machine.memory)
     whole.add(_text(f"machine: {machine.cpus} CPUs, {memory} memory, network {machine.network}"))
@@ -56,7 +73,8 @@ def _add_system(whole: Tree, of: Profile | Peer, parts: Mapping[str, Part]) -> N
     branches: dict[str, Tree] = {}
     for disk in disks(of):
         branch = whole.add(_titled(disk.ref, _disk(disk, of), parts.get(disk.ref)))
-        _add_facts(branch, _disk_facts(disk, of), parts.get(disk.ref))
+        facts = [*_disk_facts(disk, of), *_missing(disk, branches, found.missing)]
+        _add_facts(branch, facts, parts.get(disk.ref))
         branches |= {disk.ref: branch, disk.alias: branch}
     _add_layers(whole, branches, of, parts)
 
@@ -143,6 +161,14 @@ def _disk_facts(disk: Disk, of: Profile | Peer) -> Iterable[str]:
     yield from _namespace(namespace)
 
 
+def _missing(disk: Disk, above: Iterable[str], missing: Iterable[Missing]) -> Iterable[str]:
+    """What QEMU lacks for a device, at the first of its disks; `above` are those drawn before."""
+    if any(ref.partition(":")[0] == disk.serial for ref in above):
+        return
+    if names := [lack.feature for lack in missing if lack.device == disk.serial]:
+        yield f"this QEMU has no: {', '.join(names)}"
+
+
 def _namespace(namespace: NvmeNamespace) -> Iterable[str]:
     copy = namespace.copy_limits
     yield f"copy: msrc {copy.msrc} ranges, mssrl {copy.mssrl} blocks, mcl {copy.mcl} blocks"
@@ -153,6 +179,9 @@ def _namespace(namespace: NvmeNamespace) -> Iterable[str]:
         zone, capacity = format_size(zoned.zone_size), format_size(zoned.capacity)
         yield f"zones: {namespace.zones} of {zone}, {capacity} writable"
         yield f"open at once: {zoned.max_open or 'any'}; active: {zoned.max_active or 'any'}"
+        if zrwa := zoned.zrwa:
+            window, flush = format_size(zrwa.size), format_size(zrwa.flush_granularity)
+            yield f"ZRWA: {window}, flushed by {flush}, in {zrwa.resources} zones at once"
 
 
 def _layer(layer: BaseLayer, size: int | None) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from typing import get_args
+from typing import get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -109,9 +109,9 @@ def _description(model: type[Model], key: str) -> str:
 
 
 def _inner_with(model: type[Model], key: str) -> list[str]:
-    """Where else `key` would be known: `key in FIELD` for the fields of `model`."""
+    """Where else `key` would be known: its path by way of each field of `model`."""
     return [
-        f"{key} in {field.alias or name}"
+        f"{field.alias or name}{'[0]' if get_origin(field.annotation) is tuple else ''}.{key}"
         for name, field in model.model_fields.items()
         if any(key in inner.yaml_keys() for inner in _models_in(field.annotation))
     ]

@@ -61,8 +61,9 @@ class NvmeNamespace(Model):
     )
     write_cache: bool = Field(
         True,
-        description="Volatile write cache; false: a write is durable when it completes. NVMe "
-        "reports it for the controller as a whole, QEMU as true if any namespace has one",
+        description="Volatile write cache; false: a write is durable when it completes. QEMU says "
+        "so in feature 06h only, false if no namespace has one; Identify Controller, which Linux "
+        "goes by, always has one, so that it flushes all the same",
     )
     zoned: Zoned | None = Field(
         None, description="Makes the namespace zoned: zones are written in order only"
@@ -175,3 +176,13 @@ class NvmeController(Model):
                     ("namespaces", index, "zoned"),
                     "zones and fdp do not go together; expected one of them",
                 )
+            # QEMU hw/nvme/ns.c, nvme_ns_init_fdp: all use the same reclaim unit handles, and each
+            # of these has one LBA format.
+            for key in ("block_size", "metadata"):
+                mine, others = getattr(namespace, key), getattr(self.namespaces[0], key)
+                if self.fdp and mine != others:
+                    yield (
+                        ("namespaces", index, key),
+                        f"{mine} differs from namespaces[0]; expected {others}, for with fdp all "
+                        "have the same format",
+                    )

@@ -44,8 +44,10 @@ def build(
     names = {layer.name for layer in layers}
     for index, layer in enumerate(layers):
         problems = list(_problems(layer, built, layers[:index], names, unknown))
-        built.conflicts += [(("layers", index, *path), message) for path, message in problems]
         below = [built.nodes.get(use.ref) for use in layer.uses()]
+        if not problems and None not in below:
+            problems = list(layer.misfits([node for node in below if node]))
+        built.conflicts += [(("layers", index, *path), message) for path, message in problems]
         if problems or None in below:
             unknown.add(layer.name)
             continue

@@ -1,6 +1,6 @@
 """Features that not every QEMU has: asked for only where a profile uses them, never by version."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from lab.errors import ProfileError
@@ -87,17 +87,26 @@ def supported(
 
     Raises ProfileError when a device is required to have all of its features.
     """
-    found = [_supported(device, qemu, properties) for device in profile.devices]
-    missing = tuple(lack for _, lacks in found for lack in lacks)
-    if not missing:
-        return profile, ()
-    return profile.model_copy(update={"devices": tuple(device for device, _ in found)}), missing
+    missing = tuple(lack for each in profile.devices for lack in _lacks(each, qemu, properties))
+    return profile.model_copy(update={"devices": without(profile.devices, missing)}), missing
 
 
-def _supported(device: Device, qemu: str, properties: Properties) -> tuple[Device, list[Missing]]:
-    missing: list[Missing] = []
+def without(devices: Iterable[Device], missing: Iterable[Missing]) -> tuple[Device, ...]:
+    """The devices as QEMU makes them: without the features that are missing."""
+    lacking = {(lack.device, lack.feature) for lack in missing}
+    return tuple(_without(device, lacking) for device in devices)
+
+
+def _without(device: Device, lacking: Container[tuple[str, str]]) -> Device:
+    for feature in _FEATURES:
+        if isinstance(device, NvmeController) and (device.serial, feature.name) in lacking:
+            device = feature.without(device)
+    return device
+
+
+def _lacks(device: Device, qemu: str, properties: Properties) -> Iterator[Missing]:
     if not isinstance(device, NvmeController):
-        return device, missing
+        return
     for feature in _FEATURES:
         if not feature.uses(device):
             continue
@@ -111,6 +120,4 @@ def _supported(device: Device, qemu: str, properties: Properties) -> tuple[Devic
                 hint="name another QEMU with LAB_QEMU, or allow it to be left out with "
                 "required: false",
             )
-        device = feature.without(device)
-        missing.append(lack)
-    return device, missing
+        yield lack

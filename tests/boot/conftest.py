@@ -86,11 +86,17 @@ class Lab:
                 continue
         return found
 
+    def loops(self) -> list[str]:
+        """Loop devices of the host over files below the state directory."""
+        backing = Path("/sys/block").glob("loop*/loop/backing_file")
+        return [str(path) for path in backing if str(self.state) in path.read_text()]
+
     def leftovers(self) -> list[str]:
-        """Whatever a guest left behind: processes, and entries of the guests directory."""
+        """Whatever a guest left behind: processes, loop devices, and entries of the guests
+        directory, which has its files and sockets."""
         guests = self.state / "lab/guests"
         entries = [str(path) for path in guests.iterdir()] if guests.exists() else []
-        return entries + self.processes()
+        return entries + self.processes() + self.loops()
 
 
 def make_lab(state: Path) -> Lab:
@@ -125,6 +131,33 @@ def wait_for(condition: Callable[[], Any], what: str, deadline: float = 60) -> A
             return value
         time.sleep(0.02)
     raise AssertionError(f"{what}: not within {deadline} s")
+
+
+def steps(output: str) -> list[dict[str, Any]]:
+    """JSON lines."""
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def booted(lab: Lab, directory: Path, name: str, text: str) -> Iterator[dict[str, Any]]:
+    """A guest of the profile while a module's tests use it: what `lab up --json` says."""
+    before = lab.leftovers()
+    (directory / f"{name}.yaml").write_text(text)
+    yield json.loads(lab("up", str(directory / f"{name}.yaml"), "--json", deadline=900).stdout)
+    lab("down", name)
+    assert lab.leftovers() == before
+
+
+def capability(document: dict[str, Any], of: str, name: str) -> dict[str, Any]:
+    """A row of the table of capabilities."""
+    rows: list[dict[str, Any]] = document["capabilities"]
+    (found,) = (row for row in rows if (row["of"], row["capability"]) == (of, name))
+    return found
+
+
+def verified(lab: Lab, name: str) -> dict[str, str]:
+    """What `layers verify` finds, by name."""
+    out = lab("ssh", name, "--", "layers", "verify", "--json").stdout
+    return {step["name"]: step["status"] for step in steps(out)}
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lab import ROOT
-from tests.boot.conftest import Lab, make_lab, wait_for
+from tests.boot.conftest import Lab, make_lab, steps, wait_for
 
 SHIPPED = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))
 
@@ -44,11 +43,6 @@ def write(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return write
-
-
-def steps(output: str) -> list[dict[str, Any]]:
-    """JSON lines."""
-    return [json.loads(line) for line in output.splitlines()]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

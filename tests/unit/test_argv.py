@@ -66,7 +66,7 @@ devices:
   atomic: {awun: 8, awupf: 4, dn: true}
   namespaces:
   - {size: 64M, metadata: 16, extended: true, pi: 2, pi_first: true, guard: 64}
-  - {size: 64M, metadata: 8, write_cache: false, medium: '/srv/prepared, with comma.raw'}
+  - {size: 64M, metadata: 16, write_cache: false, medium: '/srv/prepared, with comma.raw'}
 - type: nvme
   serial: ZRWA
   namespaces:
@@ -305,7 +305,7 @@ def test_media_have_room_for_metadata_and_drives_say_how_qemu_names_them(tmp_pat
     mib = 2**20
     assert {name: drive.medium_size for name, drive in found.items()} == {
         "SHARED-1.raw": 64 * mib // 512 * 528,
-        "SHARED-2.raw": 64 * mib // 512 * 520,
+        "SHARED-2.raw": 64 * mib // 512 * 528,
         "ZRWA-1.raw": 64 * mib,
         "BLK.raw": 64 * mib,
         "BARE.raw": 64 * mib,

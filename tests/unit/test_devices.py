@@ -17,6 +17,7 @@ HOST = {"type": "host-block", "serial": "D", "overwrite": "D", "path": "/dev/sdx
 PCI = {"type": "host-nvme", "serial": "E", "overwrite": "E", "address": "0000:01:00.0"}
 NVME: dict[str, Any] = {"type": "nvme", "serial": "A", "namespaces": ({"size": MIB},)}
 ZONES = {"zone_size": 2**16}
+LARGE_BLOCKS = {"size": MIB, "block_size": 4096}
 
 
 def profile(*devices: dict[str, Any]) -> Profile:
@@ -66,6 +67,10 @@ def test_all_kinds_go_together() -> None:
         (
             {**space(zoned=ZONES), "fdp": {"handles": 1}},
             "devices[0].namespaces[0].zoned: zones and fdp do not go together;",
+        ),
+        (
+            {**NVME, "fdp": {"handles": 1}, "namespaces": ({"size": 2**20}, LARGE_BLOCKS)},
+            "devices[0].namespaces[1].block_size: 4096 differs from namespaces[0]; expected 512,",
         ),
         (
             {**NVME, "atomic": {"awun": 1, "awupf": 2}},

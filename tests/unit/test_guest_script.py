@@ -60,6 +60,38 @@ def test_source_range_entries_are_of_descriptor_format_0(ranges: list[tuple[int,
         assert entry[:8] + entry[18:24] + entry[28:] == bytes(18)
 
 
+@given(ranges=RANGES)
+def test_entries_of_format_1_have_a_wider_reference_tag(ranges: list[tuple[int, int]]) -> None:
+    # NVM Command Set 1.1, Figure 40; where the storage tag has no bits (5.3.1.4)
+    data = PURE.descriptors(ranges, form=1)
+    assert len(data) == 40 * len(ranges)
+    for index, (slba, blocks) in enumerate(ranges):
+        entry = data[40 * index : 40 * index + 40]
+        assert int.from_bytes(entry[8:16], "little") == slba
+        assert int.from_bytes(entry[16:18], "little") == blocks - 1
+        assert int.from_bytes(entry[30:36], "big") == slba % 2**48
+        assert entry[:8] + entry[18:30] + entry[36:] == bytes(24)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dword12"),
+    [
+        ("", 0),
+        ("T10-DIF-TYPE1-CRC", 0xD << 12 | 0xD << 26),
+        ("T10-DIF-TYPE3-CRC", 0xC << 12 | 0xC << 26),
+        ("EXT-DIF-TYPE1-CRC64", 1 << 8 | 0xD << 12 | 0xD << 26),
+    ],
+)
+def test_protection_information_chooses_format_and_checks(
+    script: Any, monkeypatch: pytest.MonkeyPatch, kind: str, dword12: int
+) -> None:
+    device = Device()
+    monkeypatch.setattr(script, "integrity", lambda _: kind)
+    sent(script, monkeypatch, device, **{**COPY, "ranges": [[5, 6]]})
+    assert device.field(48, 4) == dword12
+    assert len(device.data) == (40 if "CRC64" in kind else 32)
+
+
 def test_the_ioctl_number_is_that_of_the_commands_size() -> None:
     # _IOWR('N', 0x43, struct nvme_passthru_cmd): direction, size, type, number.
     assert PURE.PASSTHRU.size == 72

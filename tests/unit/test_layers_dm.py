@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.profile.base import ConflictError
 from lab.profile.layers import BaseLayer, Layer, Node
+from lab.profile.layers.data import fec_size, tree_size
 from tests.unit.test_layers_guest import load
 
 content = load("content")
@@ -181,6 +182,24 @@ VERITY_ROOT = "91735f2b30b857db29d359f4d31df705ff6a748ee6eec960ef59e3d0a0cdaf0e"
 
 def hashed(block: bytes) -> bytes:
     return hashlib.sha256(bytes.fromhex(SALT) + block).digest()
+
+
+@pytest.mark.parametrize(
+    ("size", "block_size", "algorithm", "roots", "tree", "fec"),
+    [
+        (4096, 4096, "sha256", 2, 4096, 8192),
+        (8 << 20, 4096, "sha256", 2, 73728, 73728),
+        (64 << 20, 4096, "sha512", 4, 1073152, 1097728),
+        (64 << 20, 1024, "sha512", 24, 4474880, 7446528),
+        (1 << 20, 512, "sha1", 2, 70656, 9216),
+    ],
+)
+def test_trees_and_parity_are_as_large_as_veritysetup_makes_them(
+    size: int, block_size: int, algorithm: str, roots: int, tree: int, fec: int
+) -> None:
+    # Sizes of the files that `veritysetup format` (cryptsetup 2.6.1) left.
+    assert tree_size(size, block_size, algorithm) == tree
+    assert fec_size(size, tree, block_size, roots) == fec
 
 
 def test_the_root_hash_is_found_again() -> None:

@@ -155,6 +155,30 @@ def test_limits_of_copy_are_read_from_the_identify_structures() -> None:
     assert not nvme_copy.Limits(bytes(controller), bytes(namespace)).supported
 
 
+def test_a_range_of_a_copy_is_written_as_its_format_has_it() -> None:
+    # NVM Command Set 1.1, Figures 39 and 40
+    narrow = nvme_copy.descriptor(0x123456789A, 8, 0, 0x123456789A)
+    wide = nvme_copy.descriptor(0x123456789A, 8, 1, 0x123456789A)
+    assert (len(narrow), len(wide)) == (32, 40)
+    for entry in (narrow, wide):
+        assert struct.unpack_from("<QH", entry, 8) == (0x123456789A, 7)
+    assert narrow[24:28] == bytes.fromhex("9a785634")
+    assert wide[26:36] == bytes.fromhex("0000000000123456789a")
+
+
+def test_what_mkfs_f2fs_says_is_wrong_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "\n\tF2FS-tools: mkfs.f2fs Ver: 1.16.0\n\nInfo: Trim\n\tError: In use by the system!"
+
+    def run(argv: list[str], *_: Any) -> str:
+        raise system.Failure(" ".join(argv), said.strip())
+
+    monkeypatch.setattr(system, "run", run)
+    monkeypatch.setattr(system, "is_zoned", lambda _: False)
+    layer = filesystems.F2fs({"name": "f", "type": "f2fs", "mkfs": [], "zoned": None})
+    with pytest.raises(system.Failure, match=r"^mkfs.f2fs /dev/x: Error: In use by the system!$"):
+        layer.make("/dev/x")
+
+
 PARTS = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)), max_size=4)
 
 

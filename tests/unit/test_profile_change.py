@@ -110,8 +110,8 @@ def test_change_of_an_extended_profile() -> None:
         ("machine.cpus=65", "machine.cpus: 65 is more than 64; expected 1 to 64 CPUs"),
         ("machine.cpu=4", "machine.cpu: unknown key; did you mean cpus? expected cpus, memory"),
         ("machin.cpus=4", "machin: unknown key; did you mean machine? expected description"),
-        ("cpus=4", "cpus: unknown key; did you mean cpus in machine? expected description"),
-        ("devices[0].size=8 gig", "devices[0].size: unknown key; did you mean size in namespaces?"),
+        ("cpus=4", "cpus: unknown key; did you mean machine.cpus? expected description"),
+        ("devices[0].size=8 gig", "devices[0].size: unknown key; did you mean namespaces[0].size?"),
         (
             "devices[0].namespaces[0].size=8 gig",
             "devices[0].namespaces[0].size: '8 gig' is not a size; expected a size such as 512M",

@@ -152,6 +152,25 @@ def test_a_stack_knows_sizes_block_sizes_and_zones(tmp_path: Path) -> None:
             id="read-only",
         ),
         pytest.param(
+            "- {name: fs, type: f2fs, over: ONE, zoned: ZNS}",
+            "layers[0].zoned: ZNS has blocks of 4096 bytes, ONE of 512; expected the same",
+            id="block sizes",
+        ),
+        pytest.param(
+            "- {name: tiny, type: null-blk, size: 1M}\n"
+            "- {name: v, type: dm-verity, over: ONE, hash: 'TWO:2', fec: tiny, fec_roots: 8}",
+            "layers[1].fec: 2144K are needed of tiny, which has 1M; expected less of ONE:1, or "
+            "more of this",
+            id="parity does not fit",
+        ),
+        pytest.param(
+            "- {name: tiny, type: null-blk, size: 1M}\n"
+            "- {name: v, type: dm-verity, over: 'TWO:1', hash: tiny, block_size: 1024}",
+            "layers[1].hash: 2116K are needed of tiny, which has 1M; expected less of TWO:1, or "
+            "more of this",
+            id="hashes do not fit",
+        ),
+        pytest.param(
             "- {name: fs, type: xfs, over: ONE}\n- {name: one, type: nfs, over: fs}\n"
             "- {name: two, type: nfs, over: one}",
             "layers[2].over: one comes from a server; expected a file system of this guest",

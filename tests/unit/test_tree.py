@@ -4,9 +4,10 @@ from io import StringIO
 
 from rich.console import Console
 
-from lab.cli.stack import tree
+from lab.cli.stack import Found, tree
 from lab.guest.stack import Capability, Part
 from lab.profile.models import Profile
+from lab.vm.support import Missing
 
 PROFILE = Profile.model_validate(
     {
@@ -50,10 +51,15 @@ PARTS = (
 )
 
 
-def drawn(*parts: Part, width: int = 100) -> list[str]:
+def drawn(
+    *parts: Part,
+    width: int = 100,
+    profile: Profile = PROFILE,
+    missing: tuple[Missing, ...] = (),
+) -> list[str]:
     """The lines of the tree."""
     out = StringIO()
-    Console(file=out, width=width, highlight=False).print(tree(PROFILE, parts))
+    Console(file=out, width=width, highlight=False).print(tree(profile, Found(parts, missing)))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -97,3 +103,41 @@ def test_what_was_found_stands_beside_it() -> None:
 
 def test_it_fits_the_terminal() -> None:
     assert all(len(line) <= 60 for line in drawn(*PARTS, width=60))
+
+
+NEW = Profile.model_validate(
+    {
+        "name": "new",
+        "description": "what not every QEMU has",
+        "devices": (
+            {
+                "type": "nvme",
+                "serial": "N",
+                "atomic": {"awun": 8},
+                "namespaces": (
+                    {
+                        "size": 2**26,
+                        "zoned": {
+                            "zone_size": 2**22,
+                            "zrwa": {"size": 2**16, "flush_granularity": 2**14, "resources": 4},
+                        },
+                    },
+                    {"size": 2**24},
+                ),
+            },
+        ),
+    }
+)
+
+
+def test_what_this_qemu_lacks_is_told_instead_of_drawn() -> None:
+    window = "│   └── ZRWA: 64K, flushed by 16K, in 4 zones at once"
+    lines = drawn(profile=NEW)
+    assert window in lines
+    assert "│   ├── controller: mdts 7, atomic awun 8" in lines
+    lacks = (Missing("N", "atomic", "no"), Missing("N", "zoned.zrwa", "no"))
+    lines = drawn(profile=NEW, missing=lacks)
+    assert "│   ├── controller: mdts 7" in lines
+    assert [line for line in lines if "zrwa" in line.lower()] == [
+        "│   └── this QEMU has no: atomic, zoned.zrwa"
+    ]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lab.profile.base import Model
+from lab.profile.base import Conflict, Model
 from lab.profile.fields import Text
 from lab.profile.problem import KeyPath
 
@@ -80,6 +80,10 @@ class BaseLayer(Model):
 
     def uses(self) -> Iterator[Use]:
         """What it stands on."""
+        return iter(())
+
+    def misfits(self, below: Sequence[Node]) -> Iterator[Conflict]:
+        """What is wrong between the nodes of `uses`, in that order, each of which suits it."""
         return iter(())
 
     def offers(self, below: Sequence[Node]) -> Iterator[Node]:

@@ -5,8 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from lab.profile.base import Conflict
 from lab.profile.fields import Span, Text
 from lab.profile.layers.base import Node, Over, Reference, Use
+from lab.profile.units import format_size
+
+_DIGESTS = {"sha1": 32, "sha256": 32, "sha512": 64}
+"""Bytes that a hash takes in the tree: a power of two."""
 
 
 def _whole(size: int | None, block_size: int) -> int | None:
@@ -45,10 +50,42 @@ class DmVerity(Over):
         if self.fec:
             yield Use(("fec",), self.fec)
 
+    def misfits(self, below: Sequence[Node]) -> Iterator[Conflict]:
+        data = below[0].size
+        if data is None:
+            return
+        tree = tree_size(data, self.block_size, self.algorithm)
+        needed = [("hash", tree), ("fec", fec_size(data, tree, self.block_size, self.fec_roots))]
+        for (key, least), node in zip(needed, below[1:], strict=False):
+            if node.size is not None and node.size < least:
+                yield (
+                    (key,),
+                    f"{format_size(least)} are needed of {node.ref}, which has "
+                    f"{format_size(node.size)}; expected less of {below[0].ref}, or more of this",
+                )
+
     def offers(self, below: Sequence[Node]) -> Iterator[Node]:
         block = max(below[0].block_size, self.block_size)
         size = _whole(below[0].size, self.block_size)
         yield Node(self.name, "block", size, block, read_only=True)
+
+
+def tree_size(data: int, block_size: int, algorithm: str) -> int:
+    """Bytes of the superblock and the tree of hashes that veritysetup makes of so many bytes
+    (admin-guide/device-mapper/verity.rst, "Hash Tree")."""
+    per_block = block_size // _DIGESTS[algorithm]
+    blocks, level = 1, data // block_size
+    while level > 1:
+        level = -(-level // per_block)
+        blocks += level
+    return blocks * block_size
+
+
+def fec_size(data: int, tree: int, block_size: int, roots: int) -> int:
+    """Bytes of error correction for data and tree: `roots` parity bytes go with every 255 - roots
+    bytes (cryptsetup, lib/verity/verity_fec.c)."""
+    covered = data // block_size + tree // block_size
+    return -(-covered // (255 - roots)) * roots * block_size
 
 
 class DmCrypt(Over):

@@ -76,6 +76,15 @@ class F2fs(FileSystem):
         if self.zoned:
             yield Use(("zoned",), self.zoned, zoned=True)
 
+    def misfits(self, below: Sequence[Node]) -> Iterator[Conflict]:
+        # f2fs-tools, lib/libf2fs.c, get_device_info: "Different sector sizes!!!"
+        if self.zoned and below[0].block_size != below[1].block_size:
+            yield (
+                ("zoned",),
+                f"{self.zoned} has blocks of {below[1].block_size} bytes, {self.over} of "
+                f"{below[0].block_size}; expected the same",
+            )
+
 
 class Zonefs(FileSystem):
     """zonefs: every zone is a file."""
