@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -19,6 +19,9 @@ from lab.suites.case import CaseResult
 from lab.suites.options import Options
 from lab.suites.report import Judged, Report, broken_rules
 from lab.suites.watch import Watch
+
+_GAP = 2
+"""Blanks between two columns."""
 
 _STYLES = {"holds": "green", "violated": "bold red", "not exercised": "yellow"}
 
@@ -62,7 +65,8 @@ def print_report(report: Report, asked: Options) -> None:
         console.print(_tally(report, asked))
         console.print(f"drawn from seed {asked.generated.seed}")
     else:
-        console.print(_matrix(report))
+        for table in _matrices(report, console.width):
+            console.print(table)
     console.print()
     for line in _findings(report):
         console.print(line)
@@ -80,15 +84,36 @@ def print_summary(console: Console, report: Report) -> None:
     console.print(f"evidence: {report.directory}", soft_wrap=True)
 
 
-def _matrix(report: Report) -> Table:
-    """A sweep: points by actions, in the order in which a copy comes to them."""
+def _matrices(report: Report, width: int) -> Iterator[Table]:
+    """A sweep: points, in the order in which a copy comes to them, by actions; as many tables as it
+    takes for each to fit `width` columns."""
     cells = {(case.setup.point, case.setup.action): case.result for case in report.cases}
     points = sorted({point for point, _ in cells}, key=Point.order)
-    actions = list(dict.fromkeys(action for _, action in cells))
-    matrix = Table("point", *actions, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for point in points:
-        matrix.add_row(str(point), *(_cell(cells.get((point, action))) for action in actions))
-    return matrix
+    columns = {
+        action: [_cell(cells.get((point, action))) for point in points]
+        for action in dict.fromkeys(action for _, action in cells)
+    }
+    widths = [
+        max(len(action), *(len(cell) for cell in column)) for action, column in columns.items()
+    ]
+    first = max((len(str(point)) for point in points), default=0)
+    for part in _fitting(widths, width - first - _GAP):
+        actions = list(columns)[part]
+        table = Table("point", *actions, box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+        for row, point in enumerate(points):
+            table.add_row(str(point), *(columns[action][row] for action in actions))
+        yield table
+
+
+def _fitting(widths: Sequence[int], room: int) -> Iterator[slice]:
+    """The columns of these widths in parts that fit, each of at least one."""
+    start, used = 0, 0
+    for at, width in enumerate(widths):
+        if at > start and used + width + _GAP > room:
+            yield slice(start, at)
+            start, used = at, 0
+        used += width + _GAP
+    yield slice(start, len(widths))
 
 
 def _tally(report: Report, asked: Options) -> Table:

@@ -166,8 +166,8 @@ _STRIKES = {
 }
 
 SWEPT = (
-    Action.RESUME, Action.EIO, Action.ENOSPC, Action.TORN, Action.CORRUPT, Action.THROTTLE,
-    Action.DELAY, Action.KILL, Action.POWER_CUT,
+    Action.RESUME, Action.EIO, Action.ENOSPC, Action.TORN, Action.CORRUPT, Action.DELAY,
+    Action.KILL, Action.POWER_CUT,
 )  # fmt: skip
 """The actions of a sweep that names none; the others cost a boot for each case, or seconds and
 perhaps a boot, or do much the same."""
