@@ -27,7 +27,7 @@ def mend(request):
     """Bring a file system back to a state in which it can be used, and check it."""
     if not request["rebooted"] and _writable(request["node"]):
         return {"problem": "", "mended": False}
-    sectors.close(request)
+    sectors.close()
     stack = _stack()
     try:
         if not request["rebooted"]:
