@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lab.cli.conformance import print_conformance
 from lab.copy.contract import Offload, Ruling, Verdict, judge
 from lab.copy.model import Completion, Layout
 from lab.copy.paths import REFERENCE, find
@@ -258,3 +259,41 @@ def test_a_stage_and_an_action_are_the_situation() -> None:
     # An error that nothing was done for is no matter of its class, but of the contract.
     own = result(completion=Completion(6, 0, 0.01, "EIO"), findings=findings(copied(0)))
     assert done(report("nvme-copy", own)).observed()[0].error == ""
+
+
+def printed(found: Conformance, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a person sees at a terminal of 80 columns."""
+    print_conformance(found)
+    return capsys.readouterr().out
+
+
+def test_a_person_sees_the_matrix_and_both_sides_of_a_difference(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    found = done(WELL, report("nvme-copy", result("SOURCE"), TORN), known=(TORN_QUIRK,))
+    said = printed(found, capsys)
+    lines = [line.rstrip() for line in said.splitlines()]
+    assert (
+        max(map(len, lines[: lines.index("1 new difference, 1 known quirk; 4 cases in 1.0 s")]))
+        <= 80
+    )
+    matrix = [line.split() for line in lines[:3]]
+    assert matrix == [
+        ["situation", "loop-reflink", "nvme-copy"], ["write", "resume", "holds", "SOURCE"],
+        ["write", "eio", "holds", "NO-FOREIGN"],
+    ]  # fmt: skip
+    assert "SOURCE when write resume: new" in said
+    assert "NO-FOREIGN when write eio: known quirk" in said
+    assert "write it anew" in said
+    assert "SOURCE broken" in said and "lab replay run-nvme-copy:1" in said
+    assert "proposed quirks: /nowhere/quirks.yaml" in said
+
+
+def test_a_person_sees_what_was_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    said = printed(done(WELL, report("nvme-copy", not_supported="EINVAL")), capsys)
+    assert "nvme-copy on LABNVME0:1: not supported: EINVAL" in said
+    assert "0 new differences, 0 known quirks" in said
+    assert "proposed" not in said
+    alone = printed(done(WELL, report("nvme-copy", result(point="read:9", error="EIO"))), capsys)
+    assert ["read", "eio", "·", "holds"] in [line.split() for line in alone.splitlines()]
