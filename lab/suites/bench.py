@@ -34,6 +34,7 @@ _RETRIES = "/sys/module/nvme_core/parameters/max_retries"
 
 _ANSWER_DEADLINE = 60.0
 _MEND_DEADLINE = 300.0
+_CLOSE_DEADLINE = 30.0
 
 # The serial in sysfs is padded with blanks; the write returns when the reset is complete.
 _RESET = """found=
@@ -371,7 +372,8 @@ class Bench:
     def close(self) -> None:
         """Keep the evidence and let go of the guest, which is as it was if it runs on."""
         with suppress(LabError):
-            if self._executor and self.guest.machine.alive():
-                self._let_errors_through(self._retries)
+            if self._session and self.guest.machine.alive():
+                # Not by the executor: a run that is broken off may have left it a copy to answer.
+                self.sh(f'echo "$1" >{_RETRIES}', self._retries, deadline=_CLOSE_DEADLINE)
         self.disconnect()
         self.keep_evidence()
