@@ -43,7 +43,6 @@ OPERATIONS = {
     "parameter": "kernel.parameter",
     "write": "sectors.write",
     "read": "sectors.read",
-    "close": "sectors.close",
     "zone": "sectors.zone",
     "reset-zone": "sectors.reset_zone",
     "mend": "mend.mend",

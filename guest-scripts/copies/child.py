@@ -11,6 +11,15 @@ import time
 PID = "/run/lab/copier.pid"
 
 
+def _tell(writer, work):
+    try:
+        said = json.dumps(work())
+    except Exception as problem:  # whatever goes wrong is for the parent to tell
+        said = json.dumps({"error": f"{type(problem).__name__}: {problem}"})
+    with os.fdopen(writer, "wb") as answers:
+        answers.write(said.encode())
+
+
 def run(work):
     """The answer that `work` gives in a child process."""
     start = time.monotonic()
@@ -18,11 +27,9 @@ def run(work):
     pid = os.fork()
     if not pid:
         try:
-            answer = work()
-        except Exception as problem:  # whatever goes wrong is for the parent to tell
-            answer = {"error": f"{type(problem).__name__}: {problem}"}
-        os.write(writer, json.dumps(answer).encode())
-        os._exit(0)
+            _tell(writer, work)
+        finally:
+            os._exit(0)  # whatever happens: what comes next is the parent's to do
     os.close(writer)
     with open(PID, "w") as file:
         file.write(str(pid))

@@ -27,7 +27,7 @@ DEADLINE = 120.0
 
 def mend(request):
     """Bring a file system back to a state in which it can be used, and check it."""
-    sectors.close(request)
+    sectors.close()
     _hear_out(request["ground"])
     if not request["rebooted"] and _writable(request["node"]):
         return {"problem": "", "mended": False}
@@ -50,7 +50,7 @@ def mend(request):
 
 def leave(request):
     """Leave the guest as it was found: nothing open, nothing connected."""
-    sectors.close(request)
+    sectors.close()
     if "passthru" in sys.modules:
         sys.modules["passthru"].disconnect()
     return {}

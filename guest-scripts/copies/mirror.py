@@ -26,13 +26,35 @@ UNHARMED = "A"
 write failed, S the copy failed, R a read failed."""
 
 
+class QuietUdev:
+    """While it is entered, udev does not look at devices that come up: its reads would be taken for
+    the copy's."""
+
+    def __init__(self):
+        self._resuming = None
+
+    def __enter__(self):
+        if self._resuming:
+            self._resuming.kill()
+            self._resuming.wait()
+        system.run(["udevadm", "control", "--stop-exec-queue"])
+
+    def __exit__(self, *exception):
+        import subprocess  # see system.run
+
+        # Not waited for: udevd acts on it at once, and hangs up after 5 s only, since the worker
+        # that it forks for the first event has the connection too (seen with systemd 257).
+        self._resuming = subprocess.Popen(["udevadm", "control", "--start-exec-queue"])
+
+
+quiet_udev = QuietUdev()
+
+
 def copy(request):
     """Make the mirror, wait until its legs are in line or one has failed, and take it away."""
     dm.remove(NAME)  # of a copy that was given up
     system.modprobe("dm_mod", "dm-mirror")
-    # udev would read the new device, and those reads would be taken for the copy's.
-    system.run(["udevadm", "control", "--stop-exec-queue"])
-    try:
+    with quiet_udev:
         start = time.monotonic()
         quiet = ["--noudevrules", "--noudevsync"]
         system.run(["dmsetup", "create", NAME, *quiet, "--table", table(request)])
@@ -44,8 +66,7 @@ def copy(request):
             moved = meter.moved()
         finally:
             system.run(["dmsetup", "remove", *quiet, "--retry", NAME])
-    finally:
-        system.run(["udevadm", "control", "--start-exec-queue"])
+        seconds = time.monotonic() - start
     done, health = progress(said)
     failed = set(health) - {UNHARMED}
     return {
@@ -53,7 +74,7 @@ def copy(request):
         # Regions need not come into line in order: what failed says nothing of the others.
         "done": 0 if failed else done,
         "said": " ".join(said),
-        "seconds": time.monotonic() - start,
+        "seconds": seconds,
         "moved": moved,
     }
 

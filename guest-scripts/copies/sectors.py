@@ -6,7 +6,6 @@ its reads would meet the fault.
 
 Requests:  {"op": "write", "node": PATH, "offset": BYTES, "data": DATA, "size": BYTES}
            {"op": "read", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
-           {"op": "close"}
            {"op": "zone", "node": PATH, "offset": BYTES}
            {"op": "reset-zone", "node": PATH, "offset": BYTES}
 Answers:   {"data": DATA, "unreadable": [[offset, bytes, errno], ...]}
@@ -65,24 +64,33 @@ def read(request):
     data, unreadable = bytearray(), []
     for at in range(first, first + size, PIECE):
         length = min(PIECE, first + size - at)
-        try:
-            data += source.read(at, length).ljust(length, b"\0")
-        except OSError:
-            for block in range(at, at + length, unit):
-                try:
-                    data += source.read(block, unit).ljust(unit, b"\0")
-                except OSError as problem:
-                    data += bytes(unit)
-                    unreadable.append([block, unit, problem.errno])
+        piece = _attempt(source, at, length)
+        if len(piece) == length:
+            data += piece
+            continue
+        # It ends there, or what comes next cannot be read: the next read tells.
+        for block in range(at, at + length, unit):
+            try:
+                data += source.read(block, unit).ljust(unit, b"\0")
+            except OSError as problem:
+                data += bytes(unit)
+                unreadable.append([block, unit, problem.errno])
     packed = base64.b64encode(zlib.compress(bytes(data), 1)).decode()
     return {"data": packed, "unreadable": unreadable}
 
 
-def close(request):
+def _attempt(source, offset, size):
+    """What can be read at once; nothing where that fails."""
+    try:
+        return source.read(offset, size)
+    except OSError:
+        return b""
+
+
+def close():
     """Close all files, so that what they lie on can be taken down."""
     for node in list(opened):
         opened.pop(node).__exit__()
-    return {}
 
 
 def zone(request):

@@ -117,7 +117,7 @@ def _errors(
     """The errors of a path that the reference does not give, if it gives any."""
     first: dict[str, dict[str, Observed]] = {path: {}, reference: {}}
     for case in cases:
-        if case.situation == situation and case.path in first and case.error:
+        if case.exercised and case.situation == situation and case.path in first and case.error:
             first[case.path].setdefault(case.error, case)
     mine, model = first[path], first[reference]
     if not model:

@@ -12,6 +12,7 @@ A file of them is YAML, as `lab run PROFILE conformance` proposes it:
 
 from collections.abc import Iterable
 from fnmatch import fnmatch
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,11 @@ def load(path: Path) -> list[Quirk]:
     try:
         return _File.model_validate(yaml.safe_load(path.read_text())).quirks
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValidationError) as error:
+        raise UsageError(
+            f"{path}: {error.strerror}",
+            hint="name the quirks.yaml that a run proposed, or your own",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
         raise UsageError(f"{path}: not a list of quirks: {error}", hint=_FORM) from error
 
 
@@ -82,7 +86,7 @@ def propose(differences: Iterable[Difference], device: str) -> list[Quirk]:
     return [
         Quirk(
             path=each.path,
-            device=device,
+            device=escape(device),
             rule=each.rule,
             situation=str(each.situation),
             consequence=CONSEQUENCES[each.rule],
@@ -94,4 +98,5 @@ def propose(differences: Iterable[Difference], device: str) -> list[Quirk]:
 def dump(quirks: Iterable[Quirk]) -> str:
     """The quirks as a file of them."""
     rows: list[dict[str, Any]] = [quirk.model_dump() for quirk in quirks]
-    return yaml.safe_dump({"quirks": rows}, sort_keys=False, allow_unicode=True)
+    # In ASCII: not every character would be read back as it was.
+    return yaml.safe_dump({"quirks": rows}, sort_keys=False)

@@ -21,11 +21,13 @@ class Executor:
     def __init__(self, session: Session) -> None:
         self._channel: paramiko.Channel = session.channel(PROGRAM)
         self._received = b""
+        self._owed = 0
 
     def send(self, **request: object) -> None:
         """Send a request; its answer must be taken before the next one is sent."""
         try:
             self._channel.sendall(json.dumps(request).encode() + b"\n")
+            self._owed += 1
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise GuestError(f"the executor in the guest is gone: {error}") from error
 
@@ -55,10 +57,16 @@ class Executor:
                 )
             self._received += data
         line, _, self._received = self._received.partition(b"\n")
+        self._owed -= 1
         reply: dict[str, Any] = json.loads(line)
         if "error" in reply:
             raise GuestError(f"the executor in the guest: {reply['error']}")
         return reply
+
+    def idle(self, deadline: float) -> bool:
+        """Whether all is answered, `deadline` seconds from now at the latest; what the answer is
+        does not matter to anybody any more.  Raises GuestError."""
+        return not self._owed or self.answer(deadline) is not None
 
     def request(self, deadline: float, **request: object) -> dict[str, Any]:
         """Send a request and wait for its answer.  Raises GuestError when none comes."""

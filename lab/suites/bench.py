@@ -36,6 +36,7 @@ _RETRIES = "/sys/module/nvme_core/parameters/max_retries"
 
 _ANSWER_DEADLINE = 60.0
 _MEND_DEADLINE = 180.0
+_CLOSE_DEADLINE = 30.0
 
 # The serial in sysfs is padded with blanks; the write returns when the reset is complete.
 _RESET = """found=
@@ -385,7 +386,12 @@ class Bench:
     def close(self) -> None:
         """Keep the evidence and let go of the guest, which is as it was if it runs on."""
         with suppress(LabError):
-            if self._executor and self.guest.machine.alive():
+            # A run that is broken off may have left it a copy to answer.
+            if (
+                self._executor
+                and self.guest.machine.alive()
+                and self._executor.idle(_CLOSE_DEADLINE)
+            ):
                 self._let_errors_through(self._retries)
                 self.ask(op="leave")
         self.disconnect()

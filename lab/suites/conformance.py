@@ -130,7 +130,8 @@ class Conformance:
         otherwise that of the lab's error."""
         if self.error:
             return self.error.exit_status
-        incomparable = any(report.not_supported for report in self.reports)
+        exercised = {case.path for case in self.observed() if case.exercised}
+        incomparable = any(report.path.name not in exercised for report in self.reports)
         return int(incomparable or bool(self.new()))
 
     def document(self) -> dict[str, Any]:
@@ -207,7 +208,7 @@ def _observed(report: Report, case: Judged) -> Observed:
 def run(profile: Profile, asked: Asked, watch: Watch) -> Conformance:
     """Run the suite.  Only errors from before the first boot are raised (ProfileError,
     UsageError, HostError); others stand in what is returned."""
-    jobs = list(_jobs(profile, asked))
+    todo = list(jobs(profile, asked))
     start = time.monotonic()
     total = 0
 
@@ -219,7 +220,7 @@ def run(profile: Profile, asked: Asked, watch: Watch) -> Conformance:
     with Run(profile.name, NAME) as record:
         done = Conformance(record.id, record.directory, profile, known=asked.known)
         try:
-            for job in jobs:
+            for job in todo:
                 watch.progress(f"{job.path.name} on {job.path.ref} of {job.profile.name}")
                 report = copy_faults.carry_out(job, replace(watch, expect=expect))
                 done.reports.append(report)
@@ -234,7 +235,7 @@ def run(profile: Profile, asked: Asked, watch: Watch) -> Conformance:
     return done
 
 
-def _jobs(profile: Profile, asked: Asked) -> Iterator[copy_faults.Job]:
+def jobs(profile: Profile, asked: Asked) -> Iterator[copy_faults.Job]:
     """The reference's job, and those of the paths that are compared with it."""
     paths = [name for name in asked.paths if name != REFERENCE] or [_own(profile)]
     try:

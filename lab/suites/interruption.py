@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -11,11 +12,12 @@ from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
 from lab.crash import writelog
 from lab.crash.writelog import Entry
+from lab.errors import LabError
 from lab.faults.model import Action, Stage
 from lab.faults.stepper import NotReached, Stepper, fault
 from lab.faults.throttle import FOREVER, Throttle, rate_for
 from lab.suites.acts import ACTS, PATIENCE_MS, PAUSE, RESET_HOLD, Effect, Grip, Scene
-from lab.suites.bench import Bench
+from lab.suites.bench import Bench, DeviceFailed
 from lab.suites.setup import Setup
 
 _HOLD_DEADLINE = 30.0
@@ -152,9 +154,17 @@ class Interruption:
             grip = self._hold()
         except NotReached:
             return self._ended(time.monotonic(), Effect(), reached=False)
-        effect = self._act(grip)
-        released = time.monotonic()
-        time.sleep(plant.delay(self._hang))
+        try:
+            effect = self._act(grip)
+            released = time.monotonic()
+            time.sleep(plant.delay(self._hang))
+        except DeviceFailed:
+            raise
+        except BaseException:
+            # Broken off, by whom ever: nobody else would let the copy go.
+            with suppress(LabError):
+                grip.release()
+            raise
         grip.release()
         bench.run.emit("stepper", "release")
         told = self._ended(released, effect)

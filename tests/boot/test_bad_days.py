@@ -10,12 +10,6 @@ from typing import Any
 
 import pytest
 
-from lab.errors import HostError
-from lab.faults.model import Point, Stage
-from lab.faults.stepper import Stepper
-from lab.guest.executor import Executor
-from lab.guest.guest import attach
-from lab.vm.graph import drives
 from tests.boot.conftest import Lab, make_lab, wait_for
 
 
@@ -229,23 +223,3 @@ def test_killed_run_is_swept_by_the_next_command(own: Lab) -> None:
     assert own.leftovers() != []
     own("ls")
     assert own.leftovers() == []
-
-
-def test_qmp_that_hangs_while_a_copy_is_held(own: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    own("up", "nvme-copy")
-    monkeypatch.setenv("XDG_STATE_HOME", str(own.state))
-    guest = attach("nvme-copy")
-    (drive,) = drives(guest.record.profile)
-    point = Point(Stage.WRITE, 1)
-    with guest.connect() as session:
-        executor = Executor(session)
-        stepper = Stepper(guest.machine, drive, executor.has_answer)
-        stepper.arm(point)
-        executor.send(
-            op="copy", serial=drive.serial, nsid=drive.nsid, ranges=[[0, 8]], sdlba=64
-        )  # fmt: skip
-        stepper.hold(point, 1, 30)
-        # `stop` drains: QEMU waits for the held write, and nobody can tell it to go on.
-        with pytest.raises(HostError, match=r"while a request was held.*killed"):
-            guest.machine.execute("stop", deadline=3)
-    assert not guest.machine.alive()

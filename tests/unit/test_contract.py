@@ -269,6 +269,98 @@ def test_corruption_hides_nothing_else_that_is_wrong(
     assert violated(case) == broken
 
 
+LOST = (52, 53, 54, 55)
+OLD_AGAIN = {at: sector_of(at) for at in LOST}
+
+
+def test_a_write_that_the_lab_undid_is_caught_and_leaves_no_foreign_data() -> None:
+    case = situation(lost=LOST, findings=findings({**copied(), **OLD_AGAIN}))
+    assert {rule for rule in RULES if ruling(rule, case) is Ruling.CAUGHT} == {"COMPLETE"}
+    assert ruling("NO-FOREIGN", case) is HOLDS
+    assert "sector 52: old data" in evidence("COMPLETE", case)
+    assert overall(case, judge(case)) == "holds"
+
+
+@pytest.mark.parametrize(
+    ("changed", "broken"),
+    [
+        # Nothing shows it, or only a part of it.
+        ({}, {"COMPLETE"}),
+        ({52: sector_of(52)}, {"COMPLETE"}),
+        # More is missing than the lab took.
+        ({**OLD_AGAIN, 48: sector_of(48)}, {"COMPLETE"}),
+        ({**OLD_AGAIN, 53: FLIPPED}, {"NO-FOREIGN"}),
+        ({**OLD_AGAIN, 60: FLIPPED}, {"NEIGHBOUR"}),
+    ],
+)
+def test_a_lost_write_that_nothing_shows_or_that_hides_more_is_a_violation(
+    changed: dict[int, bytes], broken: set[str]
+) -> None:
+    case = situation(lost=LOST, findings=findings({**copied(), **changed}))
+    assert violated(case) == broken
+
+
+def test_a_lost_write_of_a_copy_that_failed_is_nothing_to_complete() -> None:
+    case = situation(lost=LOST, completion=FAILED, injected=INJECTED, findings=findings(copied(1)))
+    assert violated(case) == set()
+
+
+LIED = "flakey dropped every write after write:1"
+
+
+@pytest.mark.parametrize(
+    ("observed", "caught"),
+    [
+        ({"findings": NOTHING_COPIED}, {"COMPLETE"}),
+        ({"findings": NOTHING_COPIED, "flushed": True}, {"COMPLETE", "DURABLE"}),
+        ({"findings": findings({**copied(), 50: FLIPPED})}, {"COMPLETE", "NO-FOREIGN"}),
+        ({"findings": findings({**copied(), 20: FLIPPED})}, {"SOURCE"}),
+        ({"findings": findings({**copied(), 60: FLIPPED})}, {"NEIGHBOUR"}),
+        ({"recovery": Recovery(DONE, findings(copied()), "does not mount")}, {"RECOVERS"}),
+    ],
+)
+def test_what_a_layer_dropped_and_acknowledged_is_caught_where_it_shows(
+    observed: dict[str, object], caught: set[str]
+) -> None:
+    honest = situation(aftermath=KILLED, **observed)
+    assert violated(honest) == caught
+    case = replace(honest, lied=LIED)
+    assert violated(case) == set()
+    assert {rule for rule in RULES if ruling(rule, case) is Ruling.CAUGHT} == caught
+    for rule in caught:
+        assert evidence(rule, case) == f"{LIED}, and it shows: {evidence(rule, honest)}"
+    assert overall(case, judge(case)) == "holds"
+
+
+@pytest.mark.parametrize(
+    ("observed", "broken"),
+    [
+        ({"waited": 10.01}, {"NO-HANG"}),
+        ({"complaints": ("BUG: soft lockup",)}, {"NO-HANG"}),
+        ({"completion": DONE, "injected": INJECTED}, {"SIGNALLED"}),
+        ({"completion": Completion(5, 3, 0.01), "disturbed": LIED}, {"PREFIX"}),
+        ({"offload": Offload(against="it was read and written")}, {"OFFLOADED"}),
+    ],
+    ids="-".join,
+)
+def test_a_layer_that_lies_excuses_nothing_else(
+    observed: dict[str, object], broken: set[str]
+) -> None:
+    assert violated(situation(lied=LIED, **observed)) == broken
+
+
+def test_a_copy_whose_caller_was_killed_has_ended_and_promised_nothing() -> None:
+    for ranges in range(4):
+        case = situation(completion=None, waited=0.2, findings=findings(copied(ranges)))
+        assert violated(case) == set()
+        assert ruling("NO-HANG", case) is HOLDS
+        assert overall(case, judge(case)) == "holds"
+    late = situation(completion=None, waited=10.01, findings=NOTHING_COPIED)
+    assert violated(late) == {"NO-HANG"}
+    foreign = situation(completion=None, waited=0.2, findings=findings({50: FLIPPED}))
+    assert violated(foreign) == {"NO-FOREIGN"}
+
+
 @pytest.mark.parametrize("aftermath", [POWER_LOST, CACHE_PART, CACHE_KEPT, KILLED])
 def test_durable_needs_all_new_after_success_and_flush(aftermath: Aftermath) -> None:
     kept = situation(aftermath=aftermath, flushed=True)

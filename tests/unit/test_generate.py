@@ -7,15 +7,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lab.copy.model import SECTOR, Copy, Extent
+from lab.copy.model import SECTOR, Copy, Extent, Layout
 from lab.copy.paths.base import FIRST, GUARD
 from lab.copy.paths.nvme import NvmeCopy, check_limits
+from lab.copy.paths.zns import ZnsCopy
 from lab.errors import UsageError
-from lab.faults.model import SWEPT, Action, cells, points_of
-from lab.profile.models import CopyLimits
-from lab.suites.generate import GRID, Space, draw, space, strike
+from lab.faults.model import SWEPT, Action, Point, Stage, cells, points_of
+from lab.profile.models import CopyLimits, NvmeNamespace
+from lab.suites.generate import GRID, Space, cut, draw, space, strike
 from lab.suites.options import parse
 from lab.suites.setup import Setup
+from lab.vm.graph import Drive
 from tests.unit.builders import nvme_path
 
 LIMITS = CopyLimits(mssrl=256, mcl=4096, msrc=128)
@@ -181,3 +183,80 @@ def test_a_setup_survives_its_document(seed: int, number: int) -> None:
     setup = case(drawn_from(), seed, number)
     assert Setup.read(setup.document()) == setup
     assert Setup.read({**setup.document(), "verdict": "holds"}) == setup
+
+
+@given(
+    st.lists(st.integers(1, 300), min_size=1, max_size=6),
+    st.sampled_from([1, 8]),
+    st.integers(1, 8),
+    st.integers(),
+    st.integers(1, 10**6),
+)
+def test_a_write_is_cut_somewhere_inside_its_range(
+    blocks: list[int], unit: int, k: int, seed: int, number: int
+) -> None:
+    sources = tuple(Extent(4096 + 512 * at, many * unit) for at, many in enumerate(blocks))
+    plan = Layout(Copy(sources, 2**20, unit), Extent(0, 2**21))
+    left = cut(plan, Point(Stage.WRITE, k), seed, number)
+    assert left == cut(plan, Point(Stage.WRITE, k), seed, number)
+    if k > len(blocks) or blocks[k - 1] == 1:
+        assert left == 0
+    else:
+        assert 1 <= left < blocks[k - 1]
+
+
+def test_a_copy_that_ended_is_cut_nowhere_and_every_cut_comes_up() -> None:
+    plan = Layout(Copy((Extent(64, 4),), 128), Extent(0, 256))
+    assert cut(plan, Point(Stage.COMPLETED), 1, 1) == 0
+    assert {cut(plan, Point(Stage.WRITE, 1), 1, number) for number in range(40)} == {1, 2, 3}
+
+
+def zns_path(zone_size: int, capacity: int, block_size: int) -> ZnsCopy:
+    """The path zns-copy on a namespace of eight zones."""
+    namespace = NvmeNamespace.model_validate(
+        {
+            "nsid": 1, "size": 8 * zone_size, "block_size": block_size, "copy": LIMITS,
+            "zoned": {"zone_size": zone_size, "zone_capacity": capacity},
+        }
+    )  # fmt: skip
+    return ZnsCopy(Drive("d0n1", "S", 1, 8 * zone_size, block_size), namespace)
+
+
+@given(
+    st.sampled_from([512, 4096]),
+    st.sampled_from([2**21, 3 * 2**20, 2**22]),
+    st.integers(1, 12),
+    st.integers(1, 300),
+    st.integers(),
+    st.integers(1, 10**6),
+)
+def test_in_a_zone_the_destination_comes_last_and_all_fits(
+    block: int, capacity: int, ranges: int, blocks: int, seed: int, number: int
+) -> None:
+    path = zns_path(2**22, capacity, block)
+    try:
+        where = space(
+            parse(["--cases", "1", "--ranges", str(ranges), "--blocks", str(blocks)]), path
+        )
+    except UsageError as error:
+        assert "too small" in error.message
+        assume(False)
+    plan = draw(where, seed, number)
+    copy, window = plan.copy, plan.window
+    zone = 2**22 // SECTOR
+    # All before the destination is written, from the first sector of the zone on.
+    assert window.start == zone
+    assert copy.destination >= max(source.end for source in copy.sources)
+    assert copy.target.end + GUARD == window.end <= zone + capacity // SECTOR
+    for part in (*copy.sources, copy.target):
+        assert part.start - GUARD >= zone
+        assert part.start % copy.unit == part.sectors % copy.unit == 0
+    check_limits(copy, path.limits)
+
+
+def test_in_a_zone_sources_still_come_in_all_relations_and_orders() -> None:
+    where = space(parse(["--cases", "1"]), zns_path(2**24, 2**24, 512))
+    copies = [draw(where, 1, number).copy for number in range(300)]
+    for shape in ("sources that touch", "sources that overlap", "the same source twice",
+                  "sources out of order", "destination right behind a source"):  # fmt: skip
+        assert sum(SHAPES[shape](copy) for copy in copies) > 2, shape

@@ -1,0 +1,56 @@
+"""The suite conformance: an NVMe Copy beside the reference model, each in a guest of its own."""
+
+import json
+from typing import Any
+
+from lab.copy import quirks
+from lab.copy.contract import RULES
+from tests.boot.conftest import Lab
+
+
+def test_an_nvme_copy_is_compared_with_the_reference(lab: Lab) -> None:
+    done = lab(
+        "run", "nvme-copy", "conformance", "--json", "--",
+        "--actions", "resume,eio", "--ranges", "2", status=None, deadline=900,
+    )  # fmt: skip
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["error"] is None
+    assert [(each["path"], each["profile"], each["on"]) for each in document["paths"]] == [
+        ("loop-reflink", "loop-xfs-reflink", "model"), ("nvme-copy", "nvme-copy", "LABNVME0:1"),
+    ]  # fmt: skip
+    assert all(each["not_supported"] is None for each in document["paths"])
+    cases = {
+        (case["path"], case["point"], case["action"]): case for case in document["cases"]
+    }  # fmt: skip
+    assert {("loop-reflink", "write:1", "eio"), ("nvme-copy", "read:2", "resume")} <= cases.keys()
+    assert len([cell for cell in cases if cell[0] == "nvme-copy"]) == 10
+    for case in cases.values():
+        assert case["rules"].keys() == RULES.keys()
+        assert case["situation"] == f"{case['point'].partition(':')[0]} {case['action']}"
+
+    # Some versions of QEMU abort, and some tell media errors from others, which a file system does
+    # not (docs/findings.md): there is nothing else in which an NVMe Copy may differ.
+    for difference in document["differences"]:
+        assert difference["path"] == "nvme-copy"
+        assert (difference["rule"], difference["here"]["evidence"].partition(":")[0]) in {
+            ("NO-HANG", "QEMU was killed by signal 6"),
+            ("ERROR-CLASS", "the caller is told ENODATA"),
+        }
+        assert difference["known"] is None
+    new = len(document["differences"])
+    assert done.returncode == (1 if new else 0)
+    directory = lab.state / "lab/runs" / document["run"]
+    proposed = quirks.load(directory / "quirks.yaml")
+    assert len(proposed) == new
+    assert all(quirk.device == document["device"] for quirk in proposed)
+    # Each path is a run of its own, whose cases can be looked up and replayed.
+    for column in document["paths"]:
+        run = json.loads((lab.state / "lab/runs" / column["run"] / "run.json").read_text())
+        assert run["path"] == column["path"]
+        assert sum(column["verdicts"].values()) == len(run["cases"])
+    assert json.loads((directory / "run.json").read_text()) == document
+
+
+def test_conformance_takes_no_running_guest(lab: Lab) -> None:
+    done = lab("run", "nvme-copy", "conformance", "--on", "any", status=2)
+    assert "boots guests of its own" in done.stderr

@@ -1,0 +1,308 @@
+"""Every offload path on one real guest: points, faults, planted defects, faults in the guest."""
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lab.copy.plant import KINDS
+from tests.boot.conftest import Lab, wait_for
+
+PROFILE = """\
+description: a place for every offload path
+devices:
+- type: nvme
+  serial: PLAIN
+  namespaces:
+  - {nsid: 1, size: 64M, copy: {mssrl: 256, mcl: 4096, msrc: 128}}
+  - {nsid: 2, size: 64M, copy: {mssrl: 256, mcl: 4096, msrc: 128}}
+- type: nvme
+  serial: ZONED
+  namespaces:
+  - size: 64M
+    block_size: 4096
+    copy: {mssrl: 256, mcl: 4096, msrc: 128}
+    zoned: {zone_size: 4M, zone_capacity: 3M}
+- type: nvme
+  serial: META
+  namespaces: [{size: 64M, metadata: 8, pi: 1, copy: {mssrl: 256, mcl: 4096, msrc: 128}}]
+- {type: nvme, serial: SCSI, namespaces: [{size: 64M}]}
+- {type: nvme, serial: FILES, namespaces: [{size: 512M}]}
+layers:
+- {name: block, type: tcm-loop, over: SCSI}
+- {name: flakey, type: dm-flakey, over: FILES, up: 1h, down: 0s}
+- {name: xfs, type: xfs, over: flakey, reflink: true}
+- {name: model, type: loop, over: xfs, size: 32M, direct_io: true}
+"""
+
+
+class Every:
+    """Runs of copy-faults on the paths of one guest: two ranges of eight blocks."""
+
+    def __init__(self, lab: Lab, profile: str) -> None:
+        self._lab = lab
+        self._profile = profile
+
+    def words(self, path: str, *args: str) -> list[str]:
+        """The command line of a run."""
+        return [
+            "run", self._profile, "copy-faults", "--json", "--on", "every", "--",
+            "--path", path, "--ranges", "2", "--blocks", "8", *args,
+        ]  # fmt: skip
+
+    def __call__(self, path: str, *args: str, status: int | None = 0) -> dict[str, Any]:
+        """A run's JSON."""
+        done = self._lab(*self.words(path, *args), status=status, deadline=900)
+        document: dict[str, Any] = json.loads(done.stdout)
+        assert document["error"] is None
+        assert document["path"] == path
+        return document
+
+
+@pytest.fixture(scope="module")
+def every(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Every]:
+    """The guest of all paths."""
+    profile = tmp_path_factory.mktemp("profile") / "every.yaml"
+    profile.write_text(PROFILE)
+    lab("up", str(profile), "--name", "every", deadline=900)
+    yield Every(lab, str(profile))
+    lab("down", "every")
+
+
+def broken(case: dict[str, Any]) -> set[str]:
+    """The rules that a case violates."""
+    return {rule for rule, found in case["rules"].items() if found["verdict"] == "violated"}
+
+
+def cells(run: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The cases by point and action."""
+    return {(case["point"], case["action"]): case for case in run["cases"]}
+
+
+def summary(case: dict[str, Any]) -> str:
+    """What became of the destination."""
+    return str(case["outcome"]["destination"])
+
+
+MEDIUM = "resume,eio,torn,corrupt,lost-write,stale-read"
+POINTS = "read:2,write:2,written:1"
+
+
+def expect_medium_faults(run: dict[str, Any], range_: int, forgiven: set[tuple[str, str]]) -> None:
+    """What a path that copies range by range on the medium comes to at POINTS by MEDIUM.
+
+    `range_`: sectors of a range; `forgiven`: the cases of which something else is expected.
+    """
+    found = cells(run)
+    assert len(found) == 11
+    for cell, case in found.items():
+        assert cell in forgiven or case["verdict"] == "holds", case
+    half = range_ // 2
+    for cell, expected in {
+        ("read:2", "resume"): f"{2 * range_} new",
+        ("read:2", "eio"): f"{range_} new, {range_} old",
+        ("write:2", "eio"): f"{range_} new, {range_} old",
+        ("write:2", "torn"): f"{range_ + half} new, {half} old",
+        ("written:1", "lost-write"): f"{range_} old, {range_} new",
+        ("read:2", "stale-read"): f"{range_} new, {range_} foreign",
+    }.items():
+        assert summary(found[cell]) == expected, cell
+    for cell in (("read:2", "eio"), ("write:2", "eio"), ("write:2", "torn")):
+        told = found[cell]["outcome"]["completion"]
+        assert told["status"] and told["dw0"] == 1
+        assert found[cell]["rules"]["SIGNALLED"]["verdict"] == "holds"
+    for (_, action), case in found.items():
+        caught = {rule for rule, each in case["rules"].items() if each["verdict"] == "caught"}
+        assert caught == {
+            "corrupt": {"COMPLETE", "NO-FOREIGN"}, "lost-write": {"COMPLETE"},
+            "stale-read": {"COMPLETE", "NO-FOREIGN"},
+        }.get(action, set())  # fmt: skip
+
+
+def test_extended_copy(every: Every) -> None:
+    run = every("scsi-xcopy", "--actions", MEDIUM, "--points", POINTS)
+    expect_medium_faults(run, 8, forgiven=set())
+
+
+def test_a_copy_within_a_zone(every: Every) -> None:
+    run = every("zns-copy", "--actions", MEDIUM, "--points", POINTS, status=None)
+    failed_writes = {("write:2", "eio"), ("write:2", "torn")}
+    expect_medium_faults(run, 64, forgiven=failed_writes)
+    for cell in failed_writes:
+        # Some versions of QEMU leave the write pointer ahead (docs/findings.md).
+        case = cells(run)[cell]
+        if case["verdict"] != "holds":
+            assert broken(case) == {"RECOVERS"}
+            assert case["rules"]["RECOVERS"]["evidence"].endswith("fails with status 0x1bc")
+
+
+def test_a_copy_with_protection_information(every: Every) -> None:
+    run = every(
+        "nvme-copy", "--layer", "META:1", "--actions", "resume,eio",
+        "--points", "read:3,write:1,write:2,written:4", status=None,
+    )  # fmt: skip
+    found = cells(run)
+    assert found.keys() == {
+        ("read:3", "resume"), ("write:1", "resume"), ("write:2", "resume"), ("written:4", "resume"),
+        ("read:3", "eio"), ("write:1", "eio"), ("write:2", "eio"),
+    }  # fmt: skip
+    for (point, action), case in found.items():
+        if (point, action) == ("write:2", "eio") and case["verdict"] != "holds":
+            # The data were written, and their protection information was not (docs/findings.md).
+            assert broken(case) == {"NO-FOREIGN"}
+            assert "cannot be read: EILSEQ" in case["rules"]["NO-FOREIGN"]["evidence"]
+            continue
+        assert case["verdict"] == "holds", case
+        expected = {"resume": "16 new", "eio": "8 new, 8 old" if point == "read:3" else "16 old"}
+        assert summary(case) == expected[action], (point, action)
+
+
+def test_the_reference_model(every: Every) -> None:
+    run = every("loop-reflink", "--actions", "resume,eio,enospc")
+    found = cells(run)
+    assert {("write:1", "resume"), ("written:1", "resume"), ("write:1", "eio")} <= found.keys()
+    assert {case["verdict"] for case in found.values()} == {"holds"}
+    for (point, action), case in found.items():
+        if action == "resume":
+            assert summary(case) == "128 new"
+            assert case["outcome"]["completion"] == {"status": 0, "dw0": 2, "error": None}
+        elif point == "write:1":
+            # The log was not written: the file system shuts down, and the sync fails.
+            assert summary(case) == "128 old"
+            assert case["outcome"]["completion"] == {"status": 5, "dw0": 0, "error": "EIO"}
+
+
+@pytest.mark.parametrize("path", ["fs-clone", "fs-cfr"])
+def test_a_copy_within_a_file(every: Every, path: str) -> None:
+    found = cells(every(path, "--actions", "resume,eio", "--points", "write:1"))
+    assert summary(found["write:1", "resume"]) == "128 new"
+    assert summary(found["write:1", "eio"]) == "128 old"
+    assert found["write:1", "eio"]["outcome"]["completion"]["error"] == "EIO"
+
+
+def test_a_mirror_that_comes_into_line(every: Every) -> None:
+    found = cells(every("dm-kcopyd", "--actions", "resume,eio,torn", "--points", "read:2,write:2"))
+    assert len(found) == 5
+    for (_, action), case in found.items():
+        told = case["outcome"]["completion"]
+        assert (told["error"], told["status"]) == ((None, 0) if action == "resume" else ("EIO", 5))
+        # Nor does it wait for udev, which takes 5 s.
+        assert case["outcome"]["seconds"] < 5
+
+
+@pytest.mark.parametrize(
+    ("path", "error"), [("bdev-cfr", "EINVAL"), ("bdev-ioctl", "ENOTTY"), ("nvme-cross-ns", "")]
+)
+def test_what_this_kernel_or_device_has_not_is_not_supported(
+    every: Every, path: str, error: str
+) -> None:
+    run = every(path, "--actions", "resume", status=None)
+    if path == "nvme-cross-ns" and not run["not_supported"]:
+        pytest.skip("this kernel lets descriptor format 2 through to the device")
+    assert run["not_supported"].startswith(error)
+    assert run["cases"] == []
+
+
+def test_faults_in_the_guest(every: Every) -> None:
+    run = every(
+        "loop-reflink", "--actions", "fs-shutdown,dm-error,dm-delay,kill-copier",
+        "--points", "write:1",
+    )  # fmt: skip
+    assert run["verdicts"] == {"holds": 4}
+    outcomes = {case["action"]: case["outcome"] for case in run["cases"]}
+    assert outcomes["fs-shutdown"]["disturbed"] == "the file system below was shut down"
+    assert outcomes["dm-error"]["disturbed"] == "a layer below began to fail"
+    assert outcomes["dm-delay"]["completion"]["status"] == 0
+    assert outcomes["dm-delay"]["destination"] == "128 new"
+    assert outcomes["kill-copier"]["completion"] is None
+    (killed,) = (case for case in run["cases"] if case["action"] == "kill-copier")
+    assert killed["rules"]["NO-HANG"]["evidence"].startswith("completed ")
+
+
+ELSEWHERE = [
+    ("loop-reflink", "flip-bit", "write:1", "resume"),
+    ("loop-reflink", "change-source", "write:1", "resume"),
+    ("loop-reflink", "spurious-error", "write:1", "resume"),
+    ("loop-reflink", "swallow-error", "write:1", "eio"),
+    ("loop-reflink", "overstate-progress", "write:1", "eio"),
+    ("loop-reflink", "not-offloaded", "write:1", "resume"),
+    ("scsi-xcopy", "wrong-range", "write:2", "resume"),
+    ("scsi-xcopy", "touch-neighbour", "write:2", "resume"),
+    ("scsi-xcopy", "swallow-error", "write:2", "eio"),
+    ("scsi-xcopy", "not-offloaded", "write:2", "resume"),
+    ("zns-copy", "torn-block", "write:2", "resume"),
+    ("zns-copy", "drop-last-range", "write:2", "resume"),
+    ("zns-copy", "late-release", "write:2", "resume"),
+    ("fs-clone", "drop-last-range", "write:1", "resume"),
+    ("fs-clone", "kernel-bug", "write:1", "resume"),
+    ("fs-clone", "not-offloaded", "write:1", "resume"),
+]
+"""Defects planted on other paths than nvme-copy, which test_copy_faults.py has."""
+
+ALSO = {
+    "flip-bit": {"COMPLETE"},
+    "wrong-range": {"COMPLETE"},
+    "torn-block": {"COMPLETE"},
+    "swallow-error": {"COMPLETE"},
+    # All ranges done, and yet a failure.
+    "spurious-error": {"PREFIX"},
+}
+"""What a defect breaks besides its own rule, as it must."""
+
+
+@pytest.mark.parametrize(("path", "kind", "point", "action"), ELSEWHERE)
+def test_a_planted_defect_is_caught_by_its_rule(
+    every: Every, path: str, kind: str, point: str, action: str
+) -> None:
+    deadline = ("--hang-deadline", "3") if kind == "late-release" else ()
+    run = every(path, "--plant", kind, "--points", point, "--actions", action, *deadline, status=1)
+    (case,) = run["cases"]
+    rule = KINDS[kind].rule
+    assert broken(case) - ALSO.get(kind, set()) == {rule}
+    assert case["rules"][rule]["evidence"]
+    assert case["verdict"] == ("not exercised" if kind == "not-offloaded" else "violated")
+
+
+def test_at_least_thirty_defects_are_planted() -> None:
+    pairs = {(path, kind) for path, kind, _, _ in ELSEWHERE} | {
+        ("nvme-copy", kind) for kind in KINDS
+    }
+    assert len(pairs) >= 30
+
+
+def test_a_run_that_is_broken_off_lets_the_copy_go(lab: Lab, every: Every) -> None:
+    runs = lab.state / "lab/runs"
+    before = set(runs.iterdir())
+    run = lab.start(*every.words("nvme-copy", "--actions", "pause", "--points", "write:1"))
+
+    def held() -> bool:
+        return any(
+            '"event": "held"' in (path / "timeline.jsonl").read_text()
+            for path in set(runs.iterdir()) - before
+        )
+
+    wait_for(held, "a held copy", 120)
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=50)
+    assert run.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert json.loads(lab("fault", "every", "status", "--json").stdout)["state"] == "nothing"
+    retries = "/sys/module/nvme_core/parameters/max_retries"
+    assert lab("ssh", "every", "--", "cat", retries).stdout == "5\n"
+    every("nvme-copy", "--actions", "resume", "--points", "write:1")
+
+
+def test_a_guest_that_is_killed_or_crashes_finds_its_file_system_again(every: Every) -> None:
+    """The last: it boots the guest again, twice."""
+    run = every("loop-reflink", "--actions", "kill,sysrq-crash", "--points", "write:1")
+    found = cells(run)
+    assert [case["verdict"] for case in found.values()] == ["holds"] * 2
+    assert found["write:1", "kill"]["outcome"]["aftermath"] == "killed"
+    assert found["write:1", "sysrq-crash"]["outcome"]["aftermath"] == "kernel crashed"
+    for case in found.values():
+        # What the log has not is not there.
+        assert summary(case) == "128 old"
+        assert case["outcome"]["completion"] is None
+        assert case["rules"]["RECOVERS"]["verdict"] == "holds"

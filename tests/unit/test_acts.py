@@ -1,0 +1,56 @@
+"""What is done to a held copy: which actions do more than to hold, and the tables they swap in."""
+
+import subprocess
+
+import pytest
+
+from lab.faults.model import Action
+from lab.suites.acts import _SWAP, _SWAP_BACK, _TABLES, ACTS
+
+ONLY_HOLDS = {"resume", "throttle"}
+"""What is done to these copies is to hold them, and to let them go."""
+
+UNHELD = {"eio-unheld"}
+"""The fault layer counts to the request by itself."""
+
+ENDS = {action for action in Action if action.ends_guest} - {Action.SYSRQ_CRASH}
+"""QEMU is killed at the point."""
+
+
+def test_every_action_has_an_act_or_only_holds() -> None:
+    assert set(Action) - ACTS.keys() == ONLY_HOLDS | UNHELD | ENDS
+
+
+def test_every_action_that_strikes_a_device_mapper_layer_has_a_table() -> None:
+    assert {action for action in Action if action.layer == "device mapper"} == _TABLES.keys()
+
+
+@pytest.mark.parametrize(
+    ("action", "table"),
+    [
+        # Documentation/admin-guide/device-mapper: error has no arguments; delay has a device, an
+        # offset and milliseconds; dm-flakey.rst: up, down, number of features, features.
+        (Action.DM_ERROR, "error"),
+        (Action.DM_DELAY, "delay 259:3 {offset} 100"),
+        (Action.DM_DROP_WRITES, "flakey 259:3 {offset} 0 3600 1 drop_writes"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("target", "more"),
+    [("linear", ""), ("flakey", " 3600 0"), ("flakey", " 0 3600 1 error_writes")],
+)
+def test_a_table_keeps_its_place_and_device_and_gets_another_target(
+    action: Action, table: str, target: str, more: str
+) -> None:
+    present = f"0 1048576 {target} 259:3 0{more}\n1048576 2048 {target} 259:3 4096{more}\n"
+    done = subprocess.run(
+        ["awk", _TABLES[action]], input=present, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "0 1048576 " + table.format(offset=0), "1048576 2048 " + table.format(offset=4096),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("script", [_SWAP, _SWAP_BACK])
+def test_a_swap_is_a_script_that_a_shell_understands(script: str) -> None:
+    subprocess.run(["sh", "-nec", script], check=True)

@@ -1,0 +1,347 @@
+"""guest-scripts/copies: every path and operation leads somewhere, and what is pure in them."""
+
+import ast
+import base64
+import ctypes
+import errno
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab import ROOT
+from lab.copy.ground import GuestGround
+from lab.copy.model import SECTOR, Extent
+from lab.copy.paths import PATHS
+from lab.copy.tags import describe
+
+COPIES, LAYERS = ROOT / "guest-scripts/copies", ROOT / "guest-scripts/layers"
+
+
+def load(name: str) -> Any:
+    """One of the guest's modules with what it imports; nothing is compiled beside them."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    sys.path[:0] = [str(COPIES), str(LAYERS)]
+    try:
+        return import_module(name)
+    finally:
+        del sys.path[:2]
+        sys.dont_write_bytecode = before
+
+
+files, sectors, bdev, mirror, child, kernel, loops = map(
+    load, ("files", "sectors", "bdev", "mirror", "child", "kernel", "loops")
+)
+
+
+def tables() -> tuple[dict[str, str], dict[str, str]]:
+    """PATHS and OPERATIONS of the executor, which cannot be imported by its name."""
+    found = {}
+    for line in ast.parse((COPIES / "__main__.py").read_text()).body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) in ("PATHS", "OPERATIONS"):
+            found[ast.unparse(line.targets[0])] = ast.literal_eval(line.value)
+    return found["PATHS"], found["OPERATIONS"]
+
+
+def test_every_path_of_the_host_is_carried_out_by_a_module_of_the_guest() -> None:
+    modules, _ = tables()
+    assert modules.keys() == PATHS.keys()
+    for name in modules.values():
+        assert callable(load(name).copy)
+
+
+@pytest.mark.parametrize(("operation", "place"), tables()[1].items())
+def test_every_operation_is_a_function_of_a_module(operation: str, place: str) -> None:
+    module, _, name = place.partition(".")
+    assert callable(getattr(load(module), name)), operation
+
+
+def test_every_operation_that_the_host_asks_for_exists() -> None:
+    asked = set()
+    for path in [*(ROOT / "lab/copy").rglob("*.py"), *(ROOT / "lab/suites").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "op":
+                asked.add(ast.literal_eval(node.value))
+    assert asked == tables()[1].keys()
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    """A directory where files can be opened past the page cache."""
+    import tempfile
+
+    for place in (None, ROOT):
+        with tempfile.TemporaryDirectory(dir=place) as name:
+            try:
+                (Path(name) / "probe").write_bytes(bytes(4096))
+                os.close(os.open(f"{name}/probe", os.O_RDWR | os.O_DIRECT))
+            except OSError:
+                continue
+            yield Path(name)
+            return
+    pytest.skip("no file system here takes O_DIRECT")
+
+
+@pytest.fixture
+def opened() -> Iterator[None]:
+    """The files that the module keeps open are closed at the end."""
+    yield
+    sectors.close()
+    assert sectors.opened == {}
+
+
+def ask(**request: Any) -> dict[str, Any]:
+    """What the executor would answer."""
+    operation = tables()[1][request["op"]]
+    answer: dict[str, Any] = getattr(load(operation.split(".")[0]), operation.split(".")[1])(
+        request
+    )
+    return dict(json.loads(json.dumps(answer)))
+
+
+def test_what_is_written_through_the_guest_is_read_back(directory: Path, opened: None) -> None:
+    node = directory / "made"
+    ground = GuestGround(ask, str(node), 8, 1 << 22)
+    data = os.urandom(24 * SECTOR)
+    ground.write(8, data)
+    assert node.stat().st_size == 1 << 22
+    assert ground.read(Extent(8, 24)) == data
+    assert node.read_bytes()[8 * SECTOR : 32 * SECTOR] == data
+    assert ground.read(Extent(0, 40)) == bytes(8 * SECTOR) + data + bytes(8 * SECTOR)
+
+
+def test_more_than_a_piece_is_written_and_read_whole(directory: Path, opened: None) -> None:
+    ground = GuestGround(ask, str(directory / "large"), 8, 1 << 22)
+    data = os.urandom(sectors.PIECE * 2 + 4096)
+    ground.write(0, data)
+    assert ground.read(Extent(0, len(data) // SECTOR)) == data
+
+
+def test_what_lies_behind_the_end_of_a_file_is_zeroes(directory: Path, opened: None) -> None:
+    node = directory / "short"
+    node.write_bytes(b"x" * 4096)
+    assert GuestGround(ask, str(node), 8).read(Extent(0, 16)) == b"x" * 4096 + bytes(4096)
+
+
+class Failing:
+    """A file of `data` in which some blocks of 4 KiB cannot be read; a read that comes to one
+    after others gives those, as direct reads over NFS do, or nothing."""
+
+    def __init__(self, data: bytes, bad: set[int], *, short: bool) -> None:
+        self._data = data
+        self._bad = bad
+        self._short = short
+
+    def read(self, offset: int, size: int) -> bytes:
+        blocks = range(offset // 4096, -(-(offset + size) // 4096))
+        met = [block for block in blocks if block in self._bad]
+        if not met:
+            return self._data[offset : offset + size]
+        if self._short and met[0] > blocks[0]:
+            return self._data[offset : met[0] * 4096]
+        raise OSError(errno.EILSEQ, "Invalid or incomplete multibyte or wide character")
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("short", [False, True])
+@given(bad=st.sets(st.integers(0, 299), max_size=4))
+def test_blocks_that_cannot_be_read_are_told_and_no_others(short: bool, bad: set[int]) -> None:
+    data = os.urandom(4096) * 300
+    sectors.opened["disk"] = Failing(data, bad, short=short)
+    try:
+        answer = ask(op="read", node="disk", offset=0, bytes=len(data), unit=4096)
+        read = GuestGround(ask, "disk", 8).read(Extent(0, len(data) // SECTOR))
+    finally:
+        sectors.close()
+    assert answer["unreadable"] == [[4096 * block, 4096, errno.EILSEQ] for block in sorted(bad)]
+    assert len(zlib.decompress(base64.b64decode(answer["data"]))) == len(data)
+    for block in range(300):
+        found = read[4096 * block : 4096 * block + 4096]
+        if block in bad:
+            assert describe(found[:SECTOR], 0, 0) == "cannot be read: EILSEQ"
+        else:
+            assert found == data[:4096]
+
+
+def test_ranges_are_copied_one_after_the_other_and_synced(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"a" * 4096 + b"b" * 4096 + bytes(16384))
+    fd = os.open(path, os.O_RDWR)
+    try:
+        answer = files.ranges(fd, fd, [[4096, 4096], [0, 2048]], 8192, files.by_hand)
+    finally:
+        os.close(fd)
+    assert (answer["errno"], answer["done"]) == (0, 2)
+    assert path.read_bytes()[8192:] == b"b" * 4096 + b"a" * 2048 + bytes(10240)
+
+
+def test_a_short_copy_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def copy_file_range(_: int, __: int, size: int, offset: int, to: int) -> int:
+        asked.append((offset, to, size))
+        return min(size, 100)
+
+    monkeypatch.setattr(os, "copy_file_range", copy_file_range)
+    files.by_copy_file_range(3, 1000, 250, 4, 5000)
+    assert asked == [(1000, 5000, 250), (1100, 5100, 150), (1200, 5200, 50)]
+    monkeypatch.setattr(os, "copy_file_range", lambda *_: 0)
+    with pytest.raises(EOFError, match="at 1000"):
+        files.by_copy_file_range(3, 1000, 250, 4, 5000)
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_copy_that_fails_says_how_many_ranges_went_before(tmp_path: Path, failing: int) -> None:
+    tried = []
+
+    def by(_: int, offset: int, __: int, ___: int, to: int) -> None:
+        tried.append((offset, to))
+        if len(tried) > failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError) as caught:
+        files.ranges(3, 4, [[0, 10], [30, 20], [70, 5]], 500, by)
+    assert caught.value.done == failing  # type: ignore[attr-defined]
+    assert tried == [(0, 500), (30, 510), (70, 530)][: failing + 1]
+
+
+def test_a_sync_that_fails_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError) as caught:
+        files.ranges(3, 4, [[0, 10]], 500, lambda *_: None)
+    assert getattr(caught.value, "done", 0) == 0
+
+
+def test_one_ioctl_has_all_ranges_in_the_structures_of_the_series(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def ioctl(fd: int, number: int, argument: bytearray) -> int:
+        to, count, address, rest = struct.unpack("<QQQQ", argument)
+        entries = ctypes.string_at(address, 32 * count)
+        seen.update(fd=fd, number=number, to=to, rest=rest)
+        seen["entries"] = list(struct.iter_unpack("<QQQQ", entries))
+        return 0
+
+    monkeypatch.setattr(bdev.fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(os, "fsync", lambda fd: seen.update(synced=fd))
+    answer = bdev.by_ioctl(7, [[4096, 512], [8192, 1024]], 1 << 40)
+    assert (answer["errno"], answer["done"]) == (0, 2)
+    assert seen == {
+        "fd": 7, "number": 3 << 30 | 32 << 16 | 0x12 << 8 | 129, "to": 1 << 40, "rest": 0,
+        "entries": [(4096, 512, 0, 0), (8192, 1024, 0, 0)], "synced": 7,
+    }  # fmt: skip
+
+
+REGIONS = {"node": "/dev/lab/S:1", "ranges": [[1 << 20, 4096], [(1 << 20) + 4096, 4096]]}
+
+
+def test_a_mirror_has_a_region_for_each_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror.system, "block_name", lambda node: {"/dev/lab/S:1": "nvme3n1"}[node])
+    table = mirror.table(REGIONS | {"to": 4 << 20})
+    assert table == ("0 16 mirror core 1 8 2 /dev/nvme3n1 2048 /dev/nvme3n1 8192 1 handle_errors")
+
+
+@pytest.mark.parametrize("ranges", [[[0, 4096], [8192, 4096]], [[0, 4096], [4096, 8192]]])
+def test_ranges_that_no_mirror_has_are_refused(ranges: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match="one length and follow one another"):
+        mirror.table({"node": "n", "ranges": ranges, "to": 1 << 20})
+
+
+@pytest.mark.parametrize(
+    ("status", "progress"),
+    [
+        ("mirror 2 259:0 259:0 4/4 1 AA 1 core", (4, "AA")),
+        ("mirror 2 259:0 259:0 0/4 1 AA 1 core", (0, "AA")),
+        ("mirror 2 259:0 259:0 1/4 1 AD 1 core", (1, "AD")),
+        ("mirror 3 8:0 8:16 8:32 12/40 1 ASR 3 disk 8:48 A", (12, "ASR")),
+    ],
+)
+def test_the_status_of_a_mirror_tells_what_is_in_line(
+    status: str, progress: tuple[int, str]
+) -> None:
+    assert mirror.progress(status.split()) == progress
+
+
+@pytest.fixture
+def pid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the copying process tells its pid."""
+    monkeypatch.setattr(child, "PID", str(tmp_path / "copier.pid"))
+    return tmp_path / "copier.pid"
+
+
+def test_a_child_hands_its_answer_on(pid: Path) -> None:
+    mine = os.getpid()
+    answer = child.run(lambda: {"errno": 0, "done": 3, "pid": os.getpid(), "long": "x" * 200_000})
+    assert (answer["errno"], answer["done"], len(answer["long"])) == (0, 3, 200_000)
+    assert answer["pid"] != mine
+    assert not pid.exists()
+
+
+def test_a_child_that_was_killed_has_told_nothing(pid: Path) -> None:
+    def work() -> dict[str, Any]:
+        # Who kills it reads its pid, which the parent writes down meanwhile.
+        while not (pid.exists() and pid.read_text()):
+            pass
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+        return {"errno": 0}
+
+    answer = child.run(work)
+    assert answer["killed"] == signal.SIGKILL
+    assert answer["seconds"] > 0
+    assert not pid.exists()
+
+
+def test_what_goes_wrong_in_a_child_is_told(pid: Path) -> None:
+    def work() -> dict[str, Any]:
+        raise LookupError("no namespace")
+
+    assert child.run(work) == {"error": "LookupError: no namespace"}
+    # A child that went on where its parent does would answer the host as well.
+    assert "not JSON serializable" in child.run(lambda: {"data": b"bytes"})["error"]
+
+
+def test_an_error_of_the_kernel_in_a_child_is_how_the_copy_ended(tmp_path: Path) -> None:
+    """As the host sees it: over the executor's stdin and stdout."""
+    request = {
+        "op": "copy", "path": "fs-cfr", "node": str(tmp_path / "none"), "ranges": [[0, 1]], "to": 2,
+    }  # fmt: skip
+    code = (
+        "import sys, runpy; sys.argv[1:] = ['serve']; sys.path.insert(0, sys.argv[0]);"
+        f"import child; child.PID = {str(tmp_path / 'pid')!r};"
+        f"runpy.run_path({str(COPIES)!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input="".join(json.dumps(request | own) + "\n" for own in ({"own_process": True}, {})),
+        env={**os.environ, "LAB_LAYERS": str(LAYERS), "PYTHONPATH": str(COPIES)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(answer["errno"], answer["done"]) for answer in answers] == [(errno.ENOENT, 0)] * 2
+
+
+def test_a_parameter_is_set_and_what_it_was_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "max_retries"
+    file.write_text("5\n")
+    assert kernel.parameter({"file": str(file), "value": "0"}) == {"before": "5"}
+    assert file.read_text()[0] == "0"
