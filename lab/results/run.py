@@ -38,6 +38,24 @@ class Past:
     profile: str
 
 
+def _begin() -> tuple[datetime, Path]:
+    """The time, and a directory named by it that nobody else has.
+
+    The last part of the name is the fraction of the second, so that names sort as runs began.
+    """
+    runs = dirs.state("runs")
+    while True:
+        now = datetime.now(UTC)
+        directory = runs / f"{now:%Y%m%d-%H%M%S}-{now.microsecond * 0x10000 // 1_000_000:04x}"
+        try:
+            directory.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise not_writable(directory, error) from error
+        return now, directory
+
+
 def ids() -> list[str]:
     """The runs there are, the latest first."""
     names = (path.name for path in dirs.state("runs").iterdir())
@@ -94,9 +112,8 @@ class Run:
     """
 
     def __init__(self, profile: str, suite: str) -> None:
-        now = datetime.now(UTC)
-        self.id = f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.directory = dirs.state("runs", self.id)
+        now, self.directory = _begin()
+        self.id = self.directory.name
         self.number = secrets.randbits(63)
         """Drawn for the tags, so that what an earlier run left cannot pass for this one's."""
         self._lock = threading.Lock()

@@ -155,3 +155,11 @@ def test_the_runs_there_are_come_latest_first() -> None:
     earlier = dirs.state("runs", "20200101-000000-0000").name
     dirs.state("runs", "not-a-run")
     assert ids() == [run.id, earlier]
+
+
+def test_ids_sort_as_runs_began_and_are_never_the_same() -> None:
+    begun = []
+    for _ in range(200):
+        with Run("p", "s") as run:
+            begun.append(run.id)
+    assert begun == sorted(set(begun))
