@@ -46,14 +46,18 @@ def _steps(setup: Setup) -> Iterator[Setup]:
             yield _with(setup, rest, k - 1 if index < k - 1 or k == count else k)
     shrunk = [_cut(source, unit, unit) for source in sources]
     halves = [_cut(source, source.sectors // 2, unit) for source in sources]
+    less = [_cut(source, source.sectors - unit, unit) for source in sources]
     for fewer in (shrunk, halves):
         if fewer != list(sources):
             yield _with(setup, tuple(fewer), k)
     if count > 1:
         for index, source in enumerate(sources):
-            for less in (shrunk[index], halves[index]):
-                if less != source:
-                    yield _with(setup, (*sources[:index], less, *sources[index + 1 :]), k)
+            for fewer_blocks in (shrunk[index], halves[index]):
+                if fewer_blocks != source:
+                    yield _with(setup, (*sources[:index], fewer_blocks, *sources[index + 1 :]), k)
+    for index, source in enumerate(sources):
+        if less[index] != source:
+            yield _with(setup, (*sources[:index], less[index], *sources[index + 1 :]), k)
 
 
 def _cut(source: Extent, sectors: int, unit: int) -> Extent:

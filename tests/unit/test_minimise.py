@@ -95,9 +95,9 @@ def case(point: Point, *lengths: int) -> Setup:
     [
         # A defect that takes two ranges, one that takes long ones, one that only strikes first.
         (lambda s: len(s.layout.copy.sources) >= 2, [1, 1]),
-        (lambda s: blocks(s) >= 8, [10]),
+        (lambda s: blocks(s) >= 8, [8]),
         (lambda s: s.point.k >= 2, [1, 1]),
-        (lambda s: any(x.sectors > 15 for x in s.layout.copy.sources), [20]),
+        (lambda s: any(x.sectors > 15 for x in s.layout.copy.sources), [16]),
     ],
 )
 def test_what_the_failure_needs_is_kept(fails: Callable[[Setup], bool], left: list[int]) -> None:
