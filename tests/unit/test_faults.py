@@ -147,9 +147,10 @@ def test_a_flush_of_the_guest_arms_nothing() -> None:
     assert fault(Action.RESUME, Point(Stage.WRITE, 2), COPY, flushes=True).more is None
 
 
+@pytest.mark.parametrize("flushes", [False, True])
 @pytest.mark.parametrize(("cut", "sectors"), [(0, 2), (1, 1), (3, 3), (4, 2), (99, 2)])
-def test_a_write_tears_where_it_is_told_to(cut: int, sectors: int) -> None:
-    torn = fault(Action.TORN, Point(Stage.WRITE, 2), COPY, cut)
+def test_a_write_tears_where_it_is_told_to(cut: int, sectors: int, flushes: bool) -> None:
+    torn = fault(Action.TORN, Point(Stage.WRITE, 2), COPY, cut, flushes=flushes)
     assert torn.rules[0].sector == COPY.pieces()[1][1].start + sectors
 
 
