@@ -72,7 +72,6 @@ def fault(
     if action is Action.EIO_UNHELD:
         counting = _counting(EVENTS[point.stage], point.k, iotype)
         return Fault(nth=point.k, more=counting, held=False)
-    # A write is torn on the medium alone, where no file system flushes.
     if flushes and action is not Action.TORN:
         arming = tuple(choice.commands(iotype, action.errno))
         return Fault(nth=point.k, more=choice.options(), arming=arming)

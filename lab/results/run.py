@@ -117,6 +117,7 @@ class Run:
         self.number = secrets.randbits(63)
         """Drawn for the tags, so that what an earlier run left cannot pass for this one's."""
         self._lock = threading.Lock()
+        self._said: list[tuple[str, dict[str, Any]]] = []
         try:
             self._timeline = (self.directory / TIMELINE).open("a", buffering=1)
         except OSError as error:
@@ -144,6 +145,13 @@ class Run:
     def qmp_event(self, name: str, data: dict[str, Any]) -> None:
         """Append an event of QEMU; the sink that a machine is given."""
         self.emit("qmp", name, data=data)
+        self._said.append((name, data))
+
+    def qemu_said(self, name: str, **data: object) -> bool:
+        """Whether QEMU has told of an event with at least these data."""
+        return any(
+            said == name and data.items() <= found.items() for said, found in list(self._said)
+        )
 
     def keep(self, file: Path, name: str, *, move: bool = False) -> None:
         """Keep a file of the guest as evidence; a second one of the same name is appended."""

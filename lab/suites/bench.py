@@ -34,6 +34,9 @@ from lab.vm.qmp import QmpTimeout
 
 _RETRIES = "/sys/module/nvme_core/parameters/max_retries"
 
+_TELLING = 2.0
+"""Seconds that QEMU may take to tell that a device is gone."""
+
 _ANSWER_DEADLINE = 60.0
 _MEND_DEADLINE = 180.0
 _CLOSE_DEADLINE = 30.0
@@ -308,6 +311,13 @@ class Bench:
         while any(child["name"] == self._controller for child in self._devices()):
             if time.monotonic() > end:
                 raise DeviceFailed(f"the controller was not gone {deadline:.1f} s after its unplug")
+            time.sleep(0.02)
+        # QEMU tells of it a moment after it is gone from the list, to whoever still listens; nobody
+        # does in a guest that was up before the run.
+        end = time.monotonic() + _TELLING
+        while time.monotonic() < end and not self.run.qemu_said(
+            "DEVICE_DELETED", device=self._controller
+        ):
             time.sleep(0.02)
 
     @property

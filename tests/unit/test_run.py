@@ -163,3 +163,11 @@ def test_ids_sort_as_runs_began_and_are_never_the_same() -> None:
         with Run("p", "s") as run:
             begun.append(run.id)
     assert begun == sorted(set(begun))
+
+
+def test_a_run_remembers_what_qemu_said() -> None:
+    with Run("p", "s") as run:
+        assert not run.qemu_said("DEVICE_DELETED", device="d0")
+        run.qmp_event("DEVICE_DELETED", {"device": "d0", "path": "/machine"})
+        assert run.qemu_said("DEVICE_DELETED", device="d0")
+        assert not run.qemu_said("DEVICE_DELETED", device="d1")
