@@ -32,6 +32,9 @@ _DISTURBANCES = {
     Action.FS_SHUTDOWN: "the file system below was shut down",
     Action.DM_ERROR: "a layer below began to fail",
     Action.DM_DROP_WRITES: "a layer below dropped writes",
+    Action.DM_CORRUPT: "a layer below changed what was written",
+    Action.TARGET_REMOVED: "the target was taken from its initiator",
+    Action.FAIL_REQUEST: "the block layer failed a request",
 }
 """What may make a copy fail although the medium returns no error."""
 

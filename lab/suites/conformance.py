@@ -192,6 +192,8 @@ def _situation(case: Judged) -> Situation:
 
 def _observed(report: Report, case: Judged) -> Observed:
     seen = case.result.situation
+    told = seen.completion
+    failed = told if told and told.error and seen.injected else None
     name = f"{report.run}:{case.number}"
     return Observed(
         path=report.path.name,
@@ -200,7 +202,8 @@ def _observed(report: Report, case: Judged) -> Observed:
             rule: Ruled(found.verdict, found.evidence, name)
             for rule, found in case.result.rules.items()
         },
-        error=seen.completion.error if seen.completion and seen.injected else "",
+        error=failed.error if failed else "",
+        misnamed=report.path.misnames(failed, case.setup.point.stage) if failed else "",
         exercised=case.result.verdict != "not exercised",
     )
 

@@ -16,8 +16,9 @@ from lab.errors import LabError
 from lab.faults.model import Action, Stage
 from lab.faults.stepper import NotReached, Stepper, fault
 from lab.faults.throttle import FOREVER, Throttle, rate_for
-from lab.suites.acts import ACTS, PATIENCE_MS, PAUSE, RESET_HOLD, Effect, Grip, Scene
+from lab.suites.acts import ACTS, PATIENCE_MS, PAUSE, RESET_HOLD
 from lab.suites.bench import Bench, DeviceFailed
+from lab.suites.scene import Effect, Grip, Scene
 from lab.suites.setup import Setup
 
 _HOLD_DEADLINE = 30.0
@@ -129,9 +130,10 @@ class Interruption:
         self._start()
         try:
             stepper.hold(self._point, self._fault.nth, _HOLD_DEADLINE)
-        except NotReached:
+        except BaseException:
             # Whatever writes next would be held there, and nobody would release it.
-            stepper.disarm()
+            with suppress(LabError):
+                stepper.disarm()
             raise
         return stepper
 

@@ -58,6 +58,16 @@ class Options:
     fua: bool = False
     torn_at: int = 0
 
+    def possible(self, path: CopyPath) -> list[Action]:
+        """The actions that mean something on the path.  Raises UsageError when none does."""
+        found = [action for action in self.actions if path.possible(action)]
+        if not found:
+            raise UsageError(
+                f"{path.name} on {path.ref}: {', '.join(self.actions)}: not possible on this path",
+                hint=f"possible are: {', '.join(each for each in Action if path.possible(each))}",
+            )
+        return found
+
     def cells(self, path: CopyPath, points: Sequence[Point]) -> list[tuple[Point, Action]]:
         """What can be done where, given all points of the copy.
 
@@ -71,7 +81,7 @@ class Options:
                     hint=f"it has {', '.join(map(str, points))}",
                 )
         wanted = [point for point in points if not self.points or point in self.points]
-        found = cells(wanted, [action for action in self.actions if path.possible(action)])
+        found = cells(wanted, self.possible(path))
         if not found:
             raise UsageError(
                 "none of these actions is possible at any of these points",
