@@ -6,11 +6,12 @@ once the copy goes on is its `after`.
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from lab.copy.oracle import Tagging, flip_bit
 from lab.faults.model import Action, Point, Stage, ranges_written
 from lab.faults.stepper import Stepper
-from lab.suites import guest_acts
+from lab.suites import controller, guest_acts
 from lab.suites.scene import Effect, Scene
 
 DELAY = 0.25
@@ -75,14 +76,14 @@ def _lose_qmp(scene: Scene) -> Effect:
 
 
 def _reset(scene: Scene) -> Effect:
-    scene.bench.reset_controller(RESET_HOLD + scene.hang)
+    controller.reset(scene.bench, RESET_HOLD + scene.hang)
     return Effect()
 
 
 def _unplug(scene: Scene) -> Effect:
-    scene.bench.unplug()
+    controller.unplug(scene.bench)
     time.sleep(_UNPLUG_HOLD)
-    return Effect(after=scene.bench.await_unplugged)
+    return Effect(after=partial(controller.await_unplugged, scene.bench))
 
 
 def _outlast(scene: Scene) -> Effect:

@@ -157,7 +157,7 @@ class Case:
         """What the taps saw of the copy."""
         bench = self._bench
         carried = writelog.carrying(bench.write_log, list(told.entries), tagging.mark)
-        return Seen(bench.trace(), carried, bench.answered, self._ranges_begun(told))
+        return Seen(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
 
     def _revive(self) -> str:
         """Boot the guest again; what is wrong with the ground then, or ''."""
