@@ -132,7 +132,8 @@ class Run:
             raise not_writable(self.directory, error) from error
         self.emit(
             "lab", "run", profile=profile, suite=suite, wall=now.isoformat(),
-            token=os.environ.get(TOKEN),
+            # A run that is made of others is the first; they are not what was asked for.
+            token=os.environ.pop(TOKEN, None),
         )  # fmt: skip
 
     def emit(self, source: str, event: str, *, at: float | None = None, **data: object) -> None:

@@ -123,6 +123,7 @@ class _Campaign:
             found = stack.found(first.guest.directory)
             self.outcome.capabilities = stack.table(found, first.guest.record.missing)
             self.outcome.speed = watchdog.speed
+            self.outcome.boot = first.guest.boot_seconds
             self.ledger.known = self._known(first.session(), names)
             batches = [
                 Batch(section, names[section], attempt)

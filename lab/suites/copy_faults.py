@@ -125,6 +125,7 @@ def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
         try:
             with Booted(record, profile, platform, job.path, watch.progress, on) as bench:
                 report.capabilities = bench.capabilities
+                report.boot = bench.guest.boot_seconds if on is None else None
                 _judge_all(job, bench, report, watch)
         except NotSupported as why:
             report.not_supported = str(why)

@@ -290,7 +290,20 @@ def test_a_run_that_was_broken_off_is_not_taken_for_one_that_ended(
         run.finish({"cases": []})
         raise KeyboardInterrupt
     assert runner.found("n/1") == ""
+    monkeypatch.setenv(TOKEN, "n/1")
     with Run("nvme-copy", "copy-faults") as run:
         run.finish({"cases": []})
     assert runner.found("n/1") == run.id
     assert runner.found("n/2") == ""
+
+
+def test_a_run_that_is_made_of_others_is_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(TOKEN, "n/1")
+    with Run("nvme-copy", "conformance") as whole:
+        with Run("nvme-copy", "copy-faults") as part:
+            part.finish({"cases": []})
+        assert runner.found("n/1") == ""
+        whole.finish({"cases": []})
+    assert runner.found("n/1") == whole.id

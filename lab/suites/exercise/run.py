@@ -98,6 +98,7 @@ def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
             bench = _Bench(record, profile, platform, where, options, watcher)
             try:
                 outcome.capabilities, outcome.speed = bench.capabilities, bench.speed
+                outcome.boot = bench.boot_seconds
                 for number in range(options.cases):
                     ledger.begin(where.name, _name(options.seed + number))
                     ledger.add(bench.case(options.seed + number))
@@ -146,6 +147,11 @@ class _Bench:
     def capabilities(self) -> list[dict[str, object]]:
         """What the guest's kernel offers on each disk and layer."""
         return stacks.table(stacks.found(self._guest.directory), self._guest.record.missing)
+
+    @property
+    def boot_seconds(self) -> float | None:
+        """How long the guest took to boot."""
+        return self._guest.boot_seconds
 
     def _connect(self) -> None:
         self._session = self._guest.connect()
