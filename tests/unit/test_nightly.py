@@ -24,6 +24,7 @@ from lab.host import dirs
 from lab.results.run import PROFILE, TOKEN, Run
 from lab.results.store.database import session
 from lab.results.store.schema import JobRow, NightRow
+from tests.unit.conftest import empty_store
 
 SUITES = ("copy-faults", "fstests")
 TEXT = """\
@@ -185,6 +186,7 @@ def test_a_night_that_is_killed_anywhere_comes_to_the_same(
     state = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(state))
+        empty_store(patch)
         plan = plan_in(state)
         (bench,) = list(take(benches(patch, kills)))
         bench.failing = "debian-sid"
