@@ -42,5 +42,9 @@ class HostError(LabError):
     """The host or the lab itself cannot do what was asked: QEMU, disk, network, build."""
 
 
+class BuildError(HostError):
+    """Sources of a kernel cannot be configured or compiled: theirs is the fault."""
+
+
 class GuestError(LabError):
     """The guest died, hung, panicked or refused an operation the lab needs."""

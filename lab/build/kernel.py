@@ -76,8 +76,19 @@ def ensure_kernel(reference: str, progress: Progress) -> Kernel:
 
 def refused(kernel: Kernel) -> list[str]:
     """The options that the lab's configuration has and the kernel's sources refused."""
+    return provenance(kernel).get("refused", "").split()
+
+
+def provenance(kernel: Kernel) -> dict[str, str]:
+    """What a kernel is called, its key and release, and what it was made of."""
     manifest = Artifact("kernel", "", kernel.key, kernel.vmlinux.parent).manifest()
-    return manifest.versions.get("refused", "").split()
+    return {"name": kernel.name, "key": kernel.key, **manifest.versions}
+
+
+def config_of(key: str) -> Path | None:
+    """The configuration of the kernel with this key; None if that is not built any more."""
+    found = [one.path / "config" for one in artifacts.listing("kernel") if one.key == key]
+    return next((path for path in found if path.is_file() and path.stat().st_size), None)
 
 
 def listing() -> list[Named]:

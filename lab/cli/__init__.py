@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 
 from lab.cli import (
+    bisect,
     compare,
     fault,
     guest,
@@ -48,6 +49,7 @@ guest.register(app)
 run.register(app)
 replay.register(app)
 nightly.register(app)
+bisect.register(app)
 shell.register(app)
 
 

@@ -1,4 +1,4 @@
-"""`lab results compare|export`: runs against a baseline, and runs in other people's formats."""
+"""`lab results compare|export|bundle|html`: runs against a baseline, and runs for others."""
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `lab results`."""
     app.command()(compare)
     app.command()(export)
+    app.command()(bundle)
     app.command()(html)
 
 
@@ -110,6 +111,34 @@ def export(
 
     document = load(found.id).document
     print(xml(found.id, document["suite"], [read(case) for case in document["cases"]]), end="")
+
+
+def bundle(
+    case: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN[:CASE]",
+            help="The run, and the case that matters in it: default, the only one that failed.",
+            autocompletion=complete_run,
+        ),
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Where to; default: lab-RUN.tar.gz, here."),
+    ] = None,
+) -> None:
+    """Put a run into one file, for others to look at and to `lab replay`."""
+    from lab.cli.terminal import warn
+    from lab.suites.bundle import make
+
+    run, _, wanted = case.partition(":")
+    target = file or Path(f"lab-{run}.tar.gz")
+    with phases() as progress:
+        progress("pack the run's evidence")
+        lacking = make(run, wanted, target)
+    for what in lacking:
+        warn(f"left out {what}")
+    print(f"{target} {target.stat().st_size / 1e6:.1f} MB")
 
 
 def html(

@@ -1,4 +1,4 @@
-"""`lab replay`: a case of an earlier run, again."""
+"""`lab replay`: a case of an earlier run, or of a bundle, again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab.cli.kernel import Kernel
 from lab.cli.terminal import print_error, print_json, warn
 
 if TYPE_CHECKING:
@@ -28,19 +29,26 @@ def replay(
     case: Annotated[
         str,
         typer.Argument(
-            metavar="RUN:CASE",
+            metavar="RUN:CASE | BUNDLE[:CASE]",
             help="The case by its number in the run, NUMBER.min for its minimised form, or "
-            "POINT,ACTION of a sweep.",
+            "POINT,ACTION of a sweep.  Of a bundle, the case that it was made for.",
             autocompletion=complete_run,
         ),
     ],
     times: Annotated[int, typer.Option("--times", min=1, max=10_000, help="How often.")] = 1,
+    kernel: Kernel = None,
     json: Annotated[bool, typer.Option("--json", help="Print the new run's JSON.")] = False,
 ) -> None:
-    """Carry out a case of an earlier run again; exit status 1 if it does not come to the same."""
+    """Carry out a case of an earlier run again, or one of a bundle from elsewhere; exit status 1
+    if it does not come to the same."""
+    from lab.suites import bundle as bundles
     from lab.suites import replay as replays
 
-    recorded = replays.find(case)
+    if found := bundles.named(case):
+        recorded = bundles.find(*found, kernel)
+    else:
+        recorded = replays.find(case)
+        recorded = replays.on_kernel(recorded, kernel) if kernel else recorded
     from lab.cli.sweep import watched
     from lab.guest import registry
 

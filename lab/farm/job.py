@@ -26,6 +26,8 @@ class Ended:
 
     run: str
     said: str
+    status: int | None = None
+    """Exit status of `lab run`; None if whoever waited for it was killed."""
 
 
 def carry_out(job: Job, token: str, directory: Path) -> Ended:
@@ -63,8 +65,9 @@ def carry_out(job: Job, token: str, directory: Path) -> Ended:
             end_group(process)
     run = found(token)
     if run and status in ENDED_WELL:
-        return Ended(run, "")
-    return Ended(run, tail(log.read_text(errors="replace"), 5) or f"exit status {status}")
+        return Ended(run, "", status)
+    why = tail(log.read_text(errors="replace"), 5) or f"exit status {status}"
+    return Ended(run, why, status)
 
 
 def found(token: str) -> str:

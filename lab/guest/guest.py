@@ -36,10 +36,12 @@ class AlreadyUp(HostError):
 class Guest:
     """A guest that is up.  It outlives the process that started it, until `down`."""
 
-    def __init__(self, record: Record, machine: Machine, peer: "Guest | None" = None) -> None:
+    def __init__(self, record: Record, machine: Machine, boot_seconds: float | None = None) -> None:
         self.record = record
         self.machine = machine
-        self.peer = peer
+        self.boot_seconds = boot_seconds
+        """From the start of QEMU until SSH listened; None if another process started it."""
+        self.peer: Guest | None = None
 
     @property
     def directory(self) -> Path:
@@ -223,12 +225,14 @@ def _start(
 ) -> Guest:
     properties = partial(host_qemu.properties, platform.qemu)
     able, missing = supported(profile, platform.qemu, properties)
+    start = time.monotonic()
     try:
         machine = _boot(path, name, able, platform, on_event, link)
     except TcgDefect as defect:
         # Not a retry that hides a result: no test has begun.
         progress(f"boot {name} once more: QEMU's TCG broke the first boot: {defect.message}")
         machine = _boot(path, name, able, platform, on_event, link)
+    boot_seconds = time.monotonic() - start
     try:
         record = Record(
             name=name,
@@ -247,7 +251,7 @@ def _start(
     except BaseException:
         machine.kill()
         raise
-    return Guest(record, machine)
+    return Guest(record, machine, boot_seconds)
 
 
 def _boot(

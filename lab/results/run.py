@@ -20,6 +20,8 @@ from lab.host.dirs import not_writable
 DOCUMENT = "run.json"
 TIMELINE = "timeline.jsonl"
 PROFILE = "profile.json"
+KERNEL = "kernel.json"
+"""Where the kernel comes from."""
 
 TOKEN = "LAB_RUN_TOKEN"
 """Environment variable: a word that whoever starts a run finds in its timeline again."""
@@ -84,18 +86,24 @@ def document(run: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def load(run: str) -> Past:
-    """A run by its id.  Raises UsageError when there is none, or none that has ended."""
+def directory(run: str) -> Path:
+    """The directory of a run.  Raises UsageError when there is none."""
     # An id becomes a path: nothing else may.
-    directory = dirs.state("runs") / run
-    if not _ID.fullmatch(run) or not directory.is_dir():
+    place = dirs.state("runs") / run
+    if not _ID.fullmatch(run) or not place.is_dir():
         latest = ids()[:1]
         raise UsageError(
             f"no run {run}", hint=f"the latest is {latest[0]}" if latest else "there is none yet"
         )
+    return place
+
+
+def load(run: str) -> Past:
+    """A run by its id.  Raises UsageError when there is none, or none that has ended."""
+    place = directory(run)
     try:
-        found = json.loads((directory / DOCUMENT).read_text())
-        profile = (directory / PROFILE).read_text()
+        found = json.loads((place / DOCUMENT).read_text())
+        profile = (place / PROFILE).read_text()
     except (OSError, ValueError) as error:
         raise UsageError(
             f"run {run} has no document that can be read: {error}",
@@ -124,7 +132,8 @@ class Run:
             raise not_writable(self.directory, error) from error
         self.emit(
             "lab", "run", profile=profile, suite=suite, wall=now.isoformat(),
-            token=os.environ.get(TOKEN),
+            # A run that is made of others is the first; they are not what was asked for.
+            token=os.environ.pop(TOKEN, None),
         )  # fmt: skip
 
     def emit(self, source: str, event: str, *, at: float | None = None, **data: object) -> None:

@@ -18,7 +18,7 @@ from lab.host import qemu
 from lab.host.process import me
 from lab.profile.models import Profile
 from lab.results.cases import Case
-from lab.results.run import PROFILE, Run
+from lab.results.run import Run
 from lab.suites import known as known_failures
 from lab.suites import shards
 from lab.suites import tree as trees
@@ -27,6 +27,7 @@ from lab.suites.known import Known
 from lab.suites.lane import Lane, Stopped
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
+from lab.suites.record import describe
 from lab.suites.watchdog import Watchdog
 
 Select = Callable[[Session, str], Sequence[str]]
@@ -84,7 +85,7 @@ def carry_out(job: Job, watcher: Watcher) -> Outcome:
     platform = replace(platform, trees=((SERIAL, packed),))
     start = time.monotonic()
     with Run(job.profile.name, job.name) as record:
-        record.write(PROFILE, job.profile.model_dump_json(indent=1, by_alias=True))
+        describe(record, job.profile, platform)
         outcome = Outcome(
             record.id, record.directory, job.name, job.profile.name, job.asked,
             job.configs, str(job.tree), platform.kernel.release, qemu.version(platform.qemu),
@@ -122,6 +123,7 @@ class _Campaign:
             found = stack.found(first.guest.directory)
             self.outcome.capabilities = stack.table(found, first.guest.record.missing)
             self.outcome.speed = watchdog.speed
+            self.outcome.boot = first.guest.boot_seconds
             self.ledger.known = self._known(first.session(), names)
             batches = [
                 Batch(section, names[section], attempt)

@@ -18,7 +18,7 @@ from lab.errors import LabError, ProfileError, UsageError
 from lab.faults.model import Action, actions_named
 from lab.profile.load import load
 from lab.profile.models import Profile
-from lab.results.run import Run
+from lab.results.run import PROFILE, Run
 from lab.suites import copy_faults
 from lab.suites.arguments import Parser
 from lab.suites.options import MAX_DEADLINE, Options
@@ -48,6 +48,16 @@ class Asked:
     actions: tuple[Action, ...]
     hang_deadline: float
     known: tuple[Quirk, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Its JSON."""
+        return {
+            "paths": list(self.paths),
+            "ranges": self.ranges,
+            "actions": [str(action) for action in self.actions],
+            "hang_deadline": self.hang_deadline,
+            "quirks": len(self.known),
+        }
 
     def options(self, profile: Profile, path: str) -> Options:
         """The sweep of one path."""
@@ -88,6 +98,7 @@ class Conformance:
     run: str
     directory: Path
     profile: Profile
+    asked: dict[str, Any]
     reports: list[Report] = field(default_factory=list)
     known: tuple[Quirk, ...] = ()
     seconds: float = 0.0
@@ -136,13 +147,27 @@ class Conformance:
             "run": self.run,
             "suite": NAME,
             "profile": self.profile.name,
+            "options": self.asked,
             "reference": REFERENCE,
             "device": self.device if self.reports else None,
+            **self._platform(),
             "paths": [_column(report) for report in self.reports],
             "differences": [self._difference(each) for each in self.differences()],
             "cases": list(self._cases()),
             "seconds": round(self.seconds, 3),
             "error": str(self.error) if self.error else None,
+        }
+
+    def _platform(self) -> dict[str, Any]:
+        """What the paths under test ran on."""
+        if not self.reports:
+            return {}
+        last = self.reports[-1]
+        return {
+            "kernel": last.kernel,
+            "qemu": last.qemu,
+            "accelerator": last.accelerator,
+            "boot": last.boot,
         }
 
     def _difference(self, found: Difference) -> dict[str, Any]:
@@ -217,7 +242,10 @@ def run(profile: Profile, asked: Asked, watch: Watch) -> Conformance:
         watch.expect(total)
 
     with Run(profile.name, NAME) as record:
-        done = Conformance(record.id, record.directory, profile, known=asked.known)
+        record.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
+        done = Conformance(
+            record.id, record.directory, profile, asked.document(), known=asked.known
+        )
         try:
             for job in todo:
                 watch.progress(f"{job.path.name} on {job.path.ref} of {job.profile.name}")

@@ -14,7 +14,7 @@ from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.host import qemu
 from lab.profile.models import Profile
-from lab.results.run import PROFILE, Run
+from lab.results.run import Run
 from lab.suites import rehearsal
 from lab.suites.bench import Bench
 from lab.suites.booted import Booted
@@ -22,6 +22,7 @@ from lab.suites.case import Case, CaseResult
 from lab.suites.generate import cut, draw, space, strike
 from lab.suites.minimise import minimise
 from lab.suites.options import Options
+from lab.suites.record import describe
 from lab.suites.rehearsal import NotSupported
 from lab.suites.report import Judged, Report, broken_rules
 from lab.suites.setup import Setup
@@ -117,7 +118,7 @@ def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
     platform = Platform.find(profile, watch.progress)
     start = time.monotonic()
     with Run(profile.name, job.suite) as record:
-        record.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
+        describe(record, profile, platform)
         report = Report(
             record.id, record.directory, job.suite, profile, job.asked, job.plant, job.path,
             platform.kernel.release, qemu.version(platform.qemu),
@@ -126,6 +127,7 @@ def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
         try:
             with Booted(record, profile, platform, job.path, watch.progress, on) as bench:
                 report.capabilities = bench.capabilities
+                report.boot = bench.guest.boot_seconds if on is None else None
                 _judge_all(job, bench, report, watch)
         except NotSupported as why:
             report.not_supported = str(why)

@@ -6,15 +6,17 @@ POINT,ACTION where the run has just one such case.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
+from lab.build.kernels import names
 from lab.copy import paths, plant
 from lab.copy.plant import Plant
 from lab.errors import UsageError
 from lab.profile.models import Profile
 from lab.results import run as runs
+from lab.results.run import Past
 from lab.suites import copy_faults
 from lab.suites.bench import Bench
 from lab.suites.case import CaseResult
@@ -135,9 +137,20 @@ def find(text: str) -> Recorded:
         raise UsageError(
             f"{text!r}: expected RUN:CASE", hint="such as 20260131-093000-1a2b:17 or …:write:2,eio"
         )
-    past = runs.load(run)
+    return recorded(runs.load(run), run, wanted)
+
+
+def on_kernel(case: Recorded, kernel: str) -> Recorded:
+    """The same case on another kernel, a reference as `--kernel` takes it.  Raises UsageError."""
+    reference = names.canonical(kernel)
+    names.resolve(reference)
+    return replace(case, profile=case.profile.model_copy(update={"kernel": reference}))
+
+
+def recorded(past: Past, run: str, wanted: str) -> Recorded:
+    """The case `wanted` of a run.  Raises UsageError when there is none that can be repeated."""
     try:
-        case = _case(past.document["cases"], run, wanted)
+        case = case_named(past.document["cases"], run, wanted)
         minimal = ".min" if wanted.endswith(".min") else ""
         return Recorded(
             f"{run}:{case['number']}{minimal}",
@@ -157,8 +170,8 @@ def find(text: str) -> Recorded:
         ) from error
 
 
-def _case(cases: list[dict[str, Any]], run: str, wanted: str) -> dict[str, Any]:
-    """The case of that number or of that point and action."""
+def case_named(cases: list[dict[str, Any]], run: str, wanted: str) -> dict[str, Any]:
+    """The case of that number or of that point and action.  Raises UsageError."""
     if number := _NUMBER.fullmatch(wanted):
         found = [case for case in cases if case["number"] == int(number[1])]
         if number[2]:
@@ -173,6 +186,11 @@ def _case(cases: list[dict[str, Any]], run: str, wanted: str) -> dict[str, Any]:
     if not found:
         raise UsageError(f"run {run} has no case {wanted}", hint=_there_are(cases))
     return found[0]
+
+
+def failing(cases: list[dict[str, Any]]) -> list[str]:
+    """The numbers of the cases in which a rule was violated."""
+    return [str(case["number"]) for case in cases if case.get("verdict") == "violated"]
 
 
 def _there_are(cases: list[dict[str, Any]]) -> str:

@@ -61,6 +61,8 @@ class Report:
     capabilities: list[dict[str, Any]] = field(default_factory=list)
     """What the guest's kernel offers on each disk and layer."""
     cases: list[Judged] = field(default_factory=list)
+    boot: float | None = None
+    """Seconds that the guest took to boot; None if it was up before."""
     seconds: float = 0.0
     error: LabError | None = None
     not_supported: str = ""
@@ -102,6 +104,7 @@ class Report:
             "plant": self.plant.kind or None,
             "verdicts": self.counts(),
             "cases": [case.document() for case in self.cases],
+            "boot": self.boot and round(self.boot, 3),
             "seconds": round(self.seconds, 3),
             "error": str(self.error) if self.error else None,
         }

@@ -1,11 +1,14 @@
 """A copy interrupted at every point, and an oracle that can fail."""
 
+import json
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.copy.plant import KINDS
-from tests.boot.conftest import Lab
+from tests.boot.conftest import Lab, make_lab
 
 ALIVE = "resume,eio,enospc,torn,corrupt,throttle,delay"
 
@@ -166,3 +169,22 @@ def test_the_run_directory_holds_the_evidence(lab: Lab, guest: str) -> None:
     events = (directory / "timeline.jsonl").read_text()
     for event in ("held", "inject", "release", "completion", "copy_source_range", "verdict"):
         assert f'"event": "{event}"' in events
+
+
+def test_a_failing_case_is_bundled_and_replayed_elsewhere(
+    lab: Lab, guest: str, tmp_path: Path
+) -> None:
+    run = lab.faults("--plant", "swallow-error", "--points", "write:2", "--actions", "eio,delay",
+                     on=guest, status=1)  # fmt: skip
+    bundle = tmp_path / "case.tar.gz"
+    done = lab("results", "bundle", run["run"], str(bundle))
+    assert "left out" not in done.stderr
+    with tarfile.open(bundle) as tar:
+        names = {member.name.partition("/")[2] for member in tar}
+    assert {"kernel.config", "kernel.log", "argv.json", "write-log-000"} <= names
+    elsewhere = make_lab(tmp_path / "elsewhere")
+    again = json.loads(elsewhere("replay", str(bundle), "--json").stdout)
+    assert (again["same"], again["differences"]) == ([True], [])
+    assert again["recorded"]["rules"]["SIGNALLED"] == "violated"
+    assert again["replay_of"] == f"{run['run']}:1"
+    assert elsewhere.leftovers() == []

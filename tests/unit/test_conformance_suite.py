@@ -113,7 +113,7 @@ def done(
     *reports: Report, known: tuple[Quirk, ...] = (), error: LabError | None = None
 ) -> Conformance:
     """A run of the suite with these reports."""
-    return Conformance("run", Path("/nowhere"), NVME, list(reports), known, 1.0, error)
+    return Conformance("run", Path("/nowhere"), NVME, {}, list(reports), known, 1.0, error)
 
 
 WELL = report(REFERENCE, result(), result(error="EIO"))

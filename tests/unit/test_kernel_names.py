@@ -136,3 +136,13 @@ def test_each_kind_of_source(tmp_path: Path) -> None:
 def test_a_source_with_what_is_not_there(given: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=said):
         asked(source_path=tmp_path, **given).source("mine")
+
+
+def test_a_commit_of_a_git_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "linux/.git").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    reference = names.canonical("linux@v6.12~2")
+    assert reference == names.commit(tmp_path / "linux", "v6.12~2")
+    assert names.resolve(reference) == Linux(source=tmp_path / "linux", rev="v6.12~2")
+    with pytest.raises(UsageError, match="no kernel"):
+        names.resolve(f"{tmp_path}@v6.12")

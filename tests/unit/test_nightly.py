@@ -25,6 +25,7 @@ from lab.results.run import PROFILE, TOKEN, Run
 from lab.results.store.database import session
 from lab.results.store.schema import JobRow, NightRow
 from lab.suites.catalogue import SUITES, check
+from tests.unit.conftest import empty_store
 
 TEXT = """\
 kernels:
@@ -200,6 +201,7 @@ def test_a_night_that_is_killed_anywhere_comes_to_the_same(
     state = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(state))
+        empty_store(patch)
         plan = plan_in(state)
         (bench,) = list(take(benches(patch, kills)))
         bench.failing = "debian-sid"
@@ -305,7 +307,20 @@ def test_a_run_that_was_broken_off_is_not_taken_for_one_that_ended(
         run.finish({"cases": []})
         raise KeyboardInterrupt
     assert runner.found("n/1") == ""
+    monkeypatch.setenv(TOKEN, "n/1")
     with Run("nvme-copy", "copy-faults") as run:
         run.finish({"cases": []})
     assert runner.found("n/1") == run.id
     assert runner.found("n/2") == ""
+
+
+def test_a_run_that_is_made_of_others_is_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(TOKEN, "n/1")
+    with Run("nvme-copy", "conformance") as whole:
+        with Run("nvme-copy", "copy-faults") as part:
+            part.finish({"cases": []})
+        assert runner.found("n/1") == ""
+        whole.finish({"cases": []})
+    assert runner.found("n/1") == whole.id

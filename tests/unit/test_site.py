@@ -43,7 +43,11 @@ def timeline(run: str, *events: dict[str, Any]) -> None:
 def test_a_run_with_its_matrix_evidence_and_timeline(tmp_path: Path) -> None:
     run = write_run(
         1,
-        [judged("write:1 eio"), judged("write:1 torn", "violated", "PREFIX"), judged("read:2 eio")],
+        [
+            judged("write:1 eio"),
+            judged("write:1 torn", "violated", "PREFIX") | {"number": 2},
+            judged("read:2 eio"),
+        ],
     )
     timeline(
         run,
@@ -131,3 +135,52 @@ def test_plots() -> None:
     assert svg.line([0.0, 10.0], "two").count("<circle") == 2
     assert 'aria-label="a &lt;b&gt;"' in svg.line([1.0], "a <b>")
     assert svg.strip(["pass", "fail"], "two").count("<rect") == 2
+
+
+def test_a_run_of_conformance(tmp_path: Path) -> None:
+    def case(path: str, name: str, broken: str = "", **other: Any) -> dict[str, Any]:
+        verdict = "violated" if broken else "holds"
+        return judged(name, verdict, broken) | {"path": path, "run": f"run-of-{path}", **other}
+
+    cases = [
+        case("loop-reflink", "write:1 eio"),
+        case("loop-reflink", "write:2 eio"),
+        case("nvme-copy", "read:1 eio"),
+        case("nvme-copy", "write:1 eio"),
+        case("nvme-copy", "write:2 eio", "PREFIX", number=17),
+        case("nvme-copy", "write:1 kill") | {"verdict": "not exercised"},
+    ]
+    here = {"verdict": "violated", "evidence": EVIL, "case": "run-of-nvme-copy:17"}
+    there = {"verdict": "holds", "evidence": "", "case": "run-of-loop-reflink:1"}
+    run = write_run(
+        1, cases, suite="conformance",
+        differences=[
+            {"path": "nvme-copy", "rule": "PREFIX", "situation": "write eio", "here": here,
+             "reference": there, "known": None},
+            {"path": "nvme-copy", "rule": "PREFIX", "situation": "read eio", "here": here,
+             "reference": None, "known": "accepted"},
+        ],
+    )  # fmt: skip
+    page = pages(tmp_path, run)[f"{run}.html"]
+    assert "<th>loop-reflink (the reference)</th><th>nvme-copy</th>" in page
+    row = r"<tr><th>(\S+ \S+)</th>\s+<td class=\"(\S+?)\">.*?<td class=\"(\S+?)\">"
+    rows = re.findall(row, page, re.DOTALL)
+    assert rows == [("read eio", "dim", "pass"), ("write eio", "pass", "fail")]
+    assert "<summary>PREFIX</summary><p><strong>PREFIX</strong>: write:2: sector 9 is old" in page
+    assert "never came into that situation" in page
+    assert "PREFIX (known: accepted)" in page
+    # Each case belongs to the run of its path.
+    assert "lab replay run-of-nvme-copy:17" in page
+    assert f"lab replay {run}" not in page
+    assert EVIL not in page
+
+
+def test_how_long_guests_took_to_boot(tmp_path: Path) -> None:
+    runs = [
+        write_run(number, [], boot=seconds) for number, seconds in ((1, 4.5), (2, None), (3, 5))
+    ]
+    write_run(4, [], boot=99.0, source="sid")
+    page = pages(tmp_path, *runs)[f"{runs[0]}.html"]
+    assert "the last 2 guests of nvme-copy took to boot debian, at most 5.0" in page
+    assert "<title>4.5</title>" in page
+    assert "<title>99.0</title>" not in page

@@ -10,7 +10,7 @@ import kcidb_io
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, func, select
+from sqlalchemy import create_engine, func, select, text
 
 from lab.errors import HostError, UsageError
 from lab.host import dirs
@@ -242,8 +242,8 @@ def test_a_database_that_is_none(
 
 def test_a_store_of_a_later_lab_is_left_alone() -> None:
     fed()
-    with sqlite3.connect(dirs.state() / "store.sqlite") as database:
-        database.execute("update alembic_version set version_num = '9999'")
+    with session() as store:
+        store.execute(text("update alembic_version set version_num = '9999'"))
     with pytest.raises(HostError, match="of another lab"):
         fed()
 

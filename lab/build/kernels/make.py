@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab.build.artifacts import Progress
 from lab.build.kernels.git import git
-from lab.errors import HostError
+from lab.errors import BuildError, HostError
 from lab.host.command import run, stream
 
 DEADLINE = 7200.0
@@ -35,19 +35,27 @@ def compiler() -> str:
 
 
 def configure(tree: Path, out: Path, config: str) -> str:
-    """Make out/.config of `config` for the sources in `tree`; return its text."""
+    """Make out/.config of `config` for the sources in `tree`; return its text.
+
+    Raises BuildError with what make said.
+    """
     out.mkdir(parents=True, exist_ok=True)
     answers = out / "lab.config"
     answers.write_text(config)
     goal = [f"KCONFIG_ALLCONFIG={answers}", "allnoconfig"]
-    run(["make", "-s", *_argv(tree, out), *goal], deadline=300)
+    try:
+        run(["make", "-s", *_argv(tree, out), *goal], deadline=300)
+    except HostError as error:
+        raise BuildError(
+            "the kernel's sources cannot be configured", detail=str(error), hint=error.hint
+        ) from error
     return (out / ".config").read_text()
 
 
 def build(tree: Path, out: Path, base: str, progress: Progress) -> None:
     """Compile vmlinux and the modules; `base` is the commit under the patches, '' without any.
 
-    Raises HostError with the compiler's error and the patches that touched the file.
+    Raises BuildError with the compiler's error and the patches that touched the file.
     """
     log = deque[str](maxlen=2000)
     done, told = 0, time.monotonic()
@@ -86,14 +94,14 @@ def _environment(out: Path) -> dict[str, str]:
     }
 
 
-def _failure(tree: Path, out: Path, base: str, log: Sequence[str]) -> HostError:
+def _failure(tree: Path, out: Path, base: str, log: Sequence[str]) -> BuildError:
     lines, file = first_error(log)
     if not file:
-        return HostError(
+        return BuildError(
             "the kernel does not build", detail="\n".join(lines), hint=f"see {out / 'build.log'}"
         )
     blame = _culprits(tree, base, files_in(lines, tree, out)) if base else ""
-    return HostError(
+    return BuildError(
         f"the kernel does not build: {file}{f': {blame}' if blame else ''}",
         detail="\n".join(lines),
         hint=f"see {out / 'build.log'}",

@@ -1,4 +1,4 @@
-"""What a kernel can be called: a name, a path, or a Debian package."""
+"""What a kernel can be called: a name, a path, a commit of a git tree, or a Debian package."""
 
 import re
 from pathlib import Path
@@ -31,19 +31,22 @@ _DEFINITION: TypeAdapter[Source] = TypeAdapter(
 def resolve(reference: str) -> Source:
     """The source that a reference means.
 
-    A name that ships or was added; the path of a built tree; `linux-image-…` with or without
-    /SUITE, as apt-get writes it.  Raises UsageError for anything else.
+    A name that ships or was added; the path of a built tree; PATH@COMMIT of a git tree;
+    `linux-image-…` with or without /SUITE, as apt-get writes it.  Raises UsageError for anything
+    else.
     """
     if source := known().get(reference):
         return source
     if "/" in reference and (path := Path(reference).expanduser()).is_dir():
         return Tree(tree=path.absolute())
+    if "/" in reference and (linux := _commit(reference)):
+        return linux
     if package := _PACKAGE.fullmatch(reference):
         return Package(**{key: value for key, value in package.groupdict().items() if value})
     raise UsageError(
         f"no kernel {reference}",
-        hint=f"known: {', '.join(known())}; or the path of a built tree, or a Debian package "
-        "such as linux-image-cloud-amd64/sid",
+        hint=f"known: {', '.join(known())}; or the path of a built tree, PATH@COMMIT of a git "
+        "tree, or a Debian package such as linux-image-cloud-amd64/sid",
     )
 
 
@@ -53,9 +56,26 @@ def canonical(reference: str) -> str:
     A name goes before a directory of that name, which `./` tells apart.
     """
     path = Path(reference).expanduser()
-    if reference not in known() and path.is_dir():
+    if reference in known():
+        return reference
+    if path.is_dir():
         return str(path.absolute())
+    if linux := _commit(reference):
+        return commit(linux.source, linux.rev)
     return reference
+
+
+def commit(tree: Path, rev: str) -> str:
+    """The reference to the kernel that a commit of a git tree makes."""
+    return f"{tree}@{rev}"
+
+
+def _commit(reference: str) -> Linux | None:
+    """The kernel that TREE@COMMIT means; None for any other reference."""
+    where, _, rev = reference.partition("@")
+    tree = Path(where).expanduser().absolute()
+    known_to_git = where and rev and (tree / ".git").exists()
+    return Linux(source=tree, rev=rev) if known_to_git else None
 
 
 def known() -> dict[str, Source]:

@@ -21,13 +21,19 @@ class Matrix:
     cells: dict[tuple[str, str], CaseRow]
 
 
+def cell_of(name: str) -> tuple[str, str, str] | None:
+    """Path ('' if there is but one), point and action in a case's name; None if it has none."""
+    found = _CELL.fullmatch(name)
+    return ((found["of"] or "").rstrip(":"), found["point"], found["action"]) if found else None
+
+
 def matrices(cases: Iterable[CaseRow]) -> list[Matrix]:
     """One matrix for each offload path that a run's cases name."""
     of: dict[str, dict[tuple[str, str], CaseRow]] = {}
     for case in cases:
-        if found := _CELL.fullmatch(case.name):
-            path = (found["of"] or "").rstrip(":")
-            of.setdefault(path, {})[found["point"], found["action"]] = case
+        if found := cell_of(case.name):
+            path, point, action = found
+            of.setdefault(path, {})[point, action] = case
     return [
         Matrix(
             path,

@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 from lab.host.dirs import not_writable
 from lab.results.baseline import Comparison
 from lab.results.compare import BAD, Change, Difference, Item
+from lab.results.run import document as document_of
 from lab.results.site import svg
+from lab.results.site.conformance import table
 from lab.results.site.matrix import matrices
 from lab.results.site.timeline import by_case
 from lab.results.store.query import cases_of
@@ -24,6 +26,9 @@ RECENT = 50
 
 PLOTTED = 30
 """Runs in a plot, outcomes in a case's history."""
+
+CONFORMANCE = "conformance"
+"""The suite whose runs are compared with a reference."""
 
 _FAILED = ("fail", "hung", "crashed")
 _ORDER = (
@@ -101,6 +106,7 @@ def _night(session: Session, night: Night) -> dict[str, Any]:
     runs = {job.run_id: session.get(RunRow, job.run_id) for job in night.row.jobs if job.run_id}
     kernels = {kernel: _changes(found) for kernel, found in night.found.items()}
     what = dict.fromkeys((job.suite, job.profile) for job in night.row.jobs)
+    guests = dict.fromkeys((job.profile, job.kernel) for job in night.row.jobs)
     return {
         "night": night.row,
         "plan": json.loads(night.row.document),
@@ -110,6 +116,7 @@ def _night(session: Session, night: Night) -> dict[str, Any]:
         "found": night.found,
         "runs": runs,
         "durations": [(*each, _durations(session, *each)) for each in what],
+        "boots": [(*each, _boots(session, *each)) for each in guests],
         "failed": [job for job in night.row.jobs if job.said],
     }
 
@@ -124,18 +131,34 @@ def _changes(found: Comparison) -> list[tuple[str, list[Difference]]]:
 def _run(session: Session, run: RunRow) -> dict[str, Any]:
     cases = cases_of(session, [run.id])
     events = by_case(run.id)
+    document = document_of(run.id)
     return {
         "run": run,
         "matrices": matrices(cases),
         "cases": cases,
+        "conformance": table(cases) if run.suite == CONFORMANCE else None,
+        "differences": document.get("differences", []),
         "failing": [
-            (case, number, _history(session, run, case.name), events.get(number, []))
+            (
+                case,
+                _again(run, document, number),
+                _history(session, run, case.name),
+                events.get(number, []),
+            )
             for number, case in enumerate(cases, 1)
             if case.status in _FAILED
         ],
         "durations": _durations(session, run.suite, run.profile),
+        "boots": _boots(session, run.profile, run.kernel),
         "counts": _counts(cases),
     }
+
+
+def _again(run: RunRow, document: Mapping[str, Any], number: int) -> str:
+    """The case that does it again, as `lab replay` takes it; '' if none does."""
+    case = dict(enumerate(document.get("cases", ()), 1)).get(number, {})
+    # A run that is made of others says which one had the case.
+    return f"{case.get('run', run.id)}:{case['number']}" if "number" in case else ""
 
 
 def _history(session: Session, run: RunRow, name: str) -> list[str]:
@@ -162,6 +185,17 @@ def _durations(session: Session, suite: str, profile: str) -> list[float]:
         .limit(PLOTTED)
     )
     return list(taken)[::-1]
+
+
+def _boots(session: Session, profile: str, kernel: str) -> list[float]:
+    """Seconds that the last guests of a profile took to boot a kernel, oldest first."""
+    taken = session.scalars(
+        select(RunRow.boot)
+        .where(RunRow.profile == profile, RunRow.kernel == kernel, RunRow.boot.is_not(None))
+        .order_by(RunRow.id.desc())
+        .limit(PLOTTED)
+    )
+    return [seconds for seconds in taken if seconds is not None][::-1]
 
 
 def _counts(cases: Iterable[CaseRow]) -> dict[str, int]:

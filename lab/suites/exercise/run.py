@@ -19,7 +19,7 @@ from lab.host.process import me
 from lab.profile.layers.filesystems import FileSystem, Mounted
 from lab.profile.models import Profile, stack
 from lab.results.cases import Case, Status
-from lab.results.run import PROFILE, Run
+from lab.results.run import Run
 from lab.suites.campaign import Watcher
 from lab.suites.exercise.case import Course, Wrong
 from lab.suites.exercise.client import Exerciser, Overdue, kernel_said
@@ -27,6 +27,7 @@ from lab.suites.exercise.model import Mismatch
 from lab.suites.exercise.options import Options
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
+from lab.suites.record import describe
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.machine import STDERR
 
@@ -85,7 +86,7 @@ def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
     platform = Platform.find(profile, watcher.progress)
     start = time.monotonic()
     with Run(profile.name, NAME) as record:
-        record.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
+        describe(record, profile, platform)
         outcome = Outcome(
             record.id, record.directory, NAME, profile.name, options.document(), {}, "",
             platform.kernel.release, qemu.version(platform.qemu), platform.accelerator.name,
@@ -97,6 +98,7 @@ def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
             bench = _Bench(record, profile, platform, where, options, watcher)
             try:
                 outcome.capabilities, outcome.speed = bench.capabilities, bench.speed
+                outcome.boot = bench.boot_seconds
                 for number in range(options.cases):
                     ledger.begin(where.name, _name(options.seed + number))
                     ledger.add(bench.case(options.seed + number))
@@ -145,6 +147,11 @@ class _Bench:
     def capabilities(self) -> list[dict[str, object]]:
         """What the guest's kernel offers on each disk and layer."""
         return stacks.table(stacks.found(self._guest.directory), self._guest.record.missing)
+
+    @property
+    def boot_seconds(self) -> float | None:
+        """How long the guest took to boot."""
+        return self._guest.boot_seconds
 
     def _connect(self) -> None:
         self._session = self._guest.connect()

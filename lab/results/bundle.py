@@ -1,0 +1,155 @@
+"""A run in one file, for other people: what it ran on, what was done, and all its evidence.
+
+A gzipped tar file with one directory, `lab-RUN`, that has the run's directory, and
+
+    bundle.json     this format's version, the run, the case that matters, what it ran on
+    kernel.config   of the kernel, where it was still there
+    kernel.log      the kernel's messages, from the timeline
+
+Files with holes, such as write logs, are stored without them.  Nothing is unpacked to read one.
+"""
+
+import json
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lab.errors import HostError, UsageError
+from lab.host.command import run
+from lab.results.run import DOCUMENT, PROFILE, TIMELINE, Past
+
+ABOUT = "bundle.json"
+KERNEL_LOG = "kernel.log"
+
+_DEADLINE = 3600.0
+"""Seconds to pack; write logs can be gigabytes."""
+
+_LARGEST = 256 << 20
+"""Bytes of a JSON file that is read."""
+
+_LONGEST_PATH = 512
+_MOST_FILES = 100_000
+
+
+class About(BaseModel):
+    """What stands in bundle.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    run: str
+    case: str = ""
+    """Number of the case that matters, as `lab replay` takes it; '' if none was named."""
+    suite: str
+    seed: int | None = None
+    plan: dict[str, Any] | None = None
+    """What was done in that case: the copy, where it was interrupted, and how."""
+    kernel: dict[str, str]
+    """What it was called, its release, and what it was made of."""
+    qemu: str
+    accelerator: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read."""
+
+    path: Path
+    about: About
+    past: Past
+
+
+def pack(directory: Path, about: About, more: Path, target: Path) -> None:
+    """Write the bundle of a run's directory and of the files in `more` to `target`.
+
+    Raises HostError with what tar said.
+    """
+    (more / ABOUT).write_text(about.model_dump_json(indent=1) + "\n")
+    (more / KERNEL_LOG).write_text("".join(f"{line}\n" for line in kernel_log(directory)))
+    new = target.with_name(f"{target.name}.new")
+    argv = [
+        "tar", "--create", "--gzip", "--sparse", "--format=gnu", "--sort=name",
+        "--owner=root:0", "--group=root:0", f"--transform=s,^\\.,lab-{about.run},",
+        f"--file={new.absolute()}", f"--directory={more}", ".", f"--directory={directory}", ".",
+    ]  # fmt: skip
+    try:
+        run(argv, deadline=_DEADLINE)
+        new.replace(target)
+    except OSError as error:
+        raise HostError(f"{target}: {error.strerror}") from error
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def kernel_log(directory: Path) -> Iterator[str]:
+    """The kernel's messages in a run's timeline: seconds since it began, and the text."""
+    start: float | None = None
+    try:
+        with (directory / TIMELINE).open() as lines:
+            for line in lines:
+                event = json.loads(line)
+                start = event["t"] if start is None else start
+                if event["source"] == "kernel" and "text" in event:
+                    yield f"[{event['t'] - start:12.6f}] {event['text']}"
+    except (OSError, ValueError, KeyError):
+        return  # none, or the last line of a lab that was killed
+
+
+def read(path: Path) -> Bundle:
+    """Read a bundle.  Raises UsageError when it is none, or not as this lab writes them."""
+    try:
+        with tarfile.open(path) as tar:
+            members = _checked(path, tar)
+            about = About.model_validate_json(_content(tar, members[ABOUT]))
+            document = json.loads(_content(tar, members[DOCUMENT]))
+            return Bundle(path, about, Past(document, _content(tar, members[PROFILE]).decode()))
+    except KeyError as error:
+        raise UsageError(f"{path}: no bundle of a run, {error.args[0]} is missing") from error
+    except ValidationError as error:
+        what = "; ".join(f"{each['loc']}: {each['msg']}" for each in error.errors()[:3])
+        raise UsageError(
+            f"{path}: its {ABOUT} is not as expected: {what}", hint="did a later lab write it?"
+        ) from error
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
+        raise UsageError(f"{path}: no bundle of a run: {error}") from error
+
+
+def _checked(path: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
+    """The files by their names in the bundle's directory.
+
+    Raises UsageError for anything that has no place there: links, devices, paths that lead out of
+    it.  Nobody who unpacks a bundle that was read shall be surprised.
+    """
+    found: dict[str, tarfile.TarInfo] = {}
+    for number, member in enumerate(tar):
+        parts = PurePosixPath(member.name).parts
+        good = (
+            number < _MOST_FILES
+            and len(member.name) <= _LONGEST_PATH
+            and (member.isreg() or member.isdir())
+            and "".join(parts[:1]).startswith("lab-")
+            and ".." not in parts
+        )
+        name = "/".join(parts[1:])
+        if not good or name in found:
+            raise UsageError(
+                f"{path}: no bundle of a run: {member.name[:_LONGEST_PATH]!r} has no place in one",
+                hint="do not unpack it",
+            )
+        if member.isreg():
+            found[name] = member
+    return found
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if member.size > _LARGEST:
+        raise ValueError(f"{member.name} has {member.size} bytes")
+    file = tar.extractfile(member)
+    assert file is not None  # a regular file has content
+    with file:
+        return file.read()

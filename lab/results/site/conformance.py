@@ -1,0 +1,52 @@
+"""A run of conformance as a table: situations by paths, with the rules that are violated there.
+
+A situation is a stage and an action, such as `write eio`, over all its points; see
+docs/conformance.md.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lab.results.site.matrix import cell_of
+from lab.results.store.schema import CaseRow
+
+
+@dataclass(frozen=True)
+class Table:
+    """`cells` has, by situation and path, each violated rule with what shows that first; a path
+    that never came into a situation is not in it."""
+
+    paths: list[str]
+    situations: list[str]
+    cells: dict[tuple[str, str], dict[str, str]]
+
+
+def table(cases: Iterable[CaseRow]) -> Table:
+    """The table of a run's cases, in their order: the reference's come first."""
+    paths: dict[str, None] = {}
+    situations: dict[str, tuple[int, str]] = {}
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for case in cases:
+        found = cell_of(case.name)
+        if found is None:
+            continue
+        path, point, action = found
+        paths.setdefault(path)
+        if case.status == "notrun":
+            continue
+        stage = point.partition(":")[0]
+        situation = f"{stage} {action}"
+        situations.setdefault(situation, (_STAGES.index(stage), action))
+        violated = cells.setdefault((situation, path), {})
+        for rule, against in case.rules.items():
+            if against:
+                violated.setdefault(rule, f"{point}: {against}")
+    order = list(dict.fromkeys(action for _, action in situations.values()))
+    by_stage = sorted(
+        situations, key=lambda each: (order.index(situations[each][1]), situations[each][0])
+    )
+    return Table(list(paths), by_stage, cells)
+
+
+_STAGES = ("read", "write", "written", "completed", "flushed")
+"""In the order in which a copy comes to them."""

@@ -1,0 +1,65 @@
+"""A night that must show a planted regression, and nothing else.
+
+Debian's kernel against one that the lab builds of Debian's sources with a patch of its own, by
+three profiles and two suites: twelve runs, and a kernel to compile.  It is run when
+LAB_KERNEL_SOURCE names the sources, as in tests/boot/test_kernels.py.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab import ROOT
+from tests.boot.conftest import Lab
+
+pytestmark = pytest.mark.skipif(
+    "LAB_KERNEL_SOURCE" not in os.environ, reason="LAB_KERNEL_SOURCE is not set"
+)
+
+PATCH = ROOT / "tests/fixtures/kernel/leave-out-last-block.patch"
+PLAN = ROOT / "tests/fixtures/kernel/planted.yaml"
+CASES = ("write:1 resume", "write:1 eio", "write:1 delay")
+OVER_XFS = ("loop-xfs-reflink", "dm-flakey-loop")
+
+
+@pytest.fixture
+def planted(lab: Lab) -> Iterator[None]:
+    """The kernel `planted` of the plan."""
+    lab("kernel", "add", "planted", "--source", os.environ["LAB_KERNEL_SOURCE"],
+        "--series", str(PATCH))  # fmt: skip
+    yield
+    # Not `lab kernel rm`: what was compiled is for the next time.
+    (lab.state / "lab/kernels/planted.json").unlink()
+
+
+def test_the_page_shows_the_planted_regression_and_nothing_else(
+    lab: Lab, planted: None, tmp_path: Path
+) -> None:
+    lab("kernel", "build", "planted", deadline=7200)
+    night = json.loads(lab("nightly", str(PLAN), "--json", status=1, deadline=7200).stdout)
+    assert [job["state"] for job in night["jobs"]] == ["done"] * 12
+    found = night["kernels"]["planted"]
+    changed = {
+        (one["change"], one["suite"], one["profile"], one["case"]) for one in found["changes"]
+        if not one["rule"]
+    }  # fmt: skip
+    # A clone that leaves out a block is wrong in every case that copies by XFS, and nowhere else.
+    assert changed == {
+        ("regressed", "copy-faults", profile, f"loop-reflink:{case}")
+        for profile in OVER_XFS
+        for case in CASES
+    }
+    lab("results", "html", str(tmp_path))
+    page = (tmp_path / f"{night['night']}.html").read_text()
+    news = page[: page.index("<h2>")]
+    assert f"New: {len(changed)} things are worse" in news
+    listed = re.findall(
+        r'<span class="case">(\S+ \S+)</span>\s*<span class="dim">(\S+ on \S+):', news
+    )
+    assert {(what, where) for what, where in listed} == {
+        (case, f"{suite} on {profile}") for _, suite, profile, case in changed
+    }

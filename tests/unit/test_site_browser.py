@@ -1,0 +1,117 @@
+"""The site in a browser: on a phone, in light and dark, and without JavaScript."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.test_nightly import Bench, bench, carry_out, plan
+from tests.unit.test_site import pages
+from tests.unit.test_store import judged, write_run
+
+__all__ = ["bench", "plan"]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
+
+PHONE = 390
+"""CSS pixels."""
+
+FRAME = """\
+<!doctype html><body><script>
+addEventListener("message", event => document.body.dataset.told = JSON.stringify(event.data));
+</script><iframe src="{page}" width="{width}" height="800"></iframe>
+"""
+TELL = """\
+<script>parent.postMessage({
+  wide: document.documentElement.scrollWidth,
+  back: getComputedStyle(document.body).backgroundColor,
+  text: getComputedStyle(document.body).color,
+  drawn: [...document.querySelectorAll("svg")].every(svg => svg.getBoundingClientRect().width > 0),
+  plots: document.querySelectorAll("svg.plot").length,
+}, "*")</script>
+"""
+
+
+def chromium(place: Path, page: Path, *options: str) -> str:
+    """What Chromium prints, with a profile of its own."""
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+         f"--user-data-dir={place / 'chromium'}", "--virtual-time-budget=3000", *options,
+         page.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def told(site: Path, name: str, *options: str, width: int = PHONE) -> dict[str, Any]:
+    """What the page is like in a frame of that width."""
+    telling = site / f"telling-{name}"
+    telling.write_text((site / name).read_text() + TELL)
+    frame = site / "frame.html"
+    frame.write_text(FRAME.format(page=telling.name, width=width))
+    dom = chromium(site, frame, "--dump-dom", *options)
+    found = re.search('data-told="([^"]*)"', dom)
+    assert found, dom
+    document: dict[str, Any] = json.loads(found[1].replace("&quot;", '"'))
+    return document
+
+
+@pytest.fixture
+def site(tmp_path: Path, bench: Bench, plan: Any) -> Path:
+    """A night's pages, and those of a run with a wide matrix and of one of conformance."""
+    bench.failing = "debian-sid"
+    carry_out(plan)
+    actions = ("resume", "eio", "enospc", "torn", "corrupt", "delay", "kill", "power-cut")
+    cells = [
+        judged(f"write:{k} {action}", "violated" if action == "torn" else "holds", "PREFIX")
+        for k in range(1, 5)
+        for action in actions
+    ]
+    matrix = write_run(1, cells, boot=4.5)
+    both = [
+        judged("write:1 eio", "violated", "PREFIX") | {"path": path}
+        for path in ("loop-reflink", "nvme-copy")
+    ]
+    write_run(2, both, suite="conformance")
+    pages(tmp_path, matrix, "20261124-000002-0002")
+    return tmp_path
+
+
+def luminance(colour: str) -> float:
+    """0 for black, 1 for white."""
+    red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_every_page_fits_a_phone_and_reads_in_light_and_dark(site: Path) -> None:
+    for page in sorted(path.name for path in site.glob("*.html")):
+        seen = told(site, page)
+        assert seen["wide"] <= PHONE, page
+        assert seen["drawn"], page
+        assert luminance(seen["back"]) > 0.9 and luminance(seen["text"]) < 0.2
+        if page.startswith("20261124-000001"):
+            assert seen["plots"] == 2
+            dark = told(site, page, "--blink-settings=preferredColorScheme=0")
+            assert luminance(dark["back"]) < 0.1 and luminance(dark["text"]) > 0.7
+
+
+def test_without_javascript_it_looks_the_same(site: Path) -> None:
+    """A policy in the page itself keeps Chromium from running any."""
+    page = site / "20261124-000001-0001.html"
+    forbidding = site / "without.html"
+    policy = """<meta http-equiv="Content-Security-Policy" content="script-src 'none'">"""
+    forbidding.write_text(page.read_text().replace("<head>", f"<head>{policy}"))
+    assert policy in forbidding.read_text()
+    shots = []
+    for each in (page, forbidding):
+        shot = site / f"{each.stem}.png"
+        chromium(site, each, f"--screenshot={shot}", "--window-size=900,1200")
+        shots.append(shot.read_bytes())
+    assert shots[0] == shots[1]
+    # Something was drawn: an empty page is a few kilobytes.
+    assert len(shots[0]) > 30_000

@@ -1,0 +1,111 @@
+"""From what became of a commit's kernel to the verdict that git is told.
+
+Here building, running and booting are functions that end as they are told to; docs/bisect.md has a
+bisection of real kernels.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from lab.errors import BuildError, GuestError, HostError, LabError
+from lab.farm import job as runner
+from lab.farm import trial
+from lab.farm.bisect import Tried, Verdict
+from lab.farm.job import Ended
+from lab.farm.plan import Job
+from lab.farm.trial import Trial
+from lab.guest import guest as guests
+from lab.profile.models import Profile
+
+COMMIT = "c" * 40
+
+
+class Fate:
+    """How everything ends."""
+
+    def __init__(self) -> None:
+        self.build: LabError | None = None
+        self.run = Ended("20261124-000001-0001", "", 0)
+        self.boot: LabError | None = None
+        self.asked: list[Job] = []
+        self.downs = 0
+
+    def ensure_kernel(self, _reference: str, _progress: object) -> None:
+        if self.build:
+            raise self.build
+
+    def carry_out(self, job: Job, _token: str, _directory: Path) -> Ended:
+        self.asked.append(job)
+        return self.run
+
+    def start(self, _name: str, _profile: Profile, _progress: object, *, owner: object) -> "Fate":
+        if self.boot:
+            raise self.boot
+        return self
+
+    def down(self) -> None:
+        self.downs += 1
+
+
+@pytest.fixture
+def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
+    made = Fate()
+    monkeypatch.setattr(trial, "ensure_kernel", made.ensure_kernel)
+    monkeypatch.setattr(runner, "carry_out", made.carry_out)
+    monkeypatch.setattr(guests, "start", made.start)
+    return made
+
+
+def tried(place: Path) -> Tried:
+    args = ("--actions", "eio")
+    judge = Trial(place / "linux", "nvme-copy", "copy-faults", args, place / "b", lambda _: None)
+    return judge(COMMIT)
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(0, Verdict.GOOD), (1, Verdict.BAD)])
+def test_the_exit_status_of_the_run_is_the_verdict(
+    tmp_path: Path, fate: Fate, status: int, verdict: Verdict
+) -> None:
+    fate.run = Ended("20261124-000001-0001", "", status)
+    assert tried(tmp_path) == Tried(verdict, "20261124-000001-0001")
+    (job,) = fate.asked
+    assert job.kernel == f"{tmp_path / 'linux'}@{COMMIT}"
+    assert (job.profile, job.suite, job.args) == ("nvme-copy", "copy-faults", ("--actions", "eio"))
+
+
+def test_what_does_not_build_is_skipped_and_not_run(tmp_path: Path, fate: Fate) -> None:
+    fate.build = BuildError("the kernel does not build: a.c", detail="a.c:1:1: error: no")
+    assert tried(tmp_path) == Tried(Verdict.SKIP, why="the kernel does not build: a.c")
+    assert fate.asked == []
+
+
+def test_what_does_not_boot_is_skipped(tmp_path: Path, fate: Fate) -> None:
+    fate.run = Ended("", "lab: the guest did not boot", 3)
+    fate.boot = GuestError("the guest did not boot: Kernel panic")
+    found = tried(tmp_path)
+    assert found.verdict is Verdict.SKIP
+    assert found.why == "does not boot: the guest did not boot: Kernel panic"
+
+
+def test_what_boots_and_cannot_be_judged_is_skipped(tmp_path: Path, fate: Fate) -> None:
+    fate.run = Ended("20261124-000001-0001", "lab: no answer", 3)
+    assert tried(tmp_path) == Tried(
+        Verdict.SKIP, "20261124-000001-0001", "the lab failed: lab: no answer"
+    )
+    assert fate.downs == 1
+
+
+@pytest.mark.parametrize("where", ["build", "boot"])
+def test_a_fault_of_the_host_is_no_verdict(tmp_path: Path, fate: Fate, where: str) -> None:
+    fate.run = Ended("", "lab: no space", 3)
+    setattr(fate, where, HostError("no space left"))
+    with pytest.raises(HostError, match="no space left"):
+        tried(tmp_path)
+
+
+@pytest.mark.parametrize("status", [2, -9, 143])
+def test_a_run_that_says_nothing_is_no_verdict(tmp_path: Path, fate: Fate, status: int) -> None:
+    fate.run = Ended("", "lab: no such point", status)
+    with pytest.raises(HostError, match=r"(?s)cannot be judged.*no such point"):
+        tried(tmp_path)
