@@ -1,4 +1,4 @@
-"""`lab run` for suites that come from elsewhere: their progress, their cases, what is new."""
+"""`lab run` for suites that have cases of their own: their progress, and what came of them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ def run(
         print_json(outcome.document())
     else:
         print_outcome(outcome)
+        if outcome.latency:
+            from lab.cli.latency import print_latency
+
+            print_latency(outcome.latency)
     if outcome.error:
         print_error(outcome.error)
     return outcome.exit_status
@@ -75,5 +79,16 @@ def _fsstress(
     return programs.run("fsstress", profile, options.parse(args), tree, watcher)
 
 
-_RUN = {"fstests": _fstests, "fsx": _fsx, "fsstress": _fsstress}
+def _verity(
+    profile: Profile, _name: str, args: list[str], tree: Path | None, watcher: Watcher
+) -> Outcome:
+    from lab.errors import UsageError
+    from lab.suites.verity import options, run
+
+    if tree:
+        raise UsageError("verity needs no tree")
+    return run.run(profile, options.parse(args), watcher)
+
+
+_RUN = {"fstests": _fstests, "fsx": _fsx, "fsstress": _fsstress, "verity": _verity}
 """What carries a suite out, by its name; what that needs is imported there."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from lab.suites.options import Options
     from lab.suites.report import Report
 
-EXTERNAL = ("fstests", "fsx", "fsstress")
-"""Suites that come from elsewhere, and are driven (lab/cli/external.py)."""
+EXTERNAL = ("fstests", "fsx", "fsstress", "verity")
+"""Suites that have cases of their own (lab/cli/external.py)."""
 SUITES = ("copy-faults", "conformance", *EXTERNAL)
 
 
@@ -46,7 +46,8 @@ def run(
             "For fstests: tests, or -g GROUP,…, -x, -e, -E FILE; --fs TYPE,… "
             "--device ROLE=NAME --shards N --loop N --deadline SECONDS --known FILE --keep. "
             "For fsx and fsstress: --seed N --cases N --ops N --kinds A,… --on FS "
-            "--shutdown FS --replay FILE --deadline SECONDS"
+            "--shutdown FS --replay FILE --deadline SECONDS. "
+            "For verity: --only PATTERN,… --seconds N --plant KIND"
         ),
     ] = None,
     on: Annotated[

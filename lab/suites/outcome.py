@@ -33,6 +33,8 @@ class Outcome:
     cases: list[Case] = field(default_factory=list)
     selected: int = 0
     """Results that there would be if the run were complete."""
+    latency: list[dict[str, Any]] = field(default_factory=list)
+    """What was measured, a row for each way (lab/suites/verity/latency.py)."""
     seconds: float = 0.0
     guest: str = ""
     """The guest that was left running, if one was."""
@@ -71,6 +73,7 @@ class Outcome:
                 if 0 < passed < of
             },
             "cases": [case.document() for case in self.cases],
+            **({"latency": self.latency} if self.latency else {}),
             "seconds": round(self.seconds, 3),
             "error": str(self.error) if self.error else None,
         }
