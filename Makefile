@@ -2,6 +2,8 @@
 
 LAB := .venv/bin/lab
 PYTHON := .venv/bin/python
+# Two guests at a time, modules in their order: the long ones, which boot guests, come first.
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 SCRIPTS := scripts/setup .ci/run lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early \
 	guest-scripts/layers/layers guest-scripts/copies/nvme-copy \
 	guest-scripts/suites/mount-tree tests/fixtures/fstests/check lab/build/enter.sh
@@ -30,13 +32,13 @@ check: setup
 	shellcheck $(SCRIPTS)
 
 unit: setup
-	$(PYTHON) -m pytest tests/unit
+	$(PYTEST) tests/unit
 
 boot: setup
-	$(PYTHON) -m pytest tests/boot
+	$(PYTEST) tests/boot
 
 test: check
-	$(PYTHON) -m pytest
+	$(PYTEST) --durations=25
 
 benchmark: setup
 	$(PYTHON) -m benchmarks

@@ -80,7 +80,7 @@ def attempt(module, request):
         return {
             "errno": problem.errno,
             "done": getattr(problem, "done", 0),
-            "said": str(problem),
+            "said": problem.strerror or str(problem),
             "seconds": time.monotonic() - start,
         }
 

@@ -13,17 +13,20 @@ from nvme_target import NVMET, connect_to, nqn
 NAME = "lab-passthrough"
 SUBSYSTEM = f"{NVMET}/subsystems/{nqn(NAME)}"
 PORT = f"{NVMET}/ports/9"
+OFFERED = f"{PORT}/subsystems/{nqn(NAME)}"
 
 
 def through(path):
     """The block device by which a namespace is reached through the target."""
     if not os.path.isdir(SUBSYSTEM):
-        _offer(os.path.realpath(f"{system.BLOCK}/{os.path.basename(path)}/device"))
+        _make(os.path.realpath(f"{system.BLOCK}/{os.path.basename(path)}/device"))
+    if not os.path.islink(OFFERED):  # not yet, or no more
+        _offer()
     nsid = system.read(f"{system.BLOCK}/{os.path.basename(path)}/nsid")
     return system.wait_for(lambda: _namespace(nsid), f"namespace {nsid} of {NAME}")
 
 
-def _offer(controller):
+def _make(controller):
     system.mount_configfs()
     system.modprobe("nvmet", "nvme-loop")
     system.make_directory(SUBSYSTEM)
@@ -32,7 +35,10 @@ def _offer(controller):
     system.write(f"{SUBSYSTEM}/passthru/enable", 1)
     system.make_directory(PORT)
     system.write(f"{PORT}/addr_trtype", "loop")
-    system.link(SUBSYSTEM, f"{PORT}/subsystems/{nqn(NAME)}")
+
+
+def _offer():
+    system.link(SUBSYSTEM, OFFERED)
     connect_to(NAME, "transport=loop")
     # udev reads every new disk, and those reads would be taken for the copy's.
     system.settle()
@@ -57,7 +63,7 @@ def disconnect():
         if system.read(f"{controller}/subsysnqn") == nqn(NAME):
             system.write(f"{controller}/delete_controller", 1)
     if os.path.isdir(SUBSYSTEM):
-        system.unlink(f"{PORT}/subsystems/{nqn(NAME)}")
+        system.unlink(OFFERED)
         system.remove_directory(PORT)
         system.write(f"{SUBSYSTEM}/passthru/enable", 0)
         system.remove_directory(SUBSYSTEM)

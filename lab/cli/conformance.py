@@ -49,12 +49,20 @@ def _plural(found: list[Difference]) -> str:
 
 
 def _matrix(done: Conformance) -> Table:
-    """Situations by paths; a cell has the rules that are violated there."""
+    """Situations by paths; a cell has the rules that are violated there, or kept otherwise than
+    the reference keeps them."""
     cells = done.matrix()
+    differing: dict[tuple[str, Situation], list[str]] = {}
+    for each in done.differences():
+        differing.setdefault((each.path, each.situation), []).append(each.rule)
     situations = dict.fromkeys(situation for rows in cells.values() for situation in rows)
     table = Table("situation", *cells, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for situation in sorted(situations, key=_order):
-        table.add_row(str(situation), *(_cell(rows.get(situation)) for rows in cells.values()))
+        row = (
+            _cell(rows.get(situation), differing.get((path, situation), []))
+            for path, rows in cells.items()
+        )
+        table.add_row(str(situation), *row)
     return table
 
 
@@ -64,13 +72,13 @@ def _order(situation: Situation) -> tuple[int, int]:
     return actions.index(situation.action), stages.index(situation.stage)
 
 
-def _cell(row: dict[str, Ruled] | None) -> Text:
+def _cell(row: dict[str, Ruled] | None, differing: list[str]) -> Text:
     if row is None:
         return Text("·", "dim")
     broken = [rule for rule, ruled in row.items() if ruled.ruling is Ruling.VIOLATED]
-    if not broken:
+    if not broken and not differing:
         return Text("holds", "green")
-    return Text(" ".join(broken), "bold red")
+    return Text(" ".join(dict.fromkeys([*broken, *differing])), "bold red")
 
 
 def _side_by_side(done: Conformance, found: Difference) -> Table:

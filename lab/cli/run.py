@@ -14,6 +14,7 @@ from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import print_error, print_json, warn
 
 if TYPE_CHECKING:
+    from lab.guest.guest import Guest
     from lab.profile.models import Profile
     from lab.suites.options import Options
     from lab.suites.report import Report
@@ -38,17 +39,7 @@ def run(
     suite: Annotated[str, typer.Argument(help=" or ".join(SUITES), autocompletion=complete_suite)],
     args: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="After `--`, for copy-faults: --path P [--layer NAME]; --sweep or --cases N "
-            "[--seed N] [--no-minimise]; --ranges N --blocks N --actions A,… --points P,… "
-            "--hang-deadline SECONDS --plant KIND|help. For conformance: --paths P,… --ranges N "
-            "--actions A,… --quirks FILE --hang-deadline SECONDS. "
-            "For fstests: tests, or -g GROUP,…, -x, -e, -E FILE; --fs TYPE,… "
-            "--device ROLE=NAME --shards N --loop N --deadline SECONDS --known FILE --keep. "
-            "For fsx and fsstress: --seed N --cases N --ops N --kinds A,… --on FS "
-            "--shutdown FS --replay FILE --deadline SECONDS. "
-            "For verity: --only PATTERN,… --seconds N --plant KIND"
-        ),
+        typer.Argument(help="Of the suite, after `--`; `-- --help` tells what there is."),
     ] = None,
     on: Annotated[
         str | None,
@@ -68,60 +59,76 @@ def run(
 ) -> None:
     """Run a suite in a guest of its own, and judge what happened."""
     from lab.errors import UsageError
-    from lab.profile.load import load
+    from lab.suites.arguments import Help
 
     if suite not in SUITES:
         raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
-    if suite in EXTERNAL:
-        from lab.cli import external
-
-        if on:
-            raise UsageError(f"{suite} boots a guest of its own: --on cannot be used")
-        status = external.run(
-            suite, profile, with_kernel(changes, kernel), args or [], tree, json=json
-        )
-        raise typer.Exit(status)
-    if tree:
+    if on and suite != "copy-faults":
+        raise UsageError(f"{suite} boots guests of its own: --on cannot be used")
+    if tree and suite not in EXTERNAL:
         raise UsageError(f"{suite} needs no tree")
+    all_changes = with_kernel(changes, kernel)
+    try:
+        if suite in EXTERNAL:
+            from lab.cli import external
+
+            status = external.run(suite, profile, all_changes, args or [], tree, json=json)
+        elif suite == "conformance":
+            status = _conformance(profile, all_changes, args or [], json=json)
+        else:
+            status = _copy_faults(profile, all_changes, args or [], on, json=json)
+    except Help as told:
+        print(told)
+        return
+    raise typer.Exit(status)
+
+
+def _copy_faults(
+    name: str, changes: list[str], args: list[str], on: str | None, *, json: bool
+) -> int:
+    """The suite copy-faults; its exit status."""
+    from lab.profile.load import load
+
     # A mistake in the profile is told before anything slow is even imported.
-    wanted = load(profile, with_kernel(changes, kernel))
-    if suite == "conformance":
-        if on:
-            raise UsageError("conformance boots guests of its own: --on cannot be used")
-        raise typer.Exit(_conformance(wanted, args or [], json=json))
-    from lab.copy import plant
-    from lab.faults.byhand import require_free
+    wanted = load(name, changes)
+    from lab.cli.sweep import watched
     from lab.guest import registry
-    from lab.guest.guest import attach
     from lab.suites import copy_faults, options
 
-    try:
-        asked = options.parse(args or [])
-    except options.PlantHelp:
-        print(plant.listing())
-        return
+    asked = options.parse(args)
     registry.sweep()
-    guest = attach(on) if on else None
-    if guest and guest.record.profile != wanted:
-        raise UsageError(
-            f"guest {on} is of profile {guest.record.profile.name}, not {profile} as it is now",
-            hint="name that profile, and --set what was set when it was started",
-        )
-    if guest:
-        require_free(guest)
-    from lab.cli.sweep import watched
-
+    guest = _running(on, wanted) if on else None
     if asked.generated:
         # Told before anything can go wrong: with it the same cases can be drawn again.
         print(f"seed {asked.generated.seed}", file=sys.stderr)
     with watched() as watch:
         report = copy_faults.run(wanted, asked, watch, on=guest)
     _print(report, asked, json)
-    raise typer.Exit(report.exit_status)
+    return report.exit_status
 
 
-def _conformance(profile: Profile, args: list[str], *, json: bool) -> int:
+def _running(name: str, wanted: Profile) -> Guest:
+    """The running guest of that name, which must be of the profile."""
+    from lab.errors import UsageError
+    from lab.faults.byhand import require_free
+    from lab.guest.guest import attach
+
+    guest = attach(name)
+    if guest.record.profile != wanted:
+        raise UsageError(
+            f"guest {name} is of profile {guest.record.profile.name}, not {wanted.name} as it is "
+            "now",
+            hint="name that profile, and --set what was set when it was started",
+        )
+    require_free(guest)
+    return guest
+
+
+def _conformance(name: str, changes: list[str], args: list[str], *, json: bool) -> int:
     """The suite conformance; its exit status."""
+    from lab.profile.load import load
+
+    profile = load(name, changes)
     from lab.cli.sweep import watched
     from lab.guest import registry
     from lab.suites import conformance

@@ -39,12 +39,14 @@ class Ruled:
 @dataclass(frozen=True)
 class Observed:
     """A judged case as it is compared: `rules` by id; `error`, what its caller was told after the
-    medium had failed, '' where that was nothing; `exercised`, whether it came to its point."""
+    medium had failed, '' where that was nothing; `misnamed`, what is wrong with that where a
+    specification says which error it must be; `exercised`, whether it came to its point."""
 
     path: str
     situation: Situation
     rules: Mapping[str, Ruled]
     error: str = ""
+    misnamed: str = ""
     exercised: bool = True
 
 
@@ -85,7 +87,8 @@ def _worse(one: Ruled, other: Ruled) -> bool:
 
 def differences(observed: Iterable[Observed], reference: str) -> list[Difference]:
     """Every rule that one of the paths violates and the reference does not, or the other way
-    round; and every error that the reference never gives in the same situation."""
+    round; every error that the reference never gives in the same situation; and every status that
+    is not the one that a specification asks for."""
     cases = list(observed)
     cells = matrix(cases)
     model = cells.get(reference, {})
@@ -95,7 +98,8 @@ def differences(observed: Iterable[Observed], reference: str) -> list[Difference
             continue
         for situation, row in rows.items():
             found += _violations(path, situation, row, model.get(situation))
-            found += _errors(path, situation, cases, reference)
+            errors = list(_errors(path, situation, cases, reference))
+            found += errors or _statuses(path, situation, cases, model.get(situation))
     return found
 
 
@@ -129,3 +133,18 @@ def _errors(
         here = Ruled(Ruling.VIOLATED, f"the caller is told {error}", where)
         model_says = Ruled(Ruling.HOLDS, f"the caller is told {expected}", there)
         yield Difference(path, ERROR_CLASS, situation, here, model_says)
+
+
+def _statuses(
+    path: str, situation: Situation, cases: Iterable[Observed], model: Mapping[str, Ruled] | None
+) -> Iterator[Difference]:
+    """The first error of a path that tells users of the block layer what the reference tells them,
+    and those who see the status something else than what happened."""
+    for case in cases:
+        here = (case.path, case.situation) == (path, situation) and case.exercised
+        if here and case.misnamed:
+            ruled = Ruled(Ruling.VIOLATED, case.misnamed, case.rules[ERROR_CLASS].case)
+            yield Difference(
+                path, ERROR_CLASS, situation, ruled, model.get(ERROR_CLASS) if model else None
+            )
+            return

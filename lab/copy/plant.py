@@ -6,6 +6,7 @@ case where it can; the rule it names must then be violated.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from textwrap import fill
 
 from lab.copy.ground import Ground
 from lab.copy.model import SECTOR, Completion, Copy
@@ -208,5 +209,8 @@ def find(kind: str) -> Plant:
 
 
 def listing() -> str:
-    """The kinds, one a line, with the rule each must violate."""
-    return "\n".join(f"{kind:<20} {plant.rule:<12} {plant.does}" for kind, plant in KINDS.items())
+    """The kinds with the rule each must violate, in lines of 80 columns."""
+    return "\n".join(
+        fill(f"{kind:<18} {plant.rule:<11} {plant.does}", 80, subsequent_indent=" " * 31)
+        for kind, plant in KINDS.items()
+    )

@@ -79,7 +79,10 @@ class Action(StrEnum):
     DM_ERROR = "dm-error"
     DM_DELAY = "dm-delay"
     DM_DROP_WRITES = "dm-drop-writes"
+    DM_CORRUPT = "dm-corrupt"
     NFS_STOP = "nfs-stop"
+    TARGET_REMOVED = "target-removed"
+    FAIL_REQUEST = "fail-make-request"
     SYSRQ_CRASH = "sysrq-crash"
     KILL = "kill"
     POWER_CUT = "power-cut"
@@ -114,6 +117,11 @@ class Action(StrEnum):
         """
         eio = (Action.EIO, Action.EIO_UNHELD, Action.TORN)
         return 5 if self in eio else 28 if self is Action.ENOSPC else 0
+
+    @property
+    def lies(self) -> bool:
+        """A layer reports writes that it did not make, or made otherwise."""
+        return self in (Action.DM_DROP_WRITES, Action.DM_CORRUPT)
 
     @property
     def layer(self) -> str:
@@ -153,7 +161,8 @@ class Action(StrEnum):
 
 _WHILE_HELD = (
     Action.RESUME, Action.DELAY, Action.QMP_LOST, Action.UNPLUG, Action.KILL_COPIER,
-    Action.FS_SHUTDOWN, Action.DM_ERROR, Action.DM_DELAY, Action.DM_DROP_WRITES, Action.NFS_STOP,
+    Action.FS_SHUTDOWN, Action.DM_ERROR, Action.DM_DELAY, Action.DM_DROP_WRITES,
+    Action.DM_CORRUPT, Action.NFS_STOP, Action.TARGET_REMOVED, Action.FAIL_REQUEST,
 )  # fmt: skip
 """Possible at every point at which a request is held."""
 
@@ -162,7 +171,10 @@ _STRIKES = {
     Action.DM_ERROR: "device mapper",
     Action.DM_DELAY: "device mapper",
     Action.DM_DROP_WRITES: "device mapper",
+    Action.DM_CORRUPT: "device mapper",
     Action.NFS_STOP: "nfs",
+    Action.TARGET_REMOVED: "NVMe target",
+    Action.FAIL_REQUEST: "block layer",
 }
 
 SWEPT = (

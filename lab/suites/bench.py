@@ -12,10 +12,8 @@ from lab.copy.ground import Ground
 from lab.copy.model import Completion, Copy, Layout
 from lab.copy.oracle import Findings, Tagging, classify
 from lab.copy.paths.base import CopyPath, Subject
-from lab.copy.paths.nvme import TRACE_EVENTS, parse_trace
+from lab.copy.paths.nvme import TRACE_EVENTS
 from lab.copy.tags import unreadable
-from lab.crash import writelog
-from lab.crash.writelog import Entry
 from lab.errors import GuestError, LabError
 from lab.faults.stepper import Fault
 from lab.guest import stack
@@ -27,6 +25,7 @@ from lab.guest.ssh import Session
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
 from lab.results.run import Run
+from lab.suites.taps import Taps
 from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
 from lab.vm.graph import Drive
 from lab.vm.machine import ARGV, STDERR
@@ -34,22 +33,9 @@ from lab.vm.qmp import QmpTimeout
 
 _RETRIES = "/sys/module/nvme_core/parameters/max_retries"
 
-_TELLING = 2.0
-"""Seconds that QEMU may take to tell that a device is gone."""
-
 _ANSWER_DEADLINE = 60.0
 _MEND_DEADLINE = 180.0
 _CLOSE_DEADLINE = 30.0
-
-# The serial in sysfs is padded with blanks; the write returns when the reset is complete.
-_RESET = """found=
-for controller in /sys/class/nvme/nvme*
-do
-    grep -q "^$1 *$" "$controller/serial" || continue
-    echo 1 >"$controller/reset_controller" || exit
-    found=yes
-done
-[ "$found" ] || { echo "no controller has the serial $1" >&2; exit 1; }"""
 
 
 class Meanwhile:
@@ -86,11 +72,9 @@ class Bench:
         """The executor's answer to the last copy; None if none came."""
         self._platform = platform
         self._generation = 0
-        self._trace_at = 0
-        self._last_entry: Entry | None = None
+        self._taps: Taps | None = None
         self._session: Session | None = None
         self._executor: Executor | None = None
-        self._kmsg_seen = -1
         self._reboots = 0
         self._retries = ""
         self.connect()
@@ -126,6 +110,12 @@ class Bench:
         assert self._executor is not None
         return self._executor
 
+    @property
+    def taps(self) -> Taps:
+        """What observes the guest and its device."""
+        assert self._taps is not None
+        return self._taps
+
     def connect(self) -> None:
         """Start the executor and the taps in a freshly booted guest."""
         for pattern in TRACE_EVENTS:
@@ -139,10 +129,8 @@ class Bench:
         else:
             self.guest.await_ready()
         self._retries = self._let_errors_through("0")
-        self._kmsg_seen = -1
-        self.kernel_messages()
-        self._trace_at = (self.guest.directory / TRACE_LOG).stat().st_size
-        self._last_entry = None
+        self._taps = Taps(self.run, self.guest.directory / TRACE_LOG, self.write_log, self.ask)
+        self._taps.open()
 
     def _let_errors_through(self, retries: str) -> str:
         """How often the guest's driver tries a failed request again, which is set: a fault that
@@ -288,49 +276,6 @@ class Bench:
                 raise GuestError(f"the guest did not say {text!r} within {deadline:.0f} s")
             time.sleep(0.02)
 
-    def reset_controller(self, deadline: float) -> None:
-        """Have the guest reset the controller, and wait for the end of that.
-
-        Raises DeviceFailed when it does not end well in `deadline` seconds.
-        """
-        try:
-            self.sh(_RESET, self.drive.serial, deadline=deadline)
-        except GuestError as error:
-            if self.guest.machine.crash():
-                raise
-            why = error.detail or f"not within {deadline:.0f} s"
-            raise DeviceFailed(f"the reset of the controller did not end well: {why}") from error
-
-    def unplug(self) -> None:
-        """Ask the guest to let the controller go; QEMU removes it when the guest has."""
-        self.guest.machine.execute("device_del", {"id": self._controller})
-
-    def await_unplugged(self, deadline: float) -> None:
-        """Wait until the controller is gone.  Raises DeviceFailed if that takes longer."""
-        end = time.monotonic() + deadline
-        while any(child["name"] == self._controller for child in self._devices()):
-            if time.monotonic() > end:
-                raise DeviceFailed(f"the controller was not gone {deadline:.1f} s after its unplug")
-            time.sleep(0.02)
-        # QEMU tells of it a moment after it is gone from the list, to whoever still listens; nobody
-        # does in a guest that was up before the run.
-        end = time.monotonic() + _TELLING
-        while time.monotonic() < end and not self.run.qemu_said(
-            "DEVICE_DELETED", device=self._controller
-        ):
-            time.sleep(0.02)
-
-    @property
-    def _controller(self) -> str:
-        """The id of the controller that has the drive (lab/vm/devices.py)."""
-        return self.drive.id.partition("n")[0]
-
-    def _devices(self) -> list[dict[str, str]]:
-        found: list[dict[str, str]] = self.guest.machine.execute(
-            "qom-list", {"path": "/machine/peripheral"}
-        )
-        return found
-
     def flush(self) -> None:
         """A Flush from the guest.  Raises GuestError if it does not succeed."""
         answer = self.ask(op="flush", serial=self.drive.serial, nsid=self.drive.nsid)
@@ -343,45 +288,6 @@ class Bench:
     def log_to_kernel(self, message: str) -> None:
         """Have the guest's kernel log a message."""
         self.sh('echo "$1" >/dev/kmsg', message, deadline=30)
-
-    def kernel_messages(self) -> list[str]:
-        """The kernel's messages since the last call."""
-        answer = self.ask(op="kmsg", after=self._kmsg_seen)
-        for sequence, level, text in answer["records"]:
-            self._kmsg_seen = sequence
-            self.run.emit("kernel", "message", level=level, text=text)
-        return [text for _, _, text in answer["records"]]
-
-    def trace(self) -> str:
-        """What the device traced since the last call."""
-        with (self.guest.directory / TRACE_LOG).open("rb") as file:
-            file.seek(self._trace_at)
-            text = file.read()
-        # A dying QEMU may leave half a line; a living one finishes it later.
-        text = text[: text.rfind(b"\n") + 1]
-        self._trace_at += len(text)
-        said = text.decode(errors="replace")
-        offset = time.time() - time.monotonic()
-        for line in parse_trace(said):
-            self.run.emit("trace", line.event, at=line.time - offset, arguments=line.arguments)
-        return said
-
-    def writes(self) -> list[Entry]:
-        """What reached the write log since the last call."""
-        entries = writelog.read(self.write_log, self._last_entry)
-        if entries:
-            self._last_entry = entries[-1]
-        return entries
-
-    def written(self) -> int:
-        """How many writes have reached the write log since the last call of `writes`."""
-        return sum(entry.length > 0 for entry in writelog.read(self.write_log, self._last_entry))
-
-    def forget(self) -> None:
-        """Start observing afresh: what was logged, traced and printed so far is past."""
-        self.writes()
-        self.trace()
-        self.kernel_messages()
 
     def snapshot(self) -> Path:
         """A copy of the medium as it is now, beside it."""

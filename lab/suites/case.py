@@ -32,6 +32,9 @@ _DISTURBANCES = {
     Action.FS_SHUTDOWN: "the file system below was shut down",
     Action.DM_ERROR: "a layer below began to fail",
     Action.DM_DROP_WRITES: "a layer below dropped writes",
+    Action.DM_CORRUPT: "a layer below changed what was written",
+    Action.TARGET_REMOVED: "the target was taken from its initiator",
+    Action.FAIL_REQUEST: "the block layer failed a request",
 }
 """What may make a copy fail although the medium returns no error."""
 
@@ -154,7 +157,7 @@ class Case:
         """What the taps saw of the copy."""
         bench = self._bench
         carried = writelog.carrying(bench.write_log, list(told.entries), tagging.mark)
-        return Seen(bench.trace(), carried, bench.answered, self._ranges_begun(told))
+        return Seen(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
 
     def _revive(self) -> str:
         """Boot the guest again; what is wrong with the ground then, or ''."""

@@ -4,12 +4,11 @@ Each path is a run of copy-faults of its own, in the guest of the profile; the r
 if the profile has it, and otherwise in a guest of a profile that has.
 """
 
-import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lab.copy import plant, quirks
 from lab.copy.conformance import Difference, Matrix, Observed, Ruled, Situation, differences, matrix
@@ -21,6 +20,7 @@ from lab.profile.load import load
 from lab.profile.models import Profile
 from lab.results.run import Run
 from lab.suites import copy_faults
+from lab.suites.arguments import Parser
 from lab.suites.options import MAX_DEADLINE, Options
 from lab.suites.report import Judged, Report
 from lab.suites.watch import Watch
@@ -58,19 +58,15 @@ class Asked:
         )  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{NAME}: {message}", hint=self.format_usage().strip())
-
-
 def parse(args: list[str]) -> Asked:
-    """Read the suite's arguments.  Raises UsageError."""
-    parser = _Parser(prog=NAME, add_help=False, allow_abbrev=False)
-    parser.add_argument("--paths", default="")
-    parser.add_argument("--ranges", type=int, default=2)
-    parser.add_argument("--actions", default="")
-    parser.add_argument("--hang-deadline", type=float, default=10.0)
-    parser.add_argument("--quirks", type=Path)
+    """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
+    parser = Parser(NAME)
+    add = parser.add_argument
+    add("--paths", default="", metavar="P,…", help="the paths to compare [the profile's own]")
+    add("--ranges", type=int, default=2, metavar="N", help="source ranges of 32 KiB each [2]")
+    add("--actions", default="", metavar="A,…", help="what to do [what every path can be done]")
+    add("--quirks", type=Path, metavar="FILE", help="known differences")
+    add("--hang-deadline", type=float, default=10.0, metavar="S", help="seconds to complete [10]")
     given = parser.parse_args(args)
     paths = tuple(dict.fromkeys(name for name in given.paths.split(",") if name))
     for name in paths:
@@ -192,6 +188,8 @@ def _situation(case: Judged) -> Situation:
 
 def _observed(report: Report, case: Judged) -> Observed:
     seen = case.result.situation
+    told = seen.completion
+    failed = told if told and told.error and seen.injected else None
     name = f"{report.run}:{case.number}"
     return Observed(
         path=report.path.name,
@@ -200,7 +198,8 @@ def _observed(report: Report, case: Judged) -> Observed:
             rule: Ruled(found.verdict, found.evidence, name)
             for rule, found in case.result.rules.items()
         },
-        error=seen.completion.error if seen.completion and seen.injected else "",
+        error=failed.error if failed else "",
+        misnamed=report.path.misnames(failed, case.setup.point.stage) if failed else "",
         exercised=case.result.verdict != "not exercised",
     )
 

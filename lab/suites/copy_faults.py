@@ -56,9 +56,11 @@ def run(profile: Profile, options: Options, watch: Watch, *, on: Guest | None = 
 def job(profile: Profile, options: Options) -> Job:
     """What the options ask for on a profile.
 
-    Raises ProfileError or UsageError when the profile has no such path, or cannot hold the copies.
+    Raises ProfileError or UsageError when the profile has no such path, cannot hold the copies, or
+    nothing of it is possible there.
     """
     path = find(profile, options.path, options.ref, fua=options.fua)
+    options.possible(path)
     drawn = options.generated
     setups = _generated(path, options) if drawn else _sweep(path, options)
     return Job(

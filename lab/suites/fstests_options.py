@@ -1,13 +1,13 @@
 """The arguments of fstests: those of the lab, and those of check that select cases."""
 
-import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lab.errors import UsageError
+from lab.suites.arguments import Parser
 from lab.suites.sections import ROLES, TYPES
 
 DEFAULT_GROUP = "quick"
@@ -50,11 +50,6 @@ class Options:
         }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"fstests: {message}", hint=self.format_usage().strip())
-
-
 def parse(args: list[str]) -> Options:
     """Read the suite's arguments, and a list of cases on stdin where one is `-`.  Raises
     UsageError."""
@@ -85,20 +80,21 @@ def parse(args: list[str]) -> Options:
     )  # fmt: skip
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fstests", add_help=False, allow_abbrev=False)
-    for option in ("-g", "-x", "-e"):
-        parser.add_argument(option, action="append", default=[], metavar="LIST")
-    parser.add_argument("-E", action="append", default=[], type=Path, metavar="FILE")
-    parser.add_argument("--fs", action="append", default=[])
-    parser.add_argument("--device", action="append", default=[], metavar="ROLE=NAME")
-    parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--loop", type=int, default=1)
-    parser.add_argument("--deadline", type=float, metavar="SECONDS")
-    parser.add_argument("--known", type=Path, metavar="FILE")
-    parser.add_argument("--image", default="")
-    parser.add_argument("--keep", action="store_true")
-    parser.add_argument("tests", nargs="*")
+def _parser() -> Parser:
+    parser = Parser("fstests")
+    add = parser.add_argument
+    for option, what in (("-g", "groups to run"), ("-x", "groups not to"), ("-e", "tests not to")):
+        add(option, action="append", default=[], metavar="LIST", help=what)
+    add("-E", action="append", default=[], type=Path, metavar="FILE", help="a list of the same")
+    add("--fs", action="append", default=[], metavar="TYPE,…", help="file systems, a section each")
+    add("--device", action="append", default=[], metavar="ROLE=NAME", help="as TEST_DEV=disk")
+    add("--shards", type=int, default=1, metavar="N", help="guests at once [1]")
+    add("--loop", type=int, default=1, metavar="N", help="runs of each test, for a ratio [1]")
+    add("--deadline", type=float, metavar="S", help="seconds for a test [by its history]")
+    add("--known", type=Path, metavar="FILE", help="known failures")
+    add("--image", default="", help="image of the guest")
+    add("--keep", action="store_true", help="leave the guest up afterwards")
+    add("tests", nargs="*", metavar="TEST", help="as generic/001; `-` reads a list from stdin")
     return parser
 
 

@@ -16,8 +16,9 @@ from lab.errors import LabError
 from lab.faults.model import Action, Stage
 from lab.faults.stepper import NotReached, Stepper, fault
 from lab.faults.throttle import FOREVER, Throttle, rate_for
-from lab.suites.acts import ACTS, PATIENCE_MS, PAUSE, RESET_HOLD, Effect, Grip, Scene
+from lab.suites.acts import ACTS, PATIENCE_MS, PAUSE, RESET_HOLD
 from lab.suites.bench import Bench, DeviceFailed
+from lab.suites.scene import Effect, Grip, Scene
 from lab.suites.setup import Setup
 
 _HOLD_DEADLINE = 30.0
@@ -80,14 +81,14 @@ class Interruption:
         """
         bench = self._bench
         bench.set_fault(replace(self._fault, rules=self._plant.rules(self._fault.rules)))
-        bench.forget()
+        bench.taps.forget()
         if self._action.ends_guest:
             return replace(self._end_guest(), aftermath=_AFTERMATHS[self._action], ended=True)
         told = self._interrupt() if self._fault.held else self._run_unheld()
         unplugged = self._action is Action.UNPLUG and told.reached
         aftermath = Aftermath.UNPLUGGED if unplugged else Aftermath.LIVE
-        messages = bench.kernel_messages() if told.waited is not None else []
-        entries = tuple(bench.writes())
+        messages = bench.taps.kernel_messages() if told.waited is not None else []
+        entries = tuple(bench.taps.writes())
         doubtful = self._is_doubtful(told)
         ends = doubtful and bench.path.survives_boot
         if ends:
@@ -129,16 +130,17 @@ class Interruption:
         self._start()
         try:
             stepper.hold(self._point, self._fault.nth, _HOLD_DEADLINE)
-        except NotReached:
+        except BaseException:
             # Whatever writes next would be held there, and nobody would release it.
-            stepper.disarm()
+            with suppress(LabError):
+                stepper.disarm()
             raise
         return stepper
 
     def _hold_by_limit(self) -> Throttle:
         bench, k = self._bench, self._point.k
         throttle = Throttle(
-            bench.guest.machine, bench.drive, bench.written, bench.executor.has_answer
+            bench.guest.machine, bench.drive, bench.taps.written, bench.executor.has_answer
         )
         held = {Action.RESET: RESET_HOLD, Action.PAUSE: PAUSE}.get(self._action)
         rate = rate_for(self._copy, k, held) if held else FOREVER
@@ -216,7 +218,7 @@ class Interruption:
                 told = Told(bench.completed(self._hang), reached=False)
         bench.guest.machine.kill()
         bench.run.emit("stepper", str(self._action), point=str(self._point))
-        entries = bench.writes()
+        entries = bench.taps.writes()
         if base:
             survivors = self._plant.survivors(self._survivors(entries))
             writelog.replay(bench.write_log, list(survivors), base)

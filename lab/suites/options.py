@@ -4,13 +4,14 @@ import argparse
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from lab.copy import plant
 from lab.copy.paths.base import CopyPath
 from lab.copy.plant import Plant
 from lab.errors import UsageError
 from lab.faults.model import SWEPT, Action, Point, actions_named, cells
+from lab.suites.arguments import Help, Parser
 
 MAX_DEADLINE = 3600.0
 """Seconds; by then the guest's own timeout would strike."""
@@ -58,6 +59,16 @@ class Options:
     fua: bool = False
     torn_at: int = 0
 
+    def possible(self, path: CopyPath) -> list[Action]:
+        """The actions that mean something on the path.  Raises UsageError when none does."""
+        found = [action for action in self.actions if path.possible(action)]
+        if not found:
+            raise UsageError(
+                f"{path.name} on {path.ref}: {', '.join(self.actions)}: not possible on this path",
+                hint=f"possible are: {', '.join(each for each in Action if path.possible(each))}",
+            )
+        return found
+
     def cells(self, path: CopyPath, points: Sequence[Point]) -> list[tuple[Point, Action]]:
         """What can be done where, given all points of the copy.
 
@@ -71,7 +82,7 @@ class Options:
                     hint=f"it has {', '.join(map(str, points))}",
                 )
         wanted = [point for point in points if not self.points or point in self.points]
-        found = cells(wanted, [action for action in self.actions if path.possible(action)])
+        found = cells(wanted, self.possible(path))
         if not found:
             raise UsageError(
                 "none of these actions is possible at any of these points",
@@ -100,20 +111,11 @@ class Options:
         }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"copy-faults: {message}", hint=self.format_usage().strip())
-
-
-class PlantHelp(Exception):
-    """The kinds of planted defects were asked for."""
-
-
 def parse(args: list[str]) -> Options:
-    """Read a suite's arguments.  Raises UsageError, or PlantHelp for `--plant help`."""
+    """Read a suite's arguments.  Raises UsageError, or Help where that is asked for."""
     given = _parser().parse_args(args)
     if given.plant == "help":
-        raise PlantHelp
+        raise Help(plant.listing())
     drawn = _generated(given)
     # Of a sweep these are the copy, of generated cases only its limits.
     ranges = _or(given.ranges, 8 if drawn else 4)
@@ -132,23 +134,24 @@ def parse(args: list[str]) -> Options:
     )  # fmt: skip
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="copy-faults", add_help=False, allow_abbrev=False)
-    parser.add_argument("--path", default="")
-    parser.add_argument("--layer", dest="on", default="")
-    parser.add_argument("--fua", action="store_true")
-    parser.add_argument("--torn-at", type=int, default=0)
+def _parser() -> Parser:
+    parser = Parser("copy-faults")
+    add = parser.add_argument
+    add("--path", default="", help="offload path [the profile's own]")
+    add("--layer", dest="on", default="", metavar="NAME", help="disk or layer to copy on")
+    add("--ranges", type=int, metavar="N", help="source ranges [4; generated: at most 8]")
+    add("--blocks", type=int, metavar="N", help="blocks in each [64; generated: at most all]")
+    add("--points", default="", metavar="P,…", help="where to interrupt, as write:2 [everywhere]")
+    add("--actions", default="", metavar="A,…", help="what to do there, or all, or host")
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--sweep", action="store_true")
-    mode.add_argument("--cases", type=int)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--no-minimise", dest="minimise", action="store_false")
-    parser.add_argument("--ranges", type=int)
-    parser.add_argument("--blocks", type=int)
-    parser.add_argument("--actions", default="")
-    parser.add_argument("--points", default="")
-    parser.add_argument("--plant", default="")
-    parser.add_argument("--hang-deadline", type=float, default=10.0)
+    mode.add_argument("--sweep", action="store_true", help="every action at every point [so]")
+    mode.add_argument("--cases", type=int, metavar="N", help="generate so many cases instead")
+    add("--seed", type=int, metavar="N", help="of generated cases [drawn, and told]")
+    add("--no-minimise", dest="minimise", action="store_false", help="leave failing cases as drawn")
+    add("--fua", action="store_true", help="ask for copies that are durable by themselves")
+    add("--torn-at", type=int, default=0, metavar="N", help="blocks a torn write leaves [half]")
+    add("--hang-deadline", type=float, default=10.0, metavar="S", help="seconds to complete [10]")
+    add("--plant", default="", metavar="KIND", help="plant a defect; `help` lists the kinds")
     return parser
 
 

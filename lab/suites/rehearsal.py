@@ -40,7 +40,7 @@ def _rehearse(bench: Bench, layout: Layout, stage: Stage | None) -> int:
     What a file system sends together is held once: while the first waits, the others go by.
     """
     bench.tag(layout)
-    bench.forget()
+    bench.taps.forget()
     bench.run.emit("lab", "rehearsal", stage=stage)
     stepper = Stepper(bench.guest.machine, bench.drive, bench.executor.has_answer)
     if stage:
@@ -53,7 +53,7 @@ def _rehearse(bench: Bench, layout: Layout, stage: Stage | None) -> int:
             f"path {bench.path.name}: a copy without a fault did not end in {_DEADLINE:.0f} s"
         )
     if not completion.succeeded:
-        lines = [f"kernel: {line}" for line in bench.kernel_messages()]
+        lines = [f"kernel: {line}" for line in bench.taps.kernel_messages()]
         raise NotSupported("\n".join([completion.said or str(completion), *lines]))
     return held
 

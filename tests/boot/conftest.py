@@ -19,6 +19,14 @@ import pytest
 LAB = str(Path(sys.executable).with_name("lab"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module on one worker of pytest-xdist: they share guests.  Those of the
+    profiles boot one each."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.stem != "test_profiles":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @dataclass(frozen=True)
 class Lab:
     """The lab with a state directory of its own."""
@@ -103,6 +111,14 @@ def make_lab(state: Path) -> Lab:
     """A lab on a state directory."""
     state.mkdir(parents=True, exist_ok=True)
     return Lab(state, {**os.environ, "XDG_STATE_HOME": str(state)})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What most guests boot, built before any deadline of a test runs."""
+    builder = make_lab(tmp_path_factory.mktemp("builder"))
+    builder("image", "build", "trixie", deadline=1800)
+    builder("kernel", "build", "debian", deadline=1800)
 
 
 @pytest.fixture(scope="session")

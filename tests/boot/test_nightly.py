@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.boot.conftest import Lab, wait_for
+from tests.boot.conftest import Lab, make_lab, wait_for
 
 PLAN = """\
 kernels:
@@ -22,6 +22,12 @@ suites:
   - suite: copy-faults
     args: [--ranges, "1", --actions, "resume,eio"]
 """
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """One without the guest that other tests share: nothing at all may be left."""
+    return make_lab(tmp_path / "state")
 
 
 @pytest.fixture

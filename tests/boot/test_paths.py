@@ -223,6 +223,16 @@ def test_faults_in_the_guest(every: Every) -> None:
     assert killed["rules"]["NO-HANG"]["evidence"].startswith("completed ")
 
 
+def test_a_target_that_is_taken_from_its_initiator(every: Every) -> None:
+    run = every("nvmet-passthrough", "--actions", "target-removed", "--points", "write:2")
+    (case,) = run["cases"]
+    assert case["verdict"] == "holds"
+    assert case["outcome"]["disturbed"] == "the target was taken from its initiator"
+    assert set(summary(case).replace(",", "").split()) <= {"8", "16", "new", "old"}
+    # Offered anew by itself.
+    assert case["rules"]["RECOVERS"]["verdict"] == "holds"
+
+
 ELSEWHERE = [
     ("loop-reflink", "flip-bit", "write:1", "resume"),
     ("loop-reflink", "change-source", "write:1", "resume"),
@@ -297,10 +307,14 @@ def test_a_run_that_is_broken_off_lets_the_copy_go(lab: Lab, every: Every) -> No
 
 
 def test_a_guest_that_is_killed_or_crashes_finds_its_file_system_again(every: Every) -> None:
-    """The last: it boots the guest again, twice."""
-    run = every("loop-reflink", "--actions", "kill,sysrq-crash", "--points", "write:1")
+    """The last: it boots the guest again, three times."""
+    run = every("loop-reflink", "--actions", "dm-corrupt,kill,sysrq-crash", "--points", "write:1")
     found = cells(run)
-    assert [case["verdict"] for case in found.values()] == ["holds"] * 2
+    assert [case["verdict"] for case in found.values()] == ["holds"] * 3
+    # A lie shows only after the guest's end.
+    lied = found.pop(("write:1", "dm-corrupt"))["outcome"]
+    assert lied["lied"] == "flakey changed a byte of every write after write:1"
+    assert lied["aftermath"] == "killed"
     assert found["write:1", "kill"]["outcome"]["aftermath"] == "killed"
     assert found["write:1", "sysrq-crash"]["outcome"]["aftermath"] == "kernel crashed"
     for case in found.values():

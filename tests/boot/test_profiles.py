@@ -89,8 +89,10 @@ def test_copies_leave_disks_with_layers_alone(lab: Lab, write: Callable[[str], s
     profile = write(
         TWO_DISKS.replace("- {type: nvme, serial: FREE, namespaces: [{size: 16M}]}", "")
     )
-    done = lab("run", profile, "copy-faults", status=2)
-    assert "USED" in done.stderr and "layer" in done.stderr
+    for on in ([], ["--layer", "USED"]):
+        done = lab("run", profile, "copy-faults", "--", "--path", "nvme-copy", *on, status=2)
+        assert "has no offload path nvme-copy" in done.stderr
+        assert "without zones or layers" in done.stderr
 
 
 def test_what_the_kernel_lacks_is_quoted_and_the_rest_goes_on(

@@ -5,7 +5,15 @@ import subprocess
 import pytest
 
 from lab.faults.model import Action
-from lab.suites.acts import _SWAP, _SWAP_BACK, _TABLES, ACTS
+from lab.suites.acts import ACTS
+from lab.suites.guest_acts import (
+    _FAIL_NO_MORE,
+    _FAIL_REQUEST,
+    _REMOVE_TARGET,
+    _SWAP,
+    _SWAP_BACK,
+    _TABLES,
+)
 
 ONLY_HOLDS = {"resume", "throttle"}
 """What is done to these copies is to hold them, and to let them go."""
@@ -33,6 +41,7 @@ def test_every_action_that_strikes_a_device_mapper_layer_has_a_table() -> None:
         (Action.DM_ERROR, "error"),
         (Action.DM_DELAY, "delay 259:3 {offset} 100"),
         (Action.DM_DROP_WRITES, "flakey 259:3 {offset} 0 3600 1 drop_writes"),
+        (Action.DM_CORRUPT, "flakey 259:3 {offset} 0 3600 5 corrupt_bio_byte 100 w 170 0"),
     ],
 )
 @pytest.mark.parametrize(
@@ -51,6 +60,8 @@ def test_a_table_keeps_its_place_and_device_and_gets_another_target(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("script", [_SWAP, _SWAP_BACK])
-def test_a_swap_is_a_script_that_a_shell_understands(script: str) -> None:
+@pytest.mark.parametrize(
+    "script", [_SWAP, _SWAP_BACK, _REMOVE_TARGET, _FAIL_REQUEST, _FAIL_NO_MORE]
+)
+def test_each_is_a_script_that_a_shell_understands(script: str) -> None:
     subprocess.run(["sh", "-nec", script], check=True)

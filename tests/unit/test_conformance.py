@@ -162,6 +162,23 @@ def test_an_error_that_the_reference_never_gives_is_a_difference() -> None:
     }
 
 
+def test_a_status_that_is_not_the_one_that_was_specified_is_a_difference() -> None:
+    wrong = replace(observed(error="EIO", case="o:2"), misnamed="status 0x6, not 0x280")
+    model = observed(MODEL, error="EIO", case="m:1")
+    unexercised = replace(wrong, exercised=False)
+    right = observed(error="EIO", case="o:1")
+    (found,) = differences([model, right, unexercised, wrong], MODEL)
+    assert found.here == Ruled(VIOLATED, "status 0x6, not 0x280", "o:2")
+    assert (found.rule, found.situation) == ("ERROR-CLASS", WRITE_EIO)
+    assert found.reference == model.rules["ERROR-CLASS"]
+    # Where the reference never comes it is judged all the same.
+    (found,) = differences([replace(wrong, situation=READ_EIO)], MODEL)
+    assert found.reference is None
+    # What callers of the block layer see as well is told once.
+    (found,) = differences([model, replace(wrong, error="ENODATA")], MODEL)
+    assert found.here.evidence == "the caller is told ENODATA"
+
+
 def test_fewer_errors_than_the_reference_gives_are_no_difference() -> None:
     model = [observed(MODEL, error=error) for error in ("EIO", "ENOSPC")]
     assert differences([*model, observed(error="EIO"), observed()], MODEL) == []

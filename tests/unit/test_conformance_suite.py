@@ -60,10 +60,10 @@ def test_every_argument_arrives(tmp_path: Path) -> None:
         (["--paths", "nvme-copy,warp"], "no offload path warp", "loop-reflink"),
         (["--actions", "explode"], "action 'explode'", "one of resume, eio"),
         (["--ranges", "0"], "--ranges must be positive", ""),
-        (["--ranges", "two"], "invalid int value: 'two'", "usage: conformance"),
-        (["--rangs", "2"], "unrecognized arguments: --rangs", "usage: conformance"),
-        (["--path", "zns-copy"], "unrecognized arguments: --path", "usage: conformance"),
-        (["--paths"], "expected one argument", "usage: conformance"),
+        (["--ranges", "two"], "invalid int value: 'two'", "conformance -- --help"),
+        (["--rangs", "2"], "unrecognized arguments: --rangs", "conformance -- --help"),
+        (["--path", "zns-copy"], "unrecognized arguments: --path", "conformance -- --help"),
+        (["--paths"], "expected one argument", "conformance -- --help"),
         (["--hang-deadline", "0"], "--hang-deadline must be within 3600 s", ""),
         (["--hang-deadline", "3601"], "--hang-deadline must be within 3600 s", ""),
         (["--hang-deadline", "nan"], "--hang-deadline must be within 3600 s", ""),
@@ -77,12 +77,14 @@ def test_what_cannot_be_asked_for_is_refused(args: list[str], message: str, hint
     assert hint in caught.value.hint
 
 
-def result(*broken: str, error: str = "", point: str = "write:1", **seen: Any) -> CaseResult:
-    """A judged case in which these rules are violated; `error`: what its caller was told after the
-    medium had failed."""
+def result(
+    *broken: str, error: str = "", status: int = 0x280, point: str = "write:1", **seen: Any
+) -> CaseResult:
+    """A judged case in which these rules are violated; `error` and `status`: what its caller was
+    told after the medium had failed."""
     if error:
         seen |= {
-            "completion": Completion(5, 0, 0.01, error), "injected": "write 1 failed",
+            "completion": Completion(status, 0, 0.01, error), "injected": "write 1 failed",
             "findings": findings({}),
         }  # fmt: skip
     case = situation(**seen)
@@ -170,6 +172,15 @@ def test_an_error_of_another_class_is_a_difference() -> None:
     assert difference["rule"] == "ERROR-CLASS"
     assert difference["here"]["evidence"] == "the caller is told ENODATA"
     assert difference["reference"]["evidence"] == "the caller is told EIO"
+
+
+def test_an_internal_error_is_not_what_happened() -> None:
+    found = done(WELL, report("nvme-copy", result(error="EIO", status=0x006)))
+    assert found.exit_status == 1
+    difference = only(found)
+    assert difference["rule"] == "ERROR-CLASS"
+    assert "told status 0x6" in difference["here"]["evidence"]
+    assert "0x280, Write Fault" in difference["here"]["evidence"]
 
 
 def test_a_known_quirk_ends_with_0_and_is_shown_all_the_same() -> None:
@@ -295,5 +306,6 @@ def test_a_person_sees_what_was_not_compared(capsys: pytest.CaptureFixture[str])
     assert "nvme-copy on LABNVME0:1: not supported: EINVAL" in said
     assert "0 new differences, 0 known quirks" in said
     assert "proposed" not in said
-    alone = printed(done(WELL, report("nvme-copy", result(point="read:9", error="EIO"))), capsys)
+    failed = result(point="read:9", error="EIO", status=0x281)
+    alone = printed(done(WELL, report("nvme-copy", failed)), capsys)
     assert ["read", "eio", "·", "holds"] in [line.split() for line in alone.splitlines()]

@@ -87,7 +87,10 @@ def test_what_is_no_action_is_refused_with_the_list() -> None:
         (Action.DM_ERROR, "read write written"),
         (Action.DM_DELAY, "read write written"),
         (Action.DM_DROP_WRITES, "read write written"),
+        (Action.DM_CORRUPT, "read write written"),
         (Action.NFS_STOP, "read write written"),
+        (Action.TARGET_REMOVED, "read write written"),
+        (Action.FAIL_REQUEST, "read write written"),
         (Action.SYSRQ_CRASH, "read write written"),
     ],
 )
@@ -120,8 +123,8 @@ def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
     assert actions_named("host") == HOST
     assert set(SWEPT) < set(HOST)
     assert set(Action) - set(HOST) == {
-        "kill-copier", "fs-shutdown", "dm-error", "dm-delay", "dm-drop-writes", "nfs-stop",
-        "sysrq-crash",
+        "kill-copier", "fs-shutdown", "dm-error", "dm-delay", "dm-drop-writes", "dm-corrupt",
+        "nfs-stop", "target-removed", "fail-make-request", "sysrq-crash",
     }  # fmt: skip
 
 

@@ -128,6 +128,15 @@ def test_a_series_is_applied_and_taken_off_again(kind: str, request: pytest.Fixt
     ]
 
 
+@pytest.mark.parametrize("kind", ["sources", "archive"])
+def test_sources_that_git_knows_nothing_of_need_no_series(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    checkout, base = prepared(request.getfixturevalue(kind), patched=False)
+    assert (base, series.apply(checkout.tree, [])) == ("", [])
+    assert (checkout.tree / "copy.c").read_text() == SOURCE
+
+
 def test_what_is_modified_in_a_git_tree_is_built(repository: Path) -> None:
     clean = Checkout(repository).identity("")
     (repository / "copy.c").write_text(SOURCE.replace("wanted;", "7;"))

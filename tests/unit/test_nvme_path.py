@@ -5,6 +5,7 @@ import pytest
 from lab.copy.model import Completion, Copy, Extent
 from lab.copy.paths.nvme import check_limits, completion, error_of, offload, parse_trace
 from lab.errors import UsageError
+from lab.faults.model import Stage
 from lab.profile.models import CopyLimits
 from tests.unit.builders import nvme_path
 
@@ -144,6 +145,21 @@ def test_a_request_is_in_logical_blocks_and_names_the_namespace_by_serial() -> N
 )  # fmt: skip
 def test_a_status_is_the_errno_that_the_block_layer_makes_of_it(status: int, error: str) -> None:
     assert error_of(status) == error
+
+
+@pytest.mark.parametrize(
+    ("status", "stage", "said"),
+    [
+        (0x281, Stage.READ, ""),
+        (0x280, Stage.WRITE, ""),
+        (0x006, Stage.READ, "told status 0x6, 2 ranges reported done; a read that fails is 0x281"),
+        (0x281, Stage.WRITE, "a write that fails is 0x280, Write Fault"),
+    ],
+)
+def test_a_media_error_has_a_status_of_its_own(status: int, stage: Stage, said: str) -> None:
+    found = nvme_path().misnames(Completion(status, 2, 0.1, "EIO"), stage)
+    assert said in found
+    assert bool(found) == bool(said)
 
 
 def test_dword_0_of_the_completion_is_the_count_of_ranges_done() -> None:

@@ -8,7 +8,8 @@ from lab.copy.model import SECTOR, Extent, Layout
 from lab.copy.paths.base import GUARD
 from lab.errors import UsageError
 from lab.faults.model import SWEPT, Action, Point, Stage, points_of
-from lab.suites.options import MAX_BLOCKS, Generated, PlantHelp, parse
+from lab.suites.arguments import Help
+from lab.suites.options import MAX_BLOCKS, Generated, parse
 from tests.unit.builders import nvme_path
 
 
@@ -41,11 +42,11 @@ def test_what_is_named_twice_is_done_once() -> None:
 @pytest.mark.parametrize(
     ("args", "message", "hint"),
     [
-        (["--rangs", "2"], "unrecognized arguments: --rangs", "usage: copy-faults"),
-        (["--range", "2"], "unrecognized arguments: --range", "usage: copy-faults"),
-        (["--ranges"], "expected one argument", "usage: copy-faults"),
-        (["--blocks", "many"], "invalid int value: 'many'", "usage: copy-faults"),
-        (["--ranges", "2", "extra"], "unrecognized arguments: extra", "usage: copy-faults"),
+        (["--rangs", "2"], "unrecognized arguments: --rangs", "copy-faults -- --help"),
+        (["--range", "2"], "unrecognized arguments: --range", "copy-faults -- --help"),
+        (["--ranges"], "expected one argument", "copy-faults -- --help"),
+        (["--blocks", "many"], "invalid int value: 'many'", "copy-faults -- --help"),
+        (["--ranges", "2", "extra"], "unrecognized arguments: extra", "copy-faults -- --help"),
         (["--actions", "explode"], "action 'explode'", "one of resume, eio"),
         (["--points", "write:0"], "point 'write:0'", "K from 1"),
         (["--plant", "bit-rot"], "no defect 'bit-rot'", "--plant help"),
@@ -53,7 +54,7 @@ def test_what_is_named_twice_is_done_once() -> None:
         (["--blocks", "-1"], "must be positive", ""),
         (["--cases", "0"], "--cases must be within 1", ""),
         (["--cases", "9", "--ranges", "0"], "must be positive", ""),
-        (["--cases", "9", "--sweep"], "not allowed with argument", "usage: copy-faults"),
+        (["--cases", "9", "--sweep"], "not allowed with argument", "copy-faults -- --help"),
         (["--seed", "1"], "are for --cases", ""),
         (["--sweep", "--no-minimise"], "are for --cases", ""),
     ],
@@ -85,9 +86,15 @@ def test_a_point_that_the_copy_has_not_is_refused_with_those_that_it_has() -> No
     assert "written:4, completed, flushed" in caught.value.hint
 
 
-def test_help_on_plants_is_told_apart_from_a_run() -> None:
-    with pytest.raises(PlantHelp):
-        parse(["--plant", "help"])
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [(["--plant", "help"], "flip-bit"), (["--help"], "--hang-deadline S"), (["-h"], "--actions A")],
+)
+def test_help_is_told_apart_from_a_run(args: list[str], said: str) -> None:
+    with pytest.raises(Help) as told:
+        parse(args)
+    assert said in str(told.value)
+    assert max(map(len, str(told.value).splitlines())) <= 80
 
 
 def test_a_sweep_can_be_asked_for_by_name() -> None:

@@ -45,6 +45,8 @@ def apply(tree: Path, series: Sequence[Path]) -> list[str]:
 
     Raises ProfileError with the patch, its hunk and the place that does not fit.
     """
+    if not series:
+        return []  # And there need be no repository.
     base = git(tree, "rev-parse", "HEAD")
     for path in series:
         try:

@@ -14,8 +14,9 @@ from lab.copy.contract import Offload
 from lab.copy.ground import Ask, Ground, MediumGround, errno_name
 from lab.copy.model import SECTOR, Completion, Copy, Extent, Layout
 from lab.copy.oracle import Tagging
+from lab.copy.paths.find import reference
 from lab.errors import UsageError
-from lab.faults.model import Action, Point, points_of
+from lab.faults.model import Action, Point, Stage, points_of
 from lab.profile.models import CopyLimits, Profile
 from lab.vm.graph import Drive
 
@@ -113,12 +114,13 @@ class CopyPath(ABC):
         return point.k
 
     def layer(self, kind: str) -> str:
-        """The layer of a kind (Action.layer) that the copy stands on; '' if there is none."""
-        return ""
+        """The layer of a kind (Action.layer) that the copy stands on, or the disk itself below the
+        block layer; '' if there is none."""
+        return reference(self.drive) if kind == "block layer" and not self.passthrough else ""
 
     def possible(self, action: Action) -> bool:
         """Whether the action means something on this path."""
-        if not self.survives_boot and (action.costs_boot or action is Action.DM_DROP_WRITES):
+        if not self.survives_boot and (action.costs_boot or action.lies):
             return False
         if action.layer:
             return bool(self.layer(action.layer))
@@ -167,6 +169,11 @@ class CopyPath(ABC):
         error = errno_name(number) if number else ""
         said = " ".join(filter(None, (error, answer.get("said", ""))))
         return Completion(number, answer["done"], answer["seconds"], error, said)
+
+    def misnames(self, completion: Completion, stage: Stage) -> str:
+        """What is wrong with the status of a copy whose medium failed at `stage`, where a
+        specification says which it must be; '' if nothing."""
+        return ""
 
     @abstractmethod
     def offload(self, seen: Seen, copy: Copy) -> Offload:

@@ -59,7 +59,7 @@ class SyncedPath(CopyPath):
         }
 
     def layer(self, kind: str) -> str:
-        return self._layers.get(kind, "")
+        return self._layers.get(kind) or super().layer(kind)
 
     def points(self, ranges: int) -> list[Point] | None:
         return None

@@ -11,7 +11,7 @@ from lab.copy.model import SECTOR, Completion, Copy, Extent
 from lab.copy.paths.base import CopyPath, Seen, Subject
 from lab.copy.paths.find import free_namespaces, reference
 from lab.errors import UsageError
-from lab.faults.model import Action, Point, points_of
+from lab.faults.model import Action, Point, Stage, points_of
 from lab.profile.models import CopyLimits, NvmeNamespace, Profile
 from lab.vm.graph import Drive
 
@@ -46,6 +46,14 @@ _ERRORS = {
 }  # fmt: skip
 """What the block layer makes of a status (drivers/nvme/host/core.c, nvme_error_status, and
 block/blk-core.c, blk_errors); EIO of all others."""
+
+
+_MEDIA_ERRORS = {
+    Stage.READ: (0x281, "Unrecovered Read Error"),
+    Stage.WRITE: (0x280, "Write Fault"),
+}
+"""The status of a command whose medium failed (NVMe Base 2.1, 4.2.3, Media and Data Integrity Error
+Values that are specific to an I/O command set)."""
 
 
 def error_of(status: int) -> str:
@@ -106,6 +114,12 @@ class NvmePath(CopyPath):
             return super().completion(answer)
         return completion(answer)
 
+    def misnames(self, completion: Completion, stage: Stage) -> str:
+        right, name = _MEDIA_ERRORS[stage]
+        if completion.status == right:
+            return ""
+        return f"the caller is told {completion}; a {stage} that fails is {right:#x}, {name}"
+
     def offload(self, seen: Seen, copy: Copy) -> Offload:
         return offload(parse_trace(seen.trace), copy, self.drive.nsid, seen.begun)
 
@@ -131,6 +145,10 @@ class NvmetPassthrough(NvmeCopy):
 
     name = "nvmet-passthrough"
     does = "an NVMe Copy command through the kernel's NVMe target in passthrough"
+
+    def layer(self, kind: str) -> str:
+        # As guest-scripts/copies/passthru.py calls it.
+        return "lab-passthrough" if kind == "NVMe target" else ""
 
     def possible(self, action: Action) -> bool:
         # What is done to the controller would be done to its image as well.

@@ -1,13 +1,13 @@
 """The arguments of fsx."""
 
-import argparse
 import json
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lab.errors import UsageError
+from lab.suites.arguments import Parser
 from lab.suites.exercise.operations import KINDS, Operation
 
 MAX_CASES, MAX_OPS = 10_000, 100_000
@@ -44,13 +44,8 @@ class Options:
         }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"fsx: {message}", hint=self.format_usage().strip())
-
-
 def parse(args: list[str]) -> Options:
-    """Read the suite's arguments.  Raises UsageError."""
+    """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
     given = _parser().parse_args(args)
     if not 1 <= given.cases <= MAX_CASES or not 1 <= given.ops <= MAX_OPS:
         raise UsageError(
@@ -71,16 +66,17 @@ def parse(args: list[str]) -> Options:
     )  # fmt: skip
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="fsx", add_help=False, allow_abbrev=False)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--cases", type=int, default=1)
-    parser.add_argument("--ops", type=int, default=1000)
-    parser.add_argument("--kinds", default="")
-    parser.add_argument("--on", default="")
-    parser.add_argument("--shutdown", default="")
-    parser.add_argument("--replay", type=Path)
-    parser.add_argument("--deadline", type=float)
+def _parser() -> Parser:
+    parser = Parser("fsx")
+    add = parser.add_argument
+    add("--seed", type=int, metavar="N", help="of the operations [drawn, and told]")
+    add("--cases", type=int, default=1, metavar="N", help="so many, each with its own seed [1]")
+    add("--ops", type=int, default=1000, metavar="N", help="operations in each [1000]")
+    add("--kinds", default="", metavar="K,…", help="only these operations")
+    add("--on", default="", metavar="FS", help="file system to work on [the profile's last]")
+    add("--shutdown", default="", metavar="FS", help="shut this one down in the middle")
+    add("--replay", type=Path, metavar="FILE", help="operations of a log, not drawn ones")
+    add("--deadline", type=float, metavar="S", help="seconds for a case")
     return parser
 
 

@@ -1,11 +1,11 @@
 """The arguments of verity."""
 
-import argparse
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, NoReturn
+from typing import Any
 
 from lab.errors import UsageError
+from lab.suites.arguments import Parser
 
 SECONDS = 2.0
 MAX_SECONDS = 600.0
@@ -34,22 +34,18 @@ class Options:
         return {"only": list(self.only), "seconds": self.seconds, "plant": self.plant or None}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"verity: {message}", hint=self.format_usage().strip())
-
-
 def parse(args: list[str]) -> Options:
-    """Read the suite's arguments.  Raises UsageError."""
-    parser = _Parser(prog="verity", add_help=False, allow_abbrev=False)
-    parser.add_argument("--only", default="", metavar="PATTERN,…")
-    parser.add_argument("--seconds", type=float, default=SECONDS)
-    parser.add_argument("--plant", default="", metavar="KIND")
+    """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
+    kinds = "; ".join(f"{kind}: {does}" for kind, does in PLANTS.items())
+    parser = Parser("verity")
+    add = parser.add_argument
+    add("--only", default="", metavar="PATTERN,…", help="cases, as 'tasklet:fec-*' [all]")
+    add("--seconds", type=float, default=SECONDS, metavar="S", help="a turn of latency [2]")
+    add("--plant", default="", metavar="KIND", help=f"a wrong expectation to be caught: {kinds}")
     given = parser.parse_args(args)
     if not 0 < given.seconds <= MAX_SECONDS:
         raise UsageError(f"verity: --seconds is at most {MAX_SECONDS:.0f}")
     if given.plant and given.plant not in PLANTS:
-        kinds = "; ".join(f"{kind}: {does}" for kind, does in PLANTS.items())
         raise UsageError(f"verity: nothing to plant called {given.plant}", hint=kinds)
     only = tuple(pattern for pattern in given.only.split(",") if pattern)
     return Options(only, given.seconds, given.plant)
