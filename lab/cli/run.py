@@ -12,6 +12,7 @@ from lab.cli.guest import complete_guest
 from lab.cli.kernel import Kernel, with_kernel
 from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import print_error, print_json, warn
+from lab.suites.catalogue import SUITES
 
 if TYPE_CHECKING:
     from lab.guest.guest import Guest
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 EXTERNAL = ("fstests", "fsx", "fsstress", "verity")
 """Suites that have cases of their own (lab/cli/external.py)."""
-SUITES = ("copy-faults", "conformance", *EXTERNAL)
 REUSING = ("copy-faults", "fstests")
 """Suites that can run in a guest that is up."""
 

@@ -167,7 +167,7 @@ class CopyPath(ABC):
         """What the executor reported, as the end of a copy."""
         number = answer["errno"]
         error = errno_name(number) if number else ""
-        said = " ".join(filter(None, (error, answer.get("said", ""))))
+        said = f"{error} ({answer['said']})" if error and answer.get("said") else error
         return Completion(number, answer["done"], answer["seconds"], error, said)
 
     def misnames(self, completion: Completion, stage: Stage) -> str:
