@@ -20,7 +20,17 @@ from lab.errors import GuestError, ProfileError, UsageError
 from lab.profile.layers.data import DmCrypt, fec_size, tree_size
 from lab.profile.load import load
 from lab.suites.verity import latency, refusals
-from lab.suites.verity.checker import Said, Wrong, differences, errors, failing, spans
+from lab.suites.verity.checker import (
+    Checker,
+    Overdue,
+    Said,
+    Wrong,
+    differences,
+    errors,
+    failing,
+    spans,
+    told,
+)
 from lab.suites.verity.medium import Medium, Tree, filled, root_hash
 from lab.suites.verity.modes import MODES, Damage, Then, wanted
 from lab.suites.verity.options import PLANTS, parse
@@ -28,7 +38,7 @@ from lab.suites.verity.run import subjects
 from lab.suites.verity.scene import Declined, Scene, Trial, find_disks, identical
 from lab.suites.verity.sectors import crypt_table
 from lab.suites.verity.target import Target, targets
-from lab.suites.verity.trees import Trees
+from lab.suites.verity.trees import Trees, refusal
 from tests.unit.test_layers_dm import SALT, VERITY_ROOT
 
 SIZE = 4096
@@ -204,6 +214,52 @@ def test_what_user_space_was_told_is_not_only_in_the_log() -> None:
     assert said.only_in_log() == kernel
     told = Said(("dmsetup",), 1, "", "error adding target to table", kernel)
     assert told.only_in_log() == kernel[:1]
+
+
+class Silent:
+    """An executor that answers once, and then no more."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def send(self, **_: object) -> None:
+        self.sent += 1
+
+    def answer(self, _deadline: float) -> dict[str, Any] | None:
+        answer = {"status": 3, "stdout": "", "stderr": "no\n", "kernel": ["x: why", "x: why"]}
+        return answer if self.sent == 1 else None
+
+
+def test_what_a_program_says_is_kept_and_a_guest_without_an_answer_is_asked_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = Silent()
+    monkeypatch.setattr("lab.suites.verity.checker.Executor", lambda *_: executor)
+    asked = Checker(SimpleNamespace(), 1.0)  # type: ignore[arg-type]
+    with pytest.raises(Wrong, match="a b: exit status 3: no; kernel: x: why"):
+        asked.must("a", "b")
+    assert asked.said == ["kernel: x: why", "kernel: x: why", "$ a b\nno\nstatus 3"]
+    assert told(asked.heard) == ["x: why (2 times)"]
+    for _ in range(2):
+        with pytest.raises(Overdue):
+            asked.run("c")
+    assert executor.sent == 2
+
+
+@pytest.mark.parametrize(
+    ("user", "kernel", "kind"),
+    [
+        ("failed: Invalid argument", "verity: Unrecognized verity feature request", Declined),
+        ("Requested dm-verity tasklets are not supported.", "", Declined),
+        ("failed: Invalid argument", "verity: Invalid fec_roots", Wrong),
+    ],
+)
+def test_a_kernel_without_an_option_is_no_failure(
+    user: str, kernel: str, kind: type[Exception]
+) -> None:
+    why = refusal(Said(("veritysetup",), 1, "", user, (kernel,) if kernel else ()))
+    assert type(why) is kind
+    assert user in str(why) and kernel in str(why)
 
 
 # What is carried out

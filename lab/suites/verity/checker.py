@@ -64,6 +64,7 @@ class Checker:
     def __init__(self, session: Session, deadline: float) -> None:
         self._executor = Executor(session, PROGRAM)
         self._deadline = deadline
+        self._overdue = False
         self.said: list[str] = []
         """What was asked and answered since this was last emptied, for the case's evidence."""
         self.heard: list[str] = []
@@ -111,9 +112,13 @@ class Checker:
             raise Wrong(f"{node}: blocks that could not be written, with errno: {failed}")
 
     def _ask(self, within: float, **request: Any) -> dict[str, Any]:
+        if self._overdue:
+            # The answer that did not come yet would be taken for this one's.
+            raise Overdue("an earlier request has no answer yet")
         self._executor.send(**request)
         answer = self._executor.answer(within + _GRACE)
         if answer is None:
+            self._overdue = True
             raise Overdue(f"no answer to {request['op']} within {within:.0f} s")
         self.heard += answer["kernel"]
         self.said += [f"kernel: {line}" for line in answer["kernel"]]

@@ -126,7 +126,7 @@ class Scene:
             yield
         except BaseException:
             if not self.lost:
-                with suppress(LabError):
+                with suppress(LabError, Overdue):
                     self.checker.run(*argv)
             raise
         if not self.lost:

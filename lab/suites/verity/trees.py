@@ -95,7 +95,7 @@ class Trees:
         name = name or target.name
         said = scene.checker.run(*target.opening(root, (*WAYS[way], *options), name))
         if said.status:
-            raise _refusal(said)
+            raise refusal(said)
         with scene.closing("veritysetup", "close", name):
             table = scene.checker.must("dmsetup", "table", name).stdout
             if IN_TABLE[way] not in table:
@@ -214,7 +214,7 @@ def spread(sums: Sequence[int], whole: Sequence[int]) -> list[str]:
     return [f"at the first read {errors(sums)}, at the second only what it vouches for"]
 
 
-def _refusal(said: Said) -> Exception:
+def refusal(said: Said) -> Exception:
     """Why a device cannot be opened."""
     words = [said.user, *said.only_in_log()]
     text = "; only in the kernel's log: ".join(filter(None, [words[0], " / ".join(words[1:])]))
