@@ -11,6 +11,7 @@ _PARSERS = {
     "fstests": "lab.suites.fstests_options",
     "fsx": "lab.suites.exercise.options",
     "fsstress": "lab.suites.exercise.options",
+    "verity": "lab.suites.verity.options",
 }
 """Modules with a parse(), imported when they are needed."""
 
