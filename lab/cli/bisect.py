@@ -36,8 +36,11 @@ def bisect(
 ) -> None:
     """Find the first commit on which a run fails: `git bisect`, with kernels built and booted.
 
-    A commit that does not build or boot is skipped.  Interrupted, the same command goes on.  Exit
-    status 1 if the first bad commit may be one of several.
+    A commit that does not build or boot is skipped.
+
+    Interrupted, the same command goes on.
+
+    Exit status 1 if the first bad commit may be one of several.
     """
     from lab.farm.bisect import bisect as find
 
