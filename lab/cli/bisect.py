@@ -96,7 +96,7 @@ def _asked(source: Path, good: str, bad: str, run: str, say: Any) -> tuple[Bisec
 
 def _line(step: Step, left: int) -> str:
     why = f": {step.tried.why}" if step.tried.why else ""
-    return f"{step.commit[:12]} {step.subject}: {step.tried.verdict}{why}, {left} suspects"
+    return f"{step.commit[:12]} {step.subject}: {step.tried.verdict}{why}; {left} left"
 
 
 def _described(asked: Bisection, commit: str) -> dict[str, str]:
