@@ -64,12 +64,12 @@ def _asked(source: Path, good: str, bad: str, run: str, say: Any) -> tuple[Bisec
     import shlex
 
     from lab.build.kernels.checkout import Checkout
-    from lab.cli.run import SUITES
     from lab.errors import UsageError
     from lab.farm.bisect import Bisection
     from lab.farm.trial import Trial
     from lab.host import dirs
     from lab.profile.load import load
+    from lab.suites.catalogue import SUITES
 
     try:
         words = shlex.split(run)

@@ -139,10 +139,8 @@ def print_outcome(outcome: Outcome) -> None:
         f"{len(outcome.cases)} cases in {duration(outcome.seconds)}: "
         f"{tally(outcome.cases)}{lacking}"
     )
-    console.print(
-        f"kernel {outcome.kernel}, QEMU {qemu}, {outcome.accelerator.upper()}, "
-        f"{outcome.speed:.0f} times slower than hardware"
-    )
+    slower = f", {outcome.speed:.0f} times slower than hardware" if outcome.speed > 1 else ""
+    console.print(f"kernel {outcome.kernel}, QEMU {qemu}, {outcome.accelerator.upper()}{slower}")
     console.print(f"evidence: {outcome.directory}", soft_wrap=True)
     if outcome.guest:
         console.print(

@@ -1,4 +1,4 @@
-"""`lab run` for suites that come from elsewhere: their progress, their cases, what is new."""
+"""`lab run` for suites that have cases of their own: their progress, and what came of them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def run(
     changes: Sequence[str],
     args: list[str],
     tree: Path | None,
+    on: str | None,
     *,
     json: bool,
 ) -> int:
@@ -33,30 +34,36 @@ def run(
 
     registry.sweep()
     with watched() as watcher:
-        outcome = _RUN[suite](wanted, profile, args, tree, watcher)
+        if suite == "fstests":
+            outcome = _fstests(wanted, profile, args, tree, on, watcher)
+        else:
+            outcome = _RUN[suite](wanted, args, tree, watcher)
     if outcome.accelerator_note:
         warn(f"no KVM, slow TCG emulation instead: {outcome.accelerator_note}")
     if json:
         print_json(outcome.document())
     else:
         print_outcome(outcome)
+        if outcome.latency:
+            from lab.cli.latency import print_latency
+
+            print_latency(outcome.latency)
     if outcome.error:
         print_error(outcome.error)
     return outcome.exit_status
 
 
 def _fstests(
-    profile: Profile, name: str, args: list[str], tree: Path | None, watcher: Watcher
-) -> Outcome:
+    profile: Profile, name: str, args: list[str], tree: Path | None, on: str | None,
+    watcher: Watcher,
+) -> Outcome:  # fmt: skip
     from lab.profile.find import find
     from lab.suites import fstests, fstests_options
 
-    return fstests.run(profile, find(name), fstests_options.parse(args), tree, watcher)
+    return fstests.run(profile, find(name), fstests_options.parse(args), tree, watcher, on or "")
 
 
-def _fsx(
-    profile: Profile, _name: str, args: list[str], tree: Path | None, watcher: Watcher
-) -> Outcome:
+def _fsx(profile: Profile, args: list[str], tree: Path | None, watcher: Watcher) -> Outcome:
     from lab.suites import programs
     from lab.suites.exercise import options, run
 
@@ -66,14 +73,21 @@ def _fsx(
     return run.run(profile, asked, watcher)
 
 
-def _fsstress(
-    profile: Profile, _name: str, args: list[str], tree: Path | None, watcher: Watcher
-) -> Outcome:
+def _fsstress(profile: Profile, args: list[str], tree: Path | None, watcher: Watcher) -> Outcome:
     from lab.suites import programs
     from lab.suites.exercise import options
 
     return programs.run("fsstress", profile, options.parse(args), tree, watcher)
 
 
-_RUN = {"fstests": _fstests, "fsx": _fsx, "fsstress": _fsstress}
+def _verity(profile: Profile, args: list[str], tree: Path | None, watcher: Watcher) -> Outcome:
+    from lab.errors import UsageError
+    from lab.suites.verity import options, run
+
+    if tree:
+        raise UsageError("verity needs no tree")
+    return run.run(profile, options.parse(args), watcher)
+
+
+_RUN = {"fsx": _fsx, "fsstress": _fsstress, "verity": _verity}
 """What carries a suite out, by its name; what that needs is imported there."""

@@ -31,10 +31,10 @@ def nightly(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Carry out a plan, or resume it; exit status 1 if a kernel is worse than the baseline."""
-    from lab.cli.run import SUITES
     from lab.farm.plan import load
+    from lab.suites.catalogue import SUITES, check
 
-    wanted = load(plan, SUITES)
+    wanted = load(plan, SUITES, check)
     if dry_run:
         _dry_run(wanted, json)
         return

@@ -57,6 +57,10 @@ def show(run: RunId, json: Json = False) -> None:
     console.print(
         f"{found['suite']} on {found['profile']}, kernel {found.get('kernel', '-')}: {tally(cases)}"
     )
+    if measured := found.get("latency"):
+        from lab.cli.latency import print_latency
+
+        print_latency(measured)
     if found.get("error"):
         console.print(f"broken off: {found['error']}", style="bold red", markup=False)
 

@@ -12,6 +12,7 @@ from lab.cli.guest import complete_guest
 from lab.cli.kernel import Kernel, with_kernel
 from lab.cli.profile import Changes, complete_profile
 from lab.cli.terminal import print_error, print_json, warn
+from lab.suites.catalogue import SUITES
 
 if TYPE_CHECKING:
     from lab.guest.guest import Guest
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from lab.suites.options import Options
     from lab.suites.report import Report
 
-EXTERNAL = ("fstests", "fsx", "fsstress")
-"""Suites that come from elsewhere, and are driven (lab/cli/external.py)."""
-SUITES = ("copy-faults", "conformance", *EXTERNAL)
+EXTERNAL = ("fstests", "fsx", "fsstress", "verity")
+"""Suites that have cases of their own (lab/cli/external.py)."""
+REUSING = ("copy-faults", "fstests")
+"""Suites that can run in a guest that is up."""
 
 
 def complete_suite(incomplete: str) -> list[str]:
@@ -63,7 +65,7 @@ def run(
 
     if suite not in SUITES:
         raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
-    if on and suite != "copy-faults":
+    if on and suite not in REUSING:
         raise UsageError(f"{suite} boots guests of its own: --on cannot be used")
     if tree and suite not in EXTERNAL:
         raise UsageError(f"{suite} needs no tree")
@@ -72,7 +74,7 @@ def run(
         if suite in EXTERNAL:
             from lab.cli import external
 
-            status = external.run(suite, profile, all_changes, args or [], tree, json=json)
+            status = external.run(suite, profile, all_changes, args or [], tree, on, json=json)
         elif suite == "conformance":
             status = _conformance(profile, all_changes, args or [], json=json)
         else:

@@ -1,9 +1,10 @@
 """A plan: kernels by profiles by suites, read from YAML and checked before anything starts."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,6 +15,7 @@ from lab.profile.load import load as load_profile
 from lab.profile.problem import InvalidProfileError, KeyPath
 from lab.profile.units import Duration, Size
 
+_T = TypeVar("_T")
 _NAMES = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -34,12 +36,19 @@ class Suite(_Model):
 
     suite: str
     args: tuple[str, ...] = ()
+    shards: int = Field(1, ge=1)
+    """Guests among which its cases are divided, where it can do that."""
     profiles: tuple[str, ...] = ()
     """Empty: all of the plan's."""
     repeat: int = Field(1, ge=1, le=100)
     """Runs of it, so that flaky cases show."""
     priority: int = 0
     """What has more of it goes first; what the budget does not reach is left out."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All arguments, as `lab run PROFILE SUITE --` takes them."""
+        return (*self.args, *(("--shards", str(self.shards)) if self.shards > 1 else ()))
 
 
 class Retention(_Model):
@@ -95,7 +104,7 @@ def jobs(plan: Plan) -> list[Job]:
     found = [
         Job(
             kernel=kernel.kernel, baseline=kernel.baseline, profile=profile, suite=suite.suite,
-            args=suite.args, repetition=repetition, priority=suite.priority,
+            args=suite.words, repetition=repetition, priority=suite.priority,
         )
         for suite in plan.suites
         for profile in suite.profiles or plan.profiles
@@ -105,7 +114,11 @@ def jobs(plan: Plan) -> list[Job]:
     return sorted(found, key=lambda job: -job.priority)
 
 
-def load(path: Path, suites: Collection[str]) -> Plan:
+Check = Callable[[str, Sequence[str]], None]
+"""Raises UsageError for arguments that a suite does not understand."""
+
+
+def load(path: Path, suites: Collection[str], check: Check) -> Plan:
     """The plan in a YAML file, with all that it names looked up.
 
     Raises InvalidProfileError with a line for each thing that is wrong.
@@ -121,7 +134,7 @@ def load(path: Path, suites: Collection[str]) -> Plan:
     else:
         try:
             plan = Plan.model_validate({**data, "name": path.stem})
-            wrong += _unknown(plan, suites)
+            wrong += _unknown(plan, suites, check)
         except ValidationError as error:
             wrong += [(_path(each["loc"]), each["msg"]) for each in error.errors()]
     if problems := document.problems(wrong):
@@ -136,7 +149,7 @@ def load(path: Path, suites: Collection[str]) -> Plan:
     )
 
 
-def _unknown(plan: Plan, suites: Collection[str]) -> Iterator[tuple[KeyPath, str]]:
+def _unknown(plan: Plan, suites: Collection[str], check: Check) -> Iterator[tuple[KeyPath, str]]:
     """What the plan names and nobody knows."""
     if sum(kernel.baseline for kernel in plan.kernels) != 1:
         yield ("kernels",), "expected one kernel with `baseline: true`"
@@ -151,6 +164,8 @@ def _unknown(plan: Plan, suites: Collection[str]) -> Iterator[tuple[KeyPath, str
     for number, suite in enumerate(plan.suites):
         if suite.suite not in suites:
             yield ("suites", number, "suite"), f"no such suite; there are: {', '.join(suites)}"
+        elif said := _refusal(partial(check, suite.suite), suite.words):
+            yield ("suites", number, "args" if suite.args else "suite"), said
         for at, profile in enumerate(suite.profiles):
             if profile not in plan.profiles:
                 yield (
@@ -159,7 +174,7 @@ def _unknown(plan: Plan, suites: Collection[str]) -> Iterator[tuple[KeyPath, str
                 )
 
 
-def _refusal(look_up: Callable[[str], object], name: str) -> str:
+def _refusal(look_up: Callable[[_T], object], name: _T) -> str:
     """Why `name` means nothing; empty if it does."""
     try:
         look_up(name)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import paramiko
@@ -9,17 +10,18 @@ import paramiko
 from lab.errors import GuestError
 from lab.guest.ssh import Session
 
-PROGRAM = ("/usr/bin/python3", "-IS", "/run/lab/copies", "serve")
+COPIES = ("/usr/bin/python3", "-IS", "/run/lab/copies", "serve")
 
 
 class Executor:
-    """guest-scripts/copies, started once per boot; one request at a time.
+    """guest-scripts/copies, or another program that answers JSON lines, started once per boot; one
+    request at a time.
 
     It ends with the session it was started in.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._channel: paramiko.Channel = session.channel(PROGRAM)
+    def __init__(self, session: Session, program: Sequence[str] = COPIES) -> None:
+        self._channel: paramiko.Channel = session.channel(program)
         self._received = b""
         self._owed = 0
 

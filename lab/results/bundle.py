@@ -11,6 +11,7 @@ Files with holes, such as write logs, are stored without them.  Nothing is unpac
 
 import json
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -114,7 +115,7 @@ def read(path: Path) -> Bundle:
         raise UsageError(
             f"{path}: its {ABOUT} is not as expected: {what}", hint="did a later lab write it?"
         ) from error
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
         raise UsageError(f"{path}: no bundle of a run: {error}") from error
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.errors import LabError
+from lab.errors import LabError, UsageError
 from lab.guest import guest as guests
 from lab.guest import stack
 from lab.guest.boot import Platform
+from lab.guest.guest import Guest
 from lab.guest.ssh import Session
 from lab.host import qemu
 from lab.host.process import me
@@ -29,6 +30,7 @@ from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
 from lab.suites.record import describe
 from lab.suites.watchdog import Watchdog
+from lab.vm.machine import ARGV
 
 Select = Callable[[Session, str], Sequence[str]]
 """The cases of a section, as the suite in the guest names them."""
@@ -56,6 +58,8 @@ class Job:
     shards: int = 1
     loop: int = 1
     keep: bool = False
+    on: str = ""
+    """A guest that an earlier run left up."""
 
 
 class Watcher(Protocol):
@@ -80,9 +84,12 @@ def carry_out(job: Job, watcher: Watcher) -> Outcome:
     What the lab itself fails at ends the run and stands in the outcome, with all cases until then;
     only errors from before the first boot are raised (UsageError, ProfileError, HostError).
     """
+    on = _running(job)
     platform = Platform.find(job.profile, watcher.progress)
     packed = trees.pack(job.layout, job.tree, platform.image, watcher.progress)
     platform = replace(platform, trees=((SERIAL, packed),))
+    if on:
+        _check_tree(on, packed)
     start = time.monotonic()
     with Run(job.profile.name, job.name) as record:
         describe(record, job.profile, platform)
@@ -93,7 +100,7 @@ def carry_out(job: Job, watcher: Watcher) -> Outcome:
         )  # fmt: skip
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         try:
-            _Campaign(job, platform, record, ledger, watcher, outcome).run()
+            _Campaign(job, platform, record, ledger, watcher, outcome, on).run()
         except LabError as error:
             record.emit("lab", "error", message=str(error))
             outcome.error = error
@@ -111,6 +118,8 @@ class _Campaign:
     ledger: Ledger
     watcher: Watcher
     outcome: Outcome
+    on: Guest | None
+    """The guest that was up before."""
 
     def run(self) -> None:
         """Choose the cases in a first guest, and share them out."""
@@ -147,25 +156,28 @@ class _Campaign:
 
     @contextmanager
     def _lane(self, number: int, watchdog: Watchdog, stop: threading.Event) -> Iterator[Lane]:
-        """A lane with a guest of its own, which is gone at the end unless it is to be kept."""
-        name = f"run-{self.record.id}" + (f"-{number}" if number > 1 else "")
-        guest = guests.start(
-            name, self.job.profile, self.watcher.progress,
-            owner=me(), platform=self.platform, on_event=self.record.qmp_event,
-        )  # fmt: skip
+        """A lane with a guest, which is gone at the end unless it is to be kept, or was up."""
+        if self.on and number == 1:
+            guest = self.on
+        else:
+            name = f"run-{self.record.id}" + (f"-{number}" if number > 1 else "")
+            guest = guests.start(
+                name, self.job.profile, self.watcher.progress,
+                owner=me(), platform=self.platform, on_event=self.record.qmp_event,
+            )  # fmt: skip
         lane = Lane(
             self.record, guest, self.platform, self.job.suite, self.ledger, watchdog,
-            self.watcher.progress, stop,
+            self.watcher.progress, stop, doomed=guest is not self.on,
         )  # fmt: skip
         with ExitStack() as cleanup:
             cleanup.callback(lambda: guest.down() if lane.doomed else guest.release())
             cleanup.callback(lane.keep_evidence)
             cleanup.callback(lane.disconnect)
             yield lane
-            if self.job.keep and number == 1:
+            if number == 1 and (self.job.keep or self.on):
                 lane.session()  # the last case may have cost the guest
                 lane.doomed = False
-                self.outcome.guest = name
+                self.outcome.guest = guest.record.name
 
     def _work_side_by_side(
         self, first: Lane, shares: Sequence[Sequence[Batch]], watchdog: Watchdog,
@@ -189,3 +201,27 @@ class _Campaign:
             error = lane.exception()
             if error and not isinstance(error, Stopped):
                 raise error
+
+
+def _running(job: Job) -> Guest | None:
+    """The guest that an earlier run of the same profile left up, if it is to be used.  Raises
+    UsageError."""
+    if not job.on:
+        return None
+    guest = guests.attach(job.on)
+    if guest.record.profile != job.profile:
+        raise UsageError(
+            f"guest {job.on} is of another profile than {job.profile.name} as {job.name} boots it",
+            hint="--on is for a guest that an earlier run left up with --keep; --set what was set "
+            "for that",
+        )
+    return guest
+
+
+def _check_tree(guest: Guest, packed: Path) -> None:
+    """Raise UsageError unless the guest has that tree."""
+    if str(packed) not in (guest.directory / ARGV).read_text():
+        raise UsageError(
+            f"guest {guest.record.name} has another tree, or this one before it was changed",
+            hint="a run without --on boots a guest that has it",
+        )

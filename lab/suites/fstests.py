@@ -49,11 +49,13 @@ _CLEAR = 'for dir; do mkdir -p "$dir"; umount -R "$dir" 2>/dev/null; done; true'
 
 
 def run(
-    profile: Profile, place: Path, options: Options, tree: Path | None, watcher: Watcher
-) -> Outcome:
+    profile: Profile, place: Path, options: Options, tree: Path | None, watcher: Watcher,
+    on: str = "",
+) -> Outcome:  # fmt: skip
     """Run fstests on a profile, whose file is at `place`.
 
-    `tree` is a built one, by default the one in the user's settings.  Raises UsageError,
+    `tree` is a built one, by default the one in the user's settings, `on` a guest that an earlier
+    run left up.  Raises UsageError,
     ProfileError and HostError before anything is booted; see carry_out().
     """
     tree = trees.find(LAYOUT, tree or settings.load().suites.fstests.tree or _no_tree())
@@ -79,6 +81,7 @@ def run(
         shards=options.shards,
         loop=options.loop,
         keep=options.keep,
+        on=on,
     )
     return carry_out(job, watcher)
 

@@ -94,6 +94,7 @@ class Lane:
         command = self.suite.command(sitting.batch.section, sitting.left)
         relay = self._connected()
         try:
+            self.run.emit("suite", "start", argv=list(command.argv))
             relay.run(command.argv, cwd=command.cwd, env=command.env)
             while not (sitting.exited and sitting.settled):
                 if self.stop.is_set():

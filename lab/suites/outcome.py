@@ -35,6 +35,8 @@ class Outcome:
     """Results that there would be if the run were complete."""
     boot: float | None = None
     """Seconds that the first guest took to boot."""
+    latency: list[dict[str, Any]] = field(default_factory=list)
+    """What was measured, a row for each way (lab/suites/verity/latency.py)."""
     seconds: float = 0.0
     guest: str = ""
     """The guest that was left running, if one was."""
@@ -74,6 +76,7 @@ class Outcome:
             },
             "cases": [case.document() for case in self.cases],
             "boot": self.boot and round(self.boot, 3),
+            **({"latency": self.latency} if self.latency else {}),
             "seconds": round(self.seconds, 3),
             "error": str(self.error) if self.error else None,
         }

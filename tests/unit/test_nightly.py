@@ -24,9 +24,9 @@ from lab.host import dirs
 from lab.results.run import PROFILE, TOKEN, Run
 from lab.results.store.database import session
 from lab.results.store.schema import JobRow, NightRow
+from lab.suites.catalogue import SUITES, check
 from tests.unit.conftest import empty_store
 
-SUITES = ("copy-faults", "fstests")
 TEXT = """\
 kernels:
   - kernel: debian
@@ -35,7 +35,7 @@ kernels:
 profiles: [nvme-copy, zns]
 suites:
   - suite: fstests
-    args: [--quick]
+    args: [-g, quick]
     profiles: [nvme-copy]
   - suite: copy-faults
     priority: 5
@@ -51,7 +51,7 @@ class Killed(BaseException):
 def plan_in(place: Path, text: str = TEXT) -> Plan:
     path = place / "night.yaml"
     path.write_text(text)
-    return load(path, SUITES)
+    return load(path, SUITES, check)
 
 
 @pytest.fixture
@@ -123,6 +123,12 @@ def test_priorities_come_first_and_kernels_stay_together(plan: Plan) -> None:
     ]  # fmt: skip
 
 
+def test_shards_are_an_argument_of_the_suite(tmp_path: Path) -> None:
+    text = TEXT.replace("args: [-g, quick]", "args: [-g, quick]\n    shards: 3")
+    args = {job.suite: job.args for job in jobs(plan_in(tmp_path, text))}
+    assert args == {"copy-faults": (), "fstests": ("-g", "quick", "--shards", "3")}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -135,6 +141,15 @@ def test_priorities_come_first_and_kernels_stay_together(plan: Plan) -> None:
         ("budget: 8h", "budget: 8", "budget"),
         ("repeat: 2", "repeat: 0", r"suites\[1\]\.repeat"),
         ("repeat: 2", "again: 2", r"suites\[1\]\.again"),
+        (
+            "[-g, quick]",
+            "[--quack]",
+            r"suites\[0\]\.args: fstests: unrecognized .* --quack",
+        ),
+        ("[-g, quick]", "['-']", "no list on stdin"),
+        ("[-g, quick]", "[-h]", "help is for people"),
+        ("repeat: 2", "shards: 2", r"suites\[1\]\.suite: copy-faults: unrecognized .* --shards 2"),
+        ("repeat: 2", "shards: 0", r"suites\[1\]\.shards"),
         (TEXT, "- a list\n", "expected kernels, profiles and suites"),
         (TEXT, "kernels: [", "not valid YAML"),
     ],
@@ -149,7 +164,7 @@ def test_what_is_wrong_with_a_plan_is_told_at_once(
 
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="No such file"):
-        load(tmp_path / "none.yaml", SUITES)
+        load(tmp_path / "none.yaml", SUITES, check)
 
 
 def test_a_night(plan: Plan, bench: Bench) -> None:

@@ -217,6 +217,6 @@ def test_an_errno_is_told_by_name_with_what_else_was_said() -> None:
         {"errno": 5, "done": 2, "said": "sense key Bh, ASC 0Dh, ASCQ 00h", "seconds": 0.1}
     )
     assert (told.status, told.ranges_done, told.error) == (5, 2, "EIO")
-    assert str(told) == "EIO sense key Bh, ASC 0Dh, ASCQ 00h, 2 ranges reported done"
+    assert str(told) == "EIO (sense key Bh, ASC 0Dh, ASCQ 00h), 2 ranges reported done"
     assert path.completion({"errno": 0, "done": 3, "seconds": 0.1}).succeeded
     assert errno_name(95) == "EOPNOTSUPP"

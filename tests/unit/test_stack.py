@@ -159,7 +159,7 @@ def test_a_stack_knows_sizes_block_sizes_and_zones(tmp_path: Path) -> None:
         pytest.param(
             "- {name: tiny, type: null-blk, size: 1M}\n"
             "- {name: v, type: dm-verity, over: ONE, hash: 'TWO:2', fec: tiny, fec_roots: 8}",
-            "layers[1].fec: 2144K are needed of tiny, which has 1M; expected less of ONE:1, or "
+            "layers[1].fec: 3200K are needed of tiny, which has 1M; expected less of ONE:1, or "
             "more of this",
             id="parity does not fit",
         ),

@@ -36,8 +36,13 @@ def find(profile: Profile, name: str = "", ref: str = "", *, fua: bool = False) 
                     candidate.force_unit_access()
                 return candidate
     where = f" on {ref}" if ref else ""
-    needs = wanted[0].needs if name else "something to copy on: " + PATHS["nvme-copy"].needs
+    if name:
+        raise ProfileError(
+            f"profile {profile.name} has no offload path {name}{where}",
+            hint=f"{name} needs {PATHS[name].needs}",
+        )
     raise ProfileError(
-        f"profile {profile.name} has no offload path {name}{where}".replace("  ", " "),
-        hint=f"{name or 'a copy'} needs {needs}",
+        f"profile {profile.name} has no offload path{where}",
+        hint="a copy needs a namespace without layers, or a file system or tcm-loop over one "
+        "emulated disk: see docs/paths.md",
     )

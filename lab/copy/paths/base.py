@@ -14,6 +14,7 @@ from lab.copy.contract import Offload
 from lab.copy.ground import Ask, Ground, MediumGround, errno_name
 from lab.copy.model import SECTOR, Completion, Copy, Extent, Layout
 from lab.copy.oracle import Tagging
+from lab.copy.paths.find import reference
 from lab.errors import UsageError
 from lab.faults.model import Action, Point, Stage, points_of
 from lab.profile.models import CopyLimits, Profile
@@ -113,8 +114,9 @@ class CopyPath(ABC):
         return point.k
 
     def layer(self, kind: str) -> str:
-        """The layer of a kind (Action.layer) that the copy stands on; '' if there is none."""
-        return ""
+        """The layer of a kind (Action.layer) that the copy stands on, or the disk itself below the
+        block layer; '' if there is none."""
+        return reference(self.drive) if kind == "block layer" and not self.passthrough else ""
 
     def possible(self, action: Action) -> bool:
         """Whether the action means something on this path."""
@@ -165,7 +167,7 @@ class CopyPath(ABC):
         """What the executor reported, as the end of a copy."""
         number = answer["errno"]
         error = errno_name(number) if number else ""
-        said = " ".join(filter(None, (error, answer.get("said", ""))))
+        said = f"{error} ({answer['said']})" if error and answer.get("said") else error
         return Completion(number, answer["done"], answer["seconds"], error, said)
 
     def misnames(self, completion: Completion, stage: Stage) -> str:

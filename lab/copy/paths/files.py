@@ -10,7 +10,7 @@ from lab.copy.contract import Offload
 from lab.copy.ground import Ground, GuestGround
 from lab.copy.model import Copy
 from lab.copy.paths.base import CopyPath, Seen, Subject, moved_through
-from lab.copy.paths.find import bottom, downwards, free_layers, reference, zoned
+from lab.copy.paths.find import bottom, downwards, free_layers, zoned
 from lab.faults.model import Point
 from lab.profile.layers import BaseLayer
 from lab.profile.layers.faulty import DmFlakey
@@ -56,10 +56,10 @@ class SyncedPath(CopyPath):
             for kind, types in strikable
             for each in reversed(below_it)
             if isinstance(each, types)
-        } | {"block layer": reference(drive)}
+        }
 
     def layer(self, kind: str) -> str:
-        return self._layers.get(kind, "")
+        return self._layers.get(kind) or super().layer(kind)
 
     def points(self, ranges: int) -> list[Point] | None:
         return None

@@ -10,7 +10,7 @@ from lab.profile.fields import Span, Text
 from lab.profile.layers.base import Node, Over, Reference, Use
 from lab.profile.units import format_size
 
-_DIGESTS = {"sha1": 32, "sha256": 32, "sha512": 64}
+DIGESTS = {"sha1": 32, "sha256": 32, "sha512": 64}
 """Bytes that a hash takes in the tree: a power of two."""
 
 
@@ -55,7 +55,9 @@ class DmVerity(Over):
         if data is None:
             return
         tree = tree_size(data, self.block_size, self.algorithm)
-        needed = [("hash", tree), ("fec", fec_size(data, tree, self.block_size, self.fec_roots))]
+        # Error correction covers the whole device that has the tree.
+        hashes = max(tree, below[1].size or 0)
+        needed = [("hash", tree), ("fec", fec_size(data, hashes, self.block_size, self.fec_roots))]
         for (key, least), node in zip(needed, below[1:], strict=False):
             if node.size is not None and node.size < least:
                 yield (
@@ -73,7 +75,7 @@ class DmVerity(Over):
 def tree_size(data: int, block_size: int, algorithm: str) -> int:
     """Bytes of the superblock and the tree of hashes that veritysetup makes of so many bytes
     (admin-guide/device-mapper/verity.rst, "Hash Tree")."""
-    per_block = block_size // _DIGESTS[algorithm]
+    per_block = block_size // DIGESTS[algorithm]
     blocks, level = 1, data // block_size
     while level > 1:
         level = -(-level // per_block)
@@ -82,8 +84,8 @@ def tree_size(data: int, block_size: int, algorithm: str) -> int:
 
 
 def fec_size(data: int, tree: int, block_size: int, roots: int) -> int:
-    """Bytes of error correction for data and tree: `roots` parity bytes go with every 255 - roots
-    bytes (cryptsetup, lib/verity/verity_fec.c)."""
+    """Bytes of error correction for data and the tree's device: `roots` parity bytes go with every
+    255 - roots bytes (cryptsetup, lib/verity/verity_fec.c, VERITY_FEC_blocks)."""
     covered = data // block_size + tree // block_size
     return -(-covered // (255 - roots)) * roots * block_size
 

@@ -1,0 +1,1 @@
+"""The suite verity: what device mapper checks and encrypts, while its medium goes bad."""

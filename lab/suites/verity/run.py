@@ -1,0 +1,273 @@
+"""The suite verity, from boot to take-down."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
+from typing import Protocol
+
+from lab.errors import GuestError, LabError, ProfileError, UsageError
+from lab.guest import guest as guests
+from lab.guest import stack as stacks
+from lab.guest import sysrq
+from lab.guest.boot import Platform
+from lab.guest.kmsg import fatal
+from lab.guest.ssh import Session
+from lab.host import qemu
+from lab.host.process import me
+from lab.profile.layers.data import DmCrypt, DmIntegrity
+from lab.profile.models import Profile
+from lab.results.cases import Case, Status
+from lab.results.run import PROFILE, Run
+from lab.suites.campaign import Watcher
+from lab.suites.ledger import Ledger
+from lab.suites.outcome import Outcome
+from lab.suites.verity import latency, refusals
+from lab.suites.verity.checker import Checker, Overdue, Wrong
+from lab.suites.verity.options import Options
+from lab.suites.verity.scene import Declined, Scene, Trial, find_disks
+from lab.suites.verity.sectors import Sectors
+from lab.suites.verity.target import targets
+from lab.suites.verity.trees import Trees
+from lab.vm.argv import CONSOLE_LOG
+from lab.vm.machine import STDERR
+
+NAME = "verity"
+NO_RETRIES = "nvme_core.max_retries=0"
+"""A read error that QEMU gives must not be tried again: it would only take longer."""
+
+_DEADLINE = 120.0
+"""Seconds that one request to the guest may take."""
+_LAYERS_DEADLINE = 180.0
+_DUMP_DEADLINE = 90.0
+_DEATH = 10.0
+"""Seconds within which a QEMU ends whose guest panicked."""
+_PANIC = "Kernel panic - not syncing"
+
+
+class Subject(Protocol):
+    """What is tested: cases on some layers of the profile."""
+
+    def trials(self) -> Iterator[Trial]:
+        """The cases that leave the guest up, in their order."""
+
+    def endings(self) -> Iterator[Trial]:
+        """The cases that end it."""
+
+    def side_by_side(self, scene: Scene) -> AbstractContextManager[dict[str, str]]:
+        """Devices to be measured beside each other, by way; empty if there are none."""
+
+
+def subjects(profile: Profile) -> list[Subject]:
+    """What there is to test on a profile.  Raises ProfileError when that is nothing."""
+    disks = find_disks(profile)
+    found: list[Subject] = []
+    if pair := targets(profile.layers, disks):
+        found.append(Trees(*pair))
+    for layer in profile.layers:
+        if isinstance(layer, DmIntegrity) and layer.over in disks:
+            over = (one for one in profile.layers if isinstance(one, DmCrypt))
+            crypt = next((one for one in over if one.over == layer.name), None)
+            found.append(Sectors(layer, disks[layer.over], crypt))
+            break
+    if not found:
+        raise ProfileError(
+            f"profile {profile.name}: the suite verity finds nothing to test",
+            hint="it wants dm-verity on disks, without fec and with it, or dm-integrity on a disk: "
+            "see dm-verity and dm-crypt-integrity",
+        )
+    return found
+
+
+def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
+    """Boot, carry out the cases and take the guest down.
+
+    What the lab itself fails at ends the run and stands in the outcome; only errors from before the
+    boot are raised (UsageError, ProfileError, HostError).
+    """
+    tested = subjects(profile)
+    bare = _bare(profile)
+    platform = Platform.find(bare, watcher.progress)
+    start = time.monotonic()
+    with Run(profile.name, NAME) as record:
+        record.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
+        outcome = Outcome(
+            record.id, record.directory, NAME, profile.name, options.document(), {}, "",
+            platform.kernel.release, qemu.version(platform.qemu), platform.accelerator.name,
+            platform.accelerator.why,
+        )  # fmt: skip
+        chosen = _chosen(tested, options, outcome)
+        outcome.selected = len(chosen)
+        ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
+        watcher.on_total(len(chosen))
+        try:
+            bench = _Bench(record, bare, platform, options, watcher)
+            try:
+                outcome.capabilities = bench.capabilities
+                for trial in chosen:
+                    ledger.begin(trial.section, trial.name)
+                    ledger.add(bench.case(trial))
+            finally:
+                bench.close()
+        except LabError as error:
+            record.emit("lab", "error", message=str(error))
+            outcome.error = error
+        finally:
+            outcome.seconds = time.monotonic() - start
+            record.finish(outcome.document())
+    return outcome
+
+
+def _bare(profile: Profile) -> Profile:
+    """What is booted: the disks alone, the suite makes its layers itself."""
+    guest = profile.guest.model_copy(
+        update={"kernel_args": (*profile.guest.kernel_args, NO_RETRIES)}
+    )
+    return profile.model_copy(update={"layers": (), "guest": guest})
+
+
+def _chosen(tested: list[Subject], options: Options, outcome: Outcome) -> list[Trial]:
+    """The cases that were asked for; those that end the guest come last.  Raises UsageError."""
+    trials: list[Trial] = []
+    for subject in tested:
+        trials += subject.trials()
+        if isinstance(subject, Trees):
+            trials += refusals.trials(subject)
+        if not isinstance(subject, Sectors) or subject.crypt:
+            trials.append(Trial("latency", _measuring(subject, options.seconds, outcome)))
+    for subject in tested:
+        trials += subject.endings()
+    chosen = [trial for trial in trials if options.selects(trial.title)]
+    if not chosen:
+        raise UsageError(
+            f"verity: no case is called {', '.join(options.only)}",
+            hint="there are: " + ", ".join(trial.title for trial in trials),
+        )
+    return chosen
+
+
+def _measuring(subject: Subject, seconds: float, outcome: Outcome) -> Callable[[Scene], list[str]]:
+    def work(scene: Scene) -> list[str]:
+        with subject.side_by_side(scene) as nodes:
+            found = latency.measure(scene, nodes, seconds)
+        outcome.latency += [one.document() for one in found]
+        return [
+            f"{one.way}: median {one.median_us:.0f} us, p99 {one.p99_us:.0f} us, {one.reads} reads"
+            for one in found
+        ]
+
+    return work
+
+
+class _Bench:
+    """The guest of a run, booted again when a case has ended or spoilt it."""
+
+    def __init__(
+        self, record: Run, profile: Profile, platform: Platform, options: Options, watcher: Watcher
+    ) -> None:
+        self._record = record
+        self._platform = platform
+        self._progress = watcher.progress
+        self._session: Session | None = None
+        self._guest = guests.start(
+            f"run-{record.id}", profile, watcher.progress,
+            owner=me(), platform=platform, on_event=record.qmp_event,
+        )  # fmt: skip
+        try:
+            self._guest.bring_up(watcher.progress)
+            self._scene = Scene(self._guest, self._connect(), options.plant)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def capabilities(self) -> list[dict[str, object]]:
+        """What the guest's kernel offers on each disk."""
+        return stacks.table(stacks.found(self._guest.directory), self._guest.record.missing)
+
+    def _connect(self) -> Checker:
+        self._session = self._guest.connect()
+        self._session.run(["sysctl", "-q", "-w", "kernel.sysrq=1"], deadline=_DEADLINE)
+        return Checker(self._session, _DEADLINE)
+
+    def close(self) -> None:
+        """Take the guest down; what it left on the host is kept."""
+        self._disconnect()
+        self._guest.down()
+
+    def _disconnect(self) -> None:
+        if self._session:
+            self._session.close()
+            self._session = None
+        for name in (CONSOLE_LOG, STDERR):
+            self._record.keep(self._guest.directory / name, name)
+
+    def _reboot(self) -> None:
+        self._disconnect()
+        self._guest.machine.kill()
+        self._guest.reboot(self._platform, self._progress, self._record.qmp_event)
+        self._guest.await_ready()
+        self._scene.checker, self._scene.lost = self._connect(), False
+        assert self._session
+        # A guest that boots again without layers does not look at its disks by itself.
+        self._session.run(["layers", "up"], deadline=_LAYERS_DEADLINE)
+
+    def case(self, trial: Trial) -> Case:
+        """Carry out a case, and judge it."""
+        if self._scene.lost:
+            self._reboot()
+        start = time.monotonic()
+        checker = self._scene.checker
+        checker.said.clear()
+        checker.heard.clear()
+        status, reason, lines = self._judged(trial)
+        seconds = round(time.monotonic() - start, 3)
+        directory = "/".join(filter(None, ["cases", trial.section, trial.name]))
+        evidence = {"log": "\n".join([*checker.said, ""])}
+        if status is Status.HUNG:
+            evidence["console"] = self._tasks()
+        for name, text in evidence.items():
+            self._record.save(f"{directory}/{name}", text.encode())
+        if status in (Status.HUNG, Status.CRASHED):
+            self._scene.lost = True
+        files = tuple(sorted(f"{directory}/{name}" for name in evidence))
+        return Case(
+            trial.name, status, seconds, reason, trial.section, files=files,
+            output="\n".join([reason, *lines]),
+        )  # fmt: skip
+
+    def _judged(self, trial: Trial) -> tuple[Status, str, list[str]]:
+        """What a case comes to: its status, why, and what there is to say of it."""
+        status, reason, lines = Status.PASS, "", []
+        try:
+            lines = trial.work(self._scene)
+        except Wrong as wrong:
+            status, reason = Status.FAIL, str(wrong)
+        except Declined as declined:
+            status, reason = Status.NOTRUN, str(declined)
+        except Overdue as overdue:
+            status, reason = Status.HUNG, str(overdue)
+        except GuestError as error:
+            status, reason = Status.CRASHED, self._panic(error)
+        trouble = next((text for text in self._scene.checker.heard if fatal(text)), "")
+        return (Status.CRASHED, trouble, lines) if trouble else (status, reason, lines)
+
+    def _panic(self, error: GuestError) -> str:
+        """The guest's last words, if it is gone because its kernel panicked.  Raises LabError
+        otherwise."""
+        machine = self._guest.machine
+        end = time.monotonic() + _DEATH
+        while machine.alive() and time.monotonic() < end:
+            time.sleep(0.05)
+        if machine.alive():
+            raise error
+        console = (self._guest.directory / CONSOLE_LOG).read_text(errors="replace")
+        for line in console.splitlines():
+            if _PANIC in line:
+                return line[line.index(_PANIC) :].strip()
+        raise machine.died() from error
+
+    def _tasks(self) -> str:
+        """What the guest's tasks are waiting for, as far as it can tell."""
+        with suppress(LabError):
+            return sysrq.tasks(self._guest.machine, _DUMP_DEADLINE)
+        return ""

@@ -1,0 +1,174 @@
+"""Where a case of the suite happens: the guest, its checker, and the media below."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from errno import EIO
+
+from lab.errors import GuestError, LabError
+from lab.guest.guest import Guest
+from lab.profile.disk import disks
+from lab.profile.models import Profile
+from lab.suites.verity.checker import Checker, Overdue, Wrong, differences
+from lab.suites.verity.medium import Medium
+from lab.vm.argv import CONSOLE_LOG
+from lab.vm.graph import Drive, Rule, drives
+
+ALWAYS = "none"
+"""The event of blkdebug that arms a rule from the start (QEMU qapi/block-core.json,
+BlkdebugEvent)."""
+
+_DEATH = 30.0
+"""Seconds within which a QEMU ends whose guest does: its last words go out over a slow port."""
+
+
+class Declined(Exception):
+    """The guest does not offer what the case is about: it is not run."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of the profile: its device node in the guest, and what QEMU has of it."""
+
+    node: str
+    drive: Drive
+
+
+@dataclass
+class Scene:
+    """The guest as it is now; `plant` is the wrong expectation that cases must catch, if any."""
+
+    guest: Guest
+    checker: Checker
+    plant: str = ""
+    lost: bool = False
+    """The guest has ended, as it was to."""
+
+    def medium(self, disk: Disk, size: int) -> Medium:
+        """A disk's medium in blocks of `size` bytes."""
+        return Medium(self.guest.directory / disk.drive.medium, size)
+
+    @contextmanager
+    def flipped(self, medium: Medium, blocks: Sequence[int] = ()) -> Iterator[None]:
+        """Blocks of a medium with a bit flipped.  At the end the medium must be as it was but for
+        these: whoever checks or repairs what is read must not write.  Raises Wrong."""
+        wanted = medium.sums()
+        with medium.flipped(blocks):
+            for block in blocks:
+                wanted[block] = medium.sum(block)
+        with medium.flipped(self._planted(blocks, medium)):
+            yield
+            if wrong := differences(medium.sums(), wanted):
+                raise Wrong(f"on the medium {medium.path.name}: {wrong}")
+
+    def spoil(self, medium: Medium, block: int) -> None:
+        """Flip a bit of a block, which stays so until the guest writes it again."""
+        for one in self._planted([block], medium):
+            medium.flip(one)
+
+    def _planted(self, blocks: Sequence[int], medium: Medium) -> list[int]:
+        """The blocks to be flipped: those, if nothing else is planted."""
+        if self.plant == "no-flip":
+            return []
+        if self.plant == "stray-flip":
+            return [*blocks, blocks[-1] + 1 if blocks else medium.blocks // 2]
+        return list(blocks)
+
+    @contextmanager
+    def unreadable(self, disk: Disk, medium: Medium, blocks: Sequence[int]) -> Iterator[int]:
+        """Blocks of a disk whose reads QEMU fails; the errno that this comes to in the guest.
+
+        Raises Wrong when it comes to none.
+        """
+        per_block = medium.size // 512
+        rules = [Rule(ALWAYS, "read", EIO, block * per_block, once=False) for block in blocks]
+        machine = self.guest.machine
+        machine.exchange_fault_layer(disk.drive, rules)
+        try:
+            (below,) = self.checker.read(disk.node, medium.size, 1, first=blocks[0]).sums[0]
+            if below >= 0:
+                raise Wrong(f"{disk.node}: a read that QEMU fails succeeds in the guest")
+            yield -below
+        finally:
+            if machine.alive():
+                machine.exchange_fault_layer(disk.drive)
+
+    def require(self, *argv: str) -> None:
+        """Raise Declined unless a program ends well that shows what the guest has."""
+        said = self.checker.run(*argv)
+        if said.status:
+            raise Declined(f"not supported: {' '.join(argv)}: {said.user}")
+
+    def await_end(self, node: str, size: int, blocks: int, words: str) -> str:
+        """Read blocks until that ends the guest; its last words, which must hold `words`.  Raises
+        Wrong when it goes on, or ends without them."""
+        machine = self.guest.machine
+        with suppress(GuestError, Overdue):
+            self.checker.read(node, size, blocks)
+        end = time.monotonic() + _DEATH
+        while machine.alive() and time.monotonic() < end:
+            time.sleep(0.05)
+        if machine.alive():
+            raise Wrong("the guest goes on")
+        self.lost = True
+        console = (self.guest.directory / CONSOLE_LOG).read_text(errors="replace")
+        for line in console.splitlines():
+            if words in line:
+                return f"console: {line[line.index(words) :].strip()}"
+        raise Wrong(f"the guest ended, and its console does not say: {words}")
+
+    @contextmanager
+    def closing(self, *argv: str) -> Iterator[None]:
+        """Take a device away at the end, by a command in the guest; if something went wrong
+        before, whatever that says does not matter any more."""
+        try:
+            yield
+        except BaseException:
+            if not self.lost:
+                with suppress(LabError, Overdue):
+                    self.checker.run(*argv)
+            raise
+        if not self.lost:
+            self.checker.must(*argv)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A case: `work` carries it out and tells what there is to say of it, in lines.  It raises
+    Wrong or Declined."""
+
+    name: str
+    work: Callable[[Scene], list[str]]
+    section: str = ""
+
+    @property
+    def title(self) -> str:
+        """How people call it."""
+        return f"{self.section}:{self.name}" if self.section else self.name
+
+
+def identical(seen: dict[str, dict[str, tuple[int, ...]]]) -> list[str]:
+    """That what was read in each case is the same each way.  Raises Wrong where it is not,
+    Declined where no case was carried out more than one way."""
+    compared = 0
+    for case, by_way in seen.items():
+        (way, first), *others = by_way.items()
+        for other, sums in others:
+            compared += 1
+            if wrong := differences(sums, first):
+                raise Wrong(f"{case}: {other} otherwise than {way}: {wrong}")
+    if not compared:
+        raise Declined("no case was carried out both ways")
+    return [f"{compared} cases read the same both ways"]
+
+
+def find_disks(profile: Profile) -> dict[str, Disk]:
+    """The emulated disks of a profile, by each name that it has there."""
+    by_name = {(drive.serial, drive.nsid): drive for drive in drives(profile)}
+    found: dict[str, Disk] = {}
+    for disk in disks(profile):
+        if drive := by_name.get((disk.serial, disk.nsid or 0)):
+            made = Disk(f"/dev/lab/{disk.ref}", drive)
+            found |= {disk.ref: made, disk.alias: made}
+    return found
