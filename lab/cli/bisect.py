@@ -36,8 +36,11 @@ def bisect(
 ) -> None:
     """Find the first commit on which a run fails: `git bisect`, with kernels built and booted.
 
-    A commit that does not build or boot is skipped.  Interrupted, the same command goes on.  Exit
-    status 1 if the first bad commit may be one of several.
+    A commit that does not build or boot is skipped.
+
+    Interrupted, the same command goes on.
+
+    Exit status 1 if the first bad commit may be one of several.
     """
     from lab.farm.bisect import bisect as find
 
@@ -93,7 +96,7 @@ def _asked(source: Path, good: str, bad: str, run: str, say: Any) -> tuple[Bisec
 
 def _line(step: Step, left: int) -> str:
     why = f": {step.tried.why}" if step.tried.why else ""
-    return f"{step.commit[:12]} {step.subject}: {step.tried.verdict}{why}, {left} suspects"
+    return f"{step.commit[:12]} {step.subject}: {step.tried.verdict}{why}; {left} left"
 
 
 def _described(asked: Bisection, commit: str) -> dict[str, str]:

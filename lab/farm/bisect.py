@@ -109,7 +109,7 @@ def bisect(asked: Bisection, attempt: Try, on_step: OnStep) -> Found:
             on_step(step, between)
             if step.tried.verdict is not expected:
                 raise UsageError(
-                    f"{commit[:12]} {step.subject}: expected {expected}, but it is "
+                    f"{commit[:12]} {step.subject}: expected {expected}, but the verdict is "
                     f"{step.tried.verdict}",
                     hint=step.tried.why or f"lab results show {step.tried.run}",
                 )

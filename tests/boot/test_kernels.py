@@ -24,14 +24,10 @@ Subject: [PATCH] fs: Refuse copy_file_range()
 diff --git a/fs/read_write.c b/fs/read_write.c
 --- a/fs/read_write.c
 +++ b/fs/read_write.c
-@@ {hunk} @@
- ssize_t vfs_copy_file_range(struct file *file_in, loff_t pos_in,
- \t\t\t    struct file *file_out, loff_t pos_out,
- \t\t\t    size_t len, unsigned int flags)
- {{
-+\tif (len)
+@@ -{line},6 +{line},8 @@
+{before}+\tif (len)
 +\t\treturn -EDOM;
-"""
+{after}"""
 
 
 @pytest.fixture(scope="module")
@@ -85,18 +81,23 @@ def test_modules_of_another_kernel_are_refused(
 
 
 @pytest.mark.skipif("LAB_KERNEL_SOURCE" not in os.environ, reason="LAB_KERNEL_SOURCE is not set")
-def test_sources_with_a_patch(lab: Lab, tmp_path: Path, added: list[str]) -> None:
+def test_sources_with_a_patch(lab: Lab, tmp_path: Path) -> None:
+    # Not removed at the end: what was compiled is for the next time.
     source = os.environ["LAB_KERNEL_SOURCE"]
     lab("kernel", "add", "base", "--source", source)
-    added.append("base")
     lab("kernel", "build", "base", deadline=7200)
     tree = next(path for path in _trees() if (path / "fs/read_write.c").exists())
     lines = (tree / "fs/read_write.c").read_text().splitlines()
-    start = lines.index("ssize_t vfs_copy_file_range(struct file *file_in, loff_t pos_in,") + 1
+    start = lines.index("ssize_t vfs_copy_file_range(struct file *file_in, loff_t pos_in,")
+    # After the declarations.
+    blank = lines.index("", start)
     series = tmp_path / "refuse.mbox"
-    series.write_text(PATCH.format(hunk=f"-{start},4 +{start},6"))
+    before, after = (
+        "".join(f" {line}\n" for line in some)
+        for some in (lines[blank - 3 : blank], lines[blank : blank + 3])
+    )
+    series.write_text(PATCH.format(line=blank - 2, before=before, after=after))
     lab("kernel", "add", "patched", "--source", source, "--series", str(series))
-    added.append("patched")
     lab("kernel", "build", "patched", deadline=7200)
     copy = (
         'truncate -s 8k /tmp/a /tmp/b; python3 -c \'import os; f=os.open("/tmp/a", 0); '

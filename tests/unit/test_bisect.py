@@ -115,9 +115,9 @@ def test_neighbours_need_no_step(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("states", "said"),
     [
-        ([WELL, WELL, WELL], "change 2: expected bad, but it is good"),
-        ([BROKEN, BROKEN, BROKEN], "change 0: expected good, but it is bad"),
-        ([WELL, WELL, STUCK], "change 2: expected bad, but it is skip.*does not compile"),
+        ([WELL, WELL, WELL], "change 2: expected bad, but the verdict is good"),
+        ([BROKEN, BROKEN, BROKEN], "change 0: expected good, but the verdict is bad"),
+        ([WELL, WELL, STUCK], "change 2: expected bad, but the verdict is skip.*does not compile"),
     ],
 )
 def test_ends_that_are_not_what_they_are_said_to_be(

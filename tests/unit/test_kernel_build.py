@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lab.build.kernels import config, make, series
 from lab.build.kernels.checkout import Checkout
 from lab.build.kernels.linux import Linux
-from lab.errors import HostError, ProfileError, UsageError
+from lab.errors import BuildError, ProfileError, UsageError
 
 MAKEFILE = """\
 all: vmlinux
@@ -220,14 +220,24 @@ def test_a_build_that_fails_ends_with_the_error_and_the_patch(sources: Path) -> 
     out = checkout.directory / "out"
     series.apply(checkout.tree, [place])
     make.configure(checkout.tree, out, "")
-    with pytest.raises(HostError) as caught:
+    with pytest.raises(BuildError) as caught:
         make.build(checkout.tree, out, base, quiet)
     said = caught.value
-    assert "does not build" in said.message
-    assert 'patch "copy: Break it" touches copy.c' in said.message
+    assert said.message == (
+        'the kernel does not build: copy.c: patch "copy: Break it" touches copy.c; '
+        'patch "copy: Explain" touches copy.c'
+    )
     assert "copy.c:8:16: error: 'dome' undeclared" in said.detail
     assert str(out / "build.log") in said.hint
     assert "dome" in (out / "build.log").read_text()
+
+
+def test_without_a_series_no_patch_is_blamed(repository: Path, tmp_path: Path) -> None:
+    (repository / "copy.c").write_text(SOURCE.replace("return done", "return dome"))
+    git(repository, "commit", "--quiet", "--all", "--message=copy: Break it")
+    with pytest.raises(BuildError) as caught:
+        Linux(source=repository, rev="HEAD").build(tmp_path / "artifact", quiet)
+    assert caught.value.message == "the kernel does not build: copy.c"
 
 
 def test_an_error_without_a_compiler_shows_the_last_lines() -> None:

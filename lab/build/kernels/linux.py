@@ -48,7 +48,7 @@ class Linux(Source):
             subjects = series.apply(checkout.tree, self.series)
             progress("configure")
             made = make.configure(checkout.tree, out, asked)
-            make.build(checkout.tree, out, base, progress)
+            make.build(checkout.tree, out, base if self.series else "", progress)
             versions = Tree(tree=out).build(directory, progress)
         refused = config.refused(asked, made)
         return {

@@ -101,8 +101,10 @@ def _failure(tree: Path, out: Path, base: str, log: Sequence[str]) -> BuildError
             "the kernel does not build", detail="\n".join(lines), hint=f"see {out / 'build.log'}"
         )
     blame = _culprits(tree, base, files_in(lines, tree, out)) if base else ""
+    path = Path(os.path.normpath(out / file))
+    where = path.relative_to(tree) if path.is_relative_to(tree) else path
     return BuildError(
-        f"the kernel does not build: {file}{f': {blame}' if blame else ''}",
+        f"the kernel does not build: {where}{f': {blame}' if blame else ''}",
         detail="\n".join(lines),
         hint=f"see {out / 'build.log'}",
     )

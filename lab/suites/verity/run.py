@@ -17,10 +17,11 @@ from lab.host.process import me
 from lab.profile.layers.data import DmCrypt, DmIntegrity
 from lab.profile.models import Profile
 from lab.results.cases import Case, Status
-from lab.results.run import PROFILE, Run
+from lab.results.run import Run
 from lab.suites.campaign import Watcher
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
+from lab.suites.record import describe
 from lab.suites.verity import latency, refusals
 from lab.suites.verity.checker import Checker, Overdue, Wrong
 from lab.suites.verity.options import Options
@@ -89,7 +90,7 @@ def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
     platform = Platform.find(bare, watcher.progress)
     start = time.monotonic()
     with Run(profile.name, NAME) as record:
-        record.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
+        describe(record, profile, platform)
         outcome = Outcome(
             record.id, record.directory, NAME, profile.name, options.document(), {}, "",
             platform.kernel.release, qemu.version(platform.qemu), platform.accelerator.name,
