@@ -29,6 +29,14 @@ diff --git a/fs/read_write.c b/fs/read_write.c
 +\t\treturn -EDOM;
 {after}"""
 
+COPY = """
+import os, sys
+try:
+    os.copy_file_range(os.open("/tmp/a", os.O_RDONLY), os.open("/tmp/b", os.O_WRONLY), 4096)
+except OSError as error:
+    sys.exit(error.strerror)
+"""
+
 
 @pytest.fixture(scope="module")
 def installed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -99,10 +107,7 @@ def test_sources_with_a_patch(lab: Lab, tmp_path: Path) -> None:
     series.write_text(PATCH.format(line=blank - 2, before=before, after=after))
     lab("kernel", "add", "patched", "--source", source, "--series", str(series))
     lab("kernel", "build", "patched", deadline=7200)
-    copy = (
-        'truncate -s 8k /tmp/a /tmp/b; python3 -c \'import os; f=os.open("/tmp/a", 0); '
-        't=os.open("/tmp/b", 1); os.copy_file_range(f, t, 4096)\''
-    )
+    copy = f"truncate -s 8k /tmp/a /tmp/b; python3 -c '{COPY}'"
     for kernel, status in (("base", 0), ("patched", 1)):
         lab("up", "nvme-copy", "--name", "source", "--kernel", kernel, deadline=900)
         try:
