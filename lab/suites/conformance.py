@@ -269,7 +269,8 @@ def jobs(profile: Profile, asked: Asked) -> Iterator[copy_faults.Job]:
         find(profile, REFERENCE)
         home = profile
     except ProfileError:
-        home = load(REFERENCE_PROFILE, [])
+        # On the same kernel: what differs shall be the path.
+        home = load(REFERENCE_PROFILE, []).model_copy(update={"kernel": profile.kernel})
     for where, path in [(home, REFERENCE), *((profile, path) for path in paths)]:
         yield copy_faults.job(where, asked.options(where, path))
 

@@ -309,3 +309,8 @@ def test_a_person_sees_what_was_not_compared(capsys: pytest.CaptureFixture[str])
     failed = result(point="read:9", error="EIO", status=0x281)
     alone = printed(done(WELL, report("nvme-copy", failed)), capsys)
     assert ["read", "eio", "·", "holds"] in [line.split() for line in alone.splitlines()]
+
+
+def test_both_run_on_the_kernel_that_was_asked_for() -> None:
+    profile = load("nvme-copy", ['kernel="debian-sid"'])
+    assert {job.profile.kernel for job in conformance.jobs(profile, parse([]))} == {"debian-sid"}
