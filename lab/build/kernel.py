@@ -112,12 +112,15 @@ def listing() -> list[Named]:
 def remove(kernel: Named) -> list[Artifact]:
     """Remove what is built of a kernel, and its name if it was added; what was removed.
 
-    Guests that run it are not disturbed.
+    What another name has as well stays, and so do guests that run it.
     """
     source = names.added().get(kernel.name)
-    if isinstance(source, Linux):
-        remove_checkout(source.source)
     names.forget(kernel.name)
+    others = [other for name, other in names.known().items() if name != kernel.name]
+    if isinstance(source, Linux) and not any(map(source.shares_checkout, others)):
+        remove_checkout(source.source)
+    if any(other.summary == kernel.source for other in others):
+        return []
     keys = {artifact.key for artifact in kernel.artifacts}
     initramfs = [
         artifact

@@ -1,12 +1,16 @@
 """What a kernel can be called, and what `lab kernel add` makes of its options."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.build import artifacts
+from lab.build.kernel import listing, remove
 from lab.build.kernels import names
 from lab.build.kernels.ask import Asked
+from lab.build.kernels.checkout import Checkout
 from lab.build.kernels.linux import Linux
 from lab.build.kernels.package import Package
 from lab.build.kernels.tree import Image, Tree
@@ -70,6 +74,23 @@ def test_what_was_added_is_found_again_and_can_be_forgotten(tmp_path: Path) -> N
     names.forget("mine")
     with pytest.raises(UsageError):
         names.resolve("mine")
+
+
+def test_what_another_name_has_as_well_is_not_removed(tmp_path: Path) -> None:
+    for name, series in (("one", ()), ("patched", (tmp_path / "a.mbox",)), ("same", ())):
+        names.add(name, Linux(source=tmp_path, series=series))
+    checkout = Checkout(tmp_path).directory
+    (checkout / "source").mkdir()
+    built = artifacts.ensure("kernel", "linux", {}, _built(tmp_path), lambda _: None, room=0)
+    for name, left in (("one", (True, True)), ("same", (False, True)), ("patched", (False, False))):
+        (kernel,) = (each for each in listing() if each.name == name)
+        remove(kernel)
+        assert (built.path.exists(), checkout.exists()) == left
+
+
+def _built(source: Path) -> Callable[[Path], dict[str, str]]:
+    """Fills an artifact as a kernel of these sources does, as far as it is listed."""
+    return lambda _: {"source": Linux(source=source).summary}
 
 
 def test_a_name_keeps_its_meaning(tmp_path: Path) -> None:

@@ -59,6 +59,10 @@ class Linux(Source):
             "refused": "\n".join(refused),
         }
 
+    def shares_checkout(self, other: Source) -> bool:
+        """Whether another kernel is made from the same sources."""
+        return isinstance(other, Linux) and other.source == self.source
+
     def _patches(self) -> list[str]:
         return [path.name for path in self.series]
 
