@@ -51,6 +51,8 @@ class Loop(Layer):
         for size in self.spec["partitions"]:
             lines.append(f"size={size // MIB}MiB")
         system.run(["sfdisk", "--quiet", device], text="\n".join(lines) + "\n")
+        # When the disk is closed udev reads the table anew, and the partitions come a second time.
+        system.settle()
 
     def down(self):
         for backing in glob.glob(f"{system.BLOCK}/loop*/loop/backing_file"):

@@ -176,8 +176,14 @@ def block_name(device):
 
 
 def size_of(device):
-    """Bytes of a block device (sysfs counts sectors of 512 bytes, whatever the block size)."""
-    return int(read(f"{BLOCK}/{block_name(device)}/size")) * SECTOR
+    """Bytes of a block device (sysfs counts sectors of 512 bytes, whatever the block size).
+
+    Raises Failure when it is gone.
+    """
+    try:
+        return int(read(f"{BLOCK}/{block_name(device)}/size")) * SECTOR
+    except OSError as problem:
+        raise failure(f"size of {device}", problem) from None
 
 
 def queue(device, attribute, default=""):

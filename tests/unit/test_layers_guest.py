@@ -35,6 +35,7 @@ verify_files = load("verify_files")
 probe = load("probe")
 system = load("system")
 plain = load("plain")
+loop = load("loop")
 
 SIZES = st.sampled_from([512, 4096])
 
@@ -289,3 +290,28 @@ def test_what_is_mounted_is_asked_of_the_kernel_and_not_of_the_path(
     assert system.is_mounted("/mnt/xfs")
     assert system.is_mounted("/mnt/a b")
     assert not system.is_mounted("/mnt")
+
+
+def test_partitions_are_looked_for_when_udev_has_read_their_table_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does that when sfdisk has closed the disk, and meanwhile they are gone."""
+    ran: list[str] = []
+
+    def run(argv: list[str], **_given: Any) -> str:
+        ran.append(argv[0] if argv[0] != "udevadm" else argv[1])
+        return "/dev/loop7" if "--find" in argv else ""
+
+    def wait_for(_found: Any, what: str) -> str:
+        ran.append(f"wait for {what}")
+        return what
+
+    for name, value in (("run", run), ("wait_for", wait_for)):
+        monkeypatch.setattr(system, name, value)
+    monkeypatch.setattr(system, "modprobe", lambda *_names: None)
+    monkeypatch.setattr(system, "signature", lambda *_words: "")
+    monkeypatch.setattr(loop, "device_below", lambda _over: "/dev/null")
+    monkeypatch.setattr(loop.os.path, "exists", lambda _path: True)
+    spec = {"name": "d", "over": "fs", "partitions": [2**24], "direct_io": True, "block_size": 512}
+    loop.Loop(spec).up()
+    assert ran == ["losetup", "losetup", "sfdisk", "settle", "wait for /dev/loop7p1"]
