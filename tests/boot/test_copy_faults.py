@@ -153,9 +153,9 @@ def test_every_planted_defect_is_caught_by_its_rule(lab: Lab, guest: str, kind: 
     assert case["verdict"] == ("not exercised" if kind == "not-offloaded" else "violated")
 
 
-def test_plant_help_lists_the_kinds_one_a_line(lab: Lab) -> None:
+def test_plant_help_lists_the_kinds(lab: Lab) -> None:
     lines = lab("run", "nvme-copy", "copy-faults", "--", "--plant", "help").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(KINDS)
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == list(KINDS)
 
 
 def test_the_run_directory_holds_the_evidence(lab: Lab, guest: str) -> None:
