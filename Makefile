@@ -2,8 +2,8 @@
 
 LAB := .venv/bin/lab
 PYTHON := .venv/bin/python
-# Two guests at a time, modules in their order: the long ones, which boot guests, come first.
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Two guests at a time.  The tests of a module share theirs; the long ones come first.
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 SCRIPTS := scripts/setup .ci/run lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early \
 	guest-scripts/layers/layers guest-scripts/copies/nvme-copy \
 	guest-scripts/suites/mount-tree tests/fixtures/fstests/check lab/build/enter.sh

@@ -20,11 +20,9 @@ LAB = str(Path(sys.executable).with_name("lab"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module on one worker of pytest-xdist: they share guests.  Those of the
-    profiles boot one each."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent and item.path.stem != "test_profiles":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """Begin with the profiles: no other module takes as long, and no worker shall be alone with it
+    at the end."""
+    items.sort(key=lambda item: item.path.stem != "test_profiles")
 
 
 @dataclass(frozen=True)
