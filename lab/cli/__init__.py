@@ -32,6 +32,7 @@ from lab.errors import LabError, UsageError
 from lab.host import dirs
 
 app = typer.Typer(
+    rich_markup_mode=None,
     help="A QEMU test lab that shows what copy offload does when it fails half-way.",
     epilog="Exit status: 0 all well; 1 a test failed or a rule was violated; "
     "2 usage or profile error; 3 the lab or the host failed.",

@@ -34,7 +34,9 @@ def bisect(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the first commit on which a run fails: `git bisect`, with kernels built and booted.
+    """Find the first commit on which a run fails.
+
+    It drives `git bisect`, with kernels that it builds and boots.
 
     A commit that does not build or boot is skipped.
 

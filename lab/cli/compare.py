@@ -64,7 +64,10 @@ Run = Annotated[
 
 
 def compare(base: Base, run: Run = "latest", json: Json = False) -> None:
-    """Say what a run did otherwise than its baseline; exit status 1 if it regressed."""
+    """Say what a run did otherwise than its baseline.
+
+    Exit status 1 if it regressed.
+    """
     comparison = _compared(base, run)
     if json:
         print_json(comparison.document())
@@ -82,8 +85,10 @@ def export(
     ] = None,
     origin: Annotated[str, typer.Option(help="Who reports, for kcidb.")] = "lab",
 ) -> None:
-    """Print a run for others: KCIDB's JSON, a summary in Markdown for a mailing list, or JUnit
-    XML for CI systems."""
+    """Print a run for others.
+
+    As KCIDB's JSON, a summary in Markdown for a mailing list, or JUnit XML for CI systems.
+    """
     from lab.errors import UsageError
 
     if to is Format.MARKDOWN:
@@ -127,7 +132,10 @@ def bundle(
         typer.Argument(metavar="[FILE]", help="Where to; default: lab-RUN.tar.gz, here."),
     ] = None,
 ) -> None:
-    """Put a run into one file, for others to look at and to `lab replay`."""
+    """Put a run into one file, to look at and replay.
+
+    Elsewhere `lab replay` takes it as it is.
+    """
     from lab.cli.terminal import warn
     from lab.suites.bundle import make
 
@@ -151,7 +159,10 @@ def html(
         typer.Option("--run", help="Pages of these runs too.", autocompletion=complete_run),
     ] = None,
 ) -> None:
-    """Write pages of the last night and its runs; without any night, of the latest run."""
+    """Write pages of the last night and its runs.
+
+    Without any night, of the latest run.
+    """
     from lab.farm.outcome import last_night
     from lab.host import dirs
     from lab.results.site.write import write

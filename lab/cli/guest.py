@@ -100,7 +100,10 @@ def down(
     name: OptionalName = None,
     all_guests: Annotated[bool, typer.Option("--all", help="All guests.")] = False,
 ) -> None:
-    """Take a guest down: its QEMU, its media and its directory are gone."""
+    """Take a guest down.
+
+    Its QEMU, its media and its directory are gone.
+    """
     from lab.errors import UsageError
     from lab.guest import guest as guests
     from lab.guest import registry
@@ -173,7 +176,10 @@ def ssh(
 
 
 def ssh_config(name: OptionalName = None) -> None:
-    """Print an OpenSSH configuration for one guest, or all: ssh -F <(lab ssh-config) NAME."""
+    """Print an OpenSSH configuration for guests.
+
+    For one, or for all: ssh -F <(lab ssh-config) NAME.
+    """
     from lab.guest import registry
     from lab.guest.openssh import stanza
 

@@ -41,7 +41,10 @@ def build_image(name: Name) -> None:
 
 @app.command("rm")
 def remove_images(name: MaybeName = None, everything: All = False) -> None:
-    """Remove what is built of an image; guests that run from it are not disturbed."""
+    """Remove what is built of an image.
+
+    Guests that run from it are not disturbed.
+    """
     remove_artifacts(("image",), name, everything=everything)
 
 

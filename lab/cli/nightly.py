@@ -30,7 +30,10 @@ def nightly(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Carry out a plan, or resume it; exit status 1 if a kernel is worse than the baseline."""
+    """Carry out a plan, or resume it.
+
+    Exit status 1 if a kernel is worse than the baseline.
+    """
     from lab.farm.plan import load
     from lab.suites.catalogue import SUITES, check
 

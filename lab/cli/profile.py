@@ -45,7 +45,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("check")
 def check_profiles(profiles: Names = None, changes: Changes = None, json: Json = False) -> None:
-    """Check profiles and report every problem with its file, line and key."""
+    """Check profiles.
+
+    Each problem is reported with its file, line and key.
+    """
     from dataclasses import asdict
 
     from lab.profile.check import check
@@ -65,7 +68,7 @@ def check_profiles(profiles: Names = None, changes: Changes = None, json: Json =
 
 @app.command("list")
 def list_profiles(json: Json = False) -> None:
-    """List the profiles that can be named: those that ship, and your own."""
+    """List the profiles that ship, and your own."""
     from dataclasses import asdict
 
     from lab.profile.summary import summaries
@@ -117,7 +120,10 @@ def show_keys(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show the keys of a profile, or of one device or layer, with their defaults."""
+    """Show the keys of a profile, device or layer.
+
+    With their defaults.
+    """
     from dataclasses import asdict
 
     from lab.errors import UsageError

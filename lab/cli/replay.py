@@ -39,8 +39,10 @@ def replay(
     kernel: Kernel = None,
     json: Annotated[bool, typer.Option("--json", help="Print the new run's JSON.")] = False,
 ) -> None:
-    """Carry out a case of an earlier run again, or one of a bundle from elsewhere; exit status 1
-    if it does not come to the same."""
+    """Carry out a case of a run, or of a bundle, again.
+
+    Exit status 1 if it does not come to the same.
+    """
     from lab.suites import bundle as bundles
     from lab.suites import replay as replays
 

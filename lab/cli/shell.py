@@ -32,8 +32,11 @@ def shell(
         list[str] | None, typer.Argument(help="A command and its arguments, after `--`.")
     ] = None,
 ) -> None:
-    """Open a shell in an image, on the host, or run a command there; what is changed in the image
-    is gone afterwards, what is changed in a bound directory stays."""
+    """Open a shell in an image, or run a command there.
+
+    It runs on the host. What is changed in the image is gone afterwards, what is changed in a
+    bound directory stays.
+    """
     import os
 
     from lab.build import enter

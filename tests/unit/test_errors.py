@@ -149,7 +149,7 @@ HEAVY = {"paramiko", "qemu.qmp", "asyncio", "yaml", "lab.profile.models"}
 @pytest.mark.parametrize(
     ("argv", "heavy"),
     [
-        (["--help"], HEAVY | {"pydantic"}),
+        (["--help"], HEAVY | {"pydantic", "rich"}),
         # Typer itself loads pydantic to describe options.
         (["run", "--help"], HEAVY),
         (["up", "-h"], HEAVY),
