@@ -1,7 +1,6 @@
 """A run of an external suite: guests, lanes, and what they come to."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
@@ -9,13 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lab.errors import LabError, UsageError
+from lab.errors import UsageError
 from lab.guest import guest as guests
 from lab.guest import stack
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.guest.ssh import Session
-from lab.host import qemu
 from lab.host.process import me
 from lab.profile.models import Profile
 from lab.results.cases import Case
@@ -28,7 +26,7 @@ from lab.suites.known import Known
 from lab.suites.lane import Lane, Stopped
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
-from lab.suites.record import describe
+from lab.suites.record import recorded
 from lab.suites.watchdog import Watchdog
 from lab.vm.machine import ARGV
 
@@ -90,23 +88,11 @@ def carry_out(job: Job, watcher: Watcher) -> Outcome:
     platform = replace(platform, trees=((SERIAL, packed),))
     if on:
         _check_tree(on, packed)
-    start = time.monotonic()
-    with Run(job.profile.name, job.name) as record:
-        describe(record, job.profile, platform)
-        outcome = Outcome(
-            record.id, record.directory, job.name, job.profile.name, job.asked,
-            job.configs, str(job.tree), platform.kernel.release, qemu.version(platform.qemu),
-            platform.accelerator.name, platform.accelerator.why,
-        )  # fmt: skip
+    with recorded(
+        job.name, job.profile, platform, job.asked, sections=job.configs, tree=str(job.tree)
+    ) as (record, outcome):
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
-        try:
-            _Campaign(job, platform, record, ledger, watcher, outcome, on).run()
-        except LabError as error:
-            record.emit("lab", "error", message=str(error))
-            outcome.error = error
-        finally:
-            outcome.seconds = time.monotonic() - start
-            record.finish(outcome.document())
+        _Campaign(job, platform, record, ledger, watcher, outcome, on).run()
     return outcome
 
 

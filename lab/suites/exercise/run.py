@@ -14,7 +14,6 @@ from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.guest.relay import Relay
 from lab.guest.ssh import Session
-from lab.host import qemu
 from lab.host.process import me
 from lab.profile.layers.filesystems import FileSystem, Mounted
 from lab.profile.models import Profile, stack
@@ -27,7 +26,7 @@ from lab.suites.exercise.model import Mismatch
 from lab.suites.exercise.options import Options
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
-from lab.suites.record import describe
+from lab.suites.record import recorded
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.machine import STDERR
 
@@ -84,32 +83,19 @@ def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
     """
     where = places(profile, options)
     platform = Platform.find(profile, watcher.progress)
-    start = time.monotonic()
-    with Run(profile.name, NAME) as record:
-        describe(record, profile, platform)
-        outcome = Outcome(
-            record.id, record.directory, NAME, profile.name, options.document(), {}, "",
-            platform.kernel.release, qemu.version(platform.qemu), platform.accelerator.name,
-            platform.accelerator.why, selected=options.cases,
-        )  # fmt: skip
+    asked = options.document()
+    with recorded(NAME, profile, platform, asked, selected=options.cases) as (record, outcome):
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(options.cases)
+        bench = _Bench(record, profile, platform, where, options, watcher)
         try:
-            bench = _Bench(record, profile, platform, where, options, watcher)
-            try:
-                outcome.capabilities, outcome.speed = bench.capabilities, bench.speed
-                outcome.boot = bench.boot_seconds
-                for number in range(options.cases):
-                    ledger.begin(where.name, _name(options.seed + number))
-                    ledger.add(bench.case(options.seed + number))
-            finally:
-                bench.close()
-        except LabError as error:
-            record.emit("lab", "error", message=str(error))
-            outcome.error = error
+            outcome.capabilities, outcome.speed = bench.capabilities, bench.speed
+            outcome.boot = bench.boot_seconds
+            for number in range(options.cases):
+                ledger.begin(where.name, _name(options.seed + number))
+                ledger.add(bench.case(options.seed + number))
         finally:
-            outcome.seconds = time.monotonic() - start
-            record.finish(outcome.document())
+            bench.close()
     return outcome
 
 

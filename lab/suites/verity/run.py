@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from lab.errors import GuestError, LabError, ProfileError, UsageError
 from lab.guest import guest as guests
@@ -12,7 +12,6 @@ from lab.guest import sysrq
 from lab.guest.boot import Platform
 from lab.guest.kmsg import fatal
 from lab.guest.ssh import Session
-from lab.host import qemu
 from lab.host.process import me
 from lab.profile.layers.data import DmCrypt, DmIntegrity
 from lab.profile.models import Profile
@@ -21,7 +20,7 @@ from lab.results.run import Run
 from lab.suites.campaign import Watcher
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
-from lab.suites.record import describe
+from lab.suites.record import recorded
 from lab.suites.verity import latency, refusals
 from lab.suites.verity.checker import Checker, Overdue, Wrong
 from lab.suites.verity.options import Options
@@ -88,33 +87,22 @@ def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
     tested = subjects(profile)
     bare = _bare(profile)
     platform = Platform.find(bare, watcher.progress)
-    start = time.monotonic()
-    with Run(profile.name, NAME) as record:
-        describe(record, profile, platform)
-        outcome = Outcome(
-            record.id, record.directory, NAME, profile.name, options.document(), {}, "",
-            platform.kernel.release, qemu.version(platform.qemu), platform.accelerator.name,
-            platform.accelerator.why,
-        )  # fmt: skip
-        chosen = _chosen(tested, options, outcome)
-        outcome.selected = len(chosen)
+    measured: list[dict[str, Any]] = []
+    chosen = _chosen(tested, options, measured)
+    asked = options.document()
+    with recorded(
+        NAME, profile, platform, asked, selected=len(chosen), latency=measured
+    ) as (record, outcome):  # fmt: skip
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(len(chosen))
+        bench = _Bench(record, bare, platform, options, watcher)
         try:
-            bench = _Bench(record, bare, platform, options, watcher)
-            try:
-                outcome.capabilities = bench.capabilities
-                for trial in chosen:
-                    ledger.begin(trial.section, trial.name)
-                    ledger.add(bench.case(trial))
-            finally:
-                bench.close()
-        except LabError as error:
-            record.emit("lab", "error", message=str(error))
-            outcome.error = error
+            outcome.capabilities = bench.capabilities
+            for trial in chosen:
+                ledger.begin(trial.section, trial.name)
+                ledger.add(bench.case(trial))
         finally:
-            outcome.seconds = time.monotonic() - start
-            record.finish(outcome.document())
+            bench.close()
     return outcome
 
 
@@ -126,7 +114,7 @@ def _bare(profile: Profile) -> Profile:
     return profile.model_copy(update={"layers": (), "guest": guest})
 
 
-def _chosen(tested: list[Subject], options: Options, outcome: Outcome) -> list[Trial]:
+def _chosen(tested: list[Subject], options: Options, measured: list[dict[str, Any]]) -> list[Trial]:
     """The cases that were asked for; those that end the guest come last.  Raises UsageError."""
     trials: list[Trial] = []
     for subject in tested:
@@ -134,7 +122,7 @@ def _chosen(tested: list[Subject], options: Options, outcome: Outcome) -> list[T
         if isinstance(subject, Trees):
             trials += refusals.trials(subject)
         if not isinstance(subject, Sectors) or subject.crypt:
-            trials.append(Trial("latency", _measuring(subject, options.seconds, outcome)))
+            trials.append(Trial("latency", _measuring(subject, options.seconds, measured)))
     for subject in tested:
         trials += subject.endings()
     chosen = [trial for trial in trials if options.selects(trial.title)]
@@ -146,11 +134,13 @@ def _chosen(tested: list[Subject], options: Options, outcome: Outcome) -> list[T
     return chosen
 
 
-def _measuring(subject: Subject, seconds: float, outcome: Outcome) -> Callable[[Scene], list[str]]:
+def _measuring(
+    subject: Subject, seconds: float, measured: list[dict[str, Any]]
+) -> Callable[[Scene], list[str]]:
     def work(scene: Scene) -> list[str]:
         with subject.side_by_side(scene) as nodes:
             found = latency.measure(scene, nodes, seconds)
-        outcome.latency += [one.document() for one in found]
+        measured.extend(one.document() for one in found)
         return [
             f"{one.way}: median {one.median_us:.0f} us, p99 {one.p99_us:.0f} us, {one.reads} reads"
             for one in found
