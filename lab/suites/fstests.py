@@ -111,10 +111,12 @@ class Fstests:
         """Make the file system that check expects to find on TEST_DEV, and write its
         configuration.  Raises GuestError."""
         one = self.sections[section]
-        session.run(["sh", "-c", _CLEAR, "sh", TEST_DIR, SCRATCH_MNT], deadline=60)
-        env = [f"{name}={value}" for name, value in one.mkfs_env.items()]
+        # A mount of the profile's own would share its page cache with that of the test.
+        mounts = [TEST_DIR, SCRATCH_MNT, *(export.mount for export in one.exports.values())]
+        session.run(["sh", "-c", _CLEAR, "sh", *mounts], deadline=60)
         try:
-            session.run(["env", *env, *one.mkfs_argv()], deadline=_MKFS_DEADLINE)
+            for argv in one.making():
+                session.run(argv, deadline=_MKFS_DEADLINE)
         except GuestError as error:
             raise GuestError(
                 f"section {section}: no {one.fstyp} on {one.devices['test']}: {error.message}",

@@ -7,11 +7,13 @@ from lab.errors import ProfileError, UsageError
 from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, Xfs
 from lab.profile.models import Profile, stack
 from lab.profile.stack import Stack
+from lab.suites.exports import Export, by_role, free_exports
 
 Testable = Ext4 | Xfs | Btrfs | F2fs
 """Layers that can be a section."""
 
-TYPES = ("ext4", "xfs", "btrfs", "f2fs")
+NFS = "nfs"
+TYPES = ("ext4", "xfs", "btrfs", "f2fs", NFS)
 
 DEFAULT = "xfs"
 """What a device without a file system gets."""
@@ -40,6 +42,14 @@ class Section:
     mkfs: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     """Of mount."""
+    exports: Mapping[str, Export] = field(default_factory=dict)
+    """Of NFS, which has no devices of its own: what the server has for each of them."""
+
+    def address(self, role: str) -> str:
+        """The device of a role, as the guest mounts it."""
+        if export := self.exports.get(role):
+            return export.address(role)
+        return f"{LINKS}/{self.devices[role]}"
 
     def config(self, results: str) -> str:
         """The configuration that fstests reads (README.config-sections); `results` is the
@@ -49,7 +59,7 @@ class Section:
             "FSTYP": self.fstyp,
             # Links lead to the devices, and mount's tables do not know links.
             "CANON_DEVS": "yes",
-            **{ROLES[role]: f"{LINKS}/{name}" for role, name in self.devices.items()},
+            **{ROLES[role]: self.address(role) for role in self.devices},
             "SCRATCH_DEV_POOL": " ".join(f"{LINKS}/{name}" for name in self.pool),
             "USE_EXTERNAL": "yes" if "scratch_log" in self.devices else "",
             "TEST_DIR": TEST_DIR,
@@ -62,21 +72,15 @@ class Section:
         lines = [f"{key}={value}" for key, value in values.items() if value]
         return "\n".join([f"[{self.name}]", *lines, ""])
 
-    def mkfs_argv(self) -> list[str]:
-        """The command that makes the file system that fstests expects to find."""
-        force = {"ext4": ["-F", "-q"], "xfs": ["-f", "-q"], "btrfs": ["-f", "-q"]}
-        return [
-            f"mkfs.{self.fstyp}",
-            *force.get(self.fstyp, ["-f", "-q"]),
-            *self.mkfs,
-            f"{LINKS}/{self.devices['test']}",
-        ]
-
-    @property
-    def mkfs_env(self) -> dict[str, str]:
-        """Where all of these are set, mkfs.xfs makes file systems below 300 MB, for fstests."""
-        test = f"{LINKS}/{self.devices['test']}"
-        return {"QA_CHECK_FS": "true", "TEST_DEV": test, "TEST_DIR": TEST_DIR}
+    def making(self) -> list[list[str]]:
+        """The commands that make the file system that fstests expects to find."""
+        if self.exports:
+            return [argv for role, export in self.exports.items() for argv in export.renewal(role)]
+        test = self.address("test")
+        # Where all of these are set, mkfs.xfs makes file systems below 300 MB, for fstests.
+        env = ["env", "QA_CHECK_FS=true", f"TEST_DEV={test}", f"TEST_DIR={TEST_DIR}"]
+        force = ["-F", "-q"] if self.fstyp == "ext4" else ["-f", "-q"]
+        return [[*env, f"mkfs.{self.fstyp}", *force, *self.mkfs, test]]
 
 
 @dataclass(frozen=True)
@@ -92,31 +96,35 @@ class Wanted:
 def sections(profile: Profile, wanted: Wanted) -> list[Section]:
     """The sections of a profile.
 
-    Each file system that nothing stands on is one, on its own device and with its options; without
-    any, the first device that nothing stands on is, as XFS.  Devices that are left over are
-    SCRATCH_DEV and LOGWRITES_DEV, in the profile's order.  Raises ProfileError when there is
-    nothing to test on, UsageError for what was asked for and cannot be.
+    Each file system that nothing stands on is one, on its own device and with its options, and so
+    are NFS mounts; without any, the first device that nothing stands on is, as XFS.  Devices that
+    are left over are SCRATCH_DEV and LOGWRITES_DEV, in the profile's order.  Raises ProfileError
+    when there is nothing to test on, UsageError for what was asked for and cannot be.
     """
     found = stack(profile)
     tops = top_file_systems(profile)
+    exports = free_exports(profile)
     free = _free_devices(found, tops)
     asked = [*wanted.devices.values(), *wanted.pool]
-    _check_asked(found, asked, free)
+    _check_asked(found, asked, [*free, *exports])
+    own = {role: name for role, name in wanted.devices.items() if name not in exports}
+    mounted = [_of_exports(roles) for roles in by_role(exports, wanted.devices)]
     made = [_of_layer(layer, found) for layer in tops]
-    if "test" in wanted.devices or not made:
-        if not free:
-            raise ProfileError(
-                f"profile {profile.name}: fstests needs a device, or a file system, that nothing "
-                "stands on",
-                hint="add one to the profile's devices",
-            )
-        test = wanted.devices.get("test", free[0])
-        made = [Section(DEFAULT, DEFAULT, {"test": test}, mkfs=_needed(DEFAULT, test, found))]
-    if wanted.fstyps:
-        made = [_as(made[0], fstyp, found) for fstyp in wanted.fstyps]
+    test = wanted.devices.get("test", "")
+    if test in exports:
+        made = []
+    elif test:
+        made, mounted = [_bare(test, found)], []
+    elif not made and free and (not mounted or set(wanted.fstyps) - {NFS}):
+        made = [_bare(free[0], found)]
+    made = _as_types(profile, wanted.fstyps, made, mounted, found)
     taken = {*asked, *(section.devices["test"] for section in made)}
     spare = [name for name in free if name not in taken]
-    return [_with_devices(section, wanted, spare, found) for section in made]
+    made = [
+        one if one.exports else _with_devices(one, own, wanted.pool, spare, found) for one in made
+    ]
+    _check_used(wanted, made)
+    return made
 
 
 def boot_profile(profile: Profile) -> Profile:
@@ -164,6 +172,30 @@ def _check_asked(found: Stack, names: Sequence[str], free: Sequence[str]) -> Non
             )
 
 
+def _check_used(wanted: Wanted, made: Sequence[Section]) -> None:
+    """Raise UsageError for a device that no section has as what it was to be."""
+    roles = {item for section in made for item in section.devices.items()}
+    lost = [f"{role}={name}" for role, name in wanted.devices.items() if (role, name) not in roles]
+    if wanted.pool and not any(section.pool for section in made):
+        lost.append(f"pool={','.join(wanted.pool)}")
+    if lost:
+        raise UsageError(
+            f"no section can have {lost[0]}",
+            hint="NFS mounts are test and scratch of each other, and devices all else",
+        )
+
+
+def _bare(test: str, found: Stack) -> Section:
+    """The section of a device without a file system."""
+    return Section(DEFAULT, DEFAULT, {"test": test}, mkfs=_needed(DEFAULT, test, found))
+
+
+def _of_exports(roles: Mapping[str, Export]) -> Section:
+    test = roles["test"]
+    names = {role: export.name for role, export in roles.items()}
+    return Section(test.name, NFS, names, options=test.options, exports=roles)
+
+
 def _of_layer(layer: Testable, found: Stack) -> Section:
     test = found.nodes[layer.over].ref
     own = ("-m", f"reflink={int(layer.reflink)}") if isinstance(layer, Xfs) else ()
@@ -177,6 +209,33 @@ def _needed(fstyp: str, test: str, found: Stack) -> tuple[str, ...]:
     return ("-d", "single", "-m", "single") if fstyp == "btrfs" and found.nodes[test].zoned else ()
 
 
+def _as_types(
+    profile: Profile, fstyps: Sequence[str], made: list[Section], mounted: list[Section],
+    found: Stack,
+) -> list[Section]:  # fmt: skip
+    """The sections of these types, by default all that there are.  Raises ProfileError when there
+    is none, UsageError when there is none of a type."""
+    if not (made or mounted):
+        raise ProfileError(
+            f"profile {profile.name}: fstests needs a device, or a file system, that nothing "
+            "stands on",
+            hint="add one to the profile's devices",
+        )
+    if not fstyps:
+        return [*made, *mounted]
+    chosen: list[Section] = []
+    for fstyp in fstyps:
+        more = mounted if fstyp == NFS else [_as(one, fstyp, found) for one in made[:1]]
+        if not more:
+            what = "NFS mount" if fstyp == NFS else f"device to be made {fstyp}"
+            raise UsageError(
+                f"profile {profile.name} has no {what} that nothing stands on",
+                hint="NFS mounts are layers of the profile: see nfs42",
+            )
+        chosen += more
+    return chosen
+
+
 def _as(section: Section, fstyp: str, found: Stack) -> Section:
     """A section of another type on the same device; its options were for the other type."""
     if fstyp == section.fstyp:
@@ -185,14 +244,17 @@ def _as(section: Section, fstyp: str, found: Stack) -> Section:
     return Section(fstyp, fstyp, section.devices, mkfs=mkfs)
 
 
-def _with_devices(section: Section, wanted: Wanted, spare: Sequence[str], found: Stack) -> Section:
+def _with_devices(
+    section: Section, asked: Mapping[str, str], pool: tuple[str, ...], spare: Sequence[str],
+    found: Stack,
+) -> Section:  # fmt: skip
     """The section with the devices that it was asked to have, and with spare ones like its own."""
-    devices = {**section.devices, **wanted.devices}
+    devices = {**section.devices, **asked}
     zoned = found.nodes[devices["test"]].zoned
     alike = [name for name in spare if found.nodes[name].zoned == zoned]
     # fstests takes the first of a pool as its scratch device.
-    roles = ("logwrites",) if wanted.pool else ("scratch", "logwrites")
+    roles = ("logwrites",) if pool else ("scratch", "logwrites")
     lacking = [role for role in roles if role not in devices]
     return replace(
-        section, devices={**devices, **dict(zip(lacking, alike, strict=False))}, pool=wanted.pool
+        section, devices={**devices, **dict(zip(lacking, alike, strict=False))}, pool=pool
     )

@@ -1,6 +1,8 @@
 """From a profile to what fstests is configured with."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +71,8 @@ def test_the_reference_model_is_tested_on_its_loop_device() -> None:
 
 def test_btrfs_on_zones_gets_one_copy_of_its_metadata() -> None:
     (section,) = sections(load("zns-btrfs"), Wanted())
-    assert section.mkfs_argv() == [
+    (argv,) = section.making()
+    assert argv[argv.index("mkfs.btrfs") :] == [
         "mkfs.btrfs", "-f", "-q", "-d", "single", "-m", "single", "/dev/lab/LABZNS:1",
     ]  # fmt: skip
 
@@ -97,6 +100,74 @@ def test_a_device_that_cannot_be_tested_is_told(tmp_path: Path, name: str, why: 
     layers = "layers:\n  - {name: d, type: dm-flakey, over: A, up: 1h, down: 0s}\n"
     with pytest.raises(UsageError, match=why):
         sections(profile(tmp_path, layers), Wanted(devices={"test": name}))
+
+
+EXPORTS = """layers:
+  - {name: fs, type: xfs, over: A, mount: /srv/fs}
+  - {name: one, type: nfs, over: fs}
+  - {name: old, type: nfs, over: fs, version: "4.1", options: [soft]}
+  - {name: two, type: nfs, over: fs}
+"""
+
+
+def test_an_nfs_mount_is_a_section_that_the_server_below_stays_up_for() -> None:
+    nfs42 = load("nfs42")
+    (section,) = sections(nfs42, Wanted())
+    assert section.config("/results") == (
+        "[client]\nFSTYP=nfs\nCANON_DEVS=yes\nTEST_DEV=127.0.0.1:/client/test\n"
+        "TEST_DIR=/mnt/test\nSCRATCH_MNT=/mnt/scratch\n"
+        "MOUNT_OPTIONS=-o vers=4.2\nTEST_FS_MOUNT_OPTS=-o vers=4.2\nRESULT_BASE=/results\n"
+    )
+    assert section.making() == [["rm", "-rf", "/mnt/server/test"], ["mkdir", "/mnt/server/test"]]
+    assert boot_profile(nfs42) == nfs42
+
+
+def test_of_nfs_mounts_that_are_alike_the_second_is_the_scratch_device(tmp_path: Path) -> None:
+    new, old = sections(profile(tmp_path, EXPORTS), Wanted())
+    assert (new.name, new.devices) == ("one", {"test": "one", "scratch": "two"})
+    assert "\nSCRATCH_DEV=127.0.0.1:/two/scratch\n" in new.config("/r")
+    assert [argv[-1] for argv in new.making()[::2]] == ["/srv/fs/test", "/srv/fs/scratch"]
+    assert (old.name, old.devices, old.options) == ("old", {"test": "old"}, ("vers=4.1", "soft"))
+
+
+def test_nfs_mounts_can_be_chosen_and_devices_beside_them(tmp_path: Path) -> None:
+    found = profile(tmp_path, EXPORTS)
+
+    def devices(**wanted: Any) -> list[Mapping[str, str]]:
+        return [section.devices for section in sections(found, Wanted(**wanted))]
+
+    assert devices(devices={"test": "two"}) == [{"test": "two", "scratch": "one"}]
+    assert devices(devices={"test": "old", "scratch": "one"}) == [{"test": "old", "scratch": "one"}]
+    assert devices(devices={"test": "B"}) == [{"test": "B", "scratch": "C:1"}]
+    assert devices(fstyps=("nfs", "ext4")) == [
+        {"test": "one", "scratch": "two"}, {"test": "old"}, {"test": "B", "scratch": "C:1"},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "why"),
+    [
+        ("nvme-copy", Wanted(fstyps=("nfs",)), "has no NFS mount"),
+        ("nfs42", Wanted(fstyps=("xfs",)), "has no device to be made xfs"),
+        ("loop-nfs42", Wanted(devices={"test": "client"}), "something stands on it"),
+        ("nfs42", Wanted(devices={"logwrites": "client"}), "can have logwrites=client"),
+        ("nfs42", Wanted(devices={"test": "client"}, pool=("client",)), "can have pool=client"),
+    ],
+)
+def test_nfs_is_refused_where_it_cannot_be(name: str, wanted: Wanted, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        sections(load(name), wanted)
+
+
+def test_one_nfs_mount_can_be_both() -> None:
+    (section,) = sections(load("nfs42"), Wanted(devices={"scratch": "client"}))
+    config = section.config("/r")
+    assert "\nTEST_DEV=127.0.0.1:/client/test\nSCRATCH_DEV=127.0.0.1:/client/scratch\n" in config
+
+
+def test_a_device_beside_nfs_mounts_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="can have scratch_log=B"):
+        sections(profile(tmp_path, EXPORTS), Wanted(devices={"scratch_log": "B"}))
 
 
 def test_every_profile_that_ships_has_sections_or_says_why_not() -> None:
