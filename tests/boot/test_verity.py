@@ -14,6 +14,7 @@ def test_what_is_planted_is_caught_and_all_else_is_as_it_must_be(lab: Lab) -> No
         status=1, deadline=900,
     )  # fmt: skip
     run = json.loads(done.stdout)
+    assert run["boot"] > 0
     found = {f"{case['section']}:{case['name']}": case for case in run["cases"]}
     planted = {title for title in found if title.endswith("data-flipped")}
     assert planted == {f"tasklet:{mode}data-flipped" for mode in ("", "ignore-", "fec-")}

@@ -97,7 +97,7 @@ def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
         watcher.on_total(len(chosen))
         bench = _Bench(record, bare, platform, options, watcher)
         try:
-            outcome.capabilities = bench.capabilities
+            outcome.capabilities, outcome.boot = bench.capabilities, bench.boot_seconds
             for trial in chosen:
                 ledger.begin(trial.section, trial.name)
                 ledger.add(bench.case(trial))
@@ -174,6 +174,11 @@ class _Bench:
     def capabilities(self) -> list[dict[str, object]]:
         """What the guest's kernel offers on each disk."""
         return stacks.table(stacks.found(self._guest.directory), self._guest.record.missing)
+
+    @property
+    def boot_seconds(self) -> float | None:
+        """How long the guest took to boot."""
+        return self._guest.boot_seconds
 
     def _connect(self) -> Checker:
         self._session = self._guest.connect()
