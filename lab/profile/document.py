@@ -21,6 +21,10 @@ _Event = Any
 MAX_DEPTH = 32
 """Levels of nesting; no profile comes near it."""
 
+_TOO_DEEP = f"nested too deep; expected at most {MAX_DEPTH} levels"
+_LIBYAML_TOO_DEEP = "exceeded maximum nesting depth"
+"""What libyaml says, where it has a limit of its own, before it comes to what is nested."""
+
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 # As many digits as any Python turns into an int (PYTHONINTMAXSTRDIGITS is at least 640).
 _INT = re.compile(r"[-+]?[0-9]{1,600}")
@@ -100,6 +104,8 @@ def parse(text: str, file: str, top: KeyPath = ()) -> Document:
         # At the end of the text the mark is on the line after the last.
         last = max(len(text.splitlines()), 1)
         line = min(mark.line + 1, last) if mark else 1
+        if problem == _LIBYAML_TOO_DEEP:
+            unreadable(file, line, _TOO_DEEP)
         unreadable(file, line, f"not valid YAML: {' '.join(message.split())}")
 
 
@@ -133,8 +139,7 @@ class _Composer:
 
     def _value(self, event: _Event, path: KeyPath) -> object:
         if len(path) > MAX_DEPTH:
-            message = f"nested too deep; expected at most {MAX_DEPTH} levels"
-            unreadable(*self._place(event), message)
+            unreadable(*self._place(event), _TOO_DEEP)
         self._plain(event, path)
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(path)
