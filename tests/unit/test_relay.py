@@ -142,3 +142,13 @@ def test_every_event_is_understood() -> None:
     assert found == [
         Said("x"), Kernel(((1.5, "m"),)), Exited(1), File("t", "/p", 1, b"x"), Read("t"),
     ]  # fmt: skip
+
+
+def test_a_command_ignores_no_signal() -> None:
+    """Python ignores two, which a command would go on to do: generic/564 of fstests is about the
+    end by SIGXFSZ."""
+    with relay() as one:
+        one.next()
+        one.run("grep SigIgn /proc/self/status")
+        said, _ = one.until_exit()
+        assert int(said.split()[1], 16) == 0
