@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import paramiko
@@ -77,3 +78,13 @@ class Executor:
         if reply is None:
             raise GuestError(f"the guest did not answer {request['op']} within {deadline:.0f} s")
         return reply
+
+    def end(self, deadline: float) -> None:
+        """Let the executor end, and wait `deadline` seconds at most until it has, if it still
+        can."""
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.shutdown_write()
+            last = time.monotonic() + deadline
+            while not self._channel.exit_status_ready() and time.monotonic() < last:
+                time.sleep(0.02)
+        self._channel.close()

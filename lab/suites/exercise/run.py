@@ -7,14 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from lab.errors import GuestError, LabError, ProfileError, UsageError
-from lab.guest import guest as guests
-from lab.guest import stack as stacks
 from lab.guest import sysrq
 from lab.guest.boot import Platform
-from lab.guest.guest import Guest
 from lab.guest.relay import Relay
-from lab.guest.ssh import Session
-from lab.host.process import me
 from lab.profile.layers.filesystems import FileSystem, Mounted
 from lab.profile.models import Profile, stack
 from lab.results.cases import Case, Status
@@ -26,9 +21,8 @@ from lab.suites.exercise.model import Mismatch
 from lab.suites.exercise.options import Options
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
+from lab.suites.own_guest import OwnGuest
 from lab.suites.record import recorded
-from lab.vm.argv import CONSOLE_LOG
-from lab.vm.machine import STDERR
 
 NAME = "fsx"
 FILE = "exerciser"
@@ -87,15 +81,13 @@ def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
     with recorded(NAME, profile, platform, asked, selected=options.cases) as (record, outcome):
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(options.cases)
-        bench = _Bench(record, profile, platform, where, options, watcher)
-        try:
-            outcome.capabilities, outcome.speed = bench.capabilities, bench.speed
-            outcome.boot = bench.boot_seconds
+        with OwnGuest(record, profile, platform, watcher.progress) as own:
+            bench = _Bench(record, own, where, options)
+            own.describe(outcome)
+            outcome.speed = bench.speed
             for number in range(options.cases):
                 ledger.begin(where.name, _name(options.seed + number))
                 ledger.add(bench.case(options.seed + number))
-        finally:
-            bench.close()
     return outcome
 
 
@@ -104,64 +96,25 @@ def _name(seed: int) -> str:
 
 
 class _Bench:
-    """The guest of a run, booted again when a case has spoilt it."""
+    """Where cases are carried out, in a guest that some of them spoil."""
 
-    def __init__(
-        self, record: Run, profile: Profile, platform: Platform, where: Places, options: Options,
-        watcher: Watcher,
-    ) -> None:  # fmt: skip
+    def __init__(self, record: Run, own: OwnGuest, where: Places, options: Options) -> None:
         self._record = record
-        self._platform = platform
+        self._own = own
         self._where = where
         self._options = options
-        self._watcher = watcher
         self._deadline = options.deadline or _DEADLINE
         self.speed = 1.0
-        self._guest: Guest = guests.start(
-            f"run-{record.id}", profile, watcher.progress,
-            owner=me(), platform=platform, on_event=record.qmp_event,
-        )  # fmt: skip
-        try:
-            self._connect()
-        except BaseException:
-            self.close()
-            raise
-
-    _session: Session | None = None
-
-    @property
-    def capabilities(self) -> list[dict[str, object]]:
-        """What the guest's kernel offers on each disk and layer."""
-        return stacks.table(stacks.found(self._guest.directory), self._guest.record.missing)
-
-    @property
-    def boot_seconds(self) -> float | None:
-        """How long the guest took to boot."""
-        return self._guest.boot_seconds
+        self._connect()
 
     def _connect(self) -> None:
-        self._session = self._guest.connect()
-        self._guest.bring_up(self._watcher.progress)
+        self._session = self._own.connect()
+        self._own.guest.bring_up(self._own.progress)
         self._relay = Relay(self._session, measure=self.speed == 1.0)
         self.speed = max(self.speed, self._relay.speed)
-        self._session.run(["sysctl", "-q", "-w", "kernel.sysrq=1"], deadline=120)
-
-    def close(self) -> None:
-        """Take the guest down; what it left on the host is kept."""
-        self._disconnect()
-        self._guest.down()
-
-    def _disconnect(self) -> None:
-        if self._session:
-            self._session.close()
-            self._session = None
-        for name in (CONSOLE_LOG, STDERR):
-            self._record.keep(self._guest.directory / name, name)
 
     def _reboot(self) -> None:
-        self._disconnect()
-        self._guest.machine.kill()
-        self._guest.reboot(self._platform, self._watcher.progress, self._record.qmp_event)
+        self._own.reboot()
         self._connect()
 
     def case(self, seed: int) -> Case:
@@ -184,7 +137,6 @@ class _Bench:
         )  # fmt: skip
 
     def _course(self, seed: int) -> Course:
-        assert self._session is not None
         numbers = random.Random(seed)
         ops = len(self._options.replay) or self._options.ops
         exerciser = Exerciser(self._session, self._where.file, self._deadline)
@@ -218,7 +170,7 @@ class _Bench:
         except Overdue:
             tasks = ""
             with suppress(LabError):
-                tasks = sysrq.tasks(self._guest.machine, _DUMP_DEADLINE)
+                tasks = sysrq.tasks(self._own.guest.machine, _DUMP_DEADLINE)
             self._reboot()
             return (
                 Status.HUNG,
@@ -230,7 +182,6 @@ class _Bench:
 
     def _after_loss(self, course: Course) -> Mismatch | None:
         """Take everything down, bring it up again, and compare what is there with what must be."""
-        assert self._session is not None
         course.exerciser.close()
         self._record.emit("suite", "remount", versions=len(course.model.versions))
         self._session.run(["layers", "down"], deadline=_LAYERS_DEADLINE)

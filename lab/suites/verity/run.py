@@ -6,13 +6,9 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 from lab.errors import GuestError, LabError, ProfileError, UsageError
-from lab.guest import guest as guests
-from lab.guest import stack as stacks
 from lab.guest import sysrq
 from lab.guest.boot import Platform
 from lab.guest.kmsg import fatal
-from lab.guest.ssh import Session
-from lab.host.process import me
 from lab.profile.layers.data import DmCrypt, DmIntegrity
 from lab.profile.models import Profile
 from lab.results.cases import Case, Status
@@ -20,6 +16,7 @@ from lab.results.run import Run
 from lab.suites.campaign import Watcher
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
+from lab.suites.own_guest import OwnGuest
 from lab.suites.record import recorded
 from lab.suites.verity import latency, refusals
 from lab.suites.verity.checker import Checker, Overdue, Wrong
@@ -29,7 +26,6 @@ from lab.suites.verity.sectors import Sectors
 from lab.suites.verity.target import targets
 from lab.suites.verity.trees import Trees
 from lab.vm.argv import CONSOLE_LOG
-from lab.vm.machine import STDERR
 
 NAME = "verity"
 NO_RETRIES = "nvme_core.max_retries=0"
@@ -95,14 +91,12 @@ def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
     ) as (record, outcome):  # fmt: skip
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(len(chosen))
-        bench = _Bench(record, bare, platform, options, watcher)
-        try:
-            outcome.capabilities, outcome.boot = bench.capabilities, bench.boot_seconds
+        with OwnGuest(record, bare, platform, watcher.progress) as own:
+            bench = _Bench(record, own, options.plant)
+            own.describe(outcome)
             for trial in chosen:
                 ledger.begin(trial.section, trial.name)
                 ledger.add(bench.case(trial))
-        finally:
-            bench.close()
     return outcome
 
 
@@ -150,62 +144,21 @@ def _measuring(
 
 
 class _Bench:
-    """The guest of a run, booted again when a case has ended or spoilt it."""
+    """Where cases are carried out, in a guest that some of them end or spoil."""
 
-    def __init__(
-        self, record: Run, profile: Profile, platform: Platform, options: Options, watcher: Watcher
-    ) -> None:
+    def __init__(self, record: Run, own: OwnGuest, plant: str) -> None:
         self._record = record
-        self._platform = platform
-        self._progress = watcher.progress
-        self._session: Session | None = None
-        self._guest = guests.start(
-            f"run-{record.id}", profile, watcher.progress,
-            owner=me(), platform=platform, on_event=record.qmp_event,
-        )  # fmt: skip
-        try:
-            self._guest.bring_up(watcher.progress)
-            self._scene = Scene(self._guest, self._connect(), options.plant)
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def capabilities(self) -> list[dict[str, object]]:
-        """What the guest's kernel offers on each disk."""
-        return stacks.table(stacks.found(self._guest.directory), self._guest.record.missing)
-
-    @property
-    def boot_seconds(self) -> float | None:
-        """How long the guest took to boot."""
-        return self._guest.boot_seconds
-
-    def _connect(self) -> Checker:
-        self._session = self._guest.connect()
-        self._session.run(["sysctl", "-q", "-w", "kernel.sysrq=1"], deadline=_DEADLINE)
-        return Checker(self._session, _DEADLINE)
-
-    def close(self) -> None:
-        """Take the guest down; what it left on the host is kept."""
-        self._disconnect()
-        self._guest.down()
-
-    def _disconnect(self) -> None:
-        if self._session:
-            self._session.close()
-            self._session = None
-        for name in (CONSOLE_LOG, STDERR):
-            self._record.keep(self._guest.directory / name, name)
+        self._own = own
+        own.guest.bring_up(own.progress)
+        self._scene = Scene(own.guest, Checker(own.connect(), _DEADLINE), plant)
 
     def _reboot(self) -> None:
-        self._disconnect()
-        self._guest.machine.kill()
-        self._guest.reboot(self._platform, self._progress, self._record.qmp_event)
-        self._guest.await_ready()
-        self._scene.checker, self._scene.lost = self._connect(), False
-        assert self._session
+        self._own.reboot()
+        self._own.guest.await_ready()
+        session = self._own.connect()
         # A guest that boots again without layers does not look at its disks by itself.
-        self._session.run(["layers", "up"], deadline=_LAYERS_DEADLINE)
+        session.run(["layers", "up"], deadline=_LAYERS_DEADLINE)
+        self._scene.checker, self._scene.lost = Checker(session, _DEADLINE), False
 
     def case(self, trial: Trial) -> Case:
         """Carry out a case, and judge it."""
@@ -250,13 +203,13 @@ class _Bench:
     def _panic(self, error: GuestError) -> str:
         """The guest's last words, if it is gone because its kernel panicked.  Raises LabError
         otherwise."""
-        machine = self._guest.machine
+        machine = self._own.guest.machine
         end = time.monotonic() + _DEATH
         while machine.alive() and time.monotonic() < end:
             time.sleep(0.05)
         if machine.alive():
             raise error
-        console = (self._guest.directory / CONSOLE_LOG).read_text(errors="replace")
+        console = (self._own.guest.directory / CONSOLE_LOG).read_text(errors="replace")
         for line in console.splitlines():
             if _PANIC in line:
                 return line[line.index(_PANIC) :].strip()
@@ -265,5 +218,5 @@ class _Bench:
     def _tasks(self) -> str:
         """What the guest's tasks are waiting for, as far as it can tell."""
         with suppress(LabError):
-            return sysrq.tasks(self._guest.machine, _DUMP_DEADLINE)
+            return sysrq.tasks(self._own.guest.machine, _DUMP_DEADLINE)
         return ""
