@@ -16,10 +16,12 @@ DEADLINE = 900
 """Seconds for a run; a busy host is slow."""
 
 
-def fstests(lab: Lab, *args: str, status: int | None, on: str = "", **more: Any) -> dict[str, Any]:
-    """A run of the fixture on nvme-copy, in the image that other tests use; its JSON."""
+def fstests(
+    lab: Lab, *args: str, status: int | None, on: str = "", profile: str = "nvme-copy", **more: Any
+) -> dict[str, Any]:
+    """A run of the fixture, in the image that other tests use; its JSON."""
     done = lab(
-        "run", "nvme-copy", "fstests", "--tree", str(FIXTURE), "--json",
+        "run", profile, "fstests", "--tree", str(FIXTURE), "--json",
         *(["--on", on] if on else []), "--", "--image", "trixie", *args,
         status=status, deadline=DEADLINE, **more,
     )  # fmt: skip
@@ -139,6 +141,12 @@ def test_shards_repetitions_and_known_failures(lab: Lab, tmp_path: Path) -> None
     assert run["unexpected"] == ["ext4:generic/007"]
     assert set(run["repaired"]) == {"ext4:generic/008"}
     assert not [name for name in lab.ls() if run["run"] in name]
+
+
+def test_an_nfs_mount_is_tested_while_its_server_is_up(lab: Lab) -> None:
+    run = fstests(lab, "generic/001", profile="nfs42", status=0)
+    assert [case["section"] for case in run["cases"]] == ["client"]
+    assert "TEST_DEV=127.0.0.1:/client/test\n" in run["sections"]["client"]
 
 
 def by_hand(lab: Lab, guest: str, section: str, names: list[str]) -> tuple[dict[str, str], float]:
