@@ -17,8 +17,9 @@ from lab.suites.exercise.operations import KINDS
 from lab.suites.exercise.options import Options
 from lab.suites.exercise.run import places
 from lab.suites.external import RESULTS, Command
+from lab.suites.marks import MarkReader
 from lab.suites.outcome import Outcome
-from lab.suites.progress import Began, Ended
+from lab.suites.progress import Ended
 
 _FSX_WITHOUT = {
     "copy": "-E", "clone": "-J", "dedupe": "-B", "punch": "-H", "zero": "-z", "collapse": "-C",
@@ -59,7 +60,6 @@ done
 """
 """Arguments: a directory for the test, a program, its options, `--`, and the seeds."""
 
-_MARK = re.compile(r"== (?P<name>seed-\d+) (?:begins|ends (?P<status>\d+))\n")
 _BAD = re.compile(r"READ BAD DATA: offset = (0x[0-9a-f]+), size = (0x[0-9a-f]+)")
 _RANGE = re.compile(r"^(0x[0-9a-f]+)\s+0x[0-9a-f]+\s+0x[0-9a-f]+\s+0x[0-9a-f]+", re.MULTILINE)
 _LOGGED = re.compile(r"^(\d+)\(\s*\d+ mod \d+\): .*$", re.MULTILINE)
@@ -118,9 +118,9 @@ class Programs:
         words = [place, f"ltp/{self.name}", *self._arguments(section, place), "--", *seeds]
         return Command(["sh", "-c", _EACH, "sh", *words])
 
-    def reader(self, names: Sequence[str]) -> "SeedReader":
+    def reader(self, names: Sequence[str]) -> MarkReader:
         """What understands the loop."""
-        return SeedReader()
+        return MarkReader(_ended)
 
     def evidence(self, section: str, name: str) -> dict[str, str]:
         """What fsx leaves behind: its log, the operations to replay, and what was expected."""
@@ -139,32 +139,6 @@ class Programs:
             yield from ("-z", "-f", "creat=5")
             for kind in chosen:
                 yield from ("-f", f"{_FSSTRESS[kind]}=10")
-
-
-class SeedReader:
-    """Reads the output of the loop."""
-
-    def __init__(self) -> None:
-        self._said = ""
-        self._case = ""
-
-    def feed(self, text: str) -> Iterator[Began | Ended]:
-        """What the next piece of output tells."""
-        self._said += text
-        while mark := _MARK.search(self._said):
-            before, self._said = self._said[: mark.start()], self._said[mark.end() :]
-            if mark["status"] is None:
-                self._case = mark["name"]
-                yield Began(self._case)
-            else:
-                self._case = ""
-                yield _ended(mark["name"], int(mark["status"]), before)
-
-    def finish(self) -> Iterator[Ended]:
-        """The loop has ended: a program that ran cannot have come to its end."""
-        if self._case:
-            yield Ended(self._case, Status.FAIL, "it was ended", self._said)
-            self._case = ""
 
 
 def _ended(name: str, status: int, said: str) -> Ended:

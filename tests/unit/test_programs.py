@@ -5,7 +5,8 @@ from pathlib import Path
 
 from lab.results.cases import Status
 from lab.suites.exercise.options import parse
-from lab.suites.programs import _EACH, Programs, SeedReader
+from lab.suites.marks import MarkReader
+from lab.suites.programs import _EACH, Programs, _ended
 from lab.suites.progress import Began, Ended
 
 BAD = """Seed set to 7
@@ -25,7 +26,7 @@ SAID = (
 
 
 def read(pieces: list[str]) -> list[Began | Ended]:
-    reader = SeedReader()
+    reader = MarkReader(_ended)
     return [*(event for piece in pieces for event in reader.feed(piece)), *reader.finish()]
 
 
