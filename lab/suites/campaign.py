@@ -22,6 +22,7 @@ from lab.suites import known as known_failures
 from lab.suites import shards
 from lab.suites import tree as trees
 from lab.suites.external import SERIAL, Batch, External
+from lab.suites.faulted.making import Faulted
 from lab.suites.known import Known
 from lab.suites.lane import Lane, Stopped
 from lab.suites.ledger import Ledger
@@ -58,6 +59,8 @@ class Job:
     keep: bool = False
     on: str = ""
     """A guest that an earlier run left up."""
+    faulted: Callable[[], Faulted] | None = None
+    """Makes what is done to a guest meanwhile, if anything is."""
 
 
 class Watcher(Protocol):
@@ -126,7 +129,8 @@ class _Campaign:
                 for section in job.fs
                 if names[section]
             ]
-            self.outcome.selected = sum(len(batch.names) for batch in batches)
+            of_each = 2 if job.faulted else 1
+            self.outcome.selected = of_each * sum(len(batch.names) for batch in batches)
             self.watcher.on_total(self.outcome.selected)
             shares = shards.share(batches, job.shards, seen)
             if job.shards == 1:
@@ -154,6 +158,7 @@ class _Campaign:
         lane = Lane(
             self.record, guest, self.platform, self.job.suite, self.ledger, watchdog,
             self.watcher.progress, stop, doomed=guest is not self.on,
+            faulted=self.job.faulted and self.job.faulted(),
         )  # fmt: skip
         with ExitStack() as cleanup:
             cleanup.callback(lambda: guest.down() if lane.doomed else guest.release())

@@ -47,8 +47,6 @@ class Section:
         mount = f"-o {','.join(self.options)}" if self.options else ""
         values = {
             "FSTYP": self.fstyp,
-            # Links lead to the devices, and mount's tables do not know links.
-            "CANON_DEVS": "yes",
             **{ROLES[role]: f"{LINKS}/{name}" for role, name in self.devices.items()},
             "SCRATCH_DEV_POOL": " ".join(f"{LINKS}/{name}" for name in self.pool),
             "USE_EXTERNAL": "yes" if "scratch_log" in self.devices else "",

@@ -46,7 +46,7 @@ def test_each_file_system_on_top_is_a_section_with_its_own_options(tmp_path: Pat
 def test_the_configuration_is_what_fstests_reads(tmp_path: Path) -> None:
     (section,) = sections(profile(tmp_path), Wanted())
     assert section.config("/results") == (
-        "[xfs]\nFSTYP=xfs\nCANON_DEVS=yes\nTEST_DEV=/dev/lab/A\nSCRATCH_DEV=/dev/lab/B\n"
+        "[xfs]\nFSTYP=xfs\nTEST_DEV=/dev/lab/A\nSCRATCH_DEV=/dev/lab/B\n"
         "LOGWRITES_DEV=/dev/lab/C:1\nTEST_DIR=/mnt/test\nSCRATCH_MNT=/mnt/scratch\n"
         "RESULT_BASE=/results\n"
     )
