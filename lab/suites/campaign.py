@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lab.errors import UsageError
+from lab.faults.byhand import require_free
 from lab.guest import guest as guests
 from lab.guest import stack
 from lab.guest.boot import Platform
@@ -29,6 +30,7 @@ from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
 from lab.suites.record import recorded
 from lab.suites.watchdog import Watchdog
+from lab.vm.graph import drives
 from lab.vm.machine import ARGV
 
 Select = Callable[[Session, str], Sequence[str]]
@@ -206,6 +208,10 @@ def _running(job: Job) -> Guest | None:
             hint="--on is for a guest that an earlier run left up with --keep; --set what was set "
             "for that",
         )
+    require_free(guest)
+    for drive in drives(guest.record.profile):
+        # A run that was killed may have left a request that is still to fail.
+        guest.machine.exchange_fault_layer(drive)
     return guest
 
 
