@@ -45,6 +45,11 @@ def parse(text: str) -> int:
     raise UsageError(f"error {text!r}: cannot be injected", hint=f"one of {names}, or none")
 
 
+def name(error: int) -> str:
+    """What parse() reads: `eio` for 5."""
+    return errno.errorcode[error].lower()
+
+
 def options() -> dict[str, object]:
     """What blkdebug needs for it, as `blockdev-add` takes it."""
     moves: list[dict[str, object]] = [{"event": _EVENTS["W"], "new_state": 1}]

@@ -70,8 +70,7 @@ def fault(
         return Fault(nth=point.k)
     iotype = "read" if point.stage is Stage.READ else "write"
     if action is Action.EIO_UNHELD:
-        counting = _counting(EVENTS[point.stage], point.k, iotype)
-        return Fault(nth=point.k, more=counting, held=False)
+        return Fault(nth=point.k, more=counting(point), held=False)
     if flushes and action is not Action.TORN:
         arming = tuple(choice.commands(iotype, action.errno))
         return Fault(nth=point.k, more=choice.options(), arming=arming)
@@ -88,13 +87,17 @@ def fault(
     return Fault((rule,), fragment, earlier + 1)
 
 
-def _counting(event: str, k: int, iotype: str) -> dict[str, object]:
-    """Rules that count an event by states, which start at 1 (QEMU block/blkdebug.c), and fail the
-    request that raises it the k-th time."""
-    steps = [{"event": event, "state": at, "new_state": at + 1} for at in range(1, k)]
-    rule = {"event": event, "state": k, "iotype": iotype, "errno": errno.EIO, "once": True}
-    counting = {"set-state": steps} if steps else {}
-    return {**counting, "inject-error": [rule]}
+def counting(point: Point, error: int = errno.EIO) -> dict[str, object]:
+    """Options of blkdebug with which the request at a point `read:k` or `write:k`, and no other,
+    fails unheld: rules that count its event by states, which start at 1 (QEMU block/blkdebug.c).
+    """
+    event = EVENTS[point.stage]
+    steps = [{"event": event, "state": at, "new_state": at + 1} for at in range(1, point.k + 1)]
+    # "once" is for one time that its event comes in its state: the last step leaves that.
+    rule = {
+        "event": event, "state": point.k, "iotype": point.stage.value, "errno": error, "once": True,
+    }  # fmt: skip
+    return {"set-state": steps, "inject-error": [rule]}
 
 
 class NotReached(HostError):

@@ -257,10 +257,11 @@ class Bench:
             self.run.emit("guest", "crash", text=crash)
             raise DeviceFailed(crash) from error
 
-    def sh(self, script: str, *words: str, deadline: float) -> None:
-        """Run a shell script in the guest, with `words` as its arguments.  Raises GuestError."""
+    def sh(self, script: str, *words: str, deadline: float) -> str:
+        """Run a shell script in the guest, with `words` as its arguments; what it prints.  Raises
+        GuestError."""
         assert self._session is not None
-        self._session.run(["sh", "-ec", script, "sh", *words], deadline=deadline)
+        return self._session.run(["sh", "-ec", script, "sh", *words], deadline=deadline).stdout
 
     def meanwhile(self, script: str, *words: str) -> Meanwhile:
         """Start a shell script in the guest, and go on."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lab.errors import UsageError
+from lab.faults.byhand import require_free
 from lab.guest import guest as guests
 from lab.guest import stack
 from lab.guest.boot import Platform
@@ -22,12 +23,14 @@ from lab.suites import known as known_failures
 from lab.suites import shards
 from lab.suites import tree as trees
 from lab.suites.external import SERIAL, Batch, External
+from lab.suites.faulted.making import Faulted
 from lab.suites.known import Known
 from lab.suites.lane import Lane, Stopped
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
 from lab.suites.record import recorded
 from lab.suites.watchdog import Watchdog
+from lab.vm.graph import drives
 from lab.vm.machine import ARGV
 
 Select = Callable[[Session, str], Sequence[str]]
@@ -58,6 +61,8 @@ class Job:
     keep: bool = False
     on: str = ""
     """A guest that an earlier run left up."""
+    faulted: Callable[[], Faulted] | None = None
+    """Makes what is done to a guest meanwhile, if anything is."""
 
 
 class Watcher(Protocol):
@@ -126,7 +131,8 @@ class _Campaign:
                 for section in job.fs
                 if names[section]
             ]
-            self.outcome.selected = sum(len(batch.names) for batch in batches)
+            of_each = 2 if job.faulted else 1
+            self.outcome.selected = of_each * sum(len(batch.names) for batch in batches)
             self.watcher.on_total(self.outcome.selected)
             shares = shards.share(batches, job.shards, seen)
             if job.shards == 1:
@@ -154,6 +160,7 @@ class _Campaign:
         lane = Lane(
             self.record, guest, self.platform, self.job.suite, self.ledger, watchdog,
             self.watcher.progress, stop, doomed=guest is not self.on,
+            faulted=self.job.faulted and self.job.faulted(),
         )  # fmt: skip
         with ExitStack() as cleanup:
             cleanup.callback(lambda: guest.down() if lane.doomed else guest.release())
@@ -201,6 +208,10 @@ def _running(job: Job) -> Guest | None:
             hint="--on is for a guest that an earlier run left up with --keep; --set what was set "
             "for that",
         )
+    require_free(guest)
+    for drive in drives(guest.record.profile):
+        # A run that was killed may have left a request that is still to fail.
+        guest.machine.exchange_fault_layer(drive)
     return guest
 
 

@@ -1,7 +1,9 @@
 """The suite fstests: xfstests' own `check`, driven."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lab.errors import GuestError, UsageError
@@ -12,10 +14,14 @@ from lab.suites import known as known_failures
 from lab.suites import tree as trees
 from lab.suites.campaign import Job, Watcher, carry_out
 from lab.suites.external import BASE, RESULTS, TREE, Command
+from lab.suites.faulted.making import Faulted
+from lab.suites.faulted.plan import Plan
+from lab.suites.faulted.recovery import Recovery
 from lab.suites.fstests_options import Options
 from lab.suites.fstests_output import CheckReader, listed
 from lab.suites.outcome import Outcome
 from lab.suites.sections import (
+    LINKS,
     SCRATCH_MNT,
     TEST_DIR,
     Section,
@@ -45,6 +51,14 @@ _MKFS_DEADLINE = 600.0
 _LIST_DEADLINE = 600.0
 
 _WRITE = 'mkdir -p "$1" && printf %s "$3" >"$1/$2"'
+# Mount's tables have devices by these names, and check compares names (common/rc,
+# _check_mounted_on); its own CANON_DEVS makes others of those of the device mapper.
+_NODES = """for link; do
+    node=$(readlink -e "$link") || { echo "no device $link" >&2 && exit 1; }
+    mapped=/sys/class/block/${node##*/}/dm/name
+    [ ! -e "$mapped" ] || node=/dev/mapper/$(cat "$mapped")
+    echo "$node"
+done"""
 _CLEAR = 'for dir; do mkdir -p "$dir"; umount -R "$dir" 2>/dev/null; done; true'
 
 
@@ -55,8 +69,8 @@ def run(
     """Run fstests on a profile, whose file is at `place`.
 
     `tree` is a built one, by default the one in the user's settings, `on` a guest that an earlier
-    run left up.  Raises UsageError,
-    ProfileError and HostError before anything is booted; see carry_out().
+    run left up.  Raises UsageError, ProfileError and HostError before anything is booted; see
+    carry_out().
     """
     tree = trees.find(LAYOUT, tree or settings.load().suites.fstests.tree or _no_tree())
     wanted = Wanted(options.fs, options.devices, options.pool)
@@ -66,9 +80,10 @@ def run(
     known = (
         known_failures.load(options.known) if options.known else known_failures.beside(place, NAME)
     )
+    booted = boot_profile(profile).model_copy(update={"image": options.image or IMAGE})
     job = Job(
         name=NAME,
-        profile=boot_profile(profile).model_copy(update={"image": options.image or IMAGE}),
+        profile=booted,
         suite=suite,
         layout=LAYOUT,
         tree=tree,
@@ -82,8 +97,19 @@ def run(
         loop=options.loop,
         keep=options.keep,
         on=on,
+        faulted=_faulted(options.faults, booted, made),
     )
     return carry_out(job, watcher)
+
+
+def _faulted(
+    plan: Plan | None, booted: Profile, made: Mapping[str, Section]
+) -> Callable[[], Faulted] | None:
+    """What makes the faults of a plan.  Raises ProfileError for what the profile does not have."""
+    if plan is None:
+        return None
+    plan.check(booted)
+    return partial(Faulted, plan, booted, Recovery(made, stacked=bool(booted.layers)))
 
 
 def _no_tree() -> Path:
@@ -123,7 +149,7 @@ class Fstests:
                 detail=error.detail,
                 hint="a larger device may help: --set 'devices[0].namespaces[0].size=1G'",
             ) from error
-        _write(session, f"{section}.config", one.config(RESULTS))
+        _write(session, f"{section}.config", _with_nodes(session, one.config(RESULTS)))
 
     def command(self, section: str, names: Sequence[str]) -> Command:
         """check, told to run these cases."""
@@ -166,6 +192,14 @@ class Fstests:
     def _env(self, section: str) -> dict[str, str]:
         # The whole diff of a failing case instead of ten lines of it.
         return {"HOST_OPTIONS": f"{BASE}/{section}.config", "DIFF_LENGTH": "0"}
+
+
+def _with_nodes(session: Session, config: str) -> str:
+    """A configuration with the nodes of devices in place of the links to them."""
+    links = list(dict.fromkeys(re.findall(rf"{LINKS}/\S+", config)))
+    said = session.run(["sh", "-ec", _NODES, "sh", *links], deadline=60).stdout
+    nodes = dict(zip(links, said.split(), strict=True))
+    return re.sub(rf"{LINKS}/\S+", lambda link: nodes[link[0]], config)
 
 
 def _filters(options: Options) -> Iterator[str]:

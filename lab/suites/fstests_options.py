@@ -8,6 +8,7 @@ from typing import Any
 
 from lab.errors import UsageError
 from lab.suites.arguments import Parser
+from lab.suites.faulted.plan import Plan, load
 from lab.suites.sections import ROLES, TYPES
 
 DEFAULT_GROUP = "quick"
@@ -35,6 +36,7 @@ class Options:
     known: Path | None = None
     image: str = ""
     keep: bool = False
+    faults: Plan | None = None
 
     def document(self) -> dict[str, Any]:
         """Its JSON."""
@@ -47,6 +49,7 @@ class Options:
             "loop": self.loop,
             "deadline": self.deadline,
             "known": str(self.known) if self.known else None,
+            "faults": [str(fault) for fault in self.faults or ()],
         }
 
 
@@ -76,7 +79,7 @@ def parse(args: list[str]) -> Options:
     return Options(
         tuple(dict.fromkeys(names)), tuple(filters), tuple(_content(path) for path in given.E),
         fs, devices, pool, given.shards, given.loop, given.deadline, given.known, given.image,
-        given.keep,
+        given.keep, load(given.faults) if given.faults else None,
     )  # fmt: skip
 
 
@@ -92,6 +95,7 @@ def _parser() -> Parser:
     add("--loop", type=int, default=1, metavar="N", help="runs of each test, for a ratio [1]")
     add("--deadline", type=float, metavar="S", help="seconds for a test [by its history]")
     add("--known", type=Path, metavar="FILE", help="known failures")
+    add("--faults", type=Path, metavar="FILE", help="faults made meanwhile; see docs/suites.md")
     add("--image", default="", help="image of the guest")
     add("--keep", action="store_true", help="leave the guest up afterwards")
     add("tests", nargs="*", metavar="TEST", help="as generic/001; `-` reads a list from stdin")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from lab.errors import GuestError
+from lab.faults import tables
 from lab.faults.model import Action
 from lab.suites.bench import DeviceFailed, Meanwhile
 from lab.suites.scene import Effect, Scene
@@ -44,25 +45,10 @@ def _shut_down(scene: Scene) -> Effect:
 
 
 # What is in flight goes on to the table there was; what comes later meets the new one.
-_SWAP = """dmsetup table "$1" >"/run/lab/$1.table"
-dmsetup suspend --noflush --nolockfs "$1"
-awk "$2" "/run/lab/$1.table" | dmsetup load "$1"
+_SWAP = """dmsetup suspend --noflush --nolockfs "$1"
+echo "$2" | dmsetup load "$1"
 dmsetup resume "$1"
 """
-_SWAP_BACK = """dmsetup suspend --noflush --nolockfs "$1"
-dmsetup load "$1" <"/run/lab/$1.table"
-dmsetup resume "$1"
-"""
-# Of a line `0 1048576 linear 259:0 0` or `0 1048576 flakey 259:0 0 3600 0`: where it is, its device
-# and the offset there (Documentation/admin-guide/device-mapper).
-_TABLES = {
-    Action.DM_ERROR: '{print $1, $2, "error"}',
-    Action.DM_DELAY: '{print $1, $2, "delay", $4, $5, 100}',
-    Action.DM_DROP_WRITES: '{print $1, $2, "flakey", $4, $5, 0, 3600, 1, "drop_writes"}',
-    # The 100th byte of each write becomes 170, which is in no tag.
-    Action.DM_CORRUPT: '{print $1, $2, "flakey", $4, $5, 0, 3600, 5, '
-    '"corrupt_bio_byte", 100, "w", 170, 0}',
-}
 _LIES = {
     Action.DM_DROP_WRITES: "dropped every write",
     Action.DM_CORRUPT: "changed a byte of every write",
@@ -72,13 +58,14 @@ _LIES = {
 def _swap_table(action: Action) -> Callable[[Scene], Effect]:
     def swap(scene: Scene) -> Effect:
         bench, name = scene.bench, scene.bench.path.layer("device mapper")
-        swapping = bench.meanwhile(_SWAP, name, _TABLES[action])
+        table = bench.sh('dmsetup table "$1"', name, deadline=scene.hang)
+        swapping = bench.meanwhile(_SWAP, name, tables.struck(table, action))
         time.sleep(_HEAD_START)
 
         def after(deadline: float) -> None:
             _ends(scene, swapping, f"the exchange of {name}'s table")(deadline)
             if not lied:
-                bench.sh(_SWAP_BACK, name, deadline=deadline)
+                bench.sh(_SWAP, name, table, deadline=deadline)
 
         lied = f"{name} {_LIES[action]} after {scene.point}" if action.lies else ""
         return Effect(lied=lied, after=after)
@@ -170,5 +157,5 @@ ACTS: dict[Action, Callable[[Scene], Effect]] = {
     Action.NFS_STOP: _stop_server,
     Action.TARGET_REMOVED: _remove_target,
     Action.FAIL_REQUEST: _fail_request,
-    **{action: _swap_table(action) for action in _TABLES},
+    **{action: _swap_table(action) for action in tables.ACTIONS},
 }

@@ -3,8 +3,8 @@
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
 
 from lab.errors import GuestError, LabError
 from lab.guest import stack, sysrq
@@ -16,9 +16,11 @@ from lab.guest.ssh import Session
 from lab.results.cases import Status
 from lab.results.run import Run
 from lab.suites.external import SERIAL, TREE, Batch, External
+from lab.suites.faulted.making import Faulted
+from lab.suites.faulted.recovery import SUFFIX
 from lab.suites.ledger import Ledger
 from lab.suites.progress import Began
-from lab.suites.sitting import GuestLost, Sitting, Wanted
+from lab.suites.sitting import Excuse, GuestLost, Sitting, Wanted, no_excuse
 from lab.suites.watchdog import Watchdog
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.machine import STDERR
@@ -51,6 +53,8 @@ class Lane:
     stop: threading.Event
     doomed: bool = True
     """The guest goes with the lane."""
+    faulted: Faulted | None = None
+    """What is done to it meanwhile, one case at a time."""
 
     def __post_init__(self) -> None:
         self._session: Session | None = None
@@ -61,18 +65,27 @@ class Lane:
         """Carry out all cases.  What goes wrong in one is its result; what is the lab's own
         failure is raised (GuestError, HostError), as is Stopped."""
         for batch in batches:
-            self._prepare(batch)
-            left = list(batch.names)
-            while left:
-                self._go_on(batch, left)
+            if self.faulted is None:
+                self._carry_out(self.suite, batch)
+                continue
+            for name in batch.names:
+                self._carry_out(self.suite, replace(batch, names=(name,)))
+                after = replace(batch, names=(name + SUFFIX,))
+                self._carry_out(self.faulted.recovery, after)
 
-    def _go_on(self, batch: Batch, left: list[str]) -> None:
+    def _carry_out(self, suite: External, batch: Batch) -> None:
+        self._prepare(suite, batch)
+        left = list(batch.names)
+        while left:
+            self._go_on(suite, batch, left)
+
+    def _go_on(self, suite: External, batch: Batch, left: list[str]) -> None:
         """Start the suite on the cases that are left, and take those from the list that have a
         result when it ends, or when the guest is lost to one of them."""
         before = len(left)
-        sitting = Sitting(self.suite, batch, left, self.ledger, self.watchdog)
+        sitting = Sitting(suite, batch, left, self.ledger, self.watchdog, self._excuse(suite))
         try:
-            self._sit(sitting)
+            self._sit(suite, sitting)
         except GuestLost as lost:
             self._bury(sitting, lost)
         else:
@@ -81,7 +94,7 @@ class Lane:
         if left and len(left) < before:
             # In the guest booted again, or where something made the suite give up: on a fresh file
             # system it can go on.
-            self._prepare(batch)
+            self._prepare(suite, batch)
         if len(left) == before:
             raise GuestError(
                 f"the suite ended before it had a result for {left[0]}",
@@ -89,20 +102,33 @@ class Lane:
                 hint="what it said is above",
             )
 
-    def _sit(self, sitting: Sitting) -> None:
+    def _sit(self, suite: External, sitting: Sitting) -> None:
         """Have the suite's command run to its end."""
-        command = self.suite.command(sitting.batch.section, sitting.left)
+        command = suite.command(sitting.batch.section, sitting.left)
         relay = self._connected()
-        try:
-            self.run.emit("suite", "start", argv=list(command.argv))
-            relay.run(command.argv, cwd=command.cwd, env=command.env)
-            while not (sitting.exited and sitting.settled):
-                if self.stop.is_set():
-                    raise Stopped
-                sitting.check_time()
-                self._take_one(relay, sitting)
-        except RelayGone as gone:
-            self._explain(gone, sitting)
+        with self._faults(suite):
+            try:
+                self.run.emit("suite", "start", argv=list(command.argv))
+                relay.run(command.argv, cwd=command.cwd, env=command.env)
+                while not (sitting.exited and sitting.settled):
+                    if self.stop.is_set():
+                        raise Stopped
+                    sitting.check_time()
+                    self._take_one(relay, sitting)
+            except RelayGone as gone:
+                self._explain(gone, sitting)
+
+    def _faults(self, suite: External) -> AbstractContextManager[None]:
+        """The faults that are made while a command of the suite runs."""
+        if self.faulted is None or suite is not self.suite:
+            return nullcontext()
+        return self.faulted.made(self.guest, self.session())
+
+    def _excuse(self, suite: External) -> Excuse:
+        """What a failure is put down to."""
+        if self.faulted is None:
+            return no_excuse
+        return self.faulted.excuse(self.session(), recovery=suite is not self.suite)
 
     def _take_one(self, relay: Relay, sitting: Sitting) -> None:
         event = relay.event(_POLL)
@@ -131,6 +157,8 @@ class Lane:
         if isinstance(step, Began):
             self.run.emit("suite", "began", case=step.name, section=sitting.batch.section)
             self.ledger.begin(sitting.batch.section, step.name)
+            if self.faulted:
+                self.faulted.begin()
         else:
             relay.read(step.tag, list(step.paths))
 
@@ -206,11 +234,11 @@ class Lane:
         self._lost = False
         self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
 
-    def _prepare(self, batch: Batch) -> None:
+    def _prepare(self, suite: External, batch: Batch) -> None:
         self._connected()
         assert self._session is not None
         self.progress(f"{batch.section or 'suite'}: prepare")
-        self.suite.prepare(self._session, batch.section)
+        suite.prepare(self._session, batch.section)
 
     def _connected(self) -> Relay:
         """The relay of this boot, with the layers up and the tree in place."""

@@ -32,7 +32,7 @@ class Ledger:
 
     def add(self, case: Case) -> None:
         """A case has its result."""
-        case = replace(case, known=self.known.get(case.title, ""))
+        case = replace(case, known=self.known.get(case.title, case.known))
         with self._lock:
             self.cases.append(case)
             document = {key: value for key, value in case.document().items() if key != "output"}

@@ -57,8 +57,6 @@ class Section:
         mount = f"-o {','.join(self.options)}" if self.options else ""
         values = {
             "FSTYP": self.fstyp,
-            # Links lead to the devices, and mount's tables do not know links.
-            "CANON_DEVS": "yes",
             **{ROLES[role]: self.address(role) for role in self.devices},
             "SCRATCH_DEV_POOL": " ".join(f"{LINKS}/{name}" for name in self.pool),
             "USE_EXTERNAL": "yes" if "scratch_log" in self.devices else "",

@@ -1,7 +1,7 @@
 """A sitting: one command of a suite from its start to its end, and the cases it carries out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lab.guest.relay import File, Read
@@ -16,6 +16,14 @@ SHOWN = 16384
 """Characters of a case's output that its record has; the file has all."""
 
 _TAIL = 20000
+
+Excuse = Callable[[Sequence[str]], str]
+"""Why a case was bound to fail, by what the kernel logged while it ran; '' where it was not."""
+
+
+def no_excuse(messages: Sequence[str]) -> str:
+    """It was not."""
+    return ""
 
 
 class GuestLost(Exception):
@@ -50,8 +58,9 @@ class Sitting:
     write down results and evidence."""
 
     def __init__(
-        self, suite: External, batch: Batch, left: list[str], ledger: Ledger, watchdog: Watchdog
-    ) -> None:
+        self, suite: External, batch: Batch, left: list[str], ledger: Ledger, watchdog: Watchdog,
+        excuse: Excuse = no_excuse,
+    ) -> None:  # fmt: skip
         self.batch = batch
         self.left = left
         """Cases without a result; those that get one are taken out."""
@@ -63,6 +72,7 @@ class Sitting:
         self._suite = suite
         self._ledger = ledger
         self._watchdog = watchdog
+        self._excuse = excuse
         self._reader = suite.reader(left)
         self._since = time.monotonic()
         self._dmesg: list[str] = []
@@ -165,6 +175,7 @@ class Sitting:
         case = Case(
             ended.name, ended.status, round(ending.seconds, 3), ended.reason, self.batch.section,
             self.batch.attempt, files=tuple(sorted(files)), output=ended.output[:SHOWN],
+            known=self._excuse(ending.dmesg) if ended.status is Status.FAIL else "",
         )  # fmt: skip
         self.left.remove(ended.name)
         self._ledger.add(case)

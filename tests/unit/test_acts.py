@@ -4,15 +4,15 @@ import subprocess
 
 import pytest
 
+from lab.errors import GuestError
 from lab.faults.model import Action
+from lab.faults.tables import ACTIONS, struck
 from lab.suites.acts import ACTS
 from lab.suites.guest_acts import (
     _FAIL_NO_MORE,
     _FAIL_REQUEST,
     _REMOVE_TARGET,
     _SWAP,
-    _SWAP_BACK,
-    _TABLES,
 )
 
 ONLY_HOLDS = {"resume", "throttle"}
@@ -30,7 +30,7 @@ def test_every_action_has_an_act_or_only_holds() -> None:
 
 
 def test_every_action_that_strikes_a_device_mapper_layer_has_a_table() -> None:
-    assert {action for action in Action if action.layer == "device mapper"} == _TABLES.keys()
+    assert {action for action in Action if action.layer == "device mapper"} == set(ACTIONS)
 
 
 @pytest.mark.parametrize(
@@ -52,16 +52,16 @@ def test_a_table_keeps_its_place_and_device_and_gets_another_target(
     action: Action, table: str, target: str, more: str
 ) -> None:
     present = f"0 1048576 {target} 259:3 0{more}\n1048576 2048 {target} 259:3 4096{more}\n"
-    done = subprocess.run(
-        ["awk", _TABLES[action]], input=present, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines() == [
+    assert struck(present, action).splitlines() == [
         "0 1048576 " + table.format(offset=0), "1048576 2048 " + table.format(offset=4096),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "script", [_SWAP, _SWAP_BACK, _REMOVE_TARGET, _FAIL_REQUEST, _FAIL_NO_MORE]
-)
+def test_a_target_that_says_nothing_of_its_blocks_is_not_touched() -> None:
+    with pytest.raises(GuestError, match="0 8 zero"):
+        struck("0 8 zero", Action.DM_DELAY)
+
+
+@pytest.mark.parametrize("script", [_SWAP, _REMOVE_TARGET, _FAIL_REQUEST, _FAIL_NO_MORE])
 def test_each_is_a_script_that_a_shell_understands(script: str) -> None:
     subprocess.run(["sh", "-nec", script], check=True)

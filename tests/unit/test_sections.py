@@ -48,7 +48,7 @@ def test_each_file_system_on_top_is_a_section_with_its_own_options(tmp_path: Pat
 def test_the_configuration_is_what_fstests_reads(tmp_path: Path) -> None:
     (section,) = sections(profile(tmp_path), Wanted())
     assert section.config("/results") == (
-        "[xfs]\nFSTYP=xfs\nCANON_DEVS=yes\nTEST_DEV=/dev/lab/A\nSCRATCH_DEV=/dev/lab/B\n"
+        "[xfs]\nFSTYP=xfs\nTEST_DEV=/dev/lab/A\nSCRATCH_DEV=/dev/lab/B\n"
         "LOGWRITES_DEV=/dev/lab/C:1\nTEST_DIR=/mnt/test\nSCRATCH_MNT=/mnt/scratch\n"
         "RESULT_BASE=/results\n"
     )
@@ -114,7 +114,7 @@ def test_an_nfs_mount_is_a_section_that_the_server_below_stays_up_for() -> None:
     nfs42 = load("nfs42")
     (section,) = sections(nfs42, Wanted())
     assert section.config("/results") == (
-        "[client]\nFSTYP=nfs\nCANON_DEVS=yes\nTEST_DEV=127.0.0.1:/client/test\n"
+        "[client]\nFSTYP=nfs\nTEST_DEV=127.0.0.1:/client/test\n"
         "TEST_DIR=/mnt/test\nSCRATCH_MNT=/mnt/scratch\n"
         "MOUNT_OPTIONS=-o vers=4.2\nTEST_FS_MOUNT_OPTS=-o vers=4.2\nRESULT_BASE=/results\n"
     )

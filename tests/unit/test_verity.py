@@ -19,6 +19,7 @@ from lab.cli.latency import bars
 from lab.errors import GuestError, ProfileError, UsageError
 from lab.profile.layers.data import DmCrypt, fec_size, tree_size
 from lab.profile.load import load
+from lab.suites.disks import find_disks
 from lab.suites.verity import latency, refusals
 from lab.suites.verity.checker import (
     Checker,
@@ -35,7 +36,7 @@ from lab.suites.verity.medium import Medium, Tree, filled, root_hash
 from lab.suites.verity.modes import MODES, Damage, Then, wanted
 from lab.suites.verity.options import PLANTS, parse
 from lab.suites.verity.run import subjects
-from lab.suites.verity.scene import Declined, Scene, Trial, find_disks, identical
+from lab.suites.verity.scene import Declined, Scene, Trial, identical
 from lab.suites.verity.sectors import crypt_table
 from lab.suites.verity.target import Target, targets
 from lab.suites.verity.trees import Trees, refusal

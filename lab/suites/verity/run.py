@@ -14,6 +14,7 @@ from lab.profile.models import Profile
 from lab.results.cases import Case, Status
 from lab.results.run import Run
 from lab.suites.campaign import Watcher
+from lab.suites.disks import find_disks
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
 from lab.suites.own_guest import OwnGuest
@@ -21,7 +22,7 @@ from lab.suites.record import recorded
 from lab.suites.verity import latency, refusals
 from lab.suites.verity.checker import Checker, Overdue, Wrong
 from lab.suites.verity.options import Options
-from lab.suites.verity.scene import Declined, Scene, Trial, find_disks
+from lab.suites.verity.scene import Declined, Scene, Trial
 from lab.suites.verity.sectors import Sectors
 from lab.suites.verity.target import targets
 from lab.suites.verity.trees import Trees

@@ -8,12 +8,11 @@ from errno import EIO
 
 from lab.errors import GuestError, LabError
 from lab.guest.guest import Guest
-from lab.profile.disk import disks
-from lab.profile.models import Profile
+from lab.suites.disks import Disk
 from lab.suites.verity.checker import Checker, Overdue, Wrong, differences
 from lab.suites.verity.medium import Medium
 from lab.vm.argv import CONSOLE_LOG
-from lab.vm.graph import Drive, Rule, drives
+from lab.vm.graph import Rule
 
 ALWAYS = "none"
 """The event of blkdebug that arms a rule from the start (QEMU qapi/block-core.json,
@@ -25,14 +24,6 @@ _DEATH = 30.0
 
 class Declined(Exception):
     """The guest does not offer what the case is about: it is not run."""
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A disk of the profile: its device node in the guest, and what QEMU has of it."""
-
-    node: str
-    drive: Drive
 
 
 @dataclass
@@ -161,14 +152,3 @@ def identical(seen: dict[str, dict[str, tuple[int, ...]]]) -> list[str]:
     if not compared:
         raise Declined("no case was carried out both ways")
     return [f"{compared} cases read the same both ways"]
-
-
-def find_disks(profile: Profile) -> dict[str, Disk]:
-    """The emulated disks of a profile, by each name that it has there."""
-    by_name = {(drive.serial, drive.nsid): drive for drive in drives(profile)}
-    found: dict[str, Disk] = {}
-    for disk in disks(profile):
-        if drive := by_name.get((disk.serial, disk.nsid or 0)):
-            made = Disk(f"/dev/lab/{disk.ref}", drive)
-            found |= {disk.ref: made, disk.alias: made}
-    return found
