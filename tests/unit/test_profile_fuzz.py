@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lab.errors import UsageError
 from lab.profile.change import Change, Named
-from lab.profile.document import parse
+from lab.profile.document import MAX_DEPTH, parse
 from lab.profile.find import display, shipped
 from lab.profile.load import load, load_file
 from lab.profile.models import Profile
@@ -304,7 +304,12 @@ def test_any_change_is_made_or_refused(path: Path, way: list[str], value: str) -
         assert "expected PATH=VALUE" in error.message
 
 
-@given(way=st.lists(st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]*", fullmatch=True) | st.integers(0, 99)))
+@given(
+    way=st.lists(
+        st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]*", fullmatch=True) | st.integers(0, 99),
+        max_size=MAX_DEPTH - 1,
+    )
+)
 def test_paths_are_read_as_they_are_written(way: list[str | int]) -> None:
     way = ["a", *way]
     text = dotted(tuple(way))
