@@ -224,11 +224,15 @@ def _as_types(
     chosen: list[Section] = []
     for fstyp in fstyps:
         more = mounted if fstyp == NFS else [_as(one, fstyp, found) for one in made[:1]]
-        if not more:
-            what = "NFS mount" if fstyp == NFS else f"device to be made {fstyp}"
+        if not more and fstyp == NFS:
             raise UsageError(
-                f"profile {profile.name} has no {what} that nothing stands on",
-                hint="NFS mounts are layers of the profile: see nfs42",
+                f"profile {profile.name} has no NFS mount that nothing stands on",
+                hint="it is a layer of the profile: see nfs42",
+            )
+        if not more:
+            raise UsageError(
+                f"profile {profile.name} has no device to be made {fstyp} that nothing stands on",
+                hint="add one to the profile's devices",
             )
         chosen += more
     return chosen
