@@ -3,6 +3,10 @@
 suites:
   fstests:
     tree: ~/src/xfstests      # a built tree
+  blktests:
+    tree: ~/src/blktests
+  cryptsetup:
+    tree: ~/src/cryptsetup
 """
 
 from pathlib import Path
@@ -44,6 +48,8 @@ class Suites(BaseModel):
     model_config = _STRICT
 
     fstests: Suite = Suite()
+    blktests: Suite = Suite()
+    cryptsetup: Suite = Suite()
 
 
 class Settings(BaseModel):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lab.errors import GuestError, UsageError
 from lab.guest.ssh import Session
-from lab.host import settings
 from lab.profile.models import Profile
 from lab.suites import known as known_failures
 from lab.suites import tree as trees
@@ -72,14 +71,11 @@ def run(
     run left up.  Raises UsageError, ProfileError and HostError before anything is booted; see
     carry_out().
     """
-    tree = trees.find(LAYOUT, tree or settings.load().suites.fstests.tree or _no_tree())
+    tree = trees.choose(LAYOUT, tree)
     wanted = Wanted(options.fs, options.devices, options.pool)
     made = {section.name: section for section in sections(profile, wanted)}
     _check_names(tree, options.names)
     suite = Fstests(made)
-    known = (
-        known_failures.load(options.known) if options.known else known_failures.beside(place, NAME)
-    )
     booted = boot_profile(profile).model_copy(update={"image": options.image or IMAGE})
     job = Job(
         name=NAME,
@@ -91,7 +87,7 @@ def run(
         fs={section.name: section.fstyp for section in made.values()},
         configs={section.name: section.config(RESULTS) for section in made.values()},
         asked=options.document(),
-        known=known,
+        known=known_failures.chosen(options.known, place, NAME),
         deadline=options.deadline,
         shards=options.shards,
         loop=options.loop,
@@ -110,14 +106,6 @@ def _faulted(
         return None
     plan.check(booted)
     return partial(Faulted, plan, booted, Recovery(made, stacked=bool(booted.layers)))
-
-
-def _no_tree() -> Path:
-    raise UsageError(
-        "fstests: which tree? it is built by its own README, and not part of the lab",
-        hint="--tree DIR, or suites.fstests.tree in ~/.config/lab/config.yaml; to build one that "
-        "fits the guests: lab shell build --bind DIR",
-    )
 
 
 def _check_names(tree: Path, names: Sequence[str]) -> None:

@@ -62,6 +62,11 @@ def beside(profile: Path, suite: str) -> list[Known]:
     return load(path) if path.exists() else []
 
 
+def chosen(asked: Path | None, profile: Path, suite: str) -> list[Known]:
+    """The known failures in the file that was asked for, or else beside a profile's file."""
+    return load(asked) if asked else beside(profile, suite)
+
+
 def load(path: Path) -> list[Known]:
     """Read a file.  Raises ProfileError that names it and the key that is wrong."""
     try:

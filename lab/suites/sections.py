@@ -102,7 +102,7 @@ def sections(profile: Profile, wanted: Wanted) -> list[Section]:
     found = stack(profile)
     tops = top_file_systems(profile)
     exports = free_exports(profile)
-    free = _free_devices(found, tops)
+    free = free_devices(profile)
     asked = [*wanted.devices.values(), *wanted.pool]
     _check_asked(found, asked, [*free, *exports])
     own = {role: name for role, name in wanted.devices.items() if name not in exports}
@@ -145,9 +145,10 @@ def top_file_systems(profile: Profile) -> list[Testable]:
     ]
 
 
-def _free_devices(found: Stack, tops: Sequence[Testable]) -> list[str]:
+def free_devices(profile: Profile) -> list[str]:
     """The block devices that only the file systems on top stand on, if any, by reference."""
-    names = {layer.name for layer in tops}
+    found = stack(profile)
+    names = {layer.name for layer in top_file_systems(profile)}
     used = {
         ref for ref, users in found.users.items() if any(user not in names for user, _ in users)
     }

@@ -13,6 +13,7 @@ from lab.build import artifacts, erofs
 from lab.build.artifacts import Progress
 from lab.build.image import Image
 from lab.errors import HostError, UsageError
+from lab.host import settings
 from lab.suites.elf import Program, programs
 
 MACHINE = "x64"
@@ -40,6 +41,21 @@ class Layout:
     """The program that runs its cases."""
     built: Mapping[str, str]
     """By source file, the program that is built from it: is one there, so must be the other."""
+
+
+def choose(layout: Layout, asked: Path | None) -> Path:
+    """The tree that was asked for, or else the one in the user's settings; see find().
+
+    Raises UsageError when there is none.
+    """
+    tree = asked or getattr(settings.load().suites, layout.suite).tree
+    if tree is None:
+        raise UsageError(
+            f"{layout.suite}: which tree? it is built by its own README, and not part of the lab",
+            hint=f"--tree DIR, or suites.{layout.suite}.tree in ~/.config/lab/config.yaml; to "
+            "build one that fits the guests: lab shell build --bind DIR",
+        )
+    return find(layout, tree)
 
 
 def find(layout: Layout, tree: Path) -> Path:

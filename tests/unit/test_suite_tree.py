@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import UsageError
+from lab.host import dirs, settings
 from lab.suites import tree as trees
 from lab.suites.elf import programs
 from lab.suites.tree import Layout, check_fits
@@ -31,6 +32,18 @@ def tree(tmp_path: Path) -> Path:
 
 def test_a_built_tree_is_found(tree: Path) -> None:
     assert trees.find(LAYOUT, tree / "../tree") == tree
+
+
+def test_a_tree_is_named_by_hand_or_in_the_settings(tree: Path) -> None:
+    layout = Layout("blktests", "check", {})
+    with pytest.raises(UsageError, match="blktests: which tree"):
+        trees.choose(layout, None)
+    path = dirs.config(settings.FILE)
+    path.parent.mkdir(parents=True)
+    path.write_text(f"suites:\n  blktests:\n    tree: {tree}\n")
+    assert trees.choose(layout, None) == tree
+    with pytest.raises(UsageError, match="/nowhere: no tree of blktests"):
+        trees.choose(layout, Path("/nowhere"))
 
 
 def test_a_directory_that_is_no_tree_is_told(tmp_path: Path) -> None:
