@@ -61,15 +61,25 @@ class Session:
             raise GuestError(f"SSH: cannot start {shlex.join(argv)}: {error}") from error
         return channel
 
-    def run(self, argv: Sequence[str], *, deadline: float, check: bool = True) -> Result:
-        """Run a command to its end.
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        deadline: float,
+        check: bool = True,
+        stdin: bytes | None = None,
+    ) -> Result:
+        """Run a command to its end, with `stdin` to read unless that is None.
 
         Raises GuestError when it takes longer than `deadline` seconds, when the guest goes
         away, and, if `check`, when its exit status is not 0.
         """
         channel = self.channel(argv)
+        end = time.monotonic() + deadline
         try:
-            result = _collect(channel, tuple(argv), time.monotonic() + deadline)
+            if stdin is not None:
+                _provide(channel, argv, stdin, deadline)
+            result = _collect(channel, tuple(argv), end)
         finally:
             channel.close()
         if check and result.status != 0:
@@ -91,6 +101,18 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _provide(channel: paramiko.Channel, argv: Sequence[str], stdin: bytes, deadline: float) -> None:
+    """Have a command read `stdin` to its end; one that does not wait for it is its own affair."""
+    channel.settimeout(deadline)
+    try:
+        channel.sendall(stdin)
+        channel.shutdown_write()
+    except TimeoutError as error:
+        raise GuestError(f"no end within its deadline in the guest: {shlex.join(argv)}") from error
+    except OSError:
+        return
 
 
 def _collect(channel: paramiko.Channel, argv: tuple[str, ...], end: float) -> Result:

@@ -49,4 +49,4 @@ class External(Protocol):
 
     def evidence(self, section: str, name: str) -> Mapping[str, str]:
         """What a case that did not pass may leave behind: paths in the guest, by the names under
-        which they are kept."""
+        which they are kept.  A `*` in both stands for one piece of a path, whatever it is."""

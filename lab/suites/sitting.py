@@ -1,7 +1,7 @@
 """A sitting: one command of a suite from its start to its end, and the cases it carries out."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.guest.relay import File, Read
@@ -141,7 +141,7 @@ class Sitting:
     def file(self, event: object) -> None:
         """A file that was asked for has come, or all have."""
         if isinstance(event, File) and (ending := self._endings.get(event.tag)):
-            name = self._evidence(event.tag)[event.path]
+            name = kept(self._suite.evidence(self.batch.section, event.tag), event.path)
             ending.files.append(self._save(event.tag, name, event.data))
         elif isinstance(event, Read):
             told = self._endings.pop(event.tag, None)
@@ -180,10 +180,9 @@ class Sitting:
         self.left.remove(ended.name)
         self._ledger.add(case)
 
-    def _evidence(self, name: str) -> dict[str, str]:
-        """By path in the guest, the name under which a file is kept."""
-        found = self._suite.evidence(self.batch.section, name)
-        return {path: kept for kept, path in found.items()}
+    def _evidence(self, name: str) -> Iterable[str]:
+        """Where in the guest a case may have left something."""
+        return self._suite.evidence(self.batch.section, name).values()
 
     def _save(self, case: str, name: str, data: bytes) -> str:
         """Keep evidence of a case in the run's directory; its path there."""
@@ -192,3 +191,13 @@ class Sitting:
         path = "/".join(filter(None, parts))
         self._ledger.run.save(path, data)
         return path
+
+
+def kept(evidence: Mapping[str, str], path: str) -> str:
+    """The name under which a file is kept that was found at a path in the guest (External)."""
+    for name, pattern in evidence.items():
+        before, star, after = pattern.partition("*")
+        piece = path[len(before) : len(path) - len(after)] if star else ""
+        if path == f"{before}{piece}{after}" and "/" not in piece:
+            return name.replace("*", piece)
+    raise KeyError(path)

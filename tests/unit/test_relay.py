@@ -126,6 +126,16 @@ def test_files_come_whole_or_by_their_end_and_missing_ones_not_at_all(tmp_path: 
         assert one.next() == {"event": "read", "tag": "t"}
 
 
+def test_files_are_found_by_patterns(tmp_path: Path) -> None:
+    for name in ("b.full", "a.full", "a.out"):
+        (tmp_path / name).write_text(name)
+    with relay() as one:
+        one.next()
+        one.send(op="read", tag="t", paths=[f"{tmp_path}/*.full", f"{tmp_path}/*.none"], limit=9)
+        assert [one.next()["path"] for _ in "ab"] == [f"{tmp_path}/{a}.full" for a in "ab"]
+        assert one.next() == {"event": "read", "tag": "t"}
+
+
 def test_the_speed_is_measured_if_asked_for() -> None:
     with relay("--speed") as one:
         assert one.next()["speed"] >= 1

@@ -14,7 +14,7 @@ from lab.suites.external import Batch, Command
 from lab.suites.fstests_output import CheckReader
 from lab.suites.ledger import Ledger
 from lab.suites.progress import Began
-from lab.suites.sitting import GuestLost, Sitting, Wanted
+from lab.suites.sitting import GuestLost, Sitting, Wanted, kept
 from lab.suites.watchdog import Watchdog
 
 NAMES = ["generic/001", "generic/002", "generic/003"]
@@ -149,3 +149,10 @@ def test_results_stand_in_the_timeline(run: Run, ledger: Ledger) -> None:
     lines = (run.directory / "timeline.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["event"] == "case"
     assert json.loads(lines[-1])["status"] == "pass"
+
+
+def test_what_a_pattern_finds_is_kept_under_the_piece_that_it_stands_for() -> None:
+    evidence = {"log": "/r/a.log", "*.out": "/r/*/a.out", "*.out.bad": "/r/*/a.out.bad"}
+    assert kept(evidence, "/r/a.log") == "log"
+    assert kept(evidence, "/r/nodev/a.out") == "nodev.out"
+    assert kept(evidence, "/r/nodev_tr_loop/a.out.bad") == "nodev_tr_loop.out.bad"
