@@ -6,7 +6,8 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 SCRIPTS := scripts/setup .ci/run lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early \
 	guest-scripts/layers/layers guest-scripts/copies/nvme-copy \
-	guest-scripts/suites/mount-tree tests/fixtures/fstests/check lab/build/enter.sh
+	guest-scripts/suites/mount-tree tests/fixtures/fstests/check tests/fixtures/blktests/check \
+	lab/build/enter.sh
 
 .PHONY: help demo test unit boot check setup benchmark
 

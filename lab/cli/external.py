@@ -34,8 +34,8 @@ def run(
 
     registry.sweep()
     with watched() as watcher:
-        if suite == "fstests":
-            outcome = _fstests(wanted, profile, args, tree, on, watcher)
+        if suite in _OF_TREES:
+            outcome = _OF_TREES[suite](wanted, profile, args, tree, on or "", watcher)
         else:
             outcome = _RUN[suite](wanted, args, tree, watcher)
     if outcome.accelerator_note:
@@ -54,13 +54,21 @@ def run(
 
 
 def _fstests(
-    profile: Profile, name: str, args: list[str], tree: Path | None, on: str | None,
-    watcher: Watcher,
-) -> Outcome:  # fmt: skip
+    profile: Profile, name: str, args: list[str], tree: Path | None, on: str, watcher: Watcher
+) -> Outcome:
     from lab.profile.find import find
     from lab.suites import fstests, fstests_options
 
-    return fstests.run(profile, find(name), fstests_options.parse(args), tree, watcher, on or "")
+    return fstests.run(profile, find(name), fstests_options.parse(args), tree, watcher, on)
+
+
+def _blktests(
+    profile: Profile, name: str, args: list[str], tree: Path | None, on: str, watcher: Watcher
+) -> Outcome:
+    from lab.profile.find import find
+    from lab.suites.blktests import options, run
+
+    return run.run(profile, find(name), options.parse(args), tree, watcher, on)
 
 
 def _fsx(profile: Profile, args: list[str], tree: Path | None, watcher: Watcher) -> Outcome:
@@ -89,5 +97,8 @@ def _verity(profile: Profile, args: list[str], tree: Path | None, watcher: Watch
     return run.run(profile, options.parse(args), watcher)
 
 
+_OF_TREES = {"fstests": _fstests, "blktests": _blktests}
+"""What carries out a suite of which a person names a built tree, and which can run in a guest that
+is up; by its name.  What that needs is imported there."""
 _RUN = {"fsx": _fsx, "fsstress": _fsstress, "verity": _verity}
-"""What carries a suite out, by its name; what that needs is imported there."""
+"""What carries out any other."""

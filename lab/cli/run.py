@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from lab.suites.options import Options
     from lab.suites.report import Report
 
-EXTERNAL = ("fstests", "fsx", "fsstress", "verity")
+EXTERNAL = ("fstests", "blktests", "fsx", "fsstress", "verity")
 """Suites that have cases of their own (lab/cli/external.py)."""
-REUSING = ("copy-faults", "fstests")
+REUSING = ("copy-faults", "fstests", "blktests")
 """Suites that can run in a guest that is up."""
 
 
@@ -54,7 +54,9 @@ def run(
     kernel: Kernel = None,
     tree: Annotated[
         Path | None,
-        typer.Option("--tree", help="A built tree of fstests, instead of the one in the settings."),
+        typer.Option(
+            "--tree", help="A built tree of the suite, instead of the one in the settings."
+        ),
     ] = None,
     changes: Changes = None,
     json: Annotated[bool, typer.Option("--json", help="Print the run's JSON.")] = False,

@@ -9,6 +9,7 @@ _PARSERS = {
     "copy-faults": "lab.suites.options",
     "conformance": "lab.suites.conformance",
     "fstests": "lab.suites.fstests_options",
+    "blktests": "lab.suites.blktests.options",
     "fsx": "lab.suites.exercise.options",
     "fsstress": "lab.suites.exercise.options",
     "verity": "lab.suites.verity.options",

@@ -1,0 +1,1 @@
+"""The suite blktests: its own `check`, driven."""
