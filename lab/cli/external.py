@@ -71,6 +71,15 @@ def _blktests(
     return run.run(profile, find(name), options.parse(args), tree, watcher, on)
 
 
+def _cryptsetup(
+    profile: Profile, name: str, args: list[str], tree: Path | None, on: str, watcher: Watcher
+) -> Outcome:
+    from lab.profile.find import find
+    from lab.suites.cryptsetup import options, run
+
+    return run.run(profile, find(name), options.parse(args), tree, watcher, on)
+
+
 def _fsx(profile: Profile, args: list[str], tree: Path | None, watcher: Watcher) -> Outcome:
     from lab.suites import programs
     from lab.suites.exercise import options, run
@@ -97,7 +106,7 @@ def _verity(profile: Profile, args: list[str], tree: Path | None, watcher: Watch
     return run.run(profile, options.parse(args), watcher)
 
 
-_OF_TREES = {"fstests": _fstests, "blktests": _blktests}
+_OF_TREES = {"fstests": _fstests, "blktests": _blktests, "cryptsetup": _cryptsetup}
 """What carries out a suite of which a person names a built tree, and which can run in a guest that
 is up; by its name.  What that needs is imported there."""
 _RUN = {"fsx": _fsx, "fsstress": _fsstress, "verity": _verity}

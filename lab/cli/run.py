@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from lab.suites.options import Options
     from lab.suites.report import Report
 
-EXTERNAL = ("fstests", "blktests", "fsx", "fsstress", "verity")
+EXTERNAL = ("fstests", "blktests", "fsx", "fsstress", "verity", "cryptsetup")
 """Suites that have cases of their own (lab/cli/external.py)."""
-REUSING = ("copy-faults", "fstests", "blktests")
+REUSING = ("copy-faults", "fstests", "blktests", "cryptsetup")
 """Suites that can run in a guest that is up."""
 
 

@@ -13,6 +13,7 @@ _PARSERS = {
     "fsx": "lab.suites.exercise.options",
     "fsstress": "lab.suites.exercise.options",
     "verity": "lab.suites.verity.options",
+    "cryptsetup": "lab.suites.cryptsetup.options",
 }
 """Modules with a parse(), imported when they are needed."""
 

@@ -1,0 +1,1 @@
+"""The suite cryptsetup: its own test scripts, a case each."""
