@@ -75,7 +75,7 @@ def run(
     found = tree or settings.load().suites.fstests.tree
     if found is None:
         raise UsageError(
-            f"{name}: which tree? it is part of fstests", hint="--tree DIR; see docs/suites.md"
+            f"{name}: which tree? it is part of fstests", hint="--tree DIR; see docs/fsx.md"
         )
     if options.shutdown or options.replay:
         raise UsageError(f"{name}: --shutdown and --replay are for the lab's own exerciser")
