@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -154,11 +155,12 @@ def test_every_event_is_understood() -> None:
     ]  # fmt: skip
 
 
-def test_a_command_ignores_no_signal() -> None:
-    """Python ignores two, which a command would go on to do: generic/564 of fstests is about the
-    end by SIGXFSZ."""
+def test_a_command_ignores_no_signal_that_python_does() -> None:
+    """A command would go on to ignore them: generic/564 of fstests is about the end by SIGXFSZ.
+    Others may be ignored since whoever runs this does (nohup)."""
     with relay() as one:
         one.next()
         one.run("grep SigIgn /proc/self/status")
         said, _ = one.until_exit()
-        assert int(said.split()[1], 16) == 0
+        ignored = int(said.split()[1], 16)
+        assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
