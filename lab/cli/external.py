@@ -35,7 +35,7 @@ def run(
     registry.sweep()
     with watched() as watcher:
         if suite in _OF_TREES:
-            outcome = _OF_TREES[suite](wanted, profile, args, tree, on or "", watcher)
+            outcome = _of_tree(suite, wanted, profile, args, tree, on or "", watcher)
         else:
             outcome = _RUN[suite](wanted, args, tree, watcher)
     if outcome.accelerator_note:
@@ -53,31 +53,19 @@ def run(
     return outcome.exit_status
 
 
-def _fstests(
-    profile: Profile, name: str, args: list[str], tree: Path | None, on: str, watcher: Watcher
-) -> Outcome:
+def _of_tree(
+    suite: str, profile: Profile, name: str, args: list[str], tree: Path | None, on: str,
+    watcher: Watcher,
+) -> Outcome:  # fmt: skip
+    """Carry out a suite of which a person names a built tree; what it needs is imported here."""
+    from importlib import import_module
+
     from lab.profile.find import find
-    from lab.suites import fstests, fstests_options
 
-    return fstests.run(profile, find(name), fstests_options.parse(args), tree, watcher, on)
-
-
-def _blktests(
-    profile: Profile, name: str, args: list[str], tree: Path | None, on: str, watcher: Watcher
-) -> Outcome:
-    from lab.profile.find import find
-    from lab.suites.blktests import options, run
-
-    return run.run(profile, find(name), options.parse(args), tree, watcher, on)
-
-
-def _cryptsetup(
-    profile: Profile, name: str, args: list[str], tree: Path | None, on: str, watcher: Watcher
-) -> Outcome:
-    from lab.profile.find import find
-    from lab.suites.cryptsetup import options, run
-
-    return run.run(profile, find(name), options.parse(args), tree, watcher, on)
+    options = import_module(f"lab.suites.{suite}.options").parse(args)
+    run = import_module(f"lab.suites.{suite}.run").run
+    outcome: Outcome = run(profile, find(name), options, tree, watcher, on)
+    return outcome
 
 
 def _fsx(profile: Profile, args: list[str], tree: Path | None, watcher: Watcher) -> Outcome:
@@ -106,8 +94,7 @@ def _verity(profile: Profile, args: list[str], tree: Path | None, watcher: Watch
     return run.run(profile, options.parse(args), watcher)
 
 
-_OF_TREES = {"fstests": _fstests, "blktests": _blktests, "cryptsetup": _cryptsetup}
-"""What carries out a suite of which a person names a built tree, and which can run in a guest that
-is up; by its name.  What that needs is imported there."""
+_OF_TREES = ("fstests", "blktests", "cryptsetup")
+"""Suites of which a person names a built tree, and which can run in a guest that is up."""
 _RUN = {"fsx": _fsx, "fsstress": _fsstress, "verity": _verity}
 """What carries out any other."""

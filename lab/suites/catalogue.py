@@ -8,7 +8,7 @@ from lab.errors import UsageError
 _PARSERS = {
     "copy-faults": "lab.suites.options",
     "conformance": "lab.suites.conformance",
-    "fstests": "lab.suites.fstests_options",
+    "fstests": "lab.suites.fstests.options",
     "blktests": "lab.suites.blktests.options",
     "fsx": "lab.suites.exercise.options",
     "fsstress": "lab.suites.exercise.options",

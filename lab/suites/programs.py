@@ -10,13 +10,13 @@ from lab.guest.ssh import Session
 from lab.host import settings
 from lab.profile.models import Profile
 from lab.results.cases import Status
-from lab.suites import fstests
 from lab.suites import tree as trees
 from lab.suites.campaign import Job, Watcher, carry_out
 from lab.suites.exercise.operations import KINDS
 from lab.suites.exercise.options import Options
 from lab.suites.exercise.run import places
 from lab.suites.external import RESULTS, Command
+from lab.suites.fstests.run import IMAGE, LAYOUT
 from lab.suites.marks import MarkReader
 from lab.suites.outcome import Outcome
 from lab.suites.progress import Ended
@@ -79,13 +79,13 @@ def run(
         )
     if options.shutdown or options.replay:
         raise UsageError(f"{name}: --shutdown and --replay are for the lab's own exerciser")
-    tree = trees.find(fstests.LAYOUT, found)
+    tree = trees.find(LAYOUT, found)
     where = places(profile, options)
     job = Job(
         name=name,
-        profile=profile.model_copy(update={"image": fstests.IMAGE}),
+        profile=profile.model_copy(update={"image": IMAGE}),
         suite=Programs(name, where.mount, options),
-        layout=fstests.LAYOUT,
+        layout=LAYOUT,
         tree=tree,
         select=lambda _session, _section: [
             f"seed-{options.seed + number}" for number in range(options.cases)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.results.cases import Status
-from lab.suites.fstests_output import CheckReader, listed
+from lab.suites.fstests.output import CheckReader, listed
 from lab.suites.progress import Began, Ended
 
 HEAD = """SECTION       -- xfs

@@ -11,7 +11,7 @@ from lab.guest.ssh import Session
 from lab.results.cases import Case, Status
 from lab.results.run import Run
 from lab.suites.external import Batch, Command
-from lab.suites.fstests_output import CheckReader
+from lab.suites.fstests.output import CheckReader
 from lab.suites.ledger import Ledger
 from lab.suites.progress import Began
 from lab.suites.sitting import GuestLost, Sitting, Wanted, kept

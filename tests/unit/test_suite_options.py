@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lab.errors import ProfileError, UsageError
 from lab.suites import known
 from lab.suites.external import Batch
-from lab.suites.fstests_options import parse
+from lab.suites.fstests.options import parse
 from lab.suites.shards import share
 from lab.suites.watchdog import Watchdog
 

@@ -1,4 +1,4 @@
-"""The suite fstests: xfstests' own `check`, driven."""
+"""A run of fstests: what check is told, and where it leaves what it has to say."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ from lab.suites.external import BASE, RESULTS, TREE, Command
 from lab.suites.faulted.making import Faulted
 from lab.suites.faulted.plan import Plan
 from lab.suites.faulted.recovery import Recovery
-from lab.suites.fstests_options import Options
-from lab.suites.fstests_output import CheckReader, listed
+from lab.suites.fstests.options import Options
+from lab.suites.fstests.output import CheckReader, listed
 from lab.suites.outcome import Outcome
 from lab.suites.sections import (
     LINKS,
