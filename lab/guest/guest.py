@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.errors import HostError, LabError
 from lab.guest import boot, keys, registry, stack
-from lab.guest.boot import Platform, Progress, TcgDefect
+from lab.guest.boot import Platform, Progress, QemuDefect
 from lab.guest.media import create_media
 from lab.guest.registry import Record
 from lab.guest.ssh import Session
@@ -228,9 +228,9 @@ def _start(
     start = time.monotonic()
     try:
         machine = _boot(path, name, able, platform, on_event, link)
-    except TcgDefect as defect:
+    except QemuDefect as defect:
         # Not a retry that hides a result: no test has begun.
-        progress(f"boot {name} once more: QEMU's TCG broke the first boot: {defect.message}")
+        progress(f"boot {name} once more: QEMU broke the first boot: {defect.message}")
         machine = _boot(path, name, able, platform, on_event, link)
     boot_seconds = time.monotonic() - start
     try:
