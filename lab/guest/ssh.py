@@ -15,6 +15,8 @@ from lab.guest.keys import Keys
 # The library logs, with tracebacks, what it also raises.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
+_WRITE = 'mkdir -p "${1%/*}" && cat >"$1"'
+
 
 @dataclass(frozen=True)
 class Result:
@@ -88,6 +90,10 @@ class Session:
                 detail=result.stderr or result.stdout,
             )
         return result
+
+    def write(self, path: str, text: str, *, deadline: float = 60.0) -> None:
+        """Write a file, and make the directory that it is to be in.  Raises GuestError."""
+        self.run(["sh", "-c", _WRITE, "sh", path], deadline=deadline, stdin=text.encode())
 
     def close(self) -> None:
         """Close the connection; the guest is not touched."""

@@ -6,8 +6,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from paramiko import Channel
-
 from lab.copy.ground import Ground
 from lab.copy.model import Completion, Copy, Layout
 from lab.copy.oracle import Findings, Tagging, classify
@@ -20,6 +18,7 @@ from lab.guest import stack
 from lab.guest.boot import Platform
 from lab.guest.executor import Executor
 from lab.guest.guest import Guest
+from lab.guest.meanwhile import Meanwhile
 from lab.guest.media import create_media
 from lab.guest.ssh import Session
 from lab.host.clone import clone
@@ -36,25 +35,6 @@ _RETRIES = "/sys/module/nvme_core/parameters/max_retries"
 _ANSWER_DEADLINE = 60.0
 _MEND_DEADLINE = 180.0
 _CLOSE_DEADLINE = 30.0
-
-
-class Meanwhile:
-    """A script that runs in the guest while a copy is held there."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    def ended(self, deadline: float) -> str:
-        """Wait for its end; what is wrong with that, or ''."""
-        end = time.monotonic() + deadline
-        while not self._channel.exit_status_ready():
-            if time.monotonic() > end:
-                return f"it did not end within {deadline:.1f} s"
-            time.sleep(0.01)
-        status = self._channel.recv_exit_status()
-        said = self._channel.recv_stderr(4096).decode(errors="replace").strip()
-        self._channel.close()
-        return f"exit status {status}: {said}" if status else ""
 
 
 class DeviceFailed(Exception):

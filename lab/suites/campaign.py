@@ -23,6 +23,7 @@ from lab.suites import known as known_failures
 from lab.suites import shards
 from lab.suites import tree as trees
 from lab.suites.external import SERIAL, Batch, External
+from lab.suites.external_options import Driving
 from lab.suites.faulted.making import Faulted
 from lab.suites.known import Known
 from lab.suites.lane import Lane, Stopped
@@ -42,7 +43,7 @@ class Job:
     """An external suite on a profile.
 
     `fs` has the sections, and the file system of each.  `asked` and `configs` are for the run's
-    JSON.  `deadline` of a case is in seconds on hardware.
+    JSON.
     """
 
     name: str
@@ -55,10 +56,7 @@ class Job:
     configs: Mapping[str, str]
     asked: Mapping[str, Any]
     known: Sequence[Known]
-    deadline: float | None
-    shards: int = 1
-    loop: int = 1
-    keep: bool = False
+    driving: Driving
     on: str = ""
     """A guest that an earlier run left up."""
     faulted: Callable[[], Faulted] | None = None
@@ -116,7 +114,7 @@ class _Campaign:
         """Choose the cases in a first guest, and share them out."""
         job = self.job
         seen = shards.seen(job.name, job.profile.name, self.platform.accelerator.name)
-        watchdog = Watchdog(job.deadline, seen)
+        watchdog = Watchdog(job.driving.deadline, seen)
         stop = threading.Event()
         with self._lane(1, watchdog, stop) as first:
             names = {section: tuple(job.select(first.session(), section)) for section in job.fs}
@@ -127,15 +125,15 @@ class _Campaign:
             self.ledger.known = self._known(first.session(), names)
             batches = [
                 Batch(section, names[section], attempt)
-                for attempt in range(1, job.loop + 1)
+                for attempt in range(1, job.driving.loop + 1)
                 for section in job.fs
                 if names[section]
             ]
             of_each = 2 if job.faulted else 1
             self.outcome.selected = of_each * sum(len(batch.names) for batch in batches)
             self.watcher.on_total(self.outcome.selected)
-            shares = shards.share(batches, job.shards, seen)
-            if job.shards == 1:
+            shares = shards.share(batches, job.driving.shards, seen)
+            if job.driving.shards == 1:
                 first.work(shares[0])
             else:
                 self._work_side_by_side(first, shares, watchdog, stop)
@@ -167,7 +165,7 @@ class _Campaign:
             cleanup.callback(lane.keep_evidence)
             cleanup.callback(lane.disconnect)
             yield lane
-            if number == 1 and (self.job.keep or self.on):
+            if number == 1 and (self.job.driving.keep or self.on):
                 lane.session()  # the last case may have cost the guest
                 lane.doomed = False
                 self.outcome.guest = guest.record.name

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from lab.errors import GuestError
 from lab.faults import tables
 from lab.faults.model import Action
-from lab.suites.bench import DeviceFailed, Meanwhile
+from lab.guest.meanwhile import Meanwhile
+from lab.suites.bench import DeviceFailed
 from lab.suites.scene import Effect, Scene
 
 _HEAD_START = 0.5

@@ -16,6 +16,7 @@ from lab.suites.exercise.operations import KINDS
 from lab.suites.exercise.options import Options
 from lab.suites.exercise.run import places
 from lab.suites.external import RESULTS, Command
+from lab.suites.external_options import Driving
 from lab.suites.fstests.run import IMAGE, LAYOUT
 from lab.suites.marks import MarkReader
 from lab.suites.outcome import Outcome
@@ -94,7 +95,7 @@ def run(
         configs={},
         asked=options.document(),
         known=(),
-        deadline=options.deadline,
+        driving=Driving(deadline=options.deadline),
     )
     return carry_out(job, watcher)
 

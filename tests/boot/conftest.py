@@ -192,3 +192,16 @@ def profile_with(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return write
+
+
+def case(run: dict[str, Any], name: str) -> dict[str, Any]:
+    """The case of that name in a run's JSON."""
+    found: dict[str, Any]
+    (found,) = [case for case in run["cases"] if case["name"] == name]
+    return found
+
+
+def kept(lab: Lab, run: dict[str, Any], path: str) -> str:
+    """A file of the run's directory."""
+    place: Path = lab.state / "lab/runs" / run["run"] / path
+    return place.read_text()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.boot.conftest import Lab
+from tests.boot.conftest import Lab, case, kept
 
 FIXTURE = Path(__file__).parents[1] / "fixtures/blktests"
 DEADLINE = 900
@@ -27,17 +27,6 @@ def whole(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )  # fmt: skip
     document: dict[str, Any] = json.loads(done.stdout)
     return document
-
-
-def case(run: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any]
-    (found,) = [case for case in run["cases"] if case["name"] == name]
-    return found
-
-
-def kept(lab: Lab, run: dict[str, Any], path: str) -> str:
-    place: Path = lab.state / "lab/runs" / run["run"] / path
-    return place.read_text()
 
 
 def test_every_test_has_its_result_whatever_the_others_did(whole: dict[str, Any]) -> None:

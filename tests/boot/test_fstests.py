@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.boot.conftest import Lab
+from tests.boot.conftest import Lab, case, kept
 
 FIXTURE = Path(__file__).parents[1] / "fixtures/fstests"
 DEADLINE = 900
@@ -33,17 +33,6 @@ def fstests(
 def whole(lab: Lab) -> dict[str, Any]:
     """A run of all cases: some pass, fail, decline, hang, panic, and upset the kernel."""
     return fstests(lab, "-g", "auto", "-x", "flaky", "--deadline", "0.5", status=1)
-
-
-def case(run: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any]
-    (found,) = [case for case in run["cases"] if case["name"] == name]
-    return found
-
-
-def kept(lab: Lab, run: dict[str, Any], path: str) -> str:
-    place: Path = lab.state / "lab/runs" / run["run"] / path
-    return place.read_text()
 
 
 def test_every_case_has_its_result_whatever_the_others_did(whole: dict[str, Any]) -> None:

@@ -41,7 +41,6 @@ _CONFIGS = (f"{BASE}/config.asked", f"{BASE}/config")
 
 _DEADLINE = 60.0
 _CHECK = f'./check "$@"; status=$?; echo "{END} $status"; exit $status'
-_WRITE = 'mkdir -p "${1%/*}" && cat >"$1"'
 _KERNEL_CONFIG = 'mkdir -p /boot && cat >"/boot/config-$(uname -r)"'
 _READY = f"""
 rm -rf {RESULTS}
@@ -77,10 +76,7 @@ def run(
         configs={"": options.config + lab_config},
         asked=options.document(),
         known=known_failures.chosen(options.known, place, NAME),
-        deadline=options.deadline,
-        shards=options.shards,
-        loop=options.loop,
-        keep=options.keep,
+        driving=options,
         on=on,
     )
     return carry_out(job, watcher)
@@ -134,8 +130,7 @@ class Blktests:
         """Write the settings, and the kernel's configuration where tests look for it; forget
         earlier results, which check would compare with.  Raises GuestError."""
         for path, text in zip(_CONFIGS, (self.asked, self.config), strict=True):
-            argv = ["sh", "-c", _WRITE, "sh", path]
-            session.run(argv, deadline=_DEADLINE, stdin=text.encode())
+            session.write(path, text)
         if self.kernel:
             argv = ["sh", "-c", _KERNEL_CONFIG]
             session.run(argv, deadline=_DEADLINE, stdin=self.kernel)

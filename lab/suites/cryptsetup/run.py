@@ -70,10 +70,7 @@ def run(
         configs={},
         asked=options.document(),
         known=known_failures.chosen(options.known, place, NAME),
-        deadline=options.deadline,
-        shards=options.shards,
-        loop=options.loop,
-        keep=options.keep,
+        driving=options,
         on=on,
     )
     return carry_out(job, watcher)

@@ -1,7 +1,6 @@
 """Making the faults of a plan in a guest while a suite's command runs, and taking them back."""
 
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,6 +13,7 @@ from lab.errors import GuestError, LabError
 from lab.faults.stepper import counting
 from lab.faults.tables import struck
 from lab.guest.guest import Guest
+from lab.guest.meanwhile import Meanwhile
 from lab.guest.ssh import Session
 from lab.profile.models import Profile
 from lab.suites.disks import find_disks
@@ -64,17 +64,10 @@ class _Opener:
         """End it, and wait until the layer is whole.  Raises GuestError when that fails."""
         with suppress(OSError):
             self._channel.shutdown_write()
-        end = time.monotonic() + _DEADLINE
-        while not self._channel.exit_status_ready():
-            if time.monotonic() > end:
-                raise GuestError(f"faults: {self.window} did not end within {_DEADLINE:.0f} s")
-            time.sleep(0.02)
-        status = self._channel.recv_exit_status()
-        said = self._channel.recv_stderr(4096).decode(errors="replace").strip()
-        if status:
-            raise GuestError(f"faults: {self.window}: exit status {status}", detail=said)
-        self.opened = int(self._channel.recv(64))
-        self._channel.close()
+        opening = Meanwhile(self._channel)
+        if problem := opening.ended(_DEADLINE):
+            raise GuestError(f"faults: {self.window}: {problem}")
+        self.opened = int(opening.said)
 
 
 @dataclass

@@ -9,7 +9,7 @@
   error: eio
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -158,7 +158,7 @@ def _fault(path: Path, number: int, entry: Any) -> Window | Request:
         ) from error  # fmt: skip
 
 
-def _once(path: Path, names: Sequence[Hashable]) -> None:
+def _once(path: Path, names: Sequence[str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ProfileError(f"{path}: {name} has more than one fault", hint="one for each")

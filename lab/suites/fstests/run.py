@@ -49,7 +49,6 @@ EVIDENCE = (".out.bad", ".full", ".hints", ".core")
 _MKFS_DEADLINE = 600.0
 _LIST_DEADLINE = 600.0
 
-_WRITE = 'mkdir -p "$1" && printf %s "$3" >"$1/$2"'
 # Mount's tables have devices by these names, and check compares names (common/rc,
 # _check_mounted_on); its own CANON_DEVS makes others of those of the device mapper.
 _NODES = """for link; do
@@ -88,10 +87,7 @@ def run(
         configs={section.name: section.config(RESULTS) for section in made.values()},
         asked=options.document(),
         known=known_failures.chosen(options.known, place, NAME),
-        deadline=options.deadline,
-        shards=options.shards,
-        loop=options.loop,
-        keep=options.keep,
+        driving=options,
         on=on,
         faulted=_faulted(options.faults, booted, made),
     )
@@ -137,7 +133,7 @@ class Fstests:
                 detail=error.detail,
                 hint="a larger device may help: --set 'devices[0].namespaces[0].size=1G'",
             ) from error
-        _write(session, f"{section}.config", _with_nodes(session, one.config(RESULTS)))
+        session.write(f"{BASE}/{section}.config", _with_nodes(session, one.config(RESULTS)))
 
     def command(self, section: str, names: Sequence[str]) -> Command:
         """check, told to run these cases."""
@@ -153,7 +149,7 @@ class Fstests:
             return list(options.names)
         self.prepare(session, section)
         for number, text in enumerate(options.excluded):
-            _write(session, f"exclude-{number}", text)
+            session.write(f"{BASE}/exclude-{number}", text)
         env = [f"{name}={value}" for name, value in self._env(section).items()]
         argv = ["./check", "-n", *_filters(options), *options.names]
         asked = ["env", f"--chdir={TREE}", *env, *argv]
@@ -195,7 +191,3 @@ def _filters(options: Options) -> Iterator[str]:
     yield from options.filters
     for number in range(len(options.excluded)):
         yield from ("-E", f"{BASE}/exclude-{number}")
-
-
-def _write(session: Session, name: str, text: str) -> None:
-    session.run(["sh", "-c", _WRITE, "sh", BASE, name, text], deadline=60)

@@ -1,0 +1,33 @@
+"""A program that runs in the guest while the host does something else."""
+
+import time
+
+from paramiko import Channel
+
+
+class Meanwhile:
+    """One that was started; it is waited for once."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.said = ""
+        """What it printed, the first 4 KiB, once it has ended."""
+
+    def ended(self, deadline: float) -> str:
+        """Wait for its end, `deadline` seconds at most; what is wrong with that, or ''."""
+        end = time.monotonic() + deadline
+        overdue = f"it did not end within {deadline:.1f} s"
+        while not self._channel.exit_status_ready():
+            if time.monotonic() > end:
+                return overdue
+            time.sleep(0.01)
+        status = self._channel.recv_exit_status()
+        # What it said may come behind its status; what it has started may keep that open.
+        self._channel.settimeout(max(0.1, end - time.monotonic()))
+        try:
+            self.said = self._channel.recv(4096).decode(errors="replace")
+            complaint = self._channel.recv_stderr(4096).decode(errors="replace").strip()
+        except TimeoutError:
+            return overdue
+        self._channel.close()
+        return f"exit status {status}: {complaint}" if status else ""
