@@ -8,15 +8,18 @@ a scratch directory that mmdebstrap itself cleans, and only single files come ou
 import contextlib
 import getpass
 import os
+import re
 import shutil
 import signal
 import stat
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lab.errors import HostError
+from lab.host import dirs, settings
 from lab.host.command import end_group, ends_with_us, missing, run, tail
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -27,6 +30,12 @@ DEADLINE = 1200.0
 
 GRACE = 10.0
 """Seconds between asking mmdebstrap to clean up and killing it."""
+
+# In the words of apt 2.6 (libapt-pkg, deb/debmetaindex.cc).
+_EXPIRED = re.compile(r"Release file for (?P<file>\S+) is expired \(invalid since (?P<age>[^)]*)\)")
+_EARLY = re.compile(r"Release file for (?P<file>\S+) is not valid yet")
+_NO_EXPIRY = 'Acquire::Check-Valid-Until "false"'
+"""An option of apt.conf(5); signatures are checked all the same."""
 
 
 def mmdebstrap(options: Sequence[str], suite: str, target: Path | None, *, scratch: str) -> None:
@@ -46,6 +55,7 @@ def mmdebstrap(options: Sequence[str], suite: str, target: Path | None, *, scrat
         "mmdebstrap",
         f"--mode={'root' if os.getuid() == 0 else 'unshare'}",
         *([f"--keyring={KEYRING}"] if KEYRING.exists() else []),
+        *(["--aptopt=" + _NO_EXPIRY] if settings.load().debian.accept_expired else []),
         *options,
         f"--format={'tar' if target else 'null'}",
         suite,
@@ -141,6 +151,8 @@ def _end_group(process: subprocess.Popen[str]) -> None:
 
 def _cure(log: str) -> str:
     """What to do about the failures that are the host's, judged by mmdebstrap's words."""
+    if date := _EXPIRED.search(log) or _EARLY.search(log):
+        return _cure_of_dates(date)
     if "unshare" in log or "newuidmap" in log or "Operation not permitted" in log:
         return (
             "user namespaces seem to be forbidden: allow them (sysctl"
@@ -154,6 +166,18 @@ def _cure(log: str) -> str:
     if "Failed to fetch" in log or "apt-get update" in log:
         return "check that this host reaches its Debian mirror, then try again"
     return ""
+
+
+def _cure_of_dates(date: re.Match[str]) -> str:
+    """What to do about a list of packages that is too old or too new for this host's clock."""
+    clock = f"this host's clock, which says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC,"
+    if "age" not in date.groupdict():
+        return f"{clock} is behind: set it"
+    return (
+        f"its list of packages ended {date['age']} ago: the mirror lags, or {clock} is ahead;"
+        " set the clock or take another mirror, or accept what the mirror has, whose signatures"
+        f" are checked still: `debian: {{accept_expired: true}}` in {dirs.config(settings.FILE)}"
+    )
 
 
 def _remove_scratch(place: Path) -> None:

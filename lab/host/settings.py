@@ -7,6 +7,8 @@ suites:
     tree: ~/src/blktests
   cryptsetup:
     tree: ~/src/cryptsetup
+debian:
+  accept_expired: true        # packages of a mirror whose Release file is out of date
 """
 
 from pathlib import Path
@@ -52,12 +54,22 @@ class Suites(BaseModel):
     cryptsetup: Suite = Suite()
 
 
+class Debian(BaseModel):
+    """How packages of Debian are fetched, for images, kernels and tools alike."""
+
+    model_config = _STRICT
+
+    accept_expired: bool = False
+    """Take a Release file whose Valid-Until has passed; its signature is checked all the same."""
+
+
 class Settings(BaseModel):
     """The whole file."""
 
     model_config = _STRICT
 
     suites: Suites = Suites()
+    debian: Debian = Debian()
 
 
 def load() -> Settings:

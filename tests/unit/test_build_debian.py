@@ -13,6 +13,7 @@ import pytest
 
 from lab.build import debian
 from lab.errors import HostError
+from lab.host import dirs, settings
 
 
 @pytest.fixture
@@ -66,6 +67,44 @@ def test_a_failure_says_what_to_do(fake: Path, log: str, cure: str | None) -> No
     assert caught.value.detail == log
     assert (cure in caught.value.hint) if cure else not caught.value.hint
     assert scratch_of(fake) == []
+
+
+EXPIRED = (
+    "E: Release file for https://deb.example.org/debian/dists/sid/InRelease is expired"
+    " (invalid since 22d 21h 35min 48s). Updates for this repository will not be applied.\n"
+    "E: apt-get update --error-on=any failed"
+)
+
+
+def test_a_release_file_that_ran_out_is_told_with_its_cure(fake: Path) -> None:
+    write(fake, f"echo '{EXPIRED}' >&2; exit 25")
+    with pytest.raises(HostError) as caught:
+        debian.mmdebstrap([], "sid", None, scratch="test")
+    hint = caught.value.hint
+    assert "ended 22d 21h 35min 48s ago: the mirror lags, or this host's clock" in hint
+    assert f"accept_expired: true}}` in {dirs.config(settings.FILE)}" in hint
+
+
+def test_a_release_file_of_the_future_is_this_hosts_clock(fake: Path) -> None:
+    said = EXPIRED.replace("expired (invalid since", "not valid yet (invalid for another")
+    write(fake, f"echo '{said}' >&2; exit 25")
+    with pytest.raises(HostError) as caught:
+        debian.mmdebstrap([], "sid", None, scratch="test")
+    assert "is behind: set it" in caught.value.hint
+    assert "accept" not in caught.value.hint
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_an_expired_release_file_is_accepted_where_the_settings_say_so(
+    fake: Path, tmp_path: Path, accepted: bool
+) -> None:
+    path = dirs.config(settings.FILE)
+    path.parent.mkdir(parents=True)
+    path.write_text(f"debian: {{accept_expired: {str(accepted).lower()}}}\n")
+    write(fake, f'printf "%s\\n" "$@" >{tmp_path}/said')
+    debian.mmdebstrap([], "sid", None, scratch="test")
+    option = '--aptopt=Acquire::Check-Valid-Until "false"'
+    assert (option in (tmp_path / "said").read_text().splitlines()) == accepted
 
 
 def test_a_scratch_directory_of_somebody_else_is_refused(fake: Path, tmp_path: Path) -> None:
