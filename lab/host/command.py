@@ -27,12 +27,14 @@ def run(
     cwd: Path | None = None,
     hint: str = "",
     text: str = "",
+    env: Mapping[str, str] | None = None,
+    lines: int = DETAIL_LINES,
 ) -> str:
     """Run `argv` to its end, with `text` as its stdin, and return its stdout.
 
-    `deadline` is in seconds.  Raises HostError with the command, its exit status and the end of
-    its stderr when the program is missing, fails, or overruns the deadline (it is killed then, with
-    its children).
+    `deadline` is in seconds; `env` is the whole environment where it is not this process's.  Raises
+    HostError with the command, its exit status and the last `lines` of its stderr when the program
+    is missing, fails, or overruns the deadline (it is killed then, with its children).
     """
     words = [str(word) for word in argv]
     # An ordinary user's PATH lacks the directories that hold depmod and its like.
@@ -47,6 +49,7 @@ def run(
             text=True,
             errors="replace",
             cwd=cwd,
+            env=env,
             process_group=0,
         )
     except FileNotFoundError as error:
@@ -71,7 +74,7 @@ def run(
     if process.returncode != 0:
         raise HostError(
             f"exit status {process.returncode}: {shlex.join(words)}",
-            detail=tail(said or out),
+            detail=tail(said or out, lines),
             hint=hint,
         )
     return out
