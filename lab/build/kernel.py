@@ -57,6 +57,7 @@ def ensure_kernel(reference: str, progress: Progress) -> Kernel:
     source = names.resolve(reference)
 
     def build(directory: Path) -> dict[str, str]:
+        source.check_host()
         versions = source.build(directory, lambda phase: progress(f"kernel {reference}: {phase}"))
         return {**versions, "source": source.summary}
 

@@ -98,13 +98,22 @@ def add_kernel(
     ] = None,
 ) -> None:
     """Give a kernel a name.  It is built at its first use, or by `lab kernel build`."""
-    from lab.build.kernels import names
-    from lab.build.kernels.ask import Asked
+    from lab.build.kernels.ask import Asked, define
+    from lab.errors import HostError
 
     asked = Asked(package, tree, image, modules, source, rev, series or [], config or [])
-    made = asked.source(name)
-    names.add(name, made)
+    if series:
+        with phases() as progress:
+            made, told = define(name, asked, progress)
+    else:
+        made, told = define(name, asked, lambda _phase: None)
     print(f"{name}: {made.summary}")
+    for line in told:
+        print(f"  {line}")
+    try:
+        made.check_host()
+    except HostError as error:
+        warn(str(error))
 
 
 @app.command("build")

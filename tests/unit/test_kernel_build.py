@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lab.build.kernels import config, make, series
 from lab.build.kernels.checkout import Checkout
 from lab.build.kernels.linux import Linux
-from lab.errors import BuildError, ProfileError, UsageError
+from lab.errors import BuildError, UsageError
 
 MAKEFILE = """\
 all: vmlinux
@@ -82,9 +82,11 @@ def archive(sources: Path, tmp_path: Path) -> Path:
     return tmp_path / "linux.tar.xz"
 
 
-def patches(sources: Path, *changes: tuple[str, str, str]) -> Path:
-    """A directory of patches; each change is a subject with what is replaced in copy.c."""
-    place = sources.parent / "patches"
+def patches(
+    sources: Path, *changes: tuple[str, str, str], file: str = "copy.c", name: str = "patches"
+) -> Path:
+    """A directory of patches; each change is a subject with what is replaced in a file."""
+    place = sources.parent / name
     work = sources.parent / "author"
     shutil.copytree(sources, work)
     if not (work / ".git").exists():
@@ -92,18 +94,21 @@ def patches(sources: Path, *changes: tuple[str, str, str]) -> Path:
         git(work, "add", "--all", "--force")
         git(work, "commit", "--quiet", "--message=first")
     for subject, old, new in changes:
-        text = (work / "copy.c").read_text()
+        text = (work / file).read_text()
         assert old in text
-        (work / "copy.c").write_text(text.replace(old, new))
+        (work / file).write_text(text.replace(old, new))
         git(work, "commit", "--quiet", "--all", f"--message={subject}")
     git(work, "format-patch", "--quiet", "-o", str(place), f"-{len(changes)}")
     shutil.rmtree(work)
     return place
 
 
-def prepared(source: Path, patched: bool = True, rev: str = "") -> tuple[Checkout, str]:
+def prepared(source: Path, *given: Path, rev: str = "") -> tuple[Checkout, str, list[str]]:
+    """The checkout with series on it, the commit they are on, and their subjects."""
     checkout = Checkout(source)
-    return checkout, checkout.prepare(rev, quiet, patched=patched)
+    found = series.patches(series.read_all(given))
+    base, applied = checkout.prepare(rev, quiet, found)
+    return checkout, base, applied.subjects if applied else []
 
 
 @pytest.mark.parametrize("kind", ["sources", "repository", "archive"])
@@ -112,29 +117,73 @@ def test_a_series_is_applied_and_taken_off_again(kind: str, request: pytest.Fixt
     directory: Path = request.getfixturevalue("sources")
     before = sorted(directory.rglob("*"))
     one = patches(directory, ("copy: Say half", "done = wanted", "done = wanted / 2"))
-    checkout, base = prepared(source)
-    assert series.apply(checkout.tree, [one]) == ["copy: Say half"]
+    checkout, base, subjects = prepared(source, one)
+    assert subjects == ["copy: Say half"]
     assert "wanted / 2" in (checkout.tree / "copy.c").read_text()
     patched = (checkout.tree / "copy.c").stat().st_mtime_ns
     time.sleep(0.02)
-    checkout, again = prepared(source, patched=False)
+    checkout, again, _ = prepared(source)
     assert (checkout.tree / "copy.c").read_text() == SOURCE
     # Or make would keep what it compiled of the patched file.
     assert (checkout.tree / "copy.c").stat().st_mtime_ns > patched
-    assert base and (again == base or kind != "repository")
+    assert base and (again == base or kind == "sources")
     # The user's sources are as they were, but for git's list of worktrees.
     assert [one for one in before if ".git" not in one.parts] == [
         one for one in sorted(directory.rglob("*")) if ".git" not in one.parts
     ]
 
 
+@pytest.mark.parametrize("kind", ["sources", "repository", "archive"])
+def test_another_series_writes_only_what_differs(kind: str, request: pytest.FixtureRequest) -> None:
+    source: Path = request.getfixturevalue(kind)
+    directory: Path = request.getfixturevalue("sources")
+    header = patches(
+        directory, ("copy: Explain", "int copied", "/* yes */ int copied"), file="copy.h"
+    )
+    half = patches(directory, ("copy: Say half", "done = wanted", "done = wanted / 2"), name="half")
+    # Built without patches before, as people do.
+    checkout, *_ = prepared(source)
+    times = {name: (checkout.tree / name).stat().st_mtime_ns for name in ("Makefile", "copy.c")}
+    time.sleep(0.02)
+    prepared(source, header)
+    assert "/* yes */" in (checkout.tree / "copy.h").read_text()
+    for name, before in times.items():
+        assert (checkout.tree / name).stat().st_mtime_ns == before, name
+    times["copy.h"] = (checkout.tree / "copy.h").stat().st_mtime_ns
+    time.sleep(0.02)
+    _, _, subjects = prepared(source, header, half)
+    assert subjects == ["copy: Explain", "copy: Say half"]
+    assert "wanted / 2" in (checkout.tree / "copy.c").read_text()
+    assert "/* yes */" in (checkout.tree / "copy.h").read_text()
+    changed = {n: (checkout.tree / n).stat().st_mtime_ns != before for n, before in times.items()}
+    assert changed == {"Makefile": False, "copy.h": False, "copy.c": True}
+
+
+def test_a_directory_that_changed_below_its_series_is_built_as_it_is(sources: Path) -> None:
+    half = patches(sources, ("copy: Say half", "done = wanted", "done = wanted / 2"))
+    checkout, *_ = prepared(sources, half)
+    (sources / "copy.h").write_text("int copied(int);\n")
+    (sources / "new.c").touch()
+    (sources / "old.o").touch()
+    prepared(sources, half)
+    assert (checkout.tree / "copy.h").read_text() == "int copied(int);\n"
+    assert "wanted / 2" in (checkout.tree / "copy.c").read_text()
+    assert (checkout.tree / "new.c").exists()
+    # Compiled in the sources: make would refuse to build outside of them.
+    assert not (checkout.tree / "old.o").exists()
+    (sources / "new.c").unlink()
+    prepared(sources)
+    assert not (checkout.tree / "new.c").exists()
+
+
 @pytest.mark.parametrize("kind", ["sources", "archive"])
 def test_sources_that_git_knows_nothing_of_need_no_series(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
-    checkout, base = prepared(request.getfixturevalue(kind), patched=False)
-    assert (base, series.apply(checkout.tree, [])) == ("", [])
+    checkout, base, subjects = prepared(request.getfixturevalue(kind))
+    assert (base, subjects) == ("", [])
     assert (checkout.tree / "copy.c").read_text() == SOURCE
+    assert not (checkout.tree / ".git").exists()
 
 
 def test_what_is_modified_in_a_git_tree_is_built(repository: Path) -> None:
@@ -142,70 +191,21 @@ def test_what_is_modified_in_a_git_tree_is_built(repository: Path) -> None:
     (repository / "copy.c").write_text(SOURCE.replace("wanted;", "7;"))
     assert Checkout(repository).identity("") != clean
     assert Checkout(repository).identity("HEAD") == clean
-    checkout, _ = prepared(repository)
+    checkout, *_ = prepared(repository)
     assert "done = 7;" in (checkout.tree / "copy.c").read_text()
-    checkout, _ = prepared(repository, rev="HEAD")
+    checkout, *_ = prepared(repository, rev="HEAD")
     assert "done = wanted;" in (checkout.tree / "copy.c").read_text()
     assert git(repository, "status", "--short") == "M copy.c"
     assert git(repository, "stash", "list") == ""
 
 
-def test_a_series_that_does_not_apply_names_patch_and_hunk(sources: Path) -> None:
-    place = patches(
-        sources,
-        ("copy: Rename", "int done = wanted", "int part = wanted"),
-        ("copy: Return it", "return done", "return part"),
-    )
-    (sources / "copy.c").write_text(SOURCE.replace("return done;", "return -1;"))
-    checkout, _ = prepared(sources)
-    with pytest.raises(ProfileError) as caught:
-        series.apply(checkout.tree, [place])
-    said = caught.value
-    assert 'patch 1, "copy: Rename", does not apply: copy.c, hunk @@ -2,7 +2,7 @@' in said.message
-    assert "+\tint part = wanted;" in said.detail
-    # The next build starts from clean sources all the same.
-    checkout, _ = prepared(sources)
-    assert "return -1" in (checkout.tree / "copy.c").read_text()
-
-
-def test_a_patch_of_a_file_that_is_not_there(sources: Path) -> None:
-    place = patches(sources, ("copy: Rename", "done = wanted", "done = 1"))
-    (sources / "copy.c").rename(sources / "other.c")
-    checkout, _ = prepared(sources)
-    with pytest.raises(ProfileError, match=r"patch 1, .* copy\.c: does not exist in index"):
-        series.apply(checkout.tree, [place])
-
-
-def test_a_file_that_is_no_mail(sources: Path, tmp_path: Path) -> None:
-    plain = tmp_path / "plain.patch"
-    plain.write_text("--- a/copy.c\n+++ b/copy.c\n@@ -1 +1 @@\n-x\n+y\n")
-    checkout, _ = prepared(sources)
-    with pytest.raises(ProfileError, match="patches must be mails"):
-        series.apply(checkout.tree, [plain])
-
-
-def test_a_directory_without_patches(tmp_path: Path) -> None:
-    (tmp_path / "README").touch()
-    with pytest.raises(UsageError, match="no patches"):
-        series.mailboxes(tmp_path)
-
-
-def test_patches_go_in_the_order_of_their_names_without_the_cover_letter(tmp_path: Path) -> None:
-    for name in ("0002-b.patch", "0000-cover-letter.patch", "0001-a.patch", "notes.txt"):
-        (tmp_path / name).write_text(name)
-    assert [file.name for file in series.mailboxes(tmp_path)] == ["0001-a.patch", "0002-b.patch"]
-    before = series.digest([tmp_path])
-    (tmp_path / "0001-a.patch").write_text("changed")
-    assert series.digest([tmp_path]) != before
-
-
 def test_a_build_compiles_what_changed_and_no_more(sources: Path) -> None:
     out = Checkout(sources).directory / "out"
-    checkout, base = prepared(sources, patched=False)
+    checkout, base, _ = prepared(sources)
     assert make.configure(checkout.tree, out, "CONFIG_A=y\n") == "CONFIG_A=y\n"
     make.build(checkout.tree, out, base, quiet)
     compiled = (out / "copy.o").stat().st_mtime_ns
-    prepared(sources, patched=False)
+    prepared(sources)
     make.build(checkout.tree, out, base, quiet)
     assert (out / "copy.o").stat().st_mtime_ns == compiled
 
@@ -216,9 +216,8 @@ def test_a_build_that_fails_ends_with_the_error_and_the_patch(sources: Path) -> 
         ("copy: Explain", "#include", "/* copies */\n#include"),
         ("copy: Break it", "return done;", "return dome;"),
     )
-    checkout, base = prepared(sources)
+    checkout, base, _ = prepared(sources, place)
     out = checkout.directory / "out"
-    series.apply(checkout.tree, [place])
     make.configure(checkout.tree, out, "")
     with pytest.raises(BuildError) as caught:
         make.build(checkout.tree, out, base, quiet)
@@ -258,16 +257,6 @@ def test_the_lines_before_an_error_tell_who_includes_the_file() -> None:
     assert file == "../source/include/b.h"
     tree, out = Path("/w/source"), Path("/w/out")
     assert make.files_in(lines, tree, out) == ["fs/a.c", "include/b.h"]
-
-
-def test_hunks_are_found_by_file_and_line() -> None:
-    patch = (
-        "diff --git a/a.c b/a.c\n@@ -1,2 +1,2 @@\n-a\n+b\n@@ -10,2 +10,2 @@ int f()\n-c\n+d\n"
-        "diff --git a/b.c b/b.c\n@@ -10 +10 @@\n-e\n+f\n"
-    )
-    assert series.hunk_at(patch, "a.c", 10) == "@@ -10,2 +10,2 @@ int f()\n-c\n+d"
-    assert series.hunk_at(patch, "b.c", 10) == "@@ -10 +10 @@\n-e\n+f"
-    assert series.hunk_at(patch, "b.c", 1) == ""
 
 
 def test_the_key_knows_sources_series_and_configuration(repository: Path) -> None:
@@ -327,7 +316,7 @@ def test_what_ships_has_what_the_lab_cannot_do_without() -> None:
 
 def test_a_killed_lab_takes_its_compilers_along(sources: Path) -> None:
     (sources / "Makefile").write_text("vmlinux modules:\n\t@echo started; sleep 77.5\n")
-    checkout, _ = prepared(sources, patched=False)
+    checkout, *_ = prepared(sources)
     out = checkout.directory / "out"
     out.mkdir()
     child = os.fork()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from lab.build.kernels import config, series
+from lab.build.artifacts import Progress
+from lab.build.kernels import config, names, series
 from lab.build.kernels.linux import Linux
 from lab.build.kernels.package import SUITE, Package
 from lab.build.kernels.source import Source
 from lab.build.kernels.tree import Image, Tree
 from lab.errors import UsageError
-from lab.host import dirs
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,6 @@ class Asked:
             raise UsageError(f"{self.source_path}: no such sources")
         config.text(self.config)
         patches = tuple(_patches(one, name) for one in self.series)
-        series.digest(patches)
         fragments = tuple(
             one if one in config.variants() else str(Path(one).absolute()) for one in self.config
         )
@@ -60,12 +59,30 @@ class Asked:
         )
 
 
+def define(name: str, asked: Asked, progress: Progress) -> tuple[Source, list[str]]:
+    """Give what was asked for a name; the source, and what its user should know of it.
+
+    A series is tried on its sources first.  Raises UsageError, and ProfileError with all that does
+    not apply; nothing is left then.
+    """
+    try:
+        source = asked.source(name)
+        told = source.try_series(progress) if isinstance(source, Linux) else []
+        names.add(name, source)
+    except BaseException:
+        if name not in names.known():
+            names.forget(name)
+        raise
+    return source, told
+
+
 def _patches(series_or_id: str, name: str) -> Path:
     path = Path(series_or_id)
     if path.exists():
         return path.absolute()
     if "@" in series_or_id:
-        return series.fetch(series_or_id, dirs.state("kernels", f"{name}.series"))
+        names.check_free(name)
+        return series.fetch(series_or_id, names.fetched(name))
     raise UsageError(
         f"series {series_or_id}: no such file or directory",
         hint="a mailbox, a directory of patches, or the message-id of the series",

@@ -1,19 +1,24 @@
 """A clean checkout of a kernel's sources that patches can be applied to.
 
 It stays in the cache directory from build to build, so that `make` compiles what has changed and
-no more.  The user's sources are only read: a git tree gets a worktree, a directory or tar file is
-copied into a repository of the lab's own.
+no more: it goes from the patched sources of one build to those of the next in a single step, which
+writes the files that differ.  The user's sources are only read: a git tree gets a worktree, a
+directory or tar file is copied into a repository of the lab's own.
 """
 
 import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab.build.artifacts import Progress
+from lab.build.kernels import excerpt
 from lab.build.kernels.git import git
+from lab.build.kernels.mails import Mail
+from lab.build.kernels.scratch import Applied, Scratch
 from lab.errors import HostError, UsageError
 from lab.host import dirs
 from lab.host.command import run
@@ -26,8 +31,8 @@ _LEFT_BY_BUILDS = (
 
 _COMPILED = (".o", ".ko", ".cmd", ".a")
 
-_BASE = "lab-base"
-"""Tag of the sources as given, in a repository of the lab's own."""
+_BASE = "refs/tags/lab-base"
+"""The sources as given, in a repository of the lab's own."""
 
 
 class Checkout:
@@ -58,6 +63,14 @@ class Checkout:
         except HostError as error:
             raise UsageError(f"{self.source}: no commit {rev}", hint="see git log there") from error
 
+    def has(self, commit: str) -> bool:
+        """Whether the git tree has a commit."""
+        try:
+            git(self.source, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+        except HostError:
+            return False
+        return True
+
     def identity(self, rev: str) -> str:
         """What the sources are: git's tree, or what tells files apart by size and time."""
         if self.is_git:
@@ -73,23 +86,48 @@ class Checkout:
             whole.update(stamp.encode(errors="surrogateescape") + b"\n")
         return whole.hexdigest()
 
-    def prepare(self, rev: str, progress: Progress, *, patched: bool) -> str:
-        """Lay out the sources as given; the caller holds the lock.
+    def prepare(
+        self, rev: str, progress: Progress, patches: Sequence[Mail]
+    ) -> tuple[str, Applied | None]:
+        """Lay out the sources with the patches on them; the caller holds the lock.
 
-        Returns the commit that patches go on; '' if there shall be none and git knows nothing of
-        the sources: to tell it of 80,000 files takes half a minute.
+        Returns the commit that the patches are on, '' if git knows nothing of the sources (to tell
+        it of 80,000 files takes half a minute, and nobody needs it without patches), and what came
+        of the patches.  Raises Rejected when they do not fit.
         """
-        if self.is_git:
-            self._worktree(self.commit(rev), progress)
-        elif self.source.is_file():
-            self._unpack(progress)
-        else:
-            progress("copy the sources")
-            self._copy()
-        if patched and not self.is_git:
-            progress("tell git of the sources")
-            self._commit()
-        return git(self.tree, "rev-parse", "HEAD") if self.is_git or patched else ""
+        base = self._base(rev, progress, patched=bool(patches))
+        if not base:
+            return "", None
+        applied = None
+        if patches:
+            progress("apply the patches")
+            with tempfile.TemporaryDirectory(dir=self.directory) as place:
+                repository = self.source if self.is_git else self.tree
+                files = {file for mail in patches for file in mail.files}
+                scratch = Scratch.of_commit(Path(place), repository, base, files, keep=True)
+                applied = scratch.apply(patches)
+        self._go(applied.commit if applied else base, progress)
+        return base, applied
+
+    def try_out(self, rev: str, patches: Sequence[Mail], progress: Progress) -> Applied:
+        """Apply patches to what they touch of the sources, in seconds, leaving nothing behind.
+
+        Raises Rejected when they do not fit, UsageError when there are no sources.
+        """
+        files = {file for mail in patches for file in mail.files}
+        progress("look for what the patches touch")
+        with tempfile.TemporaryDirectory() as place:
+            directory = Path(place)
+            if self.is_git:
+                commit = self.commit(rev)
+                scratch = Scratch.of_commit(directory, self.source, commit, files, keep=False)
+                return scratch.apply(patches)
+            if self.source.is_file():
+                excerpt.from_tar(self.source, files, directory)
+            else:
+                excerpt.from_directory(self.source, files, directory)
+            progress("try the patches")
+            return Scratch.of_files(directory).apply(patches)
 
     def remove(self) -> None:
         """Remove the copy, and what was built in it.  The caller holds the lock."""
@@ -97,30 +135,39 @@ class Checkout:
         if self.is_git:
             git(self.source, "worktree", "prune")
 
-    def _worktree(self, commit: str, progress: Progress) -> None:
+    def _base(self, rev: str, progress: Progress, *, patched: bool) -> str:
+        """The commit of the sources as given; '' if git knows nothing of them and need not."""
+        if self.is_git:
+            return self.commit(rev)
+        if self.source.is_file():
+            self._unpack(progress)
+        known = (self.tree / ".git").exists()
+        if self.source.is_dir() and not (known or patched):
+            progress("copy the sources")
+            self._copy()
+        if not (known or patched):
+            return ""
+        if self.source.is_dir():
+            return self._read_directory(progress)
+        return self._read_tree(progress)
+
+    def _go(self, commit: str, progress: Progress) -> None:
+        """Let the tree be that commit; only files that differ are written."""
         if (self.tree / ".git").exists():
-            self._clean(commit)
+            # That of a `git am` that a lab of old left.
+            with contextlib.suppress(HostError):
+                git(self.tree, "am", "--quit")
+            git(self.tree, "checkout", "--quiet", "--force", "--detach", commit)
+            git(self.tree, "clean", "-ffdxq")
             return
         progress("check out the sources")
         git(self.source, "worktree", "prune")
         git(self.source, "worktree", "add", "--force", "--detach", self.tree, commit)
 
-    def _clean(self, commit: str) -> None:
-        self._abort()
-        git(self.tree, "checkout", "--quiet", "--force", "--detach", commit)
-        git(self.tree, "clean", "-ffdxq")
-
-    def _abort(self) -> None:
-        """End the `git am` of a build that failed or was killed."""
-        with contextlib.suppress(HostError):
-            git(self.tree, "am", "--quit")
-
     def _unpack(self, progress: Progress) -> None:
         mark = self.directory / "unpacked"
         stamp = _stamp(self.source)
         if mark.exists() and mark.read_text() == stamp:
-            if (self.tree / ".git").exists():
-                self._clean(_BASE)
             return
         mark.unlink(missing_ok=True)
         shutil.rmtree(self.tree, ignore_errors=True)
@@ -135,22 +182,47 @@ class Checkout:
     def _copy(self) -> None:
         """Bring the copy of a directory up to date.
 
-        By content, and without the files' times: a file that is no longer patched must be newer
-        than what was compiled of it.
+        By content, and without the files' times, which may be older than what was compiled.
         """
         self.tree.mkdir(exist_ok=True)
         excluded = [f"--exclude={pattern}" for pattern in _LEFT_BY_BUILDS]
         argv = ["rsync", "-rlp", "--checksum", "--delete", *excluded]
         run([*argv, f"{self.source}/", self.tree], deadline=600)
 
-    def _commit(self) -> None:
-        """Make what lies in the tree the base that series are applied to."""
-        if (self.tree / ".git").exists():
-            self._abort()
+    def _read_tree(self, progress: Progress) -> str:
+        """The commit of what was unpacked; made when it is first asked for."""
+        with contextlib.suppress(HostError):
+            return git(self.tree, "rev-parse", "--verify", "--quiet", _BASE)
+        progress("tell git of the sources")
         git(self.tree, "init", "--quiet")
         git(self.tree, "add", "--all", "--force")
         git(self.tree, "commit", "--quiet", "--allow-empty", "--message=the sources as given")
-        git(self.tree, "update-ref", f"refs/tags/{_BASE}", "HEAD")
+        git(self.tree, "update-ref", _BASE, "HEAD")
+        return git(self.tree, "rev-parse", "HEAD")
+
+    def _read_directory(self, progress: Progress) -> str:
+        """The commit of a directory as it is now, made without touching the patched copy of it."""
+        progress("tell git of the sources")
+        new = not (self.tree / ".git").exists()
+        if new:
+            self.tree.mkdir(exist_ok=True)
+            git(self.tree, "init", "--quiet")
+        own = {
+            "GIT_DIR": str(self.tree / ".git"),
+            "GIT_WORK_TREE": str(self.source),
+            # One of its own, that knows the times of the directory's files.
+            "GIT_INDEX_FILE": str(self.tree / ".git/lab-sources"),
+        }
+        left = [f":(exclude,glob){one}" for pattern in _LEFT_BY_BUILDS for one in _globs(pattern)]
+        git(self.source, "add", "--all", "--force", "--", ".", *left, env=own)
+        tree = git(self.source, "write-tree", env=own)
+        base = git(self.tree, "commit-tree", "-m", "the sources as given", tree)
+        git(self.tree, "update-ref", _BASE, base)
+        if new and any(path.name != ".git" for path in self.tree.iterdir()):
+            # Copied before, and compiled: git is told that it knows these files.
+            git(self.tree, "update-ref", "HEAD", base)
+            git(self.tree, "reset", "--quiet")
+        return base
 
 
 def _sources(directory: Path) -> Iterator[Path]:
@@ -158,6 +230,12 @@ def _sources(directory: Path) -> Iterator[Path]:
         if ".git" in directories:
             directories.remove(".git")
         yield from (Path(place, file) for file in files if not file.endswith(_COMPILED))
+
+
+def _globs(pattern: str) -> tuple[str, str]:
+    """A pattern of rsync as git has it: for what it names, and for all below."""
+    name = pattern.removeprefix("/") if pattern.startswith("/") else f"**/{pattern}"
+    return name, f"{name}/**"
 
 
 def _stamp(file: Path) -> str:

@@ -19,6 +19,17 @@ DEADLINE = 7200.0
 TELL_EVERY = 10.0
 """Seconds between two words of progress."""
 
+_TOOLS = {
+    "gcc": "gcc",
+    "make": "make",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",
+    "ld": "binutils",
+    "perl": "perl",
+}
+"""Programs that every build calls, with their packages (Documentation/process/changes.rst)."""
+
 _ERROR_LINES = 12
 _COMPILED = re.compile(r"^ +(?:CC|AS|LD)(?: \[M\])? +(?P<object>\S+)")
 # GCC and clang: FILE:LINE:COLUMN: error: …; also FILE:LINE: undefined reference.
@@ -32,6 +43,31 @@ _REPRODUCIBLE = ("KBUILD_BUILD_USER=lab", "KBUILD_BUILD_HOST=lab", "KBUILD_BUILD
 def compiler() -> str:
     """The compiler and its version, in a line.  Raises HostError when there is none."""
     return run(["gcc", "--version"], deadline=10).partition("\n")[0]
+
+
+def check_tools() -> None:
+    """Raise HostError naming all that a build would miss, minutes from now."""
+    found = [package for program, package in _TOOLS.items() if shutil.which(program) is None]
+    if not found and not _links("#include <gelf.h>", "elf_version(EV_CURRENT)", "-lelf"):
+        found = ["libelf-dev"]
+    if found:
+        raise HostError(
+            f"building a kernel needs what is not installed: {', '.join(found)}",
+            hint=f"sudo apt-get install {' '.join(found)}",
+        )
+
+
+def _links(header: str, call: str, *libraries: str) -> bool:
+    """Whether a program that makes this call compiles and links."""
+    try:
+        run(
+            ["gcc", "-x", "c", "-", "-o", os.devnull, *libraries],
+            deadline=60,
+            text=f"{header}\nint main(void) {{ return (int){call}; }}\n",
+        )
+    except HostError:
+        return False
+    return True
 
 
 def configure(tree: Path, out: Path, config: str) -> str:

@@ -1,6 +1,7 @@
 """What a kernel can be called: a name, a path, a commit of a git tree, or a Debian package."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -98,13 +99,8 @@ def added() -> dict[str, Source]:
 
 def add(name: str, source: Source) -> None:
     """Give a source a name.  Raises UsageError when it has another meaning already."""
-    if not NAME.fullmatch(name):
-        raise UsageError(
-            f"kernel {name}: no name for a kernel",
-            hint="up to 64 letters, digits, '.', '_' and '-'",
-        )
-    if known().get(name, source) != source:
-        raise UsageError(f"kernel {name} is known already", hint=f"lab kernel rm {name} first")
+    if known().get(name) != source:
+        check_free(name)
     path = _file(name)
     new = path.with_suffix(".new")
     try:
@@ -114,9 +110,26 @@ def add(name: str, source: Source) -> None:
         raise not_writable(path, error) from error
 
 
+def check_free(name: str) -> None:
+    """Raise UsageError for what is no name, or has a meaning already."""
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"kernel {name}: no name for a kernel",
+            hint="up to 64 letters, digits, '.', '_' and '-'",
+        )
+    if name in known():
+        raise UsageError(f"kernel {name} is known already", hint=f"lab kernel rm {name} first")
+
+
 def forget(name: str) -> None:
-    """Take the name from what was added under it."""
+    """Take the name from what was added under it, with the series that was fetched for it."""
     _file(name).unlink(missing_ok=True)
+    shutil.rmtree(fetched(name), ignore_errors=True)
+
+
+def fetched(name: str) -> Path:
+    """Where the series is kept that was fetched for a kernel."""
+    return dirs.state("kernels") / f"{name}.series"
 
 
 def _file(name: str) -> Path:

@@ -1,111 +1,208 @@
 """A series of patches: a mailbox, a directory of patches, or a message-id that b4 fetches."""
 
 import hashlib
-import re
+import shutil
+import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build.kernels.git import git
-from lab.errors import HostError, ProfileError, UsageError
+from lab.build.kernels import mails, quilt
+from lab.build.kernels.mails import Mail
+from lab.errors import HostError, UsageError
 from lab.host.command import run
 
-_SUFFIXES = (".patch", ".mbox", ".mbx", ".eml")
-_SUBJECT = re.compile(r"^Subject: (?P<text>.*)$", re.MULTILINE)
-# `oldpos` of the hunk, says apply_one_fragment() in git's apply.c.
-_HUNK = re.compile(r"^error: patch failed: (?P<file>.*):(?P<line>\d+)$", re.MULTILINE)
-_FILE = re.compile(r"^error: (?P<file>.*): (?P<why>[^:]*)$", re.MULTILINE)
-_HINT = "rebase the series, or name the commit that it is for with --rev"
+_SUFFIXES = (".patch", ".diff", ".mbox", ".mbx", ".eml")
+_PACKED = (".gz", ".bz2", ".xz")
+_CHOOSE = "name what shall be applied, a line each, in a file `series` in its directory"
 
 
-def mailboxes(path: Path) -> list[Path]:
-    """The files of a series in the order in which they are applied.  Raises UsageError."""
-    if path.is_file():
-        return [path]
-    found = sorted(file for file in _entries(path) if file.suffix in _SUFFIXES)
-    # git format-patch writes the cover letter as number 0; it has nothing to apply.
-    found = [file for file in found if not file.name.startswith("0000-")]
-    if not found:
+@dataclass(frozen=True)
+class Series:
+    """What stands in one place."""
+
+    path: Path
+    patches: tuple[Mail, ...]
+    """In the order in which they are applied."""
+    left: tuple[Mail, ...]
+    """What is no patch of it: covers, replies, what robots say."""
+    chosen: bool
+    """Whether somebody said what belongs to it (quilt), so that nothing can be missing."""
+    base: str
+    """The commit it is for, by its own words; '' without any."""
+
+    @property
+    def summary(self) -> str:
+        """What it has, in a line."""
+        count = len(self.patches)
+        text = f"{self.path.name}: {count} patch{'' if count == 1 else 'es'}"
+        if not self.left:
+            return text
+        replies = sum(mail.is_reply for mail in self.left)
+        others = [f'"{mail.subject}"' for mail in self.left if not mail.is_reply]
+        told = [*others, *([f"{replies} repl{'y' if replies == 1 else 'ies'}"] if replies else [])]
+        return f"{text}; left out: {', '.join(told)}"
+
+
+def read(path: Path) -> Series:
+    """The patches in a place, in their order.  Raises UsageError when there are none or when they
+    are of several versions or series."""
+    listed = quilt.listed(path)
+    entries = quilt.entries(listed) if listed else [quilt.Entry(one, 1) for one in _files(path)]
+    taken, left = list[Mail](), list[Mail]()
+    for entry in entries:
+        found = mails.read(entry.file, entry.strip)
+        taken += (ours := _patches(found))
+        left += [mail for mail in found if mail not in ours]
+    if not taken:
         raise UsageError(
-            f"{path}: no patches", hint=f"a mailbox, or a directory of {', '.join(_SUFFIXES)} files"
+            f"{path}: no patches",
+            hint=f"a mailbox, or a directory of {', '.join(_SUFFIXES)} files",
         )
+    if not listed:
+        taken = _in_order(_once(taken))
+        _check_one(path, taken)
+    bases = [mail.base for mail in (*taken, *left, *_cover(path)) if mail.base]
+    return Series(path, tuple(taken), tuple(left), bool(listed), next(iter(bases), ""))
+
+
+def read_all(paths: Sequence[Path]) -> list[Series]:
+    """Several series, one on top of the other.
+
+    Raises UsageError when one is incomplete; its patches may come in files of their own, though.
+    """
+    found = [read(path) for path in paths]
+    parts = [one for one in found if not one.chosen and _missing(one.patches)]
+    for part in parts:
+        kind = _kind(part.patches)
+        together = [mail for one in parts if _kind(one.patches) == kind for mail in one.patches]
+        missing, twice = _missing(together), _twice(together)
+        if missing or twice:
+            numbers = ", ".join(missing or _missing(part.patches))
+            raise UsageError(
+                f"{part.path}: the series is incomplete, {numbers} is missing",
+                hint=f"get the rest; if it is meant so, {_CHOOSE}",
+            )
     return found
 
 
-def digest(series: Sequence[Path]) -> str:
-    """A hash of everything in several series, for the key of a kernel."""
+def patches(found: Sequence[Series]) -> list[Mail]:
+    """The patches of several series, one after the other."""
+    return [mail for one in found for mail in one.patches]
+
+
+def digest(paths: Sequence[Path]) -> str:
+    """A hash of what several series change, for the key of a kernel."""
     whole = hashlib.sha256()
-    for path in series:
-        for file in mailboxes(path):
-            whole.update(file.read_bytes() + b"\0")
+    for mail in patches(read_all(paths)):
+        whole.update(f"{mail.strip} {mail.title}\0".encode(errors="replace") + mail.diff + b"\0")
     return whole.hexdigest()
-
-
-def apply(tree: Path, series: Sequence[Path]) -> list[str]:
-    """Commit the patches to a checkout; return their subjects.
-
-    Raises ProfileError with the patch, its hunk and the place that does not fit.
-    """
-    if not series:
-        return []  # And there need be no repository.
-    base = git(tree, "rev-parse", "HEAD")
-    for path in series:
-        try:
-            git(tree, "am", "--quiet", "--keep-cr", *mailboxes(path))
-        except HostError as error:
-            raise _refusal(tree, path, error) from error
-    return git(tree, "log", "--reverse", "--format=%s", f"{base}..HEAD").splitlines()
 
 
 def fetch(message_id: str, directory: Path) -> Path:
     """Fetch a series from its list's archive with b4; the mailbox.  Raises HostError."""
-    directory.mkdir(parents=True, exist_ok=True)
-    run(["b4", "am", "--outdir", directory, message_id], deadline=120)
-    found = sorted(directory.glob("*.mbx"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise HostError(f"b4 am {message_id}: no mailbox came of it")
-    return found[-1]
+    with tempfile.TemporaryDirectory(dir=directory.parent) as new:
+        run(["b4", "am", "--outdir", new, message_id], deadline=120)
+        found = sorted(Path(new).glob("*.mbx"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise HostError(f"b4 am {message_id}: no mailbox came of it")
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.copytree(new, directory)
+    return directory / found[-1].name
 
 
-def _refusal(tree: Path, path: Path, error: HostError) -> ProfileError:
-    """What `git am` said, with the number of the patch and the hunk it means."""
-    said = error.detail
-    # The state of a `git am` that stopped, as builtin/am.c keeps it.
-    state = tree / git(tree, "rev-parse", "--git-path", "rebase-apply")
-    hunk, file = _HUNK.search(said), _FILE.search(said)
-    if not (state / "info").exists() or not file:
-        return ProfileError(
-            f"{path}: git am cannot read it",
-            detail=said,
-            hint="patches must be mails, as git format-patch and b4 am write them",
-        )
-    number = (state / "next").read_text().strip()
-    subject = _SUBJECT.search((state / "info").read_text())
-    message = f'{path}: patch {number}, "{subject["text"] if subject else ""}", does not apply: '
-    if not hunk:
-        return ProfileError(f"{message}{file['file']}: {file['why']}", hint=_HINT)
-    text = hunk_at((state / "patch").read_text(errors="replace"), hunk["file"], int(hunk["line"]))
-    heading = text.partition("\n")[0]
-    return ProfileError(f"{message}{hunk['file']}, hunk {heading}", detail=text, hint=_HINT)
-
-
-def hunk_at(patch: str, file: str, line: int) -> str:
-    """The hunk of `patch` for `file` whose old side starts at `line`; '' if there is none."""
-    inside, taken = False, list[str]()
-    for row in patch.splitlines():
-        if row.startswith("diff --git "):
-            inside = row.split()[2] == f"a/{file}"
-        if row.startswith(("@@ ", "diff --git ")):
-            if taken:
-                break
-            if inside and re.match(rf"@@ -{line}[, ]", row):
-                taken.append(row)
-        elif taken:
-            taken.append(row)
-    return "\n".join(taken)
-
-
-def _entries(path: Path) -> list[Path]:
+def _files(path: Path) -> list[Path]:
+    """The files of a series in the order of their names; of a Maildir, all mails."""
+    if path.is_file():
+        return [path]
     try:
-        return list(path.iterdir())
+        if (path / "cur").is_dir():
+            return sorted(one for part in ("cur", "new") for one in (path / part).iterdir())
+        return sorted(one for one in path.iterdir() if _is_patch_file(one))
     except OSError as error:
         raise UsageError(f"series {path}: {error.strerror}") from error
+
+
+def _is_patch_file(path: Path) -> bool:
+    name = path.with_suffix("") if path.suffix in _PACKED else path
+    return name.suffix in _SUFFIXES and path.is_file()
+
+
+def _cover(path: Path) -> list[Mail]:
+    """The cover letter that b4 puts beside its mailbox."""
+    cover = path.with_suffix(".cover")
+    return mails.read(cover) if path.suffix == ".mbx" and cover.is_file() else []
+
+
+def _patches(found: Sequence[Mail]) -> list[Mail]:
+    """The patches of a file; in a thread with numbered ones, only what is marked as a patch.
+
+    What robots answer (\"has been added to the 6.6-stable tree\") has the whole diff in it.
+    """
+    patches = [mail for mail in found if mail.is_patch]
+    if any(mail.total for mail in patches):
+        return [mail for mail in patches if mail.total or "PATCH" in mail.tag.upper()]
+    return patches
+
+
+def _once(patches: Sequence[Mail]) -> list[Mail]:
+    """Without what came twice, over the list and directly."""
+    return list({(mail.subject, mail.diff): mail for mail in patches}.values())
+
+
+def _in_order(patches: Sequence[Mail]) -> list[Mail]:
+    """By their numbers; what has none keeps its place."""
+    numbered = iter(sorted((mail for mail in patches if mail.total), key=lambda one: one.number))
+    return [next(numbered) if mail.total else mail for mail in patches]
+
+
+def _check_one(path: Path, patches: Sequence[Mail]) -> None:
+    """Raise UsageError when these are several versions, or several series."""
+    titles = dict[str, set[str]]()
+    for mail in patches:
+        titles.setdefault(mail.title.casefold(), set()).add(mail.version)
+    versions = {mail.version for mail in patches if mail.total}
+    versions |= {one for several in titles.values() if len(several) > 1 for one in several}
+    if len(versions) > 1:
+        raise UsageError(
+            f"{path}: several versions of a series: {_by_version(patches, versions)}",
+            hint=f"leave one there, or {_CHOOSE}",
+        )
+    totals = sorted({mail.total for mail in patches if mail.total})
+    if len(totals) > 1:
+        raise UsageError(
+            f"{path}: patches of several series, of {' and of '.join(map(str, totals))} patches",
+            hint=f"give each with a --series of its own, or {_CHOOSE}",
+        )
+    if twice := _twice(patches):
+        raise UsageError(
+            f"{path}: two different patches are called {twice[0]}",
+            hint=f"leave one there, or {_CHOOSE}",
+        )
+
+
+def _by_version(patches: Sequence[Mail], versions: set[str]) -> str:
+    told = []
+    for version in sorted(versions):
+        names = [mail.file.name for mail in patches if mail.version == version]
+        files = ", ".join(dict.fromkeys(names)) if len(set(names)) < 4 else f"{names[0]}, …"
+        told.append(f"v{version} ({len(names)} in {files})")
+    return " and ".join(told)
+
+
+def _kind(patches: Sequence[Mail]) -> tuple[str, int]:
+    """Version and length of the series that patches say they are of."""
+    return next(((mail.version, mail.total) for mail in patches if mail.total), ("1", 0))
+
+
+def _missing(patches: Sequence[Mail]) -> list[str]:
+    """The numbers that are not there, such as 2/3."""
+    total = _kind(patches)[1]
+    there = {mail.number for mail in patches if mail.total}
+    return [f"{number}/{total}" for number in range(1, total + 1) if number not in there]
+
+
+def _twice(patches: Sequence[Mail]) -> list[str]:
+    counts = Counter((mail.number, mail.total) for mail in patches if mail.total)
+    return [f"{number}/{total}" for (number, total), count in counts.items() if count > 1]

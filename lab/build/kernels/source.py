@@ -32,6 +32,9 @@ class Source(BaseModel, ABC):
         Raises UsageError when the source is not there, HostError when it cannot be read.
         """
 
+    def check_host(self) -> None:
+        """Raise HostError, naming all of it, when this host lacks what building it needs."""
+
     @abstractmethod
     def build(self, directory: Path, progress: Progress) -> dict[str, str]:
         """Fill `directory` by pack(); return the versions of what went in.  Raises HostError."""
