@@ -15,6 +15,7 @@ from lab.host import dirs
 from lab.host.command import missing, run
 
 DEFAULT = "qemu-system-x86_64"
+_VERSION = "QEMU emulator version "
 _PROBE_DEADLINE = 10.0
 _PROBE_CACHE = "kvm-probe.json"
 _PROPERTIES_CACHE = "qemu-properties.json"
@@ -39,9 +40,17 @@ def binary() -> str:
 
 
 def version(qemu: str) -> str:
-    """QEMU's version with its package's, for the record; nothing is decided by it."""
-    words = run([qemu, "--version"], deadline=20).splitlines()[0]
-    return words.removeprefix("QEMU emulator version ")
+    """QEMU's version with its package's, for the record; nothing is decided by it.
+
+    Raises HostError for a program that does not say that it is QEMU.
+    """
+    said = run([qemu, "--version"], deadline=20)
+    first = said.partition("\n")[0]
+    if not first.startswith(_VERSION):
+        raise HostError(
+            f"{qemu} is no QEMU: to --version it says {first!r}", hint="set LAB_QEMU to one"
+        )
+    return first.removeprefix(_VERSION)
 
 
 def properties(qemu: str, device: str) -> frozenset[str]:

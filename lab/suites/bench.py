@@ -98,8 +98,7 @@ class Bench:
 
     def connect(self) -> None:
         """Start the executor and the taps in a freshly booted guest."""
-        for pattern in TRACE_EVENTS:
-            self.guest.machine.trace(pattern)
+        self.guest.machine.trace(TRACE_EVENTS)
         self._session = self.guest.connect()
         self._executor = Executor(self._session)
         # A guest that was up before the run has its stack; one booted again has lost its layers.

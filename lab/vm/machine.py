@@ -6,14 +6,15 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.errors import HostError
 from lab.host.command import missing, tail
 from lab.host.process import Process
-from lab.vm.argv import CONSOLE_LOG, CONSOLE_SOCKET, PID_FILE, QMP_SOCKET
+from lab.vm import trace
+from lab.vm.argv import CONSOLE_LOG, CONSOLE_SOCKET, PID_FILE, QMP_SOCKET, TRACE_LOG
 from lab.vm.graph import Drive, Rule
 from lab.vm.qmp import EventSink, Qmp, QmpTimeout
 
@@ -26,6 +27,10 @@ _CRASHES = {
     128 + number
     for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 }
+
+_PROOF = "monitor_qmp_cmd_in_band"
+"""The trace event of a QMP command (QEMU monitor/trace-events)."""
+_NO_TRACE = "use a QEMU that was built with --enable-trace-backends=log, its default"
 
 _CURES = {
     "is not a valid device model name": "this QEMU lacks a device the profile needs: "
@@ -59,8 +64,9 @@ class Machine:
         (directory / ARGV).write_text(json.dumps(list(argv), indent=1))
         for leftover in (PID_FILE, EXIT_STATUS, QMP_SOCKET, CONSOLE_SOCKET):
             (directory / leftover).unlink(missing_ok=True)
-        # What is suspended is read from stdout: it must hold the words of this QEMU alone.
-        with (directory / STDOUT).open("wb") as out, (directory / STDERR).open("ab") as err:
+        # What is suspended is read from stdout, how QEMU crashed from stderr: they must hold the
+        # words of this QEMU alone.
+        with (directory / STDOUT).open("wb") as out, (directory / STDERR).open("wb") as err:
             try:
                 supervisor = subprocess.Popen(
                     [str(SUPERVISOR), *argv],
@@ -189,9 +195,36 @@ class Machine:
         nodes = self.execute("query-named-block-nodes", {"flat": True})
         return {node["node-name"] for node in nodes}
 
-    def trace(self, pattern: str) -> None:
-        """Let trace events that match the pattern be written to the trace log."""
-        self.execute("trace-event-set-state", {"name": pattern, "enable": True})
+    def trace(self, patterns: Iterable[str]) -> None:
+        """Let trace events that match the patterns be written to the trace log.
+
+        Raises HostError when this QEMU has none that match one, or writes none to the log.
+        """
+        for pattern in patterns:
+            self._enable(pattern)
+            found = self.execute("trace-event-get-state", {"name": pattern})
+            if not any(event["state"] == "enabled" for event in found):
+                raise HostError(
+                    f"this QEMU does not trace {pattern}: trace-event-get-state says {found}",
+                    hint=_NO_TRACE,
+                )
+        self._prove_trace()
+
+    def _prove_trace(self) -> None:
+        """Have a QMP command traced, and look for it in the log: a QEMU that was built with
+        another trace backend enables events as well, and writes them elsewhere."""
+        log = self.directory / TRACE_LOG
+        before = log.stat().st_size if log.exists() else 0
+        self._enable(_PROOF)
+        self._enable(_PROOF, wanted=False)
+        written = log.read_bytes()[before:].decode(errors="replace") if log.exists() else ""
+        if not any(line.event == _PROOF for line in trace.parse(written)):
+            raise HostError(
+                f"this QEMU writes no trace events to its log ({TRACE_LOG})", hint=_NO_TRACE
+            )
+
+    def _enable(self, pattern: str, *, wanted: bool = True) -> None:
+        self.execute("trace-event-set-state", {"name": pattern, "enable": wanted})
 
     def ssh_port(self) -> int:
         """The loopback port that QEMU forwards to the guest's port 22."""
@@ -225,9 +258,8 @@ class Machine:
         if self.alive() or exit_status(self.directory) not in _CRASHES:
             return ""
         lines = (self.directory / STDERR).read_text(errors="replace").splitlines()
-        # The shell that supervises QEMU adds a word of its own.
-        own = [line for line in lines if "qemu" in line] or ["it said nothing"]
-        return f"QEMU {ending(self.directory)}: {own[-1]}"
+        last = lines[-1] if lines else "it said nothing"
+        return f"QEMU {ending(self.directory)}: {last}"
 
     def said(self) -> str:
         """The end of QEMU's stderr and of the guest's console."""

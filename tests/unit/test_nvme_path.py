@@ -4,7 +4,7 @@ import pytest
 
 from lab.copy.model import Completion, Copy, Extent
 from lab.copy.paths.nvme import check_limits, completion, error_of, offload, parse_trace
-from lab.errors import UsageError
+from lab.errors import HostError, UsageError
 from lab.faults.model import Stage
 from lab.profile.models import CopyLimits
 from tests.unit.builders import nvme_path
@@ -48,18 +48,36 @@ def test_trace_lines_have_time_event_and_arguments() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "",
-        "12345@1763663000.1:pci_nvme_copy_out slba 0x0 nlb 64",
-        "12345@1763663000.1:pci_nvme_copy_cb cid 771",
-        "12345@1763663000.1:pci_nvme_read_cb cid 1 blk 'd0n1-top0'",
-        "12345@1763663000.1:pci_nvme_readahead x",
         "12345@1763663000.1:virtio_blk_handle_read vdev 0x1 req 0x2 sector 2112 nsectors 8",
-        "qemu-system-x86_64: warning: pci_nvme_read is only a word here",
-        "@1763663000.1:pci_nvme_read cid 1 nsid 1 nlb 8 count 4096 lba 0x840",
+        '12345@1763663000.1:monitor_qmp_cmd_in_band "__qmp#00007"',
     ],
 )
-def test_other_lines_of_the_log_are_passed_over(line: str) -> None:
+def test_events_of_other_devices_are_passed_over(line: str) -> None:
     assert parse_trace(line + "\n" + TRACE) == parse_trace(TRACE)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "qemu-system-x86_64: warning: pci_nvme_read is only a word here",
+        "@1763663000.1:pci_nvme_read cid 1 nsid 1 nlb 8 count 4096 lba 0x840",
+        "29-11-2026 03:12:11 pci_nvme_copy cid 771 nsid 1 nr 4 format 0x0",
+    ],
+)
+def test_a_line_that_nobody_can_read_is_the_labs_failure(line: str) -> None:
+    with pytest.raises(HostError, match="cannot read") as caught:
+        parse_trace(TRACE + line + "\n")
+    assert caught.value.exit_status == 3
+    assert caught.value.detail == (line or "(an empty one)")
+
+
+@pytest.mark.parametrize("lacking", ["nsid 1", "nlb 8", "lba 0x7ff80"])
+def test_a_command_without_a_word_that_is_needed_is_quoted(lacking: str) -> None:
+    lines = parse_trace(TRACE.replace(lacking, "", 2))
+    with pytest.raises(HostError) as caught:
+        offload(lines, SMALL, 1, 1)
+    assert caught.value.detail.startswith("pci_nvme_")
 
 
 def test_offload_counts_copies_and_source_ranges() -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from lab.copy.contract import Offload
@@ -13,26 +13,18 @@ from lab.copy.paths.find import free_namespaces, reference
 from lab.errors import UsageError
 from lab.faults.model import Action, Point, Stage, points_of
 from lab.profile.models import CopyLimits, NvmeNamespace, Profile
+from lab.vm import trace
 from lab.vm.graph import Drive
+from lab.vm.trace import TraceLine
 
 TRACE_EVENTS = ("pci_nvme_copy*", "pci_nvme_read", "pci_nvme_write")
 """QEMU trace events (hw/nvme/trace-events) that tell what the device was asked to do."""
 
-_LINE = re.compile(
-    r"\d+@(?P<time>\d+\.\d+):(?P<event>pci_nvme_(?:copy|copy_source_range|read|write)) (?P<rest>.*)"
-)
-_LBA = re.compile(r"\blba 0x([0-9a-f]+)")
+_PREFIX = "pci_nvme_"
+_COMMANDS = ("copy", "read", "write")
+_LBA = re.compile(r"\blba (0x[0-9a-f]+)")
 _NSID = re.compile(r"\bnsid (\d+)")
 _BLOCKS = re.compile(r"\bnlb (\d+)")
-
-
-@dataclass(frozen=True)
-class TraceLine:
-    """One trace event: wall-clock seconds, its name without prefix, and its arguments."""
-
-    time: float
-    event: str
-    arguments: str
 
 
 _ERRORS = {
@@ -203,11 +195,14 @@ def check_limits(copy: Copy, limits: CopyLimits) -> None:
 
 
 def parse_trace(text: str) -> list[TraceLine]:
-    """The lines of a QEMU trace log (log backend with timestamps) that concern copies and I/O."""
+    """What a trace log tells of the NVMe controllers, their prefix left out.
+
+    Raises HostError for a line that is no trace event.
+    """
     return [
-        TraceLine(float(m["time"]), m["event"].removeprefix("pci_nvme_"), m["rest"])
-        for m in map(_LINE.match, text.splitlines())
-        if m
+        replace(line, event=line.event.removeprefix(_PREFIX))
+        for line in trace.parse(text)
+        if line.event.startswith(_PREFIX)
     ]
 
 
@@ -231,19 +226,24 @@ def offload(lines: list[TraceLine], copy: Copy, nsid: int, expected_ranges: int)
 
 
 def _of(line: TraceLine, nsid: int) -> bool:
-    found = _NSID.search(line.arguments)
-    return found is not None and int(found[1]) == nsid
+    """Whether a command is one to the namespace; what is no command is to none."""
+    return line.event in _COMMANDS and _number(_NSID, line) == nsid
 
 
 def _touches(line: TraceLine, copy: Copy) -> bool:
     """Whether an ordinary read or write overlaps a sector of the copy."""
     if line.event not in ("read", "write"):
         return False
-    lba, blocks = _LBA.search(line.arguments), _BLOCKS.search(line.arguments)
-    if not lba or not blocks:
-        return False
-    touched = Extent(int(lba[1], 16) * copy.unit, int(blocks[1]) * copy.unit)
+    touched = Extent(_number(_LBA, line) * copy.unit, _number(_BLOCKS, line) * copy.unit)
     return any(
         touched.start < extent.end and extent.start < touched.end
         for extent in (*copy.sources, copy.target)
     )
+
+
+def _number(pattern: re.Pattern[str], line: TraceLine) -> int:
+    """An argument of an event.  Raises HostError where this QEMU does not tell it."""
+    found = pattern.search(line.arguments)
+    if found is None:
+        raise trace.unreadable(f"{_PREFIX}{line.event} {line.arguments}")
+    return int(found[1], 0)
