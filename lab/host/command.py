@@ -87,7 +87,8 @@ def stream(
     deadline: float,
     env: Mapping[str, str],
 ) -> int:
-    """Run `argv` to its end and hand each line that it prints, to stdout or stderr, to `on_line`.
+    """Run `argv` to its end, with nothing but `env` as its environment, and hand each line that it
+    prints, to stdout or stderr, to `on_line`.
 
     Returns its exit status.  Raises HostError when the program is missing or overruns the
     deadline, in seconds; however this ends, even by a SIGKILL, its children end with it.
@@ -101,7 +102,7 @@ def stream(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**os.environ, **env},
+            env=env,
             process_group=0,
         )
     except FileNotFoundError as error:

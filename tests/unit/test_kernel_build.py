@@ -210,6 +210,42 @@ def test_a_build_compiles_what_changed_and_no_more(sources: Path) -> None:
     assert (out / "copy.o").stat().st_mtime_ns == compiled
 
 
+FOREIGN = {
+    "ARCH": "arm64", "SUBARCH": "arm64", "CROSS_COMPILE": "aarch64-linux-gnu-", "LLVM": "1",
+    "CC": "clang", "HOSTCC": "clang", "KCFLAGS": "-Werror", "KBUILD_OUTPUT": "/no/such",
+    "O": "/no/such", "KCONFIG_CONFIG": "/no/such", "KCONFIG_ALLCONFIG": "/no/such",
+    "KBUILD_BUILD_USER": "you", "LOCALVERSION": "-mine", "INSTALL_MOD_PATH": "/no/such",
+    "MAKEFLAGS": "-n", "GNUMAKEFLAGS": "-n", "MAKELEVEL": "3", "V": "1", "M": "/no/such",
+    "CPATH": "/no/such", "CCACHE_COMPILER": "clang", "SOURCE_DATE_EPOCH": "1",
+}  # fmt: skip
+"""What makes another kernel, or none, where make or the compiler hears of it."""
+
+
+def test_the_environment_makes_no_other_kernel(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sources / "Makefile").write_text(
+        MAKEFILE.replace("allnoconfig:\n", "allnoconfig:\n\tenv >$(O)/env\n")
+        + "\tenv >env-make\n\techo '$(LOCALVERSION)$(ARCH)$(LLVM)' >said\n"
+    )
+    key = Linux(source=sources).inputs(quiet)
+    out = Checkout(sources).directory / "out"
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CCACHE_DIR", str(out))
+    assert Linux(source=sources).inputs(quiet) == key
+    checkout, base, _ = prepared(sources)
+    assert make.configure(checkout.tree, out, "CONFIG_A=y\n") == "CONFIG_A=y\n"
+    make.build(checkout.tree, out, base, quiet)
+    assert (checkout.tree / "said").read_text() == "\n"
+    for file in (out / "env", checkout.tree / "env-make"):
+        heard = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+        # make gives its own recipes some of these.
+        given = {name for name in FOREIGN if heard.get(name) == FOREIGN[name]}
+        assert given == set()
+        assert heard["CCACHE_DIR"] == str(out)
+
+
 def test_a_build_that_fails_ends_with_the_error_and_the_patch(sources: Path) -> None:
     place = patches(
         sources,

@@ -39,10 +39,16 @@ _MAKE = re.compile(r"^make(?:\[\d+\])?: ")
 _REPRODUCIBLE = ("KBUILD_BUILD_USER=lab", "KBUILD_BUILD_HOST=lab", "KBUILD_BUILD_TIMESTAMP=@0")
 """Documentation/kbuild/reproducible-builds.rst; the same sources give ccache the same files."""
 
+_KEPT = frozenset({
+    "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TERM", "LD_LIBRARY_PATH", "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME", "CCACHE_DIR", "CCACHE_DISABLE", "CCACHE_MAXSIZE", "CCACHE_REMOTE_STORAGE",
+})  # fmt: skip
+"""Variables that say where things are, not what a kernel is made of."""
+
 
 def compiler() -> str:
     """The compiler and its version, in a line.  Raises HostError when there is none."""
-    return run(["gcc", "--version"], deadline=10).partition("\n")[0]
+    return run(["gcc", "--version"], deadline=10, env=_inherited()).partition("\n")[0]
 
 
 def check_tools() -> None:
@@ -63,6 +69,7 @@ def _links(header: str, call: str, *libraries: str) -> bool:
         run(
             ["gcc", "-x", "c", "-", "-o", os.devnull, *libraries],
             deadline=60,
+            env=_inherited(),
             text=f"{header}\nint main(void) {{ return (int){call}; }}\n",
         )
     except HostError:
@@ -80,7 +87,7 @@ def configure(tree: Path, out: Path, config: str) -> str:
     answers.write_text(config)
     goal = [f"KCONFIG_ALLCONFIG={answers}", "allnoconfig"]
     try:
-        run(["make", "-s", *_argv(tree, out), *goal], deadline=300)
+        run(["make", "-s", *_argv(tree, out), *goal], deadline=300, env=_environment(out))
     except HostError as error:
         raise BuildError(
             "the kernel's sources cannot be configured", detail=str(error), hint=error.hint
@@ -119,10 +126,20 @@ def _argv(tree: Path, out: Path) -> list[str]:
     return ["-C", str(tree), f"O={out}", *cc, *_REPRODUCIBLE]
 
 
+def _inherited() -> dict[str, str]:
+    """What `make` gets of the lab's own environment.
+
+    make takes every variable for one of its own: ARCH, LLVM, KCFLAGS, LOCALVERSION, MAKEFLAGS, and
+    gcc reads some more.  A kernel made with them would be another one under the same key.
+    """
+    return {name: value for name, value in os.environ.items() if name in _KEPT}
+
+
 def _environment(out: Path) -> dict[str, str]:
     # So that another checkout, such as that of a bisection, finds what this one compiled.
     # Depend mode asks the compiler what a file includes, instead of preprocessing it first.
     return {
+        **_inherited(),
         "LC_ALL": "C",
         "CCACHE_DEPEND": "1",
         "CCACHE_BASEDIR": str(out.parent),
