@@ -7,12 +7,16 @@ on unpacking each .ko.xz, the host does it once.
 import gzip
 import lzma
 import os
+import re
+import shutil
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lab.errors import HostError
 from lab.host.command import run
+from lab.host.dirs import not_writable
 
 UNUSED = (
     "kernel/drivers/bluetooth",
@@ -32,10 +36,63 @@ UNUSED = (
 )
 """Hardware that a guest of the lab never has: two thirds of a distribution's modules."""
 
+_TO_SOURCES = ("build", "source")
+"""Links that modules_install makes at the top, to what the kernel was built in and of."""
+
+
+_MODULE = re.compile(r".+\.ko(\.(xz|gz|zst))?")
+_LIST = re.compile(r"modules\.[a-z.]+")
+"""modules.builtin, modules.order and their kin, at the top of a tree."""
+
+
+def gather(source: Path, target: Path) -> list[str]:
+    """Copy the modules below `source`, and the lists at its top, to the new directory `target`.
+
+    Links are followed; those that lead nowhere, or round in a circle, are left out and returned.
+    Everything else stays behind: debugging information, signatures, the kernel beside its modules.
+    What is made can be written and removed, however read-only the source is.  Raises HostError.
+    """
+    lost: list[Path] = []
+    target.mkdir(parents=True)
+    try:
+        _gather(source, target, (os.path.realpath(source),), lost)
+        for file in source.iterdir():
+            if _LIST.fullmatch(file.name) and file.is_file():
+                shutil.copyfile(file, target / file.name)
+    except PermissionError as error:
+        raise HostError(f"{error.filename}: {error.strerror}", hint="make it readable") from error
+    except OSError as error:
+        raise not_writable(target, error) from error
+    return [str(path.relative_to(source)) for path in lost]
+
+
+def _gather(source: Path, target: Path, above: tuple[str, ...], lost: list[Path]) -> None:
+    """The modules of one directory and those below it; `above` are the real paths of itself and
+    the directories that led here."""
+    for path in sorted(source.iterdir()):
+        if path.name in _TO_SOURCES and len(above) == 1:
+            continue
+        module = _MODULE.fullmatch(path.name) is not None
+        if path.is_dir():
+            real = os.path.realpath(path)
+            if real in above:
+                lost.append(path)
+            else:
+                _gather(path, target / path.name, (*above, real), lost)
+        elif module and path.is_file():
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / path.name)
+        elif module:
+            lost.append(path)
+
 
 def unpack(tree: Path) -> None:
-    """Replace every compressed module below `tree` by its content (.ko.xz, .ko.gz, .ko.zst)."""
-    packed = [path for path in tree.rglob("*.ko.*") if path.is_file()]
+    """Replace every compressed module below `tree` by its content (.ko.xz, .ko.gz, .ko.zst).
+
+    Raises HostError, naming it, for one that is damaged.
+    """
+    modules = [path for path in tree.rglob("*.ko.*") if _MODULE.fullmatch(path.name)]
+    packed = [path for path in modules if path.is_file()]
     zstd = [path for path in packed if path.suffix == ".zst"]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # The libraries release the interpreter lock while they work.
@@ -46,12 +103,10 @@ def unpack(tree: Path) -> None:
 
 def _unpack(path: Path) -> None:
     packed = path.read_bytes()
-    if path.suffix == ".xz":
-        module = lzma.decompress(packed)
-    elif path.suffix == ".gz":
-        module = gzip.decompress(packed)
-    else:
-        raise HostError(f"{path.name}: unknown module compression")
+    try:
+        module = lzma.decompress(packed) if path.suffix == ".xz" else gzip.decompress(packed)
+    except (lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise HostError(f"{path.name}: a damaged module: {error}") from error
     path.with_suffix("").write_bytes(module)
     path.unlink()
 

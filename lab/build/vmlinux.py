@@ -1,6 +1,7 @@
 """The ELF kernel inside a bzImage, which QEMU boots through PVH much faster than the bzImage.
 
-The setup header says where the payload is: Documentation/arch/x86/boot.rst.
+The setup header says where the payload is: Documentation/arch/x86/boot.rst.  A unified kernel
+image has a bzImage in its section .linux; a vmlinux may be compressed as a whole.
 """
 
 import bz2
@@ -11,12 +12,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from lab.build import formats
+from lab.build.formats import Kind
 from lab.errors import HostError
 from lab.host.command import missing, tail
 
 _SETUP_SECTS = 0x1F1
-_HEADER = 0x202
-_MAGIC = b"HdrS"
 _PAYLOAD = 0x248
 """payload_offset and payload_length, 32 bits each, since protocol 2.08."""
 _SECTOR = 512
@@ -26,31 +27,48 @@ _SIZE_FIELD = 4
 """The kernel's Makefile appends the uncompressed size, except to gzip, which has its own."""
 
 
-def extract(image: bytes) -> bytes:
-    """The ELF file in `image`, a bzImage; an image that is ELF already is returned as it is.
+class UnknownCompression(HostError):
+    """The kernel unpacks itself from a format that the lab cannot read, such as LZO."""
 
-    Raises HostError for anything else and for a payload that cannot be unpacked.
+
+def extract(image: bytes) -> bytes:
+    """The ELF file in `image`: a bzImage, a unified kernel image or a compressed vmlinux; an image
+    that is ELF already is returned as it is.
+
+    Raises UnknownCompression, and HostError for anything else and for what cannot be unpacked.
     """
-    if image.startswith(b"\x7fELF"):
+    form = formats.of(image[: formats.HEAD])
+    if form.kind is Kind.ELF:
         return image
-    payload = _payload(image)
-    for magic, unpack in _FORMATS.items():
-        if payload.startswith(magic):
-            try:
-                kernel = unpack(payload)
-            except (zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:
-                raise HostError(f"the kernel's payload is damaged: {error}") from error
-            if not kernel.startswith(b"\x7fELF"):
-                raise HostError("the kernel's payload is no ELF file")
-            return kernel
-    raise HostError(f"the kernel's payload has an unknown compression: {payload[:8].hex()}")
+    if form.kind is Kind.UKI:
+        return extract(_linux(image))
+    if form.kind is Kind.BZIMAGE:
+        return _unpacked(_payload(image), _SIZE_FIELD)
+    if form.kind is Kind.PACKED:
+        return _unpacked(image, 0)
+    raise HostError(f"no kernel for x86-64, but {form.words}")
 
 
 def bootable(image: bytes) -> bytes:
-    """What QEMU is given to boot: the ELF file in `image`, or `image` itself, slower, if the kernel
-    was configured without PVH.  Raises HostError as extract() does."""
-    kernel = extract(image)
-    return kernel if has_pvh_entry(kernel) else image
+    """What QEMU is given to boot: the ELF file in `image`, or the bzImage itself, slower, if the
+    kernel was configured without PVH or with a compression that the lab cannot read.
+
+    Raises HostError as extract() does, and for an ELF file without PVH, which QEMU does not boot.
+    """
+    if formats.of(image[: formats.HEAD]).kind is Kind.UKI:
+        image = _linux(image)
+    try:
+        kernel = extract(image)
+    except UnknownCompression:
+        return image
+    if has_pvh_entry(kernel):
+        return kernel
+    if formats.of(image[: formats.HEAD]).kind is not Kind.BZIMAGE:
+        raise HostError(
+            "the kernel is an ELF file without an entry for PVH, and QEMU boots no other one",
+            hint="give its bzImage, or build with CONFIG_PVH=y",
+        )
+    return image
 
 
 def has_pvh_entry(kernel: bytes) -> bool:
@@ -69,18 +87,6 @@ def has_pvh_entry(kernel: bytes) -> bool:
     return False
 
 
-def release(image: bytes) -> str:
-    """What `uname -r` will say, from a bzImage's header; '' for an ELF file, which has none.
-
-    kernel_version: Documentation/arch/x86/boot.rst.
-    """
-    if image[_HEADER : _HEADER + 4] != _MAGIC:
-        return ""
-    (pointer,) = struct.unpack_from("<H", image, 0x20E)
-    text = image[pointer + _SECTOR :].partition(b"\0")[0] if pointer else b""
-    return text.decode(errors="replace").partition(" ")[0]
-
-
 def _notes(segment: bytes) -> Iterator[tuple[bytes, int]]:
     """Name and type of each note in a PT_NOTE segment."""
     at = 0
@@ -94,9 +100,16 @@ def _aligned(size: int) -> int:
     return (size + 3) & ~3
 
 
+def _linux(image: bytes) -> bytes:
+    """The bzImage of a unified kernel image, from its section .linux."""
+    kernel = formats.section(image, ".linux")
+    # Within what a guest boots only a bzImage makes sense there; extract() would recurse.
+    if not kernel or formats.of(kernel[: formats.HEAD]).kind is not Kind.BZIMAGE:
+        raise HostError("the unified kernel image has no bzImage in its section .linux")
+    return kernel
+
+
 def _payload(image: bytes) -> bytes:
-    if len(image) < _PAYLOAD + 8 or image[_HEADER : _HEADER + 4] != _MAGIC:
-        raise HostError("no Linux bzImage: the setup header is missing")
     sectors = image[_SETUP_SECTS] or 4
     offset, length = struct.unpack_from("<II", image, _PAYLOAD)
     start = (sectors + 1) * _SECTOR + offset
@@ -105,15 +118,31 @@ def _payload(image: bytes) -> bytes:
     return image[start : start + length]
 
 
-def _gzip(payload: bytes) -> bytes:
+def _unpacked(packed: bytes, trailer: int) -> bytes:
+    """The ELF file that was compressed, with so many bytes behind that the format knows nothing
+    of."""
+    for magic, unpack in _FORMATS.items():
+        if packed.startswith(magic):
+            try:
+                kernel = unpack(packed, trailer)
+            except (zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:
+                raise HostError(f"the kernel's payload is damaged: {error}") from error
+            form = formats.of(kernel[: formats.HEAD])
+            if form.kind is not Kind.ELF:
+                raise HostError(f"the kernel's payload is no ELF file for x86-64, but {form.words}")
+            return kernel
+    raise UnknownCompression(f"the kernel's payload has an unknown compression: {packed[:8].hex()}")
+
+
+def _gzip(payload: bytes, _trailer: int) -> bytes:
     return _whole(zlib.decompressobj(wbits=31), payload)
 
 
-def _xz(payload: bytes) -> bytes:
+def _xz(payload: bytes, _trailer: int) -> bytes:
     return _whole(lzma.LZMADecompressor(), payload)
 
 
-def _bzip2(payload: bytes) -> bytes:
+def _bzip2(payload: bytes, _trailer: int) -> bytes:
     return _whole(bz2.BZ2Decompressor(), payload)
 
 
@@ -131,14 +160,13 @@ def _whole(decompressor: _Decompressor, payload: bytes) -> bytes:
     return kernel
 
 
-def _piped(*argv: str) -> Callable[[bytes], bytes]:
+def _piped(*argv: str) -> Callable[[bytes, int], bytes]:
     """An unpacker for a format that Python's library lacks."""
 
-    def unpack(payload: bytes) -> bytes:
+    def unpack(payload: bytes, trailer: int) -> bytes:
+        packed = payload[: len(payload) - trailer]
         try:
-            done = subprocess.run(
-                argv, input=payload[:-_SIZE_FIELD], capture_output=True, check=False, timeout=60
-            )
+            done = subprocess.run(argv, input=packed, capture_output=True, check=False, timeout=60)
         except FileNotFoundError as error:
             raise missing(argv[0]) from error
         if done.returncode != 0:
@@ -151,9 +179,10 @@ def _piped(*argv: str) -> Callable[[bytes], bytes]:
     return unpack
 
 
-_FORMATS: dict[bytes, Callable[[bytes], bytes]] = {
+_FORMATS: dict[bytes, Callable[[bytes, int], bytes]] = {
     b"\x28\xb5\x2f\xfd": _piped("zstd", "-dcq"),
     b"\x02\x21\x4c\x18": _piped("lz4", "-dcq"),
+    b"\x04\x22\x4d\x18": _piped("lz4", "-dcq"),
     b"\xfd7zXZ\0": _xz,
     b"\x1f\x8b": _gzip,
     b"\x5d\0\0": _xz,

@@ -27,7 +27,8 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="KERNEL",
-        help="A name, the path of a built tree, or a package such as linux-image-amd64/sid.",
+        help="A name, a path (a built tree, an image, a .deb), or a package such as "
+        "linux-image-amd64/sid.",
         autocompletion=complete_kernel,
     ),
 ]
@@ -36,7 +37,8 @@ Kernel = Annotated[
     str | None,
     typer.Option(
         "--kernel",
-        help="Boot this kernel: a name, a built tree, or a package; see `lab kernel`.",
+        help="Boot this kernel: a name, a path (a built tree, an image, a .deb), or a package; "
+        "see `lab kernel`.",
         autocompletion=complete_kernel,
     ),
 ]
@@ -52,7 +54,8 @@ def with_kernel(changes: list[str] | None, kernel: str | None) -> list[str]:
 
     # Told before anything slow: a name that means nothing.
     reference = canonical(kernel)
-    resolve(reference)
+    for remark in resolve(reference).remarks():
+        warn(remark)
     # Quoted: 6.12 is a name, not a number.
     return [*(changes or []), f"kernel={dumps(reference)}"]
 
@@ -77,15 +80,24 @@ def add_kernel(
     package: Annotated[
         str | None, typer.Option(metavar="NAME[/SUITE]", help="A package of Debian.")
     ] = None,
-    tree: Annotated[Path | None, typer.Option(help="A tree with a built kernel.")] = None,
+    tree: Annotated[
+        Path | None,
+        typer.Option(readable=False, help="A tree with a built kernel, or a directory with one."),
+    ] = None,
     image: Annotated[
-        Path | None, typer.Option(help="A bzImage or vmlinux; with --modules.")
+        Path | None,
+        typer.Option(readable=False, help="A bzImage, vmlinux, unified kernel image or .deb."),
     ] = None,
     modules: Annotated[
-        Path | None, typer.Option(help="Its modules, such as /lib/modules/6.12.0.")
+        Path | None,
+        typer.Option(
+            readable=False,
+            help="Its modules, such as /lib/modules/6.12.0; default: those beside it.",
+        ),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(help="Sources to build: a git tree, a directory, a tar file.")
+        Path | None,
+        typer.Option(readable=False, help="Sources to build: a git tree, a directory, a tar file."),
     ] = None,
     rev: Annotated[str, typer.Option(help="Commit of the git tree; default: its work tree.")] = "",
     series: Annotated[
@@ -110,6 +122,8 @@ def add_kernel(
     print(f"{name}: {made.summary}")
     for line in told:
         print(f"  {line}")
+    for remark in made.remarks():
+        warn(remark)
     try:
         made.check_host()
     except HostError as error:
@@ -120,8 +134,10 @@ def add_kernel(
 def build_kernel(kernel: Name) -> None:
     """Build a kernel's artifacts now instead of at their first use."""
     from lab.build.kernel import ensure_kernel, refused
-    from lab.build.kernels.names import canonical
+    from lab.build.kernels.names import canonical, resolve
 
+    for remark in resolve(canonical(kernel)).remarks():
+        warn(remark)
     with phases() as progress:
         built = ensure_kernel(canonical(kernel), progress)
     if options := refused(built):

@@ -26,6 +26,15 @@ TAGGING = Tagging(WINDOW, generation=3, run=7)
 COPY = Copy((Extent(20, 4), Extent(28, 4), Extent(36, 4)), destination=48)
 """Three ranges of four sectors; the window has untouched sectors around and between all parts."""
 
+BUILT_IN = """\
+kernel/drivers/block/virtio_blk.ko
+kernel/drivers/net/virtio_net.ko
+kernel/drivers/nvme/host/nvme.ko
+kernel/fs/erofs/erofs.ko
+kernel/fs/overlayfs/overlay.ko
+"""
+"""modules.builtin of a kernel that needs no module."""
+
 DONE = Completion(0, 0, 0.01)
 FAILED = Completion(0x280, 0, 0.01)
 
@@ -159,14 +168,57 @@ def record(name: str, qemu: Process, owner: Process | None = None) -> Record:
     )
 
 
-def elf_kernel(*, pvh: bool) -> bytes:
-    """The head of an ELF kernel with a note: the PVH entry, or another one of Xen's."""
+def elf_kernel(*, pvh: bool, machine: int = 62) -> bytes:
+    """The head of an ELF kernel with a note: the PVH entry, or another one of Xen's.  `machine` is
+    e_machine; 62 is x86-64."""
     note = struct.pack("<III4sQ", 4, 8, 18 if pvh else 6, b"Xen\0", 0x1000000)
     segment = struct.pack("<IIQQQQQQ", 4, 0, 0x40 + 56, 0, 0, len(note), len(note), 4)
-    head = bytearray(b"\x7fELF".ljust(0x40, b"\0"))
+    head = bytearray(b"\x7fELF\2\1\1".ljust(0x40, b"\0"))
+    struct.pack_into("<HH", head, 0x10, 2, machine)
     struct.pack_into("<Q", head, 0x20, 0x40)
     struct.pack_into("<HH", head, 0x36, 56, 1)
     return bytes(head) + segment + note
+
+
+def bzimage(payload: bytes, *, sectors: int = 3, release: str = "", wide: bool = True) -> bytes:
+    """A file with the fields of the setup header that matter, and code around the payload."""
+    head = bytearray((sectors + 1 if sectors else 5) * 512)
+    head[0x1F1] = sectors
+    head[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", head, 0x206, 0x20F)
+    head[0x236] = 1 if wide else 0
+    struct.pack_into("<II", head, 0x248, 0x2CC, len(payload))
+    code = b"\x90" * 0x2CC
+    if release:
+        struct.pack_into("<H", head, 0x20E, len(head) - 512)
+        code = f"{release} (lab@lab) #1 SMP\0".encode().ljust(0x2CC, b"\x90")
+    return bytes(head) + code + payload + b"\x90" * 99
+
+
+def efi_program(sections: Mapping[str, bytes], machine: int = 0x8664) -> bytes:
+    """A PE32+ file with these sections, padded to 512 bytes as linkers do; 0x8664 is x86-64."""
+    table, content, at = b"", b"", 0x1000
+    for name, data in sections.items():
+        size = -(-len(data) // 512) * 512
+        table += struct.pack("<8sIIII16x", name.encode(), len(data), at, size, at)
+        content += data.ljust(size, b"\0")
+        at += size
+    head = b"MZ".ljust(0x3C, b"\0") + struct.pack("<I", 0x40)
+    head += struct.pack("<4sHHIIIHH", b"PE", machine, len(sections), 0, 0, 0, 240, 0x22)
+    optional = bytearray(240)
+    struct.pack_into("<H", optional, 0, 0x20B)
+    struct.pack_into("<II", optional, 32, 512, 512)  # alignment in memory and in the file
+    struct.pack_into("<I", optional, 108, 16)
+    return (head + bytes(optional) + table).ljust(0x1000, b"\0") + content
+
+
+def installed_modules(lib: Path, release: str = "6.12.0-test") -> Path:
+    """lib/modules/RELEASE as modules_install leaves it, of a kernel with all built in."""
+    tree = lib / "modules" / release
+    tree.mkdir(parents=True)
+    (tree / "modules.builtin").write_text(BUILT_IN)
+    (tree / "modules.order").touch()
+    return tree
 
 
 def kernel_tree(path: Path) -> Path:
@@ -175,10 +227,7 @@ def kernel_tree(path: Path) -> Path:
     (path / "include/config/kernel.release").write_text("6.12.0-test\n")
     (path / "vmlinux").write_bytes(elf_kernel(pvh=True))
     (path / ".config").write_text("CONFIG_PVH=y\n")
-    built_in = ("block/virtio_blk", "net/virtio_net", "nvme/host/nvme")
-    lines = [f"kernel/drivers/{name}.ko\n" for name in built_in]
-    lines += [f"kernel/fs/{name}.ko\n" for name in ("erofs/erofs", "overlayfs/overlay")]
-    (path / "modules.builtin").write_text("".join(lines))
+    (path / "modules.builtin").write_text(BUILT_IN)
     return path
 
 

@@ -11,9 +11,10 @@ from lab.build.kernel import listing, remove
 from lab.build.kernels import names
 from lab.build.kernels.ask import Asked
 from lab.build.kernels.checkout import Checkout
+from lab.build.kernels.image import Image
 from lab.build.kernels.linux import Linux
 from lab.build.kernels.package import Package
-from lab.build.kernels.tree import Image, Tree
+from lab.build.kernels.tree import Tree
 from lab.errors import HostError, UsageError
 from lab.host import dirs
 from tests.unit.builders import kernel_tree
@@ -119,10 +120,11 @@ def test_a_damaged_definition_is_named() -> None:
     [
         ({}, "one of --package"),
         ({"package": "linux-image-amd64", "tree": Path("/")}, "one of --package"),
-        ({"image": Path("/bzImage")}, "belong together"),
+        ({"image": Path("/no/such")}, "no such file or directory"),
+        ({"modules": Path("/lib"), "tree": Path("/")}, "those of an --image"),
         ({"package": "linux-image-amd64", "series": ["x"]}, "are for --source"),
         ({"package": "Linux Image"}, "no name of a package"),
-        ({"tree": Path("/no/such")}, "no built kernel"),
+        ({"tree": Path("/no/such")}, "no such file or directory"),
         ({"source_path": Path("/no/such")}, "no such sources"),
     ],
 )

@@ -7,10 +7,13 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from lab.build.kernels import found
+from lab.build.kernels.archive import Archive
+from lab.build.kernels.image import Image
 from lab.build.kernels.linux import Linux
 from lab.build.kernels.package import Package
 from lab.build.kernels.source import Source
-from lab.build.kernels.tree import Image, Tree
+from lab.build.kernels.tree import Tree
 from lab.errors import HostError, UsageError
 from lab.host import dirs
 from lab.host.dirs import not_writable
@@ -25,29 +28,29 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PACKAGE = re.compile(r"(?P<package>linux-image-[a-z0-9+.-]+)(?:/(?P<suite>[a-z][a-z0-9-]*))?")
 
 _DEFINITION: TypeAdapter[Source] = TypeAdapter(
-    Annotated[Package | Tree | Image | Linux, Field(discriminator="type")]
+    Annotated[Package | Tree | Image | Archive | Linux, Field(discriminator="type")]
 )
 
 
 def resolve(reference: str) -> Source:
     """The source that a reference means.
 
-    A name that ships or was added; the path of a built tree; PATH@COMMIT of a git tree;
-    `linux-image-…` with or without /SUITE, as apt-get writes it.  Raises UsageError for anything
-    else.
+    A name that ships or was added; the path of a built tree, or of anything else that holds a
+    kernel (lab.build.kernels.found); PATH@COMMIT of a git tree; `linux-image-…` with or without
+    /SUITE, as apt-get writes it.  Raises UsageError for anything else.
     """
     if source := known().get(reference):
         return source
-    if "/" in reference and (path := Path(reference).expanduser()).is_dir():
-        return Tree(tree=path.absolute())
+    if "/" in reference and _exists(path := Path(reference).expanduser()):
+        return found.at(path)
     if "/" in reference and (linux := _commit(reference)):
         return linux
     if package := _PACKAGE.fullmatch(reference):
         return Package(**{key: value for key, value in package.groupdict().items() if value})
     raise UsageError(
         f"no kernel {reference}",
-        hint=f"known: {', '.join(known())}; or the path of a built tree, PATH@COMMIT of a git "
-        "tree, or a Debian package such as linux-image-cloud-amd64/sid",
+        hint=f"known: {', '.join(known())}; or the path of a built tree or kernel image, "
+        "PATH@COMMIT of a git tree, or a Debian package such as linux-image-cloud-amd64/sid",
     )
 
 
@@ -59,7 +62,7 @@ def canonical(reference: str) -> str:
     path = Path(reference).expanduser()
     if reference in known():
         return reference
-    if path.is_dir():
+    if _exists(path):
         return str(path.absolute())
     if linux := _commit(reference):
         return commit(linux.source, linux.rev)
@@ -77,6 +80,14 @@ def _commit(reference: str) -> Linux | None:
     tree = Path(where).expanduser().absolute()
     known_to_git = where and rev and (tree / ".git").exists()
     return Linux(source=tree, rev=rev) if known_to_git else None
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is anything at a path, as far as this user may look."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # Whoever reads it says so.
 
 
 def known() -> dict[str, Source]:

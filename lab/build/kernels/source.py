@@ -1,12 +1,16 @@
 """What every source of a kernel has in common."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from lab.build import formats
 from lab.build.artifacts import Progress
+from lab.errors import UsageError
 
 
 class Source(BaseModel, ABC):
@@ -39,8 +43,44 @@ class Source(BaseModel, ABC):
     def build(self, directory: Path, progress: Progress) -> dict[str, str]:
         """Fill `directory` by pack(); return the versions of what went in.  Raises HostError."""
 
+    def remarks(self) -> list[str]:
+        """What a user should know before the kernel boots; nothing for most."""
+        return []
+
+
+@contextmanager
+def permitted() -> Iterator[None]:
+    """Tell of a file or directory that this user may not read by a UsageError."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UsageError(
+            f"{error.filename}: this user may not read it",
+            hint=f"sudo chmod +r {error.filename}, or give a copy that is yours",
+        ) from error
+
 
 def readable(path: Path) -> str:
     """A path as a user would write it, with ~ for the home directory."""
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def head(file: Path) -> bytes:
+    """The beginning of a file, enough to tell what it is.
+
+    Raises UsageError when it cannot be read: Ubuntu keeps /boot/vmlinuz-* for root alone.
+    """
+    try:
+        with permitted(), file.open("rb") as stream:
+            return stream.read(formats.HEAD)
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+
+
+def identity(file: Path) -> str:
+    """Place, size and time of a file, as make tells things apart; with a dash if there is none."""
+    if not file.exists():
+        return f"{file} -"
+    status = file.stat()
+    return f"{file} {status.st_size} {status.st_mtime_ns}"

@@ -1,20 +1,25 @@
-"""A kernel that is built already: its tree, or an image with a directory of modules."""
+"""A kernel that is built already, in its tree."""
 
+import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from lab.build import vmlinux
+from lab.build import formats, initramfs, vmlinux
 from lab.build.artifacts import Progress
+from lab.build.formats import Kind
+from lab.build.kernels import config, install
 from lab.build.kernels.pack import pack
-from lab.build.kernels.source import Source, readable
+from lab.build.kernels.source import Source, head, identity, readable
 from lab.errors import HostError, UsageError
 from lab.host.command import run
 
-_RELEASE = "include/config/kernel.release"
-_BUILT_IN = ("modules.builtin", "modules.builtin.modinfo")
-_IMAGE = "arch/x86/boot/bzImage"
+RELEASE = "include/config/kernel.release"
+IMAGE = "arch/x86/boot/bzImage"
+
+_OTHER_IMAGES = "arch/*/boot/*Image*"
+_MADE_BY = re.compile(r"^include (?P<sources>\S+)/Makefile$", re.MULTILINE)
+"""What the kernel's Makefile writes into the Makefile of a build directory (outputmakefile)."""
 
 
 class Tree(Source):
@@ -29,46 +34,100 @@ class Tree(Source):
 
     def inputs(self, progress: Progress) -> dict[str, str]:
         """Place, size and time of what was built, as make tells things apart."""
-        for name in ("vmlinux", ".config", _RELEASE):
+        for name in ("vmlinux", ".config", RELEASE):
             if not (self.tree / name).is_file():
-                raise UsageError(
-                    f"{self.tree}: no built kernel, {name} is missing",
-                    hint="make -j$(nproc) there, or let the lab build it: lab kernel add NAME "
-                    f"--source {readable(self.tree)}",
-                )
-        files = (self.tree / name for name in ("vmlinux", ".config", *_BUILT_IN, *self._modules()))
-        return {"tree": str(self.tree), "files": "\n".join(_identity(file) for file in files)}
+                raise self._unbuilt(name)
+        form = formats.of(head(self.tree / "vmlinux"))
+        if form.kind is not Kind.ELF:
+            raise UsageError(
+                f"{self.tree}: vmlinux is {form.words}; guests of the lab are x86-64 machines",
+                hint="build it with ARCH=x86_64",
+            )
+        self._check_modules()
+        names = ("vmlinux", ".config", *install.LISTS, *self._modules())
+        return {
+            "tree": str(self.tree),
+            "files": "\n".join(identity(self.tree / name) for name in names),
+        }
 
     def build(self, directory: Path, progress: Progress) -> dict[str, str]:
         progress("modules")
-        release = (self.tree / _RELEASE).read_text().strip()
+        release = (self.tree / RELEASE).read_text().strip()
         base = directory / "base"
-        self._install_modules(base, release)
+        target = base / "lib/modules" / release
+        modules = [name for name in self._modules() if (self.tree / name).is_file()]
+        install.modules(self.tree, modules, target, self._options())
         shutil.copy(self.tree / ".config", directory / "config")
         pack(directory, self._image(directory), base, release)
         return {"release": release}
+
+    def remarks(self) -> list[str]:
+        absent = self._missing()
+        if not absent:
+            return []
+        return [
+            f"{readable(self.tree)}: modules were not made ({absent[0]}, {len(absent)} in all), so "
+            "the guest will not have them: make modules there"
+        ]
+
+    def _unbuilt(self, name: str) -> UsageError:
+        """Why there is no kernel: built elsewhere, for something else, or not at all."""
+        if out := next(iter(build_directories(self.tree)), None):
+            return UsageError(
+                f"{self.tree}: these are sources, built in {out}", hint=f"give {out} instead"
+            )
+        others = sorted(self.tree.glob(_OTHER_IMAGES))
+        for path in others:
+            form = formats.of(head(path)) if path.is_file() else None
+            if form and form.kind is Kind.FOREIGN and form.words != "no kernel image":
+                return UsageError(
+                    f"{self.tree}: {path.relative_to(self.tree)} is {form.words}; guests of the "
+                    "lab are x86-64 machines",
+                    hint="build it with ARCH=x86_64",
+                )
+        return UsageError(
+            f"{self.tree}: no built kernel, {name} is missing",
+            hint="make -j$(nproc) there, or let the lab build it: lab kernel add NAME "
+            f"--source {readable(self.tree)}",
+        )
 
     def _modules(self) -> list[str]:
         """Paths of the modules in the tree; modules.order has them as .o since Linux 6.2."""
         order = self.tree / "modules.order"
         lines = order.read_text().split() if order.exists() else []
-        return [f"{line.rpartition('.')[0]}.ko" for line in lines]
+        # Until 5.2 as they are installed.
+        return [f"{line.rpartition('.')[0].removeprefix('kernel/')}.ko" for line in lines]
 
-    def _install_modules(self, base: Path, release: str) -> None:
-        target = base / "lib/modules" / release
-        if self._modules():
-            # Without debugging information, which is most of a module; the index is made later.
-            install = ["modules_install", f"INSTALL_MOD_PATH={base}", "INSTALL_MOD_STRIP=1"]
-            run(["make", "-s", "-C", self.tree, *install, "DEPMOD=true"], deadline=600)
-            # To the sources on this host.
-            for link in ("build", "source"):
-                (target / link).unlink(missing_ok=True)
+    def _wanted(self) -> list[str]:
+        """The options that the configuration has as modules."""
+        return [name for name, value in self._options().items() if value == "m"]
+
+    def _options(self) -> dict[str, str]:
+        file = self.tree / ".config"
+        return config.options(file.read_text()) if file.is_file() else {}
+
+    def _missing(self) -> list[str]:
+        """Modules that the configuration asks for and `make` did not make, by file or option."""
+        modules = self._modules()
+        if not modules:
+            return [f"{name}=m" for name in self._wanted()]
+        return [name for name in modules if not (self.tree / name).is_file()]
+
+    def _check_modules(self) -> None:
+        """Raise UsageError where modules were forgotten that a guest cannot do without."""
+        absent = self._missing()
+        if not absent:
             return
-        target.mkdir(parents=True)
-        (target / "modules.order").touch()
-        for name in _BUILT_IN:
-            if (self.tree / name).exists():
-                shutil.copy(self.tree / name, target)
+        built_in = self.tree / "modules.builtin"
+        text = built_in.read_text() if built_in.exists() else ""
+        names = {Path(line).stem.replace("-", "_") for line in text.split()}
+        needed = {name for needs, _ in initramfs.module_lists().values() for name in needs}
+        if lacking := sorted(needed - names):
+            raise UsageError(
+                f"{self.tree}: no modules were made ({absent[0]} and others), and a guest needs "
+                f"{', '.join(lacking)}",
+                hint="make modules there",
+            )
 
     def _image(self, directory: Path) -> bytes:
         """The kernel's ELF file without debugging information, or the bzImage if that is no use."""
@@ -79,62 +138,40 @@ class Tree(Source):
         if vmlinux.has_pvh_entry(image):
             return image
         try:
-            return (self.tree / _IMAGE).read_bytes()
+            return (self.tree / IMAGE).read_bytes()
         except FileNotFoundError:
             raise HostError(
-                f"{self.tree}: vmlinux has no entry for PVH, and there is no {_IMAGE}",
+                f"{self.tree}: vmlinux has no entry for PVH, and there is no {IMAGE}",
                 hint="build with CONFIG_PVH=y, or make bzImage",
             ) from None
 
 
-class Image(Source):
-    """A kernel image, bzImage or ELF, and its modules as they are installed."""
-
-    type: Literal["image"] = "image"
-    image: Path
-    modules: Path
-    """The directory named as the release, such as /lib/modules/6.12.0."""
-
-    @property
-    def summary(self) -> str:
-        return readable(self.image)
-
-    def inputs(self, progress: Progress) -> dict[str, str]:
-        if not self.image.is_file():
-            raise UsageError(f"{self.image}: no such kernel image")
-        if not (self.modules / "modules.builtin").is_file():
-            raise UsageError(
-                f"{self.modules}: no directory of modules, modules.builtin is missing",
-                hint="name the one that make modules_install made, such as lib/modules/6.12.0",
-            )
-        files = (self.image, *sorted(_files(self.modules)))
-        return {"image": str(self.image), "files": "\n".join(map(_identity, files))}
-
-    def build(self, directory: Path, progress: Progress) -> dict[str, str]:
-        progress("modules")
-        image = self.image.read_bytes()
-        release = self.modules.resolve().name
-        built = vmlinux.release(image)
-        if built and built != release:
-            raise HostError(
-                f"{self.image} is kernel {built}, but its modules are those of {release}",
-                hint="name the directory of its own modules",
-            )
-        base = directory / "base"
-        target = base / "lib/modules" / release
-        target.parent.mkdir(parents=True)
-        shutil.copytree(self.modules, target, ignore=shutil.ignore_patterns("build", "source"))
-        (directory / "config").touch()
-        pack(directory, image, base, release)
-        return {"release": release}
+def build_directories(sources: Path) -> list[Path]:
+    """Where kernels were built of these sources with O=, the latest first: in a directory within
+    the sources, beside them, or in a directory beside them."""
+    if not (sources / "Kbuild").is_file():
+        return []
+    near = [*_inside(sources), *_inside(sources.parent)]
+    near += [
+        path for place in _inside(sources.parent) if place != sources for path in _inside(place)
+    ]
+    found = [path for path in near if (path / "vmlinux").is_file() and _built_of(path, sources)]
+    return sorted(found, key=lambda path: (path / "vmlinux").stat().st_mtime, reverse=True)
 
 
-def _identity(file: Path) -> str:
-    if not file.exists():
-        return f"{file} -"
-    status = file.stat()
-    return f"{file} {status.st_size} {status.st_mtime_ns}"
+def _built_of(out: Path, sources: Path) -> bool:
+    if (out / "source").is_symlink() and (out / "source").resolve() == sources.resolve():
+        return True
+    try:
+        text = (out / "Makefile").read_text(errors="replace")
+    except OSError:
+        return False
+    made = _MADE_BY.search(text)
+    return made is not None and (out / made["sources"]).resolve() == sources.resolve()
 
 
-def _files(directory: Path) -> Iterator[Path]:
-    return (path for path in directory.rglob("*") if path.is_file())
+def _inside(directory: Path) -> list[Path]:
+    try:
+        return sorted(path for path in directory.iterdir() if path.is_dir())
+    except OSError:
+        return []

@@ -1,0 +1,163 @@
+"""What a file that is given for a kernel is, by its first bytes.
+
+bzImage: Documentation/arch/x86/boot.rst; Image of arm64: Documentation/arch/arm64/booting.rst, of
+RISC-V: Documentation/arch/riscv/boot-image-header.rst; zboot: zboot-header.S in
+drivers/firmware/efi/libstub; PE: the Microsoft PE and COFF specification; unified kernel image:
+the UAPI group's specification; ELF: elf(5).
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import pefile
+
+HEAD = 128 << 10
+"""Bytes of a file that are enough; the release that a bzImage names is within its first 66 KB."""
+
+
+class Kind(Enum):
+    """What the lab does with it."""
+
+    BZIMAGE = auto()
+    ELF = auto()
+    UKI = auto()
+    PACKED = auto()
+    """Compressed as a whole: an ELF kernel, a tar file, an initramfs."""
+    TAR = auto()
+    DEB = auto()
+    FOREIGN = auto()
+    """Nothing for a guest of the lab; the words say what."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind, and words for people."""
+
+    kind: Kind
+    words: str
+
+
+_X86_64 = 62
+_ELF_MACHINES = {3: "i386", 8: "MIPS", 20: "32-bit PowerPC", 21: "PowerPC", 22: "s390x",
+                 40: "32-bit ARM", _X86_64: "x86-64", 183: "arm64", 243: "RISC-V",
+                 258: "LoongArch"}  # fmt: skip
+"""e_machine: include/uapi/linux/elf-em.h."""
+
+_PE_X86_64 = 0x8664
+_PE_MACHINES = {0x14C: "i386", 0x1C4: "32-bit ARM", _PE_X86_64: "x86-64", 0xAA64: "arm64",
+                0x5064: "RISC-V", 0x6264: "LoongArch"}  # fmt: skip
+
+_KERNEL_64 = 1
+"""XLF_KERNEL_64 in xloadflags, since protocol 2.12."""
+
+_MAGICS: tuple[tuple[int, bytes, Kind, str], ...] = (
+    (0x38, b"ARM\x64", Kind.FOREIGN, "an Image for arm64"),
+    (0x38, b"RSC\x05", Kind.FOREIGN, "an Image for RISC-V"),
+    (0x24, b"\x18\x28\x6f\x01", Kind.FOREIGN, "a zImage for 32-bit ARM"),
+    (0x10008, b"S390EP", Kind.FOREIGN, "a kernel for s390x"),
+    (0, b"\x27\x05\x19\x56", Kind.FOREIGN, "a uImage for U-Boot"),
+    (0, b"\xd0\x0d\xfe\xed", Kind.FOREIGN, "a FIT image or device tree"),
+    (0, b"0707", Kind.FOREIGN, "an initramfs"),
+    (0, b"QFI\xfb", Kind.FOREIGN, "a qcow2 disk"),
+    (0x8001, b"CD001", Kind.FOREIGN, "an ISO image"),
+    (0, b"\xed\xab\xee\xdb", Kind.FOREIGN, "an RPM"),
+    (0, b"!<arch>\ndebian-binary", Kind.DEB, "a Debian package"),
+    (257, b"ustar", Kind.TAR, "a tar file"),
+    (0, b"\x1f\x8b", Kind.PACKED, "gzip"),
+    (0, b"\xfd7zXZ\0", Kind.PACKED, "xz"),
+    (0, b"\x28\xb5\x2f\xfd", Kind.PACKED, "zstd"),
+    (0, b"BZh", Kind.PACKED, "bzip2"),
+    (0, b"\x02\x21\x4c\x18", Kind.PACKED, "lz4"),
+    (0, b"\x04\x22\x4d\x18", Kind.PACKED, "lz4"),
+    (0, b"\x5d\0\0", Kind.PACKED, "lzma"),
+)  # fmt: skip
+
+
+def of(head: bytes) -> Format:
+    """What begins with `head`, HEAD bytes or the whole of a shorter file."""
+    for tried in (_elf, _bzimage, _zboot):
+        if found := tried(head):
+            return found
+    for offset, magic, kind, words in _MAGICS:
+        if head.startswith(magic, offset):
+            return Format(kind, words)
+    return _efi(head) or Format(Kind.FOREIGN, "no kernel image" if head else "an empty file")
+
+
+def section(image: bytes, name: str) -> bytes | None:
+    """The content of a section of a PE file; None if it has none of that name."""
+    for one in pefile.PE(data=image, fast_load=True).sections:
+        if one.Name.rstrip(b"\0") == name.encode():
+            # Its size in memory: in the file it is padded.
+            return bytes(one.get_data()[: one.Misc_VirtualSize or None])
+    return None
+
+
+def release(head: bytes) -> str:
+    """What `uname -r` will say, from a bzImage's header; '' for whatever has none.
+
+    kernel_version: Documentation/arch/x86/boot.rst.
+    """
+    if of(head).kind is not Kind.BZIMAGE:
+        return ""
+    (pointer,) = struct.unpack_from("<H", head, 0x20E)
+    text = head[pointer + 512 :].partition(b"\0")[0] if pointer else b""
+    return text.decode(errors="replace").partition(" ")[0]
+
+
+def _elf(head: bytes) -> Format | None:
+    if not head.startswith(b"\x7fELF") or len(head) < 20:
+        return None
+    wide, little = head[4] == 2, head[5] != 2
+    (machine,) = struct.unpack_from("<H" if little else ">H", head, 18)
+    name = _ELF_MACHINES.get(machine, f"machine {machine}")
+    if machine == _X86_64 and wide:
+        return Format(Kind.ELF, "an ELF file for x86-64")
+    return Format(Kind.FOREIGN, f"an ELF file for {name}")
+
+
+def _bzimage(head: bytes) -> Format | None:
+    if head[0x202:0x206] != b"HdrS" or len(head) < 0x268:
+        return None
+    version, loadflags = struct.unpack_from("<H", head, 0x206)[0], head[0x236]
+    if version >= 0x20C and not loadflags & _KERNEL_64:
+        return Format(Kind.FOREIGN, "a bzImage for i386")
+    return Format(Kind.BZIMAGE, "a bzImage")
+
+
+def _zboot(head: bytes) -> Format | None:
+    if not head.startswith(b"MZ") or head[4:8] != b"zimg":
+        return None
+    packed = head[0x18:0x38].partition(b"\0")[0].decode(errors="replace")
+    return Format(Kind.FOREIGN, f"a zboot image ({packed}) for {_pe_machine(head) or 'EFI'}")
+
+
+def _efi(head: bytes) -> Format | None:
+    machine = _pe_machine(head)
+    if not machine:
+        return None
+    try:
+        kernel = any(
+            one.Name.rstrip(b"\0") == b".linux"
+            for one in pefile.PE(data=head, fast_load=True).sections
+        )
+    except pefile.PEFormatError:
+        kernel = False
+    if not kernel:
+        return Format(Kind.FOREIGN, f"an EFI program for {machine}")
+    words = "a unified kernel image"
+    if machine != _PE_MACHINES[_PE_X86_64]:
+        return Format(Kind.FOREIGN, f"{words} for {machine}")
+    return Format(Kind.UKI, words)
+
+
+def _pe_machine(head: bytes) -> str:
+    """The machine of a PE file, '' if it is none."""
+    if not head.startswith(b"MZ") or len(head) < 0x40:
+        return ""
+    (at,) = struct.unpack_from("<I", head, 0x3C)
+    if head[at : at + 4] != b"PE\0\0" or len(head) < at + 6:
+        return ""
+    (machine,) = struct.unpack_from("<H", head, at + 4)
+    return _PE_MACHINES.get(machine, f"machine {machine:#x}")

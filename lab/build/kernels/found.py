@@ -1,0 +1,69 @@
+"""What a path is that somebody gives for a kernel."""
+
+from pathlib import Path
+
+from lab.build import formats
+from lab.build.formats import Kind
+from lab.build.kernels import image as images
+from lab.build.kernels import root, tree
+from lab.build.kernels.archive import Archive
+from lab.build.kernels.image import BUILT_IN, Image
+from lab.build.kernels.source import Source, head, permitted
+from lab.build.kernels.tree import Tree
+from lab.errors import UsageError
+
+_RPM = (
+    "unpack it, and that of its modules, into one directory and give that: "
+    "rpm2cpio FILE | cpio -idm"
+)
+
+
+def at(path: Path) -> Source:
+    """The kernel that a file or directory is.
+
+    A built tree or an image in it; an image with its modules nearby; .deb files, the tar file of
+    `make tarxz-pkg`, what tuxmake and KernelCI leave, /lib/modules/RELEASE.  Raises UsageError,
+    saying what it is instead and what to do.
+    """
+    path = path.absolute()
+    with permitted():
+        return _directory(path) if path.is_dir() else _file(path)
+
+
+def _directory(path: Path) -> Source:
+    if (path / tree.RELEASE).is_file() or (path / "Kbuild").is_file():
+        return Tree(tree=path)
+    try:
+        return root.kernel_in(path)
+    except UsageError:
+        # With the words for a tree, unless something else of a kernel is there.
+        if any(path.glob("lib/modules/*")) or root.images_in(path) or (path / BUILT_IN).exists():
+            raise
+        return Tree(tree=path)
+
+
+def _file(path: Path) -> Source:
+    form = formats.of(head(path))
+    if form.kind in (Kind.DEB, Kind.TAR) or _is_tar(path):
+        return Archive(archive=path)
+    built = _tree_of(path)
+    if built and form.kind in images.TAKEN:
+        return Tree(tree=built)
+    if form.kind not in images.TAKEN:
+        hint = _RPM if form.words == "an RPM" else ""
+        raise UsageError(f"{path}: no kernel for x86-64, but {form.words}", hint=hint)
+    modules = root.modules_of(path)
+    release = images.release_of(path)
+    if modules is None:
+        raise root.no_modules(path, release)
+    return Image(image=path, modules=modules, config=root.config_beside(path, release))
+
+
+def _is_tar(path: Path) -> bool:
+    return ".tar" in path.suffixes[-2:] or path.suffix in (".tgz", ".txz", ".tzst")
+
+
+def _tree_of(path: Path) -> Path | None:
+    """The built tree that an image lies in, as vmlinux or arch/ARCH/boot/NAME."""
+    places = [path.parent, *path.parents[3:4]]
+    return next((place for place in places if (place / tree.RELEASE).is_file()), None)
