@@ -41,5 +41,6 @@ boot: setup
 test: check
 	$(PYTEST) --durations=25
 
-benchmark: setup
+benchmark:
+	@scripts/setup benchmark
 	$(PYTHON) -m benchmarks

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-import subprocess
+import shutil
 import sys
 import tarfile
 from dataclasses import dataclass
@@ -13,11 +13,13 @@ from lab.build.kernels import package
 from lab.build.kernels.names import SHIPPED
 from lab.errors import HostError
 from lab.host import dirs
-from lab.host.command import run
+from lab.host.command import missing, run
 
 REQUIREMENT = "virtme-ng==1.42"
-UDEVD = Path("/usr/lib/systemd/systemd-udevd")
+UDEVD = (Path("/usr/lib/systemd/systemd-udevd"), Path("/lib/systemd/systemd-udevd"))
 """Without it vng's guest finds no port for the output of a command."""
+DEADLINE = 120.0
+"""Seconds for a boot and its command."""
 
 
 @dataclass(frozen=True)
@@ -27,37 +29,44 @@ class Vng:
     binaries: Path
     kernel: Path
     release: str
+    busybox: Path
+    """A static one, for vng's initramfs."""
 
-    def uname(self) -> bool:
-        """Boot, run `uname -r`, and power off; whether it answered what it should."""
+    def uname(self) -> None:
+        """Boot, run `uname -r`, and power off.
+
+        Raises HostError, quoting what vng said, when it does not answer with the release.
+        """
         argv = [
-            "vng", "--run", str(self.kernel), "--disable-kvm", "--cpus", "2", "--memory", "1G",
-            "--", "uname", "-r",
+            "vng", "--run", str(self.kernel), "--busybox", str(self.busybox), "--disable-kvm",
+            "--cpus", "2", "--memory", "1G", "--", "uname", "-r",
         ]  # fmt: skip
-        done = subprocess.run(
+        out = run(
             # vng wants a terminal.
             ["script", "-qec", shlex.join(argv), "/dev/null"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+            deadline=DEADLINE,
             env={**os.environ, "PATH": f"{self.binaries}:{os.environ['PATH']}"},
         )
-        return done.returncode == 0 and self.release in done.stdout
+        if self.release not in out:
+            raise HostError(f"no {self.release} in what it said: {shlex.join(argv)}", detail=out)
 
 
-def prepare(kernel: Kernel) -> Vng:
-    """Install virtme-ng and unpack the package the lab's kernel came from.
-
-    Raises HostError when the host lacks what vng needs, or Debian has a newer kernel by now than
-    the lab's artifact.
-    """
-    if not UDEVD.exists():
+def check_host() -> None:
+    """Raise HostError, saying what to install, when this host lacks what vng needs."""
+    if not any(path.exists() for path in UDEVD):
         raise HostError(
             "virtme-ng runs the host's udevd, and there is none",
-            hint="sudo apt-get install udev",
+            hint="make benchmark installs it, or: sudo apt-get install udev",
         )
+    if shutil.which("script") is None:
+        raise missing("script")
+
+
+def prepare(kernel: Kernel, busybox: Path) -> Vng:
+    """Install virtme-ng and unpack the package the lab's kernel came from.
+
+    Raises HostError when Debian has a newer kernel by now than the lab's artifact.
+    """
     place = dirs.cache("benchmarks")
     venv = place / "venv"
     if not (venv / "bin/vng").exists():
@@ -72,7 +81,7 @@ def prepare(kernel: Kernel) -> Vng:
             f"Debian's kernel is newer than the lab's {kernel.release}",
             hint="lab kernel rm debian, and measure again",
         )
-    return Vng(venv / "bin", image, kernel.release)
+    return Vng(venv / "bin", image, kernel.release, busybox)
 
 
 def _unpack(tree: Path) -> None:

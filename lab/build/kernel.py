@@ -148,7 +148,7 @@ def _artifact_name(reference: str, source: Source) -> str:
 def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
     """The initramfs is an artifact of its own: a changed boot script costs no kernel build."""
     scripts = {name: (ROOT / "guest-scripts" / name).read_bytes() for name in _SCRIPTS}
-    busybox = _ensure_busybox(progress)
+    busybox = ensure_busybox(progress)
 
     def build(directory: Path) -> dict[str, str]:
         modules = kernel.path / "early"
@@ -166,8 +166,8 @@ def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
     return artifacts.ensure("initramfs", kernel.name, inputs, build, progress, room=64 << 20)
 
 
-def _ensure_busybox(progress: Progress) -> Artifact:
-    """The static busybox of Debian, shared by all kernels."""
+def ensure_busybox(progress: Progress) -> Artifact:
+    """The static busybox of Debian, shared by all kernels; it has `busybox` in it."""
 
     def build(directory: Path) -> dict[str, str]:
         progress("initramfs: busybox")

@@ -62,12 +62,14 @@ def run(
         out, said = process.communicate(text or None, timeout=deadline)
     except subprocess.TimeoutExpired as error:
         end_group(process)
-        said = ""
+        out = said = ""
         # A daemon that left the group may keep the pipes open for as long as it likes.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            _, said = process.communicate(timeout=0.2)
+            out, said = process.communicate(timeout=0.2)
         raise HostError(
-            f"no end after {deadline:.0f} s: {shlex.join(words)}", detail=tail(said), hint=hint
+            f"no end after {deadline:.0f} s: {shlex.join(words)}",
+            detail=tail(said or out),
+            hint=hint,
         ) from error
     finally:
         end_group(process)
@@ -172,10 +174,12 @@ PACKAGES = {
     "fsck.erofs": "erofs-utils",
     "dump.erofs": "erofs-utils",
     "depmod": "kmod",
+    "dpkg-deb": "dpkg",
     "gcc": "gcc",
     "strip": "binutils",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
+    "script": "bsdutils",
     "setpriv": "util-linux",
     "unshare": "util-linux",
 }
