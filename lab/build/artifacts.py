@@ -6,6 +6,7 @@ never wrong, only unused.  A builder works in `KIND/.partial-NAME-KEY` under a l
 and renames at the end: what is there under its own name is complete.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -96,32 +97,50 @@ def ensure(
 
 
 def listing(kind: str) -> list[Artifact]:
-    """All finished artifacts of a kind, by name, newest first."""
+    """All finished artifacts of a kind, by name, newest first; without what others remove
+    meanwhile."""
     found = []
     for path in dirs.cache("artifacts", kind).iterdir():
         if not path.name.startswith("."):
             name, _, key = path.name.rpartition("-")
-            found.append(Artifact(kind, name, key, path))
-    found.sort(key=lambda artifact: artifact.path.stat().st_mtime, reverse=True)
-    return sorted(found, key=lambda artifact: artifact.name)
+            with contextlib.suppress(FileNotFoundError):
+                found.append((-path.stat().st_mtime, Artifact(kind, name, key, path)))
+    return [one for _, one in sorted(found, key=lambda each: (each[1].name, each[0]))]
 
 
-def remove(artifact: Artifact) -> None:
-    """Remove an artifact; guests that have its files open keep them until they end."""
+def manifests(kind: str) -> list[tuple[Artifact, Manifest]]:
+    """The same, with what the store knows about each."""
+    found = []
+    for artifact in listing(kind):
+        try:
+            found.append((artifact, artifact.manifest()))
+        except HostError:
+            # A damaged one is told of; one that was removed since is none.
+            if artifact.path.exists():
+                raise
+    return found
+
+
+def remove(artifact: Artifact) -> bool:
+    """Remove an artifact; guests that have its files open keep them until they end.
+
+    Whether it was still there: another process may have removed it.
+    """
     with lock.held(_lock(artifact.key), deadline=BUILD_DEADLINE):
         doomed = _partial(artifact)
         shutil.rmtree(doomed, ignore_errors=True)
+        if not artifact.path.exists():
+            return False
         # First out of sight in one step: nobody must find it half-removed.
         artifact.path.rename(doomed)
         shutil.rmtree(doomed)
+        return True
 
 
 def remove_named(kind: str, name: str | None) -> list[Artifact]:
     """Remove every artifact of a kind that has `name`, or all if it is None; return them."""
     doomed = [artifact for artifact in listing(kind) if name in (None, artifact.name)]
-    for artifact in doomed:
-        remove(artifact)
-    return doomed
+    return [artifact for artifact in doomed if remove(artifact)]
 
 
 def _address(kind: str, name: str, inputs: Mapping[str, str]) -> Artifact:
@@ -145,6 +164,10 @@ def _build(artifact: Artifact, build: Builder) -> None:
         )
         (partial / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
         partial.rename(artifact.path)
+    except OSError as error:
+        if error.errno in dirs.CURES:
+            raise dirs.not_writable(partial, error) from error
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

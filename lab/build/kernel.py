@@ -8,7 +8,7 @@ from pathlib import Path
 from lab import ROOT
 from lab.build import artifacts
 from lab.build import initramfs as early
-from lab.build.artifacts import Artifact, Progress
+from lab.build.artifacts import Artifact, Manifest, Progress
 from lab.build.kernels import names, pack, package
 from lab.build.kernels.linux import Linux, remove_checkout
 from lab.build.kernels.source import Source, permitted
@@ -45,6 +45,8 @@ class Named:
     name: str
     source: str
     artifacts: list[Artifact]
+    manifests: list[Manifest]
+    """Those of the artifacts, as they were when they were listed."""
 
 
 def ensure_kernel(reference: str, progress: Progress) -> Kernel:
@@ -95,49 +97,39 @@ def config_of(key: str) -> Path | None:
 
 def listing() -> list[Named]:
     """The kernels that have names, and what else is built: trees and packages given as such."""
-    built = [(artifact.manifest().versions["source"], artifact) for artifact in _artifacts()]
-    known = names.known()
-    found = [
-        Named(
-            name, source.summary, [artifact for made, artifact in built if made == source.summary]
-        )
-        for name, source in known.items()
-    ]
-    summaries = {one.source for one in found}
-    others = dict.fromkeys(made for made, _ in built if made not in summaries)
-    return found + [
-        Named("", other, [artifact for made, artifact in built if made == other])
-        for other in others
+    built: dict[str, list[tuple[Artifact, Manifest]]] = {}
+    for artifact, manifest in artifacts.manifests("kernel"):
+        # Those of an older lab, which no reference leads to any more, are left out.
+        if "source" in manifest.versions:
+            built.setdefault(manifest.versions["source"], []).append((artifact, manifest))
+    known = {name: source.summary for name, source in names.known().items()}
+    others = [("", summary) for summary in built if summary not in known.values()]
+    return [
+        Named(name, summary, [one for one, _ in made], [manifest for _, manifest in made])
+        for name, summary in (*known.items(), *others)
+        for made in [built.get(summary, [])]
     ]
 
 
 def remove(kernel: Named) -> list[Artifact]:
     """Remove what is built of a kernel, and its name if it was added; what was removed.
 
-    What another name has as well stays, and so do guests that run it.
+    What another name has as well stays, and so do guests that run it.  The name goes last: what
+    was interrupted can be done again.
     """
     source = names.added().get(kernel.name)
-    names.forget(kernel.name)
     others = [other for name, other in names.known().items() if name != kernel.name]
     if isinstance(source, Linux) and not any(map(source.shares_checkout, others)):
         remove_checkout(source.source)
-    if any(other.summary == kernel.source for other in others):
-        return []
-    keys = {artifact.key for artifact in kernel.artifacts}
-    initramfs = [
-        artifact
-        for artifact in artifacts.listing("initramfs")
-        if artifact.manifest().versions.get("kernel") in keys
-    ]
-    removed = [*kernel.artifacts, *initramfs]
-    for artifact in removed:
-        artifacts.remove(artifact)
+    doomed: list[Artifact] = []
+    if not any(other.summary == kernel.source for other in others):
+        keys = {artifact.key for artifact in kernel.artifacts}
+        initramfs = artifacts.manifests("initramfs")
+        doomed = [one for one, manifest in initramfs if manifest.versions.get("kernel") in keys]
+        doomed += kernel.artifacts
+    removed = [artifact for artifact in doomed if artifacts.remove(artifact)]
+    names.forget(kernel.name)
     return removed
-
-
-def _artifacts() -> list[Artifact]:
-    """Newest first; those of an older lab, which no reference leads to any more, are left out."""
-    return [one for one in artifacts.listing("kernel") if "source" in one.manifest().versions]
 
 
 def _artifact_name(reference: str, source: Source) -> str:

@@ -164,9 +164,9 @@ def remove_kernels(name: MaybeName = None, everything: All = False) -> None:
 def _row(kernel: Named) -> tuple[str, str, str, str, str]:
     if not kernel.artifacts:
         return kernel.name, kernel.source, "-", "not built", "-"
-    manifest = kernel.artifacts[0].manifest()
+    manifest = kernel.manifests[0]
     built = manifest.built.replace("T", " ")[:16]
-    size = sum(artifact.manifest().size for artifact in kernel.artifacts)
+    size = sum(each.size for each in kernel.manifests)
     release = manifest.versions["release"]
     return kernel.name or "-", kernel.source, release, built, f"{size / 1e6:.0f} MB"
 
@@ -174,5 +174,6 @@ def _row(kernel: Named) -> tuple[str, str, str, str, str]:
 def _document(kernel: Named) -> dict[str, object]:
     from dataclasses import asdict
 
-    built = [{**asdict(one.manifest()), "path": str(one.path)} for one in kernel.artifacts]
+    made = zip(kernel.artifacts, kernel.manifests, strict=True)
+    built = [{**asdict(manifest), "path": str(one.path)} for one, manifest in made]
     return {"name": kernel.name, "source": kernel.source, "built": built}

@@ -25,14 +25,17 @@ def _made(path: Path) -> Path:
     return path
 
 
+CURES = {
+    errno.ENOSPC: "free space on that file system, or set XDG_STATE_HOME and XDG_CACHE_HOME",
+    errno.EDQUOT: "free space in your quota, or set XDG_STATE_HOME and XDG_CACHE_HOME",
+    errno.EROFS: "it is read-only: set XDG_STATE_HOME and XDG_CACHE_HOME to a writable place",
+}
+"""What to do about the errors that any write can meet."""
+
+
 def not_writable(path: Path, error: OSError) -> HostError:
     """The HostError for a directory of the lab that cannot be written."""
-    cures = {
-        errno.ENOSPC: "free space on that file system, or set XDG_STATE_HOME and XDG_CACHE_HOME",
-        errno.EDQUOT: "free space in your quota, or set XDG_STATE_HOME and XDG_CACHE_HOME",
-        errno.EROFS: "it is read-only: set XDG_STATE_HOME and XDG_CACHE_HOME to a writable place",
-    }
-    hint = cures.get(error.errno or 0, "make it writable, or set XDG_STATE_HOME and XDG_CACHE_HOME")
+    hint = CURES.get(error.errno or 0, "make it writable, or set XDG_STATE_HOME and XDG_CACHE_HOME")
     return HostError(f"cannot write {path}: {error.strerror or error}", hint=hint)
 
 

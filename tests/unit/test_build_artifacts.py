@@ -66,7 +66,7 @@ def test_a_damaged_manifest_is_a_host_error() -> None:
         artifact.manifest()
 
 
-@pytest.mark.parametrize("failure", [HostError("no network"), KeyboardInterrupt(), OSError(28)])
+@pytest.mark.parametrize("failure", [HostError("no network"), KeyboardInterrupt(), OSError(5)])
 def test_a_failing_build_leaves_nothing(store: Path, failure: BaseException) -> None:
     def fail(directory: Path) -> dict[str, str]:
         write_one(directory)
@@ -76,6 +76,15 @@ def test_a_failing_build_leaves_nothing(store: Path, failure: BaseException) -> 
         ensure(fail)
     assert names(store) == set()
     assert ensure().path.is_dir()
+
+
+def test_a_disk_that_gets_full_is_told_with_the_cure(store: Path) -> None:
+    def fail(directory: Path) -> dict[str, str]:
+        raise OSError(28, "No space left on device", str(directory / "file"))
+
+    with pytest.raises(HostError, match=r"No space left on device \(free space"):
+        ensure(fail)
+    assert names(store) == set()
 
 
 def test_too_little_space_is_told_before_building(store: Path) -> None:

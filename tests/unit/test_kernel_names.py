@@ -81,7 +81,7 @@ def test_what_another_name_has_as_well_is_not_removed(tmp_path: Path) -> None:
     for name, series in (("one", ()), ("patched", (tmp_path / "a.mbox",)), ("same", ())):
         names.add(name, Linux(source=tmp_path, series=series))
     checkout = Checkout(tmp_path).directory
-    (checkout / "source").mkdir()
+    (checkout / "source").mkdir(parents=True)
     built = artifacts.ensure("kernel", "linux", {}, _built(tmp_path), lambda _: None, room=0)
     for name, left in (("one", (True, True)), ("same", (False, True)), ("patched", (False, False))):
         (kernel,) = (each for each in listing() if each.name == name)

@@ -41,7 +41,8 @@ class Checkout:
     def __init__(self, source: Path) -> None:
         self.source = source
         key = hashlib.sha256(str(source).encode()).hexdigest()[:16]
-        self.directory = dirs.cache("linux", key)
+        # Made by prepare(), which holds the lock: another process may be removing it.
+        self.directory = dirs.cache("linux") / key
         self.tree = self.directory / "source"
         self.lock = dirs.cache("linux") / f"{key}.lock"
 
@@ -95,6 +96,7 @@ class Checkout:
         it of 80,000 files takes half a minute, and nobody needs it without patches), and what came
         of the patches.  Raises Rejected when they do not fit.
         """
+        self.directory.mkdir(mode=0o700, exist_ok=True)
         base = self._base(rev, progress, patched=bool(patches))
         if not base:
             return "", None

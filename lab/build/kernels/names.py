@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from lab.build.kernels.package import Package
 from lab.build.kernels.source import Source
 from lab.build.kernels.tree import Tree
 from lab.errors import HostError, UsageError
-from lab.host import dirs
+from lab.host import dirs, lock
 from lab.host.dirs import not_writable
 
 SHIPPED: dict[str, Package] = {
@@ -23,6 +24,9 @@ SHIPPED: dict[str, Package] = {
     "debian-sid": Package(package="linux-image-amd64", suite="sid"),
 }
 """Kernels that need no `lab kernel add`."""
+
+_DEADLINE = 30.0
+"""Seconds to wait for another process that writes a name: milliseconds, but on a busy disk."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PACKAGE = re.compile(r"(?P<package>linux-image-[a-z0-9+.-]+)(?:/(?P<suite>[a-z][a-z0-9-]*))?")
@@ -101,6 +105,8 @@ def added() -> dict[str, Source]:
     for path in sorted(dirs.state("kernels").glob("*.json")):
         try:
             found[path.stem] = _DEFINITION.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            continue  # Somebody takes the name away just now.
         except (ValidationError, OSError) as error:
             raise HostError(
                 f"{path}: no definition of a kernel: {error}", hint="remove that file"
@@ -110,15 +116,18 @@ def added() -> dict[str, Source]:
 
 def add(name: str, source: Source) -> None:
     """Give a source a name.  Raises UsageError when it has another meaning already."""
-    if known().get(name) != source:
-        check_free(name)
-    path = _file(name)
-    new = path.with_suffix(".new")
-    try:
-        new.write_text(source.model_dump_json(indent=1) + "\n")
-        new.replace(path)
-    except OSError as error:
-        raise not_writable(path, error) from error
+    with _locked():
+        if known().get(name) != source:
+            check_free(name)
+        path = _file(name)
+        new = path.with_suffix(".new")
+        try:
+            new.write_text(source.model_dump_json(indent=1) + "\n")
+            new.replace(path)
+        except OSError as error:
+            raise not_writable(path, error) from error
+        finally:
+            new.unlink(missing_ok=True)
 
 
 def check_free(name: str) -> None:
@@ -134,13 +143,19 @@ def check_free(name: str) -> None:
 
 def forget(name: str) -> None:
     """Take the name from what was added under it, with the series that was fetched for it."""
-    _file(name).unlink(missing_ok=True)
-    shutil.rmtree(fetched(name), ignore_errors=True)
+    with _locked():
+        _file(name).unlink(missing_ok=True)
+        shutil.rmtree(fetched(name), ignore_errors=True)
 
 
 def fetched(name: str) -> Path:
     """Where the series is kept that was fetched for a kernel."""
     return dirs.state("kernels") / f"{name}.series"
+
+
+def _locked() -> AbstractContextManager[None]:
+    """One process at a time gives and takes names."""
+    return lock.held(dirs.state() / "kernels.lock", deadline=_DEADLINE)
 
 
 def _file(name: str) -> Path:
