@@ -110,8 +110,8 @@ what stands there instead, at line 10:
     14   line 12
     15   line 13
     16   line 14
-three-way merge: conflicts as well
-perhaps since an earlier patch was rejected in this file"""
+perhaps since an earlier patch was rejected in this file
+three-way merge: conflicts as well"""
 
 
 def test_all_that_does_not_fit_is_told_with_what_stands_there(

@@ -350,6 +350,7 @@ def test_who_lists_a_part_of_a_series_means_it(repository: Path, author: Path) -
 
 def test_a_diff_without_a_mail_is_applied(repository: Path, author: Path) -> None:
     plain = write(author, "plain.patch", git(author, "diff", "HEAD~2").encode() + b"\n")
+    assert series.read(plain).summary == 'plain.patch: 1 patch ("plain.patch")'
     assert tried(repository, plain).subjects == ["plain.patch"]
     assert built(repository, plain) == DONE
     for name, text in (("a.patch", "only text\n"), ("b.mbox", "From: a@b\nSubject: x\n\ntext\n")):
@@ -363,6 +364,11 @@ def test_an_incomplete_series_is_refused(repository: Path, author: Path) -> None
     file = write(author, "part.mbox", first + third)
     with pytest.raises(UsageError, match=r"part\.mbox: the series is incomplete, 2/3 is missing"):
         series.read_all([file])
+    many = [first.replace(b"1/3", f"{number}/9".encode()) for number in (1, 4, 8)]
+    for number, mail in enumerate(many):
+        many[number] = mail.replace(b"Change three", f"Change {number}".encode())
+    with pytest.raises(UsageError, match="2 to 3/9, 5 to 7/9, 9/9 is missing"):
+        series.read_all([write(author, "many.mbox", b"".join(many))])
     with pytest.raises(UsageError, match="2/3 is missing"):
         Linux(source=repository, series=(file,)).inputs(quiet)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from lab.build.artifacts import BUILD_DEADLINE, Progress
-from lab.build.kernels import config, make, series
+from lab.build.kernels import config, make, rejects, series
 from lab.build.kernels.checkout import Checkout
 from lab.build.kernels.scratch import Rejected
 from lab.build.kernels.series import Series
@@ -109,7 +109,7 @@ def _refusal(checkout: Checkout, found: Sequence[Series], rejected: Rejected) ->
     more = f"; all {count} rejects below" if count > 1 else ""
     return ProfileError(
         f'{path}: patch {number}, "{first.patch}", does not apply: {first.place}{more}',
-        detail="\n\n".join(reject.text for reject in rejected.found),
+        detail=rejects.told(rejected.found),
         hint=_cure(checkout, next((one.base for one in found if one.base), "")),
     )
 

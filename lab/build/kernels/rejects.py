@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import groupby
 
 _HEADING = re.compile(r"@@ -(?P<line>\d+)(?:,\d+)? \+\d+(?:,\d+)? @@")
 
@@ -38,13 +39,22 @@ class Reject:
 
     @property
     def text(self) -> str:
-        """All of it, in several lines."""
+        """All of it but the merge, in several lines."""
         first = f'patch {self.number}, "{self.patch}": {self.place}'
-        notes = [f"three-way merge: {self.merge}"] if self.merge else []
-        if self.again:
-            notes.append("perhaps since an earlier patch was rejected in this file")
+        notes = ["perhaps since an earlier patch was rejected in this file"] if self.again else []
         body = [self.hunk.partition("\n")[2], self.why] if self.hunk else []
         return "\n".join([first, *body, *notes])
+
+
+def told(found: Sequence[Reject]) -> str:
+    """All rejects, and below those of a patch what came of its merge."""
+    parts = list[str]()
+    for _number, group in groupby(found, key=lambda reject: reject.number):
+        rejects = list(group)
+        parts += [reject.text for reject in rejects]
+        if rejects[0].merge:
+            parts[-1] += f"\nthree-way merge: {rejects[0].merge}"
+    return "\n\n".join(parts)
 
 
 def hunks(rejected: str) -> list[str]:

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from lab.build.kernels import mails, quilt
@@ -37,6 +38,9 @@ class Series:
         """What it has, in a line."""
         count = len(self.patches)
         text = f"{self.path.name}: {count} patch{'' if count == 1 else 'es'}"
+        if not all(mail.total for mail in self.patches):
+            # Nobody said how many there are: these may be two proposals of a thread.
+            text += " (" + ", ".join(f'"{mail.title}"' for mail in self.patches) + ")"
         if not self.left:
             return text
         replies = sum(mail.is_reply for mail in self.left)
@@ -197,10 +201,14 @@ def _kind(patches: Sequence[Mail]) -> tuple[str, int]:
 
 
 def _missing(patches: Sequence[Mail]) -> list[str]:
-    """The numbers that are not there, such as 2/3."""
+    """The numbers that are not there, such as 2/3, or 4 to 7/9."""
     total = _kind(patches)[1]
     there = {mail.number for mail in patches if mail.total}
-    return [f"{number}/{total}" for number in range(1, total + 1) if number not in there]
+    absent = [number for number in range(1, total + 1) if number not in there]
+    # What comes one after the other differs from its index by the same.
+    runs = groupby(enumerate(absent), key=lambda pair: pair[1] - pair[0])
+    found = [[number for _at, number in run] for _start, run in runs]
+    return [f"{'' if len(run) == 1 else f'{run[0]} to '}{run[-1]}/{total}" for run in found]
 
 
 def _twice(patches: Sequence[Mail]) -> list[str]:
