@@ -5,8 +5,12 @@ gone with the last process in it.  An ordinary user is root in a user namespace;
 a directory that was bound belongs to that user.
 """
 
+import errno
 import os
+import pwd
 import shutil
+import stat
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,8 +30,7 @@ def argv(image: Image, binds: Sequence[Path], command: Sequence[str]) -> list[st
         if shutil.which(program, path=path) is None:
             raise missing(program)
     for directory in binds:
-        if not directory.is_dir():
-            raise UsageError(f"{directory}: no such directory")
+        _check_directory(directory)
     prefix = _namespaces()
     try:
         run([*prefix, "true"], deadline=20)
@@ -40,6 +43,45 @@ def argv(image: Image, binds: Sequence[Path], command: Sequence[str]) -> list[st
         ) from error
     place = dirs.cache("enter")
     return [*prefix, str(SCRIPT), str(image.root), str(place), *map(str, binds), "--", *command]
+
+
+def unwritable(directory: Path) -> str:
+    """Why nothing can be written in a directory, and what to do; '' where it can.
+
+    By trying: of a file system of another host's, nothing else tells.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return ""
+    except OSError as error:
+        status = directory.stat()
+        owner = _name(status.st_uid)
+        cure = "what is built there has no place: copy it to where you can write, and bind that"
+        if error.errno in (errno.EACCES, errno.EPERM) and os.getuid() != status.st_uid:
+            # Of NFS, root is nobody unless the server says otherwise (root_squash, exports(5)).
+            cure = f"it belongs to {owner}: be that user (sudo -u {owner} lab …), or copy it"
+        return f"{directory} cannot be written: {error.strerror}; {cure}"
+
+
+def _check_directory(directory: Path) -> None:
+    try:
+        if not stat.S_ISDIR(directory.stat().st_mode):
+            raise UsageError(f"{directory}: no directory")
+        os.scandir(directory).close()
+    except FileNotFoundError as error:
+        raise UsageError(f"{directory}: no such directory") from error
+    except OSError as error:
+        hint = ""
+        if error.errno in (errno.EACCES, errno.EPERM) and os.getuid() == 0:
+            hint = "a server that takes root for nobody: be its owner, sudo -u NAME lab …"
+        raise UsageError(f"{directory}: {error.strerror}", hint=hint) from error
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
 
 
 def _namespaces() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.terminal import phases
+from lab.cli.terminal import phases, warn
 
 
 def complete_image(incomplete: str) -> list[str]:
@@ -47,4 +47,6 @@ def shell(
         progress(f"unpack image {image}")
     directories = [path.resolve() for path in bind or []]
     argv = enter.argv(built, directories, command or ["bash", "-i"])
+    for warning in filter(None, map(enter.unwritable, directories)):
+        warn(warning)
     os.execvp(argv[0], argv)

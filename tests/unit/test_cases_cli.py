@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import enter
-from lab.build.image import Image
 from lab.cli import main
 from lab.cli.cases import Pace, duration, print_outcome, summary, tally
 from lab.errors import UsageError
@@ -96,8 +94,3 @@ def test_runs_are_listed_shown_and_exported(
     assert "<testsuite" in capsys.readouterr().out
     assert lab(monkeypatch, "results", "export", "19990101-000000-0000", "--to", "junit") == 2
     assert lab(monkeypatch, "results", "show", "../etc") == 2
-
-
-def test_a_directory_that_is_none_is_told_before_a_shell_is_opened(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such directory"):
-        enter.argv(Image("build", tmp_path), [tmp_path / "none"], ["true"])
