@@ -79,8 +79,9 @@ def ensure_kernel(reference: str, progress: Progress) -> Kernel:
 
 
 def refused(kernel: Kernel) -> list[str]:
-    """The options that the lab's configuration has and the kernel's sources refused."""
-    return provenance(kernel).get("refused", "").split()
+    """The options that the kernel's configuration asked for and its sources did not set, each with
+    the reason."""
+    return provenance(kernel).get("refused", "").splitlines()
 
 
 def provenance(kernel: Kernel) -> dict[str, str]:

@@ -140,8 +140,8 @@ def build_kernel(kernel: Name) -> None:
         warn(remark)
     with phases() as progress:
         built = ensure_kernel(canonical(kernel), progress)
-    if options := refused(built):
-        warn(f"these sources refuse: {' '.join(options)}")
+    for option in refused(built):
+        warn(f"the sources refuse {option}")
     print(f"{built.release} {built.vmlinux.parent}")
 
 

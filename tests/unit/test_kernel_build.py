@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.build.kernels import config, make, series
+from lab.build.kernels import config, kconfig, make, series
 from lab.build.kernels.checkout import Checkout
 from lab.build.kernels.linux import Linux
 from lab.errors import BuildError, UsageError
@@ -335,14 +335,92 @@ def test_refused_options_are_those_that_came_out_otherwise(
     asked: dict[str, str], made: dict[str, str]
 ) -> None:
     assert config.options(written(asked)) == asked
-    expected = {f"{name}={value}" for name, value in asked.items() if made.get(name, "n") != value}
-    assert set(config.refused(written(asked), written(made))) == expected
+    expected = {name: value for name, value in asked.items() if made.get(name, "n") != value}
+    assert config.refused(asked, config.options(written(made))) == expected
+
+
+KCONFIG = """\
+config BLOCK
+	bool "Blocks"
+	help
+		config of blocks
+
+if BLOCK
+
+config DM_DUST
+	tristate "Dust"
+	depends on BLK_DEV_DM && \\
+		DUSTY
+	# no end of it
+	depends on BROKEN
+
+endif
+
+choice
+	prompt "Preemption"
+	depends on PROMPTS
+
+config PREEMPT_LAZY
+	bool "Lazy"
+
+config PREEMPT_VOLUNTARY
+	bool "Voluntary"
+	depends on !ARCH_HAS_PREEMPT_LAZY
+
+endchoice
+
+menuconfig MD
+	bool "Devices"
+"""
+
+
+def test_what_kconfig_says_of_options() -> None:
+    told = [(one.name, one.line, one.depends, one.choice) for one in kconfig.symbols("k", KCONFIG)]
+    assert told == [
+        ("BLOCK", 1, (), ""),
+        ("DM_DUST", 8, ("BLOCK", "BLK_DEV_DM && DUSTY", "BROKEN"), ""),
+        ("PREEMPT_LAZY", 21, ("PROMPTS",), "k:17"),
+        ("PREEMPT_VOLUNTARY", 24, ("PROMPTS", "!ARCH_HAS_PREEMPT_LAZY"), "k:17"),
+        ("MD", 30, (), ""),
+    ]
+
+
+def test_an_option_that_a_kernel_lacks_is_no_news_unless_its_user_asked_for_it(
+    tmp_path: Path,
+) -> None:
+    tree = tmp_path / "linux"
+    for directory in ("block", "arch/arm", "arch/x86", "tools"):
+        (tree / directory).mkdir(parents=True)
+    (tree / "block/Kconfig").write_text(KCONFIG)
+    (tree / "arch/x86/Kconfig.debug").write_text("config PVH\n\tbool\n")
+    for other in ("arch/arm", "tools"):
+        (tree / other / "Kconfig").write_text("config BLK_DEV_NVME\n\tbool\n")
+    own = tmp_path / "my.config"
+    own.write_text("CONFIG_KASSAN=y\nCONFIG_MD=m\n")
+    # As 7.2 does: one of the two kinds of preemption, and without some of what ships.
+    asked = config.options(config.text((str(own), "kasan")))
+    gone = {"CONFIG_PREEMPT_VOLUNTARY", "CONFIG_DM_DUST", "CONFIG_BLK_DEV_NVME", "CONFIG_KASAN"}
+    made = {name: value for name, value in asked.items() if name not in {*gone, "CONFIG_KASSAN"}}
+    unmet = config.unmet(tree, (str(own), "kasan"), written({**made, "CONFIG_MD": "y"}))
+    assert sorted(unmet.refused) == [
+        "CONFIG_DM_DUST=y: n in the end, see block/Kconfig:8 depends on BLOCK and "
+        "BLK_DEV_DM && DUSTY and BROKEN",
+        "CONFIG_KASSAN=y: these sources have no such option",
+        "CONFIG_MD=m: y in the end, see block/Kconfig:30",
+    ]
+    assert sorted(unmet.absent) == ["CONFIG_BLK_DEV_NVME=y", "CONFIG_KASAN=y"]
+    # Where neither of a choice was taken, both are told.
+    del made["CONFIG_PREEMPT_LAZY"]
+    told = " ".join(config.unmet(tree, (), written(made)).refused)
+    assert "CONFIG_PREEMPT_LAZY=y" in told and "CONFIG_PREEMPT_VOLUNTARY=y" in told
+    assert config.unmet(tree, (), config.text(())) == config.Unmet()
 
 
 def test_what_ships_has_what_the_lab_cannot_do_without() -> None:
     options = config.options(config.text(()))
     for name in ("PVH", "VIRTIO_BLK", "EROFS_FS", "OVERLAY_FS", "BLK_DEV_NVME", "DM_DUST",
-                 "FAIL_MAKE_REQUEST"):  # fmt: skip
+                 "FAIL_MAKE_REQUEST", "BLK_ERROR_INJECTION", "BLK_DEV_ZONED_LOOP", "DM_CLONE",
+                 "MD_RAID1"):  # fmt: skip
         assert options[f"CONFIG_{name}"] == "y", name
     assert config.variants() == ["kasan", "kmemleak", "lockdep"]
     for variant, option in (("kasan", "KASAN"), ("kmemleak", "DEBUG_KMEMLEAK"),

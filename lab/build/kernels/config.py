@@ -5,10 +5,12 @@ fragment names is off, and the last one that names an option wins.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab import ROOT
+from lab.build.kernels.kconfig import Symbol, find
 from lab.errors import UsageError
 
 ALWAYS = ("machine", "storage", "faults")
@@ -57,12 +59,60 @@ def options(config: str) -> dict[str, str]:
     return found
 
 
-def refused(asked: str, made: str) -> list[str]:
-    """What `asked` wants and the finished configuration `made` has not, as `CONFIG_X=y`.
+@dataclass(frozen=True)
+class Unmet:
+    """What was asked for and the finished configuration has not."""
 
-    Kernels differ: an option may be gone, new, or forbidden by another one.
+    refused: tuple[str, ...] = ()
+    """`CONFIG_X=y: why`, of the options that the sources have, and of those that a user's own
+    fragment names and they have not."""
+    absent: tuple[str, ...] = ()
+    """`CONFIG_X=y`, of the options that ship and that these sources have not."""
+
+
+def unmet(tree: Path, names: Sequence[str], made: str) -> Unmet:
+    """What the fragments `names` and those of every kernel ask for and `made`, the configuration
+    that the sources in `tree` made of them, has not.
+
+    What ships is for kernels of many versions: an option that came later or went earlier is no
+    news.  One that the sources have and do not set is; so is one that a user's own fragment names
+    and they do not have, which may be a misspelling.
     """
-    has = options(made)
-    return [
-        f"{name}={value}" for name, value in options(asked).items() if has.get(name, "n") != value
+    asked, has = options(text(names)), options(made)
+    missing = refused(asked, has)
+    symbols = find(tree, map(_bare, asked)) if missing else {}
+    # Of a choice one is enough: fragments name what kernels of one age have and those of another.
+    taken = {one.choice for name in asked.keys() - missing for one in symbols.get(_bare(name), ())}
+    own = {option for name in names if name not in variants() for option in _options_of(name)}
+    told, absent = [], []
+    for name, value in missing.items():
+        definitions = symbols.get(_bare(name), [])
+        if not definitions and name not in own:
+            absent.append(f"{name}={value}")
+        elif not any(one.choice and one.choice in taken for one in definitions):
+            told.append(f"{name}={value}: {_why(has.get(name, 'n'), definitions)}")
+    return Unmet(tuple(told), tuple(absent))
+
+
+def refused(asked: Mapping[str, str], made: Mapping[str, str]) -> dict[str, str]:
+    """The options of `asked` that came out otherwise in `made`, with what was asked for."""
+    return {name: value for name, value in asked.items() if made.get(name, "n") != value}
+
+
+def _options_of(name: str) -> dict[str, str]:
+    return options(fragment(name).read_text())
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("CONFIG_")
+
+
+def _why(value: str, definitions: Sequence[Symbol]) -> str:
+    """Why an option has this value, in the words of its definitions."""
+    if not definitions:
+        return "these sources have no such option"
+    words = [
+        f"{one.where} depends on {' and '.join(one.depends)}" if one.depends else one.where
+        for one in definitions
     ]
+    return f"{value} in the end, see {'; '.join(words)}"

@@ -59,14 +59,15 @@ class Linux(Source):
             progress("configure")
             made = make.configure(checkout.tree, out, asked)
             make.build(checkout.tree, out, base if self.series else "", progress)
+            unmet = config.unmet(checkout.tree, self.config, made)
             versions = Tree(tree=out).build(directory, progress)
-        refused = config.refused(asked, made)
         return {
             **versions,
             "base": base,
             "patches": "\n".join(applied.subjects if applied else []),
             "compiler": make.compiler(),
-            "refused": "\n".join(refused),
+            "refused": "\n".join(unmet.refused),
+            "absent": "\n".join(unmet.absent),
         }
 
     def try_series(self, progress: Progress) -> list[str]:
