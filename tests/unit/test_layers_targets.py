@@ -18,6 +18,7 @@ from lab.profile.problem import InvalidProfileError
 from tests.unit.test_layers_guest import load
 
 nfs = load("nfs")
+nfs_server = load("nfs_server")
 nvme_target = load("nvme_target")
 scsi_target = load("scsi_target")
 system = load("system")
@@ -185,6 +186,54 @@ def test_a_connection_stands_on_nothing_in_its_own_guest() -> None:
     assert layer.uses() == []
     with pytest.raises(system.Failure, match="near: this guest has no link to a peer"):
         layer.up()
+
+
+# --- the NFS server
+
+
+def test_a_grace_period_that_has_ended_is_left_alone(tmp_path: Path) -> None:
+    state = tmp_path / "v4_end_grace"
+    state.write_text("Y\n")
+    nfs_server.end_grace(str(state))
+    # The kernel answers EBUSY to whoever ends it again.
+    assert state.read_text() == "Y\n"
+
+
+def test_a_grace_period_is_ended_and_its_end_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "v4_end_grace"
+    state.write_text("N\n")
+    written: list[str] = []
+    monkeypatch.setattr(system, "write", lambda path, value: written.append(value))
+
+    def soon(found: Any, what: str) -> None:
+        assert not found() and "grace" in what
+        state.write_text("Y\n")
+        assert found()
+
+    monkeypatch.setattr(system, "wait_for", soon)
+    nfs_server.end_grace(str(state))
+    assert written == ["Y"]
+
+
+def test_a_grace_period_that_cannot_be_ended_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "v4_end_grace"
+    state.write_text("N\n")
+    ends_meanwhile = False
+
+    def refuse(path: str, value: str) -> None:
+        if ends_meanwhile:
+            state.write_text("Y\n")
+        raise system.Failure(f"echo {value} > {path}", "EBUSY", "EBUSY")
+
+    monkeypatch.setattr(system, "write", refuse)
+    with pytest.raises(system.Failure, match="EBUSY"):
+        nfs_server.end_grace(str(state))
+    ends_meanwhile = True
+    nfs_server.end_grace(str(state))
 
 
 # --- names
