@@ -9,6 +9,8 @@ Answers:   {"records": [[sequence, level, text], ...]}
 import errno
 import os
 
+import system
+
 
 def kmsg(request):
     """The records behind a sequence number (Documentation/ABI/testing/dev-kmsg)."""
@@ -33,8 +35,6 @@ def kmsg(request):
 
 def parameter(request):
     """Set a parameter in sysfs; what it was before."""
-    with open(request["file"], "r+") as file:
-        before = file.read().strip()
-        file.seek(0)
-        file.write(request["value"])
+    before = system.read(request["file"])
+    system.put(request["file"], request["value"])
     return {"before": before}

@@ -74,7 +74,7 @@ def make_stack(tell):
         layer_class(spec["type"])(spec, kept.get(spec["name"]), described)
         for spec in described["layers"]
     ]
-    return Stack(described["disks"], layers, tell, described["probe"])
+    return Stack(described["disks"], layers, tell, described["probe"], described["settings"])
 
 
 def layer_class(kind):

@@ -72,14 +72,14 @@ class Nvmet(Backed):
         system.make_directory(self.namespace)
         if system.read(f"{self.namespace}/enable") == "1":
             return
-        system.write(f"{self.subsystem}/attr_allow_any_host", 1)
-        system.write(f"{self.subsystem}/attr_serial", serial(self.name))
+        system.put(f"{self.subsystem}/attr_allow_any_host", 1)
+        system.put(f"{self.subsystem}/attr_serial", serial(self.name))
         # An initiator that outlives a reboot of its target takes a namespace with another UUID
         # for another disk.
-        system.write(f"{self.namespace}/device_uuid", identity(self.name))
-        system.write(f"{self.namespace}/device_path", self.backing())
-        system.write(f"{self.namespace}/buffered_io", int(self.spec["buffered"]))
-        system.write(f"{self.namespace}/enable", 1)
+        system.put(f"{self.namespace}/device_uuid", identity(self.name))
+        system.put(f"{self.namespace}/device_path", self.backing())
+        system.put(f"{self.namespace}/buffered_io", int(self.spec["buffered"]))
+        system.put(f"{self.namespace}/enable", 1)
 
     def _open_port(self, transport):
         number, attributes = PORTS[transport]
@@ -87,7 +87,7 @@ class Nvmet(Backed):
         system.make_directory(f"{NVMET}/ports/{number}")
         if not os.listdir(links):  # with the first subsystem it starts to listen
             for attribute, value in attributes.items():
-                system.write(f"{NVMET}/ports/{number}/{attribute}", value)
+                system.put(f"{NVMET}/ports/{number}/{attribute}", value)
         system.link(self.subsystem, f"{links}/{nqn(self.name)}")
 
     def down(self):

@@ -49,11 +49,11 @@ class TcmLoop(Backed):
         system.make_directory(self.store)
         system.write(f"{self.store}/control", self._control(self.backing()))
         system.write(f"{self.store}/wwn/vpd_unit_serial", serial(self.name))
-        system.write(f"{self.store}/enable", 1)
-        system.write(f"{self.store}/attrib/emulate_3pc", 1)
+        system.put(f"{self.store}/enable", 1)
+        system.put(f"{self.store}/attrib/emulate_3pc", 1)
         if self.spec["block_size"]:
             # After `enable`, which sets the default.
-            system.write(f"{self.store}/attrib/block_size", self.spec["block_size"])
+            system.put(f"{self.store}/attrib/block_size", self.spec["block_size"])
 
     def _control(self, backing):
         if not self.in_file:

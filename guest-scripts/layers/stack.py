@@ -3,6 +3,7 @@
 import os
 
 import probe
+import readback
 import system
 import verify
 from layer import LINKS, device_below, path_of, remove_links, set_link
@@ -18,13 +19,15 @@ class Stack:
     disks   ref, alias, kind, serial and nsid of each
     layers  Layer objects, each above what it stands on
     probing whether to try what each offers
+    asked   the settings of the command line to look at
     """
 
-    def __init__(self, disks, layers, tell, probing=True):
+    def __init__(self, disks, layers, tell, probing=True, asked=None):
         self.disks = disks
         self.layers = layers
         self.tell = tell
         self.probing = probing
+        self.asked = asked
         self.first = None
 
     def up(self):
@@ -52,6 +55,9 @@ class Stack:
             if step["status"] != "up":
                 missing.add(layer.name)
                 stopped = stopped or layer.spec["required"]
+        # Last: a layer may have loaded the module.
+        for step in readback.look(self.asked) if self.asked else ():
+            self.tell(**step)
         return not stopped
 
     def _attempt(self, name, event, action, subject):

@@ -33,9 +33,9 @@ class NullBlk(Layer):
     def _make(self):
         system.make_directory(self.directory)
         for attribute, value in self._attributes():
-            system.write(f"{self.directory}/{attribute}", value)
+            system.put(f"{self.directory}/{attribute}", value)
         # Last: it creates the device with what was said before.
-        system.write(f"{self.directory}/power", 1)
+        system.put(f"{self.directory}/power", 1)
 
     def _attributes(self):
         yield from (("size", self.spec["size"] // MIB), ("blocksize", self.spec["block_size"]))
@@ -72,6 +72,8 @@ class ScsiDebug(Layer):
         if not os.path.isdir("/sys/bus/pseudo/drivers/scsi_debug"):
             system.modprobe("sd_mod")
             system.run(["modprobe", "scsi_debug", *self._parameters()])
+            for parameter in self._parameters():
+                _check_parameter("scsi_debug", *parameter.split("="))
         return Made({"": f"/dev/{system.wait_for(_scsi_debug_disk, 'the disk of scsi_debug')}"})
 
     def _parameters(self):
@@ -92,6 +94,15 @@ class ScsiDebug(Layer):
             # udev probes the disk after its last user closed it.
             system.settle()
             system.run(["modprobe", "-r", "scsi_debug"])
+
+
+def _check_parameter(module, name, value):
+    """Raise Failure when a module that was just loaded has another value than it was given."""
+    path = f"/sys/module/{module}/parameters/{name}"
+    # One that this kernel does not know it ignores, and says so in its log.
+    found = system.read(path) if os.path.exists(path) else "no such parameter"
+    if not system.same(value, found):
+        raise system.Failure(f"modprobe {module} {name}={value}", f"it has {found}")
 
 
 def _scsi_debug_disk():

@@ -8,6 +8,9 @@ BLOCK = "/sys/class/block"
 CONFIGFS = "/sys/kernel/config"
 MOUNTS = "/proc/self/mountinfo"
 SECTOR = 512
+TRUE, FALSE = ("y", "1", "on", "true"), ("n", "0", "off", "false")
+"""What a file that says Y or N takes (kernel/params.c, param_set_bool)."""
+
 PATIENCE = 20.0
 """Seconds to wait for something that the kernel or udev brings in a moment."""
 
@@ -115,6 +118,29 @@ def write(path, value):
             file.write(f"{value}".encode())
     except OSError as problem:
         raise failure(f"echo {value} > {path}", problem) from None
+
+
+def put(path, value):
+    """Write a value to a file of sysfs or configfs that says what it has, and see that it has it.
+
+    Raises Failure.
+    """
+    write(path, value)
+    if not same(str(value), read(path)):
+        raise Failure(f"echo {value} > {path}", f"it says {read(path)} afterwards")
+
+
+def same(asked, found):
+    """Whether what was asked for is what a file of sysfs, configfs or /proc/sys says of it: a
+    number in another base, a truth in another word and other blanks are the same."""
+    if asked.split() == found.split():
+        return True
+    if found in ("Y", "N"):
+        return asked.lower() in (TRUE if found == "Y" else FALSE)
+    try:
+        return int(asked, 0) == int(found, 0)
+    except ValueError:
+        return False
 
 
 def make_directory(path):
@@ -255,12 +281,23 @@ def scsi_serial(name):
         return file.read()[4:].decode(errors="replace").strip("\0 ")
 
 
+def kernel_messages():
+    """All that the kernel has logged and still has, from the boot on."""
+    log = KernelLog()
+    log.rewind()
+    return log.messages()
+
+
 class KernelLog:
     """The kernel's messages since this was made (Documentation/ABI/testing/dev-kmsg)."""
 
     def __init__(self):
         self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.lseek(self._fd, 0, os.SEEK_END)
+
+    def rewind(self):
+        """Let the next call of `messages` begin with the oldest."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
 
     def messages(self):
         """What was logged since the last call."""

@@ -1,4 +1,8 @@
-"""The kernel command line that every guest of the lab boots with."""
+"""The kernel command line that every guest of the lab boots with, and what stands on one."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 KERNEL_ARGS: tuple[str, ...] = (
     # The lab reads readiness, oopses and panics here.
@@ -20,3 +24,43 @@ KERNEL_ARGS: tuple[str, ...] = (
     # No self-tests when an algorithm is loaded (crc32c for erofs): 60 to 90 ms.
     "cryptomgr.notests",
 )
+
+_WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+_PARAMETER = re.compile(r"(?P<module>[A-Za-z0-9_-]+)\.(?P<name>[^=]+)(?:=(?P<value>.*))?")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a module on a command line; `value` is None where none is given, which
+    stands for true.  `module` and `name` are written with `_`, whatever was written."""
+
+    module: str
+    name: str
+    value: str | None
+
+    @property
+    def argument(self) -> str:
+        """As insmod takes it."""
+        return self.name if self.value is None else f"{self.name}={self.value}"
+
+
+def words(arguments: Iterable[str]) -> list[str]:
+    """The words of a command line, as the kernel splits it: blanks in double quotes are none, and
+    what stands after `--` is for init (kernel/params.c, parse_args; lib/cmdline.c, next_arg)."""
+    found = _WORD.findall(" ".join(arguments))
+    return found[: found.index("--")] if "--" in found else found
+
+
+def parameters(arguments: Iterable[str]) -> list[Parameter]:
+    """The parameters of modules on a command line, in its order: `nvme_core.io_timeout=3600`."""
+    found = []
+    for word in words(arguments):
+        if match := _PARAMETER.fullmatch(word):
+            module, name = module_name(match["module"]), match["name"].replace("-", "_")
+            found.append(Parameter(module, name, match["value"]))
+    return found
+
+
+def module_name(file: str) -> str:
+    """The name of a module that a file or a person calls otherwise: nvme_core for nvme-core.ko."""
+    return file.removesuffix(".ko").replace("-", "_")

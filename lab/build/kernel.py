@@ -150,6 +150,7 @@ def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
             scripts,
             {module.name: module.read_bytes() for module in modules.glob("*.ko")},
             {name: (modules / name).read_text().split() for name in early.module_lists()},
+            early.static_nodes((modules / pack.NODES).read_text()),
         )
         (directory / "initramfs.cpio").write_bytes(image)
         return {"kernel": kernel.key}

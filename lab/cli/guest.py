@@ -80,6 +80,9 @@ def up(
     found, peer = _found(guest.record)
     for lack in (*found.missing, *peer.missing):
         warn(f"not supported: {lack.feature} of device {lack.device}: {lack.said}")
+    for setting in (*found.settings, *peer.settings):
+        if setting.failed:
+            warn(setting.why())
     if guest.record.accelerator_note:
         warn(f"no KVM, slow TCG emulation instead: {guest.record.accelerator_note}")
     if json:
@@ -204,15 +207,14 @@ def _state(record: Record) -> str:
 def _found(record: Record) -> tuple[Found, Found]:
     """What the guest, and its peer, have as they came up."""
     from lab.cli.stack import Found
-    from lab.guest import registry
-    from lab.guest.stack import found
+    from lab.guest import readback, registry, stack
 
-    own = Found(found(registry.directory(record.name)), record.missing)
-    if not record.link:
-        return own, Found()
-    other = registry.directory(record.link.other)
-    peer = registry.read(other)
-    return own, Found(found(other), peer.missing if peer else ())
+    def found(record: Record) -> Found:
+        place = registry.directory(record.name)
+        return Found(stack.found(place), record.missing, readback.found(place))
+
+    other = registry.read(registry.directory(record.link.other)) if record.link else None
+    return found(record), found(other) if other else Found()
 
 
 def _document(record: Record) -> dict[str, object]:
@@ -240,6 +242,7 @@ def _stacked(found: Found) -> dict[str, object]:
     return {
         "stack": [part.model_dump(mode="json", exclude={"capabilities"}) for part in found.parts],
         "capabilities": stack.table(found.parts, found.missing),
+        "settings": [setting.model_dump(exclude={"event"}) for setting in found.settings],
     }
 
 

@@ -20,6 +20,7 @@ from lab.vm.support import without
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from lab.guest.readback import Setting
     from lab.guest.stack import Part
     from lab.vm.support import Missing
 
@@ -34,10 +35,11 @@ _FACTS = (*_TOLD, "block size", "write cache", "mount options")
 
 @dataclass(frozen=True)
 class Found:
-    """What a running guest has, and what its QEMU lacks."""
+    """What a running guest has, what its QEMU lacks, and what became of its kernel's settings."""
 
     parts: tuple[Part, ...] = ()
     missing: tuple[Missing, ...] = ()
+    settings: tuple[Setting, ...] = ()
 
 
 _NOTHING = Found()

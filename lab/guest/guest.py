@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from lab.errors import HostError, LabError
-from lab.guest import boot, keys, registry, stack
+from lab.guest import boot, keys, readback, registry, stack
 from lab.guest.boot import Platform, Progress, QemuDefect
 from lab.guest.media import create_media
 from lab.guest.registry import Record
@@ -73,6 +73,11 @@ class Guest:
         self.await_ready()
         parts = stack.collect(self.machine, progress)
         stack.require(self.record.profile, parts)
+        found = readback.found(self.directory)
+        readback.require(found)
+        for setting in found:
+            if setting.failed:
+                progress(f"warning: {setting.why()}")
         return parts
 
     def reboot(

@@ -1,14 +1,17 @@
 """The initrd of one guest: the shared initramfs, followed by what is this guest's own."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lab import ROOT
+from lab.build.cmdline import KERNEL_ARGS, parameters
 from lab.build.initramfs import Entry, archive
 from lab.build.kernel import Kernel
 from lab.guest import stack
 from lab.guest.keys import Keys
 from lab.profile.disk import disks
 from lab.profile.models import Profile
+from lab.vm.argv import kernel_args
 from lab.vm.link import Link
 
 _SCRIPTS = ROOT / "guest-scripts"
@@ -28,6 +31,7 @@ def initrd(
         "lab/authorized_keys": Entry.file(keys.client.with_suffix(".pub").read_bytes()),
         "lab/ssh_host_ed25519_key": Entry.file(keys.host.read_bytes(), 0o600),
     }
+    files |= _parameters((*KERNEL_ARGS, *kernel_args(profile)))
     if probe or profile.layers:
         files["lab/layers-up"] = Entry.file(b"")
     if link:
@@ -40,6 +44,17 @@ def initrd(
             if not command.suffix:
                 files[f"lab/bin/{command.name}"] = Entry.file(command.read_bytes(), 0o755)
     return kernel.initramfs.read_bytes() + archive(files)
+
+
+def _parameters(arguments: Iterable[str]) -> dict[str, Entry]:
+    """What the initramfs gives to the modules that it loads: a file for each module."""
+    by_module: dict[str, list[str]] = {}
+    for parameter in parameters(arguments):
+        by_module.setdefault(parameter.module, []).append(parameter.argument)
+    return {
+        f"lab/parameters/{module}": Entry.file(f"{' '.join(given)}\n".encode())
+        for module, given in by_module.items()
+    }
 
 
 def _disk_list(profile: Profile) -> bytes:

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lab.build.artifacts import Progress
 from lab.errors import GuestError
+from lab.guest import readback
+from lab.guest.readback import Setting
 from lab.host.dirs import not_writable
 from lab.profile.disk import disks
 from lab.profile.models import Profile
@@ -86,6 +88,7 @@ def description(profile: Profile, link: Link | None, *, probe: bool) -> bytes:
         ],
         "layers": [layer.model_dump(mode="json", by_alias=True) for layer in profile.layers],
         "probe": probe,
+        "settings": readback.asked(profile),
     }
     if link:
         document |= {"address": link.address, "peer": link.peer}
@@ -117,13 +120,17 @@ def collect(machine: Machine, progress: Progress) -> tuple[Part, ...]:
     """
     before = {part.name: part for part in found(machine.directory)}
     parts: list[Part] = []
+    looked_at: list[Setting] = []
     for step in _steps(machine):
         if step["event"] == "starting":
             progress(f"layer {step['name']}")
+        elif step["event"] == "setting":
+            looked_at.append(Setting.model_validate(step))
         else:
             parts.append(_remembering(Part.model_validate(step), before))
     try:
         (machine.directory / FILE).write_bytes(_PARTS.dump_json(tuple(parts)))
+        readback.write(machine.directory, looked_at)
     except OSError as error:
         raise not_writable(machine.directory, error) from error
     return tuple(parts)

@@ -39,6 +39,12 @@ class Boot:
     """Read-only disks besides root and modules, by serial: suites that were built elsewhere."""
 
 
+def kernel_args(profile: Profile) -> list[str]:
+    """What a profile adds to the kernel's command line."""
+    timeout = f"nvme_core.io_timeout={int(profile.guest.nvme_io_timeout)}"
+    return [timeout, *profile.guest.kernel_args]
+
+
 def argv(profile: Profile, boot: Boot) -> list[str]:
     """QEMU's command line for a profile; no option is repeated by the caller."""
     return [boot.qemu, *_machine(profile, boot), *_devices(profile, boot)]
@@ -46,8 +52,7 @@ def argv(profile: Profile, boot: Boot) -> list[str]:
 
 def _machine(profile: Profile, boot: Boot) -> Iterator[str]:
     cpu = "host" if boot.accelerator == "kvm" else "max"
-    timeout = f"nvme_core.io_timeout={int(profile.guest.nvme_io_timeout)}"
-    args = [*boot.kernel_args, timeout, *profile.guest.kernel_args]
+    args = [*boot.kernel_args, *kernel_args(profile)]
     yield from ("-name", f"guest={boot.name}", "-nodefaults", "-no-user-config")
     yield from ("-display", "none", "-no-reboot")
     yield from (

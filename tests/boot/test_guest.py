@@ -78,6 +78,57 @@ def test_the_labs_scripts_are_on_the_path_of_every_shell(lab: Lab, guest: str, s
     assert done.stdout == "/run/lab/bin/nvme-copy\n"
 
 
+def test_the_nvme_driver_waits_as_long_as_the_profile_says(lab: Lab, guest: str) -> None:
+    """nvme_core is a module of the initramfs, whose insmod does not read the command line."""
+    look = f"cat /sys/block/$(basename $(readlink -f /dev/lab/{SERIAL}))/queue/io_timeout"
+    assert lab("ssh", guest, "--", look).stdout == "3600000\n"
+    (timeout,) = lab.ls()[guest]["settings"]
+    assert timeout["name"] == "nvme_core.io_timeout"
+    assert (timeout["asked"], timeout["status"], timeout["said"]) == ("3600", "holds", "3600")
+
+
+def test_what_opens_a_node_finds_it_before_its_module(lab: Lab, guest: str) -> None:
+    listed = lab("ssh", guest, "--", "grep -v '^#' /lib/modules/$(uname -r)/modules.devname")
+    nodes = {line.split()[1]: line.split()[2] for line in listed.stdout.splitlines()}
+    assert {"loop-control", "btrfs-control", "mapper/control"} <= set(nodes)
+    look = "cd /dev; stat -c '%n %Hr:%Lr' " + " ".join(nodes)
+    found = dict(line.split() for line in lab("ssh", guest, "--", look).stdout.splitlines())
+    assert found == {name: number[1:] for name, number in nodes.items()}
+    loop = "truncate -s 4M /tmp/disk; losetup --find --show /tmp/disk"
+    device = lab("ssh", guest, "--", loop).stdout.strip()
+    assert device.startswith("/dev/loop")
+    lab("ssh", guest, "--", "losetup", "-d", device)
+
+
+MISTAKEN = """\
+extends: nvme-copy
+guest:
+  kernel_args: [nvme.poll_queues=2, nvme_core.io_timout=3, nosuch.thing=1, sysctl.vm.swappiness=11,
+                labword=1, loop.max_loop=3]
+"""
+
+
+def test_settings_that_do_not_take_effect_are_told(lab: Lab, tmp_path: Path) -> None:
+    profile = tmp_path / "mistaken.yaml"
+    profile.write_text(MISTAKEN)
+    said = lab("up", str(profile), "--name", "mistaken").stderr
+    settings = {each["name"]: each["status"] for each in lab.ls()["mistaken"]["settings"]}
+    lab("down", "mistaken")
+    assert settings == {
+        "nvme_core.io_timeout": "holds",
+        "nvme.poll_queues": "holds",
+        "nvme_core.io_timout": "not there",
+        "nosuch.thing": "not there",
+        "sysctl.vm.swappiness": "holds",
+        "labword=1": "not there",
+        "loop.max_loop": "later",
+    }
+    told = [line for line in said.splitlines() if line.startswith("lab: warning: ")]
+    assert [line.split()[2] for line in told if "did not take effect" in line] == [
+        "nvme_core.io_timout=3", "nosuch.thing=1", "labword=1",
+    ]  # fmt: skip
+
+
 def test_nvme_copy_by_hand_copies_and_reports(lab: Lab, guest: str) -> None:
     script = f"""
         set -e

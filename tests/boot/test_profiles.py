@@ -1,6 +1,11 @@
-"""Every profile that ships, on a real guest: it boots, its stack works, and nothing is left."""
+"""Every profile that ships, on a real guest: it boots, its stack works, and nothing is left.
+
+LAB_PROFILES_KERNEL=KERNEL has them boot on another kernel than Debian 13's, such as
+linux-image-amd64/sid.
+"""
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -48,12 +53,15 @@ def write(tmp_path: Path) -> Callable[[str], str]:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_each_profile_boots_verifies_and_goes_down(lab: Lab, name: str) -> None:
     before = lab.leftovers()
-    document = json.loads(lab("up", name, "--json").stdout)
+    kernel = os.environ.get("LAB_PROFILES_KERNEL")
+    on = ["--kernel", kernel] if kernel else []
+    document = json.loads(lab("up", name, "--json", *on).stdout)
     stack = document["stack"] + (document["peer"]["stack"] if document["peer"] else [])
     assert [part for part in stack if part["status"] != "up"] == []
     assert {row["of"] for row in document["capabilities"]} == {
         part["name"] for part in document["stack"]
     }
+    assert {setting["status"] for setting in document["settings"]} <= {"holds", "later"}
     verified = steps(lab("ssh", name, "--", "layers", "verify", "--json").stdout)
     assert verified and {step["status"] for step in verified} == {"holds"}, verified
     down = steps(lab("ssh", name, "--", "layers", "down", "--json").stdout)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.build.initramfs import Entry, archive, early
+from lab.build.initramfs import Entry, archive, early, static_nodes
 
 _NAME = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1)
 _PART = _NAME.filter(lambda name: name not in (".", "..", "TRAILER!!!"))
@@ -18,6 +18,7 @@ _ENTRY = st.one_of(
     st.builds(Entry.file, st.binary(max_size=50), _PERMISSIONS),
     st.builds(Entry.directory, _PERMISSIONS),
     st.builds(Entry.symlink, _NAME),
+    st.builds(Entry.node, st.sampled_from("bc"), st.integers(0, 4095), st.integers(0, 2**20 - 1)),
 )
 _FILES = st.dictionaries(st.lists(_PART, min_size=1, max_size=3).map("/".join), _ENTRY, max_size=8)
 
@@ -35,7 +36,8 @@ def read(data: bytes) -> dict[str, Entry]:
         body = at + (110 + name_size + 3) // 4 * 4
         at = (body + size + 3) // 4 * 4
         if name != b"TRAILER!!!\0":
-            files[name[:-1].decode()] = Entry(data[body : body + size], mode)
+            device = (fields[9], fields[10])
+            files[name[:-1].decode()] = Entry(data[body : body + size], mode, device)
     return files
 
 
@@ -86,12 +88,33 @@ def test_cpio_unpacks_it(tmp_path: Path) -> None:
 
 def test_the_shared_initramfs_has_what_init_early_looks_for() -> None:
     scripts = {"init-early": b"early", "init": b"root"}
-    lists = {"root": ["b.ko", "a.ko"], "later": []}
-    made = early(b"busybox", scripts, {"a.ko": b"A", "b.ko": b"B"}, lists)
+    lists = {"root": ["b-c.ko", "a.ko"], "later": []}
+    nodes = {"net/tun": Entry.node("c", 10, 200)}
+    made = early(b"busybox", scripts, {"a.ko": b"A", "b-c.ko": b"B"}, lists, nodes)
     files = read(made)
     assert files["init"] == Entry.file(b"early", 0o755)
     assert files["init-root"] == Entry.file(b"root", 0o755)
-    assert files["modules/root"].data == b"b.ko\na.ko\n"
+    # File and name: parameters are those of a name.
+    assert files["modules/root"].data == b"b-c.ko b_c\na.ko a\n"
     assert files["modules/later"].data == b""
-    assert files["modules/b.ko"].data == b"B"
-    assert {"dev", "proc", "run", "sys", "root"} <= set(files)
+    assert files["modules/b-c.ko"].data == b"B"
+    assert {"dev", "proc", "run", "sys", "root", "nodes"} <= set(files)
+    assert files["nodes/net/tun"] == Entry.node("c", 10, 200)
+    assert stat.S_ISDIR(files["nodes/net"].mode)
+
+
+DEVNAME = """\
+# Device nodes to trigger on-demand module loading.
+loop loop-control c10:237
+tun net/tun c10:200
+floppy fd0 b2:0
+half a-line
+"""
+
+
+def test_what_depmod_lists_is_there_before_its_module() -> None:
+    assert static_nodes(DEVNAME) == {
+        "loop-control": Entry(b"", stat.S_IFCHR | 0o600, (10, 237)),
+        "net/tun": Entry(b"", stat.S_IFCHR | 0o600, (10, 200)),
+        "fd0": Entry(b"", stat.S_IFBLK | 0o600, (2, 0)),
+    }

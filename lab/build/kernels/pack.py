@@ -6,10 +6,17 @@ from pathlib import Path
 from lab.build import initramfs, modules, vmlinux
 from lab.host.command import run
 
+NODES = "modules.devname"
+"""The list of device nodes that are there before their modules (kmod, man 5 modules.devname)."""
+
 
 def inputs() -> dict[str, str]:
     """What packing adds to every kernel's key."""
-    return {"early": repr(initramfs.module_lists()), "unused": " ".join(modules.UNUSED)}
+    return {
+        "early": repr(initramfs.module_lists()),
+        "unused": " ".join(modules.UNUSED),
+        "nodes": NODES,
+    }
 
 
 def pack(directory: Path, image: bytes, base: Path, release: str) -> None:
@@ -34,8 +41,10 @@ def pack(directory: Path, image: bytes, base: Path, release: str) -> None:
 
 
 def _keep_early(tree: Path, early: Path) -> None:
-    """Copy the modules of the initramfs, and the lists of their load order, out of the tree."""
+    """Copy the modules of the initramfs, the lists of their load order, and that of the device
+    nodes, out of the tree."""
     early.mkdir()
+    shutil.copy(tree / NODES, early)
     for name, (needed, optional) in initramfs.module_lists().items():
         order = modules.load_order(tree, needed, optional)
         for module in order:
