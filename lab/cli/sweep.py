@@ -67,6 +67,8 @@ def print_report(report: Report, asked: Options) -> None:
     else:
         for table in _matrices(report, console.width):
             console.print(table)
+    for action, said in report.lacking.items():
+        console.print(f"{action}: not supported: {said}", style="yellow", markup=False)
     console.print()
     for line in _findings(report):
         console.print(line)

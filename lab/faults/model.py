@@ -83,6 +83,7 @@ class Action(StrEnum):
     NFS_STOP = "nfs-stop"
     TARGET_REMOVED = "target-removed"
     FAIL_REQUEST = "fail-make-request"
+    BLK_ERROR = "blk-error"
     SYSRQ_CRASH = "sysrq-crash"
     KILL = "kill"
     POWER_CUT = "power-cut"
@@ -163,6 +164,7 @@ _WHILE_HELD = (
     Action.RESUME, Action.DELAY, Action.QMP_LOST, Action.UNPLUG, Action.KILL_COPIER,
     Action.FS_SHUTDOWN, Action.DM_ERROR, Action.DM_DELAY, Action.DM_DROP_WRITES,
     Action.DM_CORRUPT, Action.NFS_STOP, Action.TARGET_REMOVED, Action.FAIL_REQUEST,
+    Action.BLK_ERROR,
 )  # fmt: skip
 """Possible at every point at which a request is held."""
 
@@ -175,6 +177,7 @@ _STRIKES = {
     Action.NFS_STOP: "nfs",
     Action.TARGET_REMOVED: "NVMe target",
     Action.FAIL_REQUEST: "block layer",
+    Action.BLK_ERROR: "block layer",
 }
 
 SWEPT = (

@@ -13,6 +13,7 @@ from lab.copy.paths.base import CopyPath, Subject
 from lab.copy.paths.nvme import TRACE_EVENTS
 from lab.copy.tags import unreadable
 from lab.errors import GuestError, LabError
+from lab.faults.model import Action
 from lab.faults.stepper import Fault
 from lab.guest import stack
 from lab.guest.boot import Platform
@@ -50,6 +51,8 @@ class Bench:
         self.path = path
         self.answered: dict[str, Any] | None = None
         """The executor's answer to the last copy; None if none came."""
+        self.lacking: dict[Action, str] = {}
+        """Actions that this guest's kernel has not what they need for, with what it said."""
         self._platform = platform
         self._generation = 0
         self._taps: Taps | None = None

@@ -35,6 +35,7 @@ _DISTURBANCES = {
     Action.DM_CORRUPT: "a layer below changed what was written",
     Action.TARGET_REMOVED: "the target was taken from its initiator",
     Action.FAIL_REQUEST: "the block layer failed a request",
+    Action.BLK_ERROR: "the block layer failed what it was told to",
 }
 """What may make a copy fail although the medium returns no error."""
 

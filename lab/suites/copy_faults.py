@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.copy.paths import find
@@ -16,10 +16,11 @@ from lab.host import qemu
 from lab.profile.models import Profile
 from lab.results.run import Run
 from lab.suites import rehearsal
+from lab.suites.ability import able
 from lab.suites.bench import Bench
 from lab.suites.booted import Booted
 from lab.suites.case import Case, CaseResult
-from lab.suites.generate import cut, draw, space, strike
+from lab.suites.generate import Space, cut, draw, space, strike
 from lab.suites.minimise import minimise
 from lab.suites.options import Options
 from lab.suites.record import describe
@@ -79,10 +80,13 @@ def _sweep(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int, Ite
 
     def setups(bench: Bench) -> tuple[int, Iterator[Setup]]:
         found = options.cells(path, rehearsal.points(bench, plan))
+        possible = able(bench, (action for _, action in found))
+        found = [cell for cell in found if cell[1] in possible]
         cases = (
-            Setup(plan, point, action, path.name, path.ref, options.torn_at, options.fua)
+            Setup(plan, point, action, path.name, path.ref, options.torn_at, options.fua,
+                  options.block_error)
             for point, action in found
-        )
+        )  # fmt: skip
         return len(found), cases
 
     return setups
@@ -92,18 +96,21 @@ def _generated(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int,
     """Copies of all shapes, each interrupted once."""
     drawn = options.generated
     assert drawn
-    where = space(options, path)
+    whole = space(options, path)
 
-    def setup(bench: Bench, number: int) -> Setup:
+    def setup(bench: Bench, where: Space, number: int) -> Setup:
         plan = draw(where, drawn.seed, number)
         # One rehearsal, before the first case, is enough where the points are known.
         known = path.points(len(plan.copy.sources)) if number > 1 else None
         point, action = strike(where, drawn.seed, number, known or rehearsal.points(bench, plan))
         torn = cut(plan, point, drawn.seed, number)
-        return Setup(plan, point, action, path.name, path.ref, torn, options.fua)
+        return Setup(
+            plan, point, action, path.name, path.ref, torn, options.fua, options.block_error
+        )
 
     def setups(bench: Bench) -> tuple[int, Iterator[Setup]]:
-        return drawn.cases, (setup(bench, number) for number in range(1, drawn.cases + 1))
+        where = replace(whole, actions=able(bench, whole.actions))
+        return drawn.cases, (setup(bench, where, number) for number in range(1, drawn.cases + 1))
 
     return setups
 
@@ -143,6 +150,7 @@ def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
 def _judge_all(job: Job, bench: Bench, report: Report, watch: Watch) -> None:
     known: set[tuple[object, ...]] = set()
     total, setups = job.setups(bench)
+    report.lacking = {str(action): said for action, said in bench.lacking.items()}
     watch.expect(total)
     for number, setup in enumerate(setups, 1):
         judged = Judged(number, setup, _judge(job, bench, number, setup))

@@ -6,10 +6,11 @@ As in acts.py, which has the table of all acts.
 import time
 from collections.abc import Callable
 
-from lab.errors import GuestError
+from lab.errors import GuestError, UsageError
 from lab.faults import tables
 from lab.faults.model import Action
 from lab.guest.meanwhile import Meanwhile
+from lab.suites import ability
 from lab.suites.bench import DeviceFailed
 from lab.suites.scene import Effect, Scene
 
@@ -108,8 +109,8 @@ def _remove_target(scene: Scene) -> Effect:
     return Effect(after=_ends(scene, removal, "the removal of the target"))
 
 
-# Documentation/fault-injection/fault-injection.rst; `times` counts down to 0.
-_FAIL_REQUEST = """cd /sys/kernel/debug/fail_make_request
+# `times` counts down to 0.
+_FAIL_REQUEST = f"""cd {ability.FAIL_REQUEST}
 disk=$(basename "$(readlink -f "$1")")
 echo 1 >"/sys/class/block/$disk/make-it-fail"
 echo 0 >verbose
@@ -117,7 +118,7 @@ echo 1 >interval
 echo 1 >times
 echo 100 >probability
 """
-_FAIL_NO_MORE = """echo 0 >/sys/kernel/debug/fail_make_request/probability
+_FAIL_NO_MORE = f"""echo 0 >{ability.FAIL_REQUEST}/probability
 disk=$(basename "$(readlink -f "$1")")
 echo 0 >"/sys/class/block/$disk/make-it-fail"
 """
@@ -125,17 +126,47 @@ echo 0 >"/sys/class/block/$disk/make-it-fail"
 
 def _fail_request(scene: Scene) -> Effect:
     """The next request that the guest's block layer gets for the disk below fails there."""
-    bench, disk = scene.bench, f"/dev/lab/{scene.bench.path.layer('block layer')}"
-    try:
-        bench.sh(_FAIL_REQUEST, disk, deadline=scene.hang)
-    except GuestError as error:
-        error.hint = "the guest needs a kernel with FAIL_MAKE_REQUEST, see docs/kernels.md"
-        raise
+    bench, disk = scene.bench, _disk_below(scene)
+    ability.require(bench, Action.FAIL_REQUEST)
+    bench.sh(_FAIL_REQUEST, disk, deadline=scene.hang)
 
     def after(deadline: float) -> None:
         bench.sh(_FAIL_NO_MORE, disk, deadline=deadline)
 
     return Effect(after=after)
+
+
+# tee says what the system said; the shell's own echo does not.
+_ADD_RULE = f'{ability.BLOCK_ERROR}echo "$2" | tee "$file" >/dev/null\ncat "$file"\n'
+_NO_RULES = f'{ability.BLOCK_ERROR}echo removeall | tee "$file" >/dev/null\ncat "$file"\n'
+
+
+def _fail_bios(scene: Scene) -> Effect:
+    """What the guest's block layer is given from now on for the disk below fails by a rule."""
+    bench, disk, stage = scene.bench, _disk_below(scene), scene.point.stage
+    ability.require(bench, Action.BLK_ERROR)
+    rule = scene.block_error.rule(stage)
+    try:
+        listed = bench.sh(_ADD_RULE, disk, rule, deadline=scene.hang)
+    except GuestError as error:
+        said = "\n".join(f"kernel: {line}" for line in bench.taps.kernel_messages()[-3:])
+        raise UsageError(
+            f"--blk-error {scene.block_error}: the guest's kernel refuses the rule {rule}",
+            detail=f"{error.detail}\n{said}",
+            hint="op and status are the kernel's REQ_OP_… and BLK_STS_…, without that",
+        ) from error
+    if scene.block_error.listed(stage) not in listed.splitlines():
+        raise GuestError(f"the rule {rule} is not among those that there are", detail=listed)
+
+    def after(deadline: float) -> None:
+        if left := bench.sh(_NO_RULES, disk, deadline=deadline):
+            raise GuestError("error_injection still has rules", detail=left)
+
+    return Effect(after=after)
+
+
+def _disk_below(scene: Scene) -> str:
+    return f"/dev/lab/{scene.bench.path.layer('block layer')}"
 
 
 def _ends(scene: Scene, script: Meanwhile, what: str) -> Callable[[float], None]:
@@ -158,5 +189,6 @@ ACTS: dict[Action, Callable[[Scene], Effect]] = {
     Action.NFS_STOP: _stop_server,
     Action.TARGET_REMOVED: _remove_target,
     Action.FAIL_REQUEST: _fail_request,
+    Action.BLK_ERROR: _fail_bios,
     **{action: _swap_table(action) for action in tables.ACTIONS},
 }

@@ -66,6 +66,7 @@ class Interruption:
         self._copy = setup.layout.copy
         self._point = setup.point
         self._action = setup.action
+        self._block_error = setup.block_error
         self._tagging = tagging
         self._plant = plant
         self._hang = hang
@@ -102,10 +103,11 @@ class Interruption:
 
     def _is_doubtful(self, told: Told) -> bool:
         """Whether only the end of the guest, or at least of the mount, shows what is on the medium:
-        where a layer lies, and where a file system reports success although the medium failed.  It
+        where a layer lies, and where a file system reports success although the disk failed.  It
         may have written the same elsewhere, and may have it in memory only."""
         told_success = told.completion is not None and told.completion.succeeded
-        failed = bool(self._action.errno) and told.reached and not self._bench.path.on_medium
+        fails = bool(self._action.errno) or self._action is Action.BLK_ERROR
+        failed = fails and told.reached and not self._bench.path.on_medium
         return bool(told.lied) or (failed and told_success and self._bench.path.durable)
 
     def _start(self) -> None:
@@ -199,8 +201,9 @@ class Interruption:
 
     def _scene(self, grip: Grip) -> Scene:
         return Scene(
-            self._bench, self._copy, self._point, self._tagging, grip, self._fault, self._hang
-        )
+            self._bench, self._copy, self._point, self._tagging, grip, self._fault, self._hang,
+            self._block_error,
+        )  # fmt: skip
 
     def _end_guest(self) -> Told:
         """Run the copy up to the point, kill QEMU there, and leave the medium that survives."""

@@ -10,6 +10,7 @@ from lab.copy import plant
 from lab.copy.paths.base import CopyPath
 from lab.copy.plant import Plant
 from lab.errors import UsageError
+from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import SWEPT, Action, Point, actions_named, cells
 from lab.suites.arguments import Help, Parser
 
@@ -44,7 +45,8 @@ class Options:
     which each draws a copy, a point and an action of its own.  `hang_deadline`: seconds after the
     release within which a copy must complete.  `path` and `ref`: the offload path and the disk or
     layer it is tried on, '' for the profile's own.  `fua`: the copy itself must be durable.
-    `torn_at`: blocks of its range that a torn write leaves, 0 for half of them.
+    `torn_at`: blocks of its range that a torn write leaves, 0 for half of them.  `block_error`:
+    what `blk-error` fails.
     """
 
     ranges: int
@@ -58,6 +60,7 @@ class Options:
     ref: str = ""
     fua: bool = False
     torn_at: int = 0
+    block_error: BlockError = ALIKE
 
     def possible(self, path: CopyPath) -> list[Action]:
         """The actions that mean something on the path.  Raises UsageError when none does."""
@@ -100,6 +103,7 @@ class Options:
             "on": self.ref or None,
             "fua": self.fua,
             "torn_at": self.torn_at or None,
+            "blk_error": str(self.block_error),
             "cases": drawn.cases if drawn else None,
             "seed": drawn.seed if drawn else None,
             "minimise": drawn.minimise if drawn else None,
@@ -130,7 +134,7 @@ def parse(args: list[str]) -> Options:
     return Options(
         ranges, blocks, actions_named(given.actions) or SWEPT, tuple(dict.fromkeys(points)),
         plant.find(given.plant), given.hang_deadline, drawn, given.path, given.on, given.fua,
-        given.torn_at,
+        given.torn_at, BlockError.parse(given.blk_error),
     )  # fmt: skip
 
 
@@ -150,6 +154,7 @@ def _parser() -> Parser:
     add("--no-minimise", dest="minimise", action="store_false", help="leave failing cases as drawn")
     add("--fua", action="store_true", help="ask for copies that are durable by themselves")
     add("--torn-at", type=int, default=0, metavar="N", help="blocks a torn write leaves [half]")
+    add("--blk-error", default="", metavar="K=V,…", help="op, sectors, status, chance of blk-error")
     add("--hang-deadline", type=float, default=10.0, metavar="S", help="seconds to complete [10]")
     add("--plant", default="", metavar="KIND", help="plant a defect; `help` lists the kinds")
     return parser

@@ -66,7 +66,9 @@ class Report:
     seconds: float = 0.0
     error: LabError | None = None
     not_supported: str = ""
-    """What was said when the path did not work even without a fault."""
+    """What was said when the path did not work even without a fault, or none of the actions can."""
+    lacking: dict[str, str] = field(default_factory=dict)
+    """Actions that the guest's kernel cannot carry out, with what it said; they were left out."""
 
     @property
     def exit_status(self) -> int:
@@ -92,6 +94,7 @@ class Report:
             "path": self.path.name,
             "on": self.path.ref,
             "not_supported": self.not_supported or None,
+            "lacking": self.lacking,
             "options": self.asked,
             "kernel": self.kernel,
             "qemu": self.qemu,

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from lab.copy.model import Copy, Extent
 from lab.copy.oracle import Tagging
+from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
 from lab.faults.stepper import Fault
 from lab.suites.bench import Bench
@@ -21,7 +22,7 @@ class Grip(Protocol):
 @dataclass(frozen=True)
 class Scene:
     """A held copy: what it is, where it is held, what its sectors held before, the fault layer's
-    part in it, and how long things may take."""
+    part in it, how long things may take, and what the block layer is to fail, if it is asked."""
 
     bench: Bench
     copy: Copy
@@ -30,6 +31,7 @@ class Scene:
     grip: Grip
     fault: Fault
     hang: float
+    block_error: BlockError = ALIKE
 
     @property
     def part(self) -> tuple[Extent, Extent]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.copy.model import Copy, Extent, Layout
+from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Action, Point
 
 
@@ -22,6 +23,8 @@ class Setup:
     """Blocks of its range that a torn write leaves on the medium; 0: half of them."""
     fua: bool = False
     """The copy itself must be durable."""
+    block_error: BlockError = ALIKE
+    """What `blk-error` fails."""
 
     @property
     def name(self) -> str:
@@ -44,6 +47,7 @@ class Setup:
             "window": [window.start, window.sectors],
             "cut": self.cut,
             "fua": self.fua,
+            "blk_error": str(self.block_error),
         }
 
     @classmethod
@@ -60,4 +64,5 @@ class Setup:
         return cls(
             layout, Point.parse(document["point"]), Action.parse(document["action"]),
             document["path"], document["on"], document["cut"], document["fua"],
+            BlockError.parse(document.get("blk_error", "")),
         )  # fmt: skip

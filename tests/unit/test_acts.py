@@ -7,10 +7,13 @@ import pytest
 from lab.errors import GuestError
 from lab.faults.model import Action
 from lab.faults.tables import ACTIONS, struck
+from lab.suites.ability import _TRIALS
 from lab.suites.acts import ACTS
 from lab.suites.guest_acts import (
+    _ADD_RULE,
     _FAIL_NO_MORE,
     _FAIL_REQUEST,
+    _NO_RULES,
     _REMOVE_TARGET,
     _SWAP,
 )
@@ -62,6 +65,9 @@ def test_a_target_that_says_nothing_of_its_blocks_is_not_touched() -> None:
         struck("0 8 zero", Action.DM_DELAY)
 
 
-@pytest.mark.parametrize("script", [_SWAP, _REMOVE_TARGET, _FAIL_REQUEST, _FAIL_NO_MORE])
+@pytest.mark.parametrize(
+    "script",
+    [_SWAP, _REMOVE_TARGET, _FAIL_REQUEST, _FAIL_NO_MORE, _ADD_RULE, _NO_RULES, *_TRIALS.values()],
+)
 def test_each_is_a_script_that_a_shell_understands(script: str) -> None:
     subprocess.run(["sh", "-nec", script], check=True)

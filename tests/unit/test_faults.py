@@ -91,6 +91,7 @@ def test_what_is_no_action_is_refused_with_the_list() -> None:
         (Action.NFS_STOP, "read write written"),
         (Action.TARGET_REMOVED, "read write written"),
         (Action.FAIL_REQUEST, "read write written"),
+        (Action.BLK_ERROR, "read write written"),
         (Action.SYSRQ_CRASH, "read write written"),
     ],
 )
@@ -124,7 +125,7 @@ def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
     assert set(SWEPT) < set(HOST)
     assert set(Action) - set(HOST) == {
         "kill-copier", "fs-shutdown", "dm-error", "dm-delay", "dm-drop-writes", "dm-corrupt",
-        "nfs-stop", "target-removed", "fail-make-request", "sysrq-crash",
+        "nfs-stop", "target-removed", "fail-make-request", "blk-error", "sysrq-crash",
     }  # fmt: skip
 
 
