@@ -79,7 +79,7 @@ def test_make_check_runs_what_the_tree_was_configured_for() -> None:
     ],
 )
 def test_what_the_arguments_mean(tree: Path, args: list[str], meant: list[str]) -> None:
-    assert select(tree, parse(args)) == meant
+    assert list(select(tree, parse(args))) == meant
 
 
 def test_a_script_that_is_not_there_is_told(tree: Path) -> None:

@@ -1,7 +1,10 @@
 """A run of cryptsetup's own tests."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import io
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.guest.ssh import Session
@@ -11,7 +14,8 @@ from lab.suites import known as known_failures
 from lab.suites import tree as trees
 from lab.suites.campaign import Job, Watcher, carry_out
 from lab.suites.cryptsetup.options import MAKEFILE, Options, select
-from lab.suites.external import TREE, Command
+from lab.suites.cryptsetup.parts import SEPARATOR, SKIPPED
+from lab.suites.external import BASE, TREE, Command
 from lab.suites.marks import MarkReader
 from lab.suites.outcome import Outcome
 from lab.suites.progress import Ended
@@ -30,9 +34,9 @@ LAYOUT = trees.Layout(
     },
 )
 
-SKIPPED = 77
-"""How a test ends that was not run (automake's manual, Scripts-based Testsuites)."""
-
+_TESTS = f"{TREE}/tests"
+_NOT_APPLICABLE = re.compile(r"\[N/A[^]]*\]\Z")
+"""The last that is said of a part which the scripts find that the kernel does not offer."""
 _FAILED = "FAILED backtrace:"
 """What the scripts say behind the reason (their function fail)."""
 
@@ -43,6 +47,15 @@ for name; do
     echo "== $name ends $?"
 done
 """
+_INSTEAD = f"{BASE}/tasklets"
+"""Where the scripts find their programs (their CRYPTSETUP_PATH) when tasklets are asked for."""
+_PROGRAMS = ("cryptsetup", "veritysetup", "integritysetup")
+_TASKLETS = """\
+for word; do
+    case $word in open | create) set -- "$@" --use-tasklets; break ;; esac
+done
+"""
+_WRITE_DEADLINE = 120.0
 _MODULES = "loop dm-crypt dm-verity dm-integrity dm-zero"
 """What the first of cryptsetup's tests loads (00modules-test), for all that follow; and loop."""
 
@@ -58,14 +71,14 @@ def run(
     anything is booted; see carry_out().
     """
     tree = trees.choose(LAYOUT, tree)
-    names = select(tree, options)
+    chosen = select(tree, options)
     job = Job(
         name=NAME,
         profile=profile.model_copy(update={"image": options.image or IMAGE}),
-        suite=Scripts(),
+        suite=Scripts({name: text for name, text in chosen.items() if text}, options.tasklets),
         layout=LAYOUT,
         tree=tree,
-        select=lambda _session, _section: names,
+        select=lambda _session, _section: list(chosen),
         fs={"": ""},
         configs={},
         asked=options.document(),
@@ -78,18 +91,34 @@ def run(
 
 @dataclass(frozen=True)
 class Scripts:
-    """How the scripts are driven."""
+    """How the scripts are driven.
+
+    `parts` has the texts of those that are made for the run, by name; with `tasklets` veritysetup
+    is told to use tasklets whenever it activates a device.
+    """
+
+    parts: Mapping[str, str] = field(default_factory=dict)
+    tasklets: bool = False
 
     def prepare(self, session: Session, section: str) -> None:
-        """Load the modules that all of them need, where the kernel has such modules."""
+        """Load the modules that all of them need, where the kernel has such modules, and write what
+        the tree does not have."""
         argv = ["sh", "-c", f"for module in {_MODULES}; do modprobe -q $module; done; true"]
         session.run(argv, deadline=60)
+        made = {f"{_TESTS}/{name}": text for name, text in self.parts.items()}
+        if self.tasklets:
+            made |= {f"{_INSTEAD}/{name}": _same(name) for name in _PROGRAMS}
+        if made:
+            argv = ["tar", "-xz", "-C", "/"]
+            session.run(argv, deadline=_WRITE_DEADLINE, stdin=_archive(made))
 
     def command(self, section: str, names: Sequence[str]) -> Command:
         """A loop over the scripts."""
         # Programs that libtool made look for the tree's library where it was built.
         env = {"LD_LIBRARY_PATH": f"{TREE}/.libs"}
-        return Command(["sh", "-c", _EACH, "sh", *names], cwd=f"{TREE}/tests", env=env)
+        if self.tasklets:
+            env["CRYPTSETUP_PATH"] = _INSTEAD
+        return Command(["sh", "-c", _EACH, "sh", *names], cwd=_TESTS, env=env)
 
     def reader(self, names: Sequence[str]) -> MarkReader:
         """What understands the loop."""
@@ -100,9 +129,29 @@ class Scripts:
         return {}
 
 
+def _same(program: str) -> str:
+    """A program that does the same as the tree's, but activates dm-verity with tasklets."""
+    more = _TASKLETS if program == "veritysetup" else ""
+    return f'#!/bin/sh\n{more}exec {TREE}/{program} "$@"\n'
+
+
+def _archive(files: Mapping[str, str]) -> bytes:
+    """A compressed tar file of programs, by their paths."""
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz", compresslevel=1) as archive:
+        for path, text in files.items():
+            data = text.encode()
+            member = tarfile.TarInfo(path.lstrip("/"))
+            member.mode, member.size = 0o755, len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return written.getvalue()
+
+
 def judge(name: str, status: int, said: str) -> Ended:
     """What came of a script: 0 passed, 77 not run, anything else failed."""
     said = said.strip()
+    if status == 0 and SEPARATOR in name and _NOT_APPLICABLE.search(said):
+        return Ended(name, Status.NOTRUN, said.splitlines()[-1], said)
     if status == 0:
         return Ended(name, Status.PASS, "", said)
     words = said.partition(_FAILED)[0].split("\n")
