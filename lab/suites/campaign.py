@@ -17,7 +17,7 @@ from lab.guest.guest import Guest
 from lab.guest.ssh import Session
 from lab.host.process import me
 from lab.profile.models import Profile
-from lab.results.cases import Case
+from lab.results.cases import Case, Status
 from lab.results.run import Run
 from lab.suites import known as known_failures
 from lab.suites import shards
@@ -36,6 +36,14 @@ from lab.vm.machine import ARGV
 
 Select = Callable[[Session, str], Sequence[str]]
 """The cases of a section, as the suite in the guest names them."""
+
+LeaveOut = Callable[[Session, str, Sequence[str]], Mapping[str, str]]
+"""Which of these cases of a section are not to be carried out in this guest, and why."""
+
+
+def nothing(session: Session, section: str, names: Sequence[str]) -> Mapping[str, str]:
+    """None of them."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Job:
     driving: Driving
     on: str = ""
     """A guest that an earlier run left up."""
+    leave_out: LeaveOut = nothing
     faulted: Callable[[], Faulted] | None = None
     """Makes what is done to a guest meanwhile, if anything is."""
 
@@ -117,7 +126,7 @@ class _Campaign:
         watchdog = Watchdog(job.driving.deadline, seen)
         stop = threading.Event()
         with self._lane(1, watchdog, stop) as first:
-            names = {section: tuple(job.select(first.session(), section)) for section in job.fs}
+            names = {section: self._chosen(first.session(), section) for section in job.fs}
             found = stack.found(first.guest.directory)
             self.outcome.capabilities = stack.table(found, first.guest.record.missing)
             self.outcome.speed = watchdog.speed
@@ -130,13 +139,22 @@ class _Campaign:
                 if names[section]
             ]
             of_each = 2 if job.faulted else 1
-            self.outcome.selected = of_each * sum(len(batch.names) for batch in batches)
-            self.watcher.on_total(self.outcome.selected)
+            carried_out = sum(len(batch.names) for batch in batches)
+            self.outcome.selected = len(self.ledger.cases) + of_each * carried_out
+            self.watcher.on_total(of_each * carried_out)
             shares = shards.share(batches, job.driving.shards, seen)
             if job.driving.shards == 1:
                 first.work(shares[0])
             else:
                 self._work_side_by_side(first, shares, watchdog, stop)
+
+    def _chosen(self, session: Session, section: str) -> tuple[str, ...]:
+        """The cases of a section; those that are left out have their result with that."""
+        names = self.job.select(session, section)
+        left_out = self.job.leave_out(session, section, names)
+        for name, why in left_out.items():
+            self.ledger.add(Case(name, Status.NOTRUN, 0, why, section))
+        return tuple(name for name in names if name not in left_out)
 
     def _known(self, session: Session, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
         def tried(argv: Sequence[str]) -> bool:

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 
 from lab.errors import ProfileError, UsageError
 from lab.suites import known
+from lab.suites.blktests import options as blktests
 from lab.suites.external import Batch
+from lab.suites.fstests import lists
+from lab.suites.fstests import options as fstests
 from lab.suites.fstests.options import parse
+from lab.suites.fstests.run import meant
+from lab.suites.sections import Section
 from lab.suites.shards import share
 from lab.suites.watchdog import Watchdog
 
@@ -37,8 +42,8 @@ def test_lists_to_leave_out_are_read_here_since_the_guest_has_no_such_file(tmp_p
     path = tmp_path / "exclude"
     path.write_text("generic/001 # slow\n")
     asked = parse(["-E", str(path)])
-    assert asked.excluded == ("generic/001 # slow\n",)
-    assert asked.document()["excluded"] == ["generic/001"]
+    assert [str(entry) for entry in asked.excluded.entries("6.12.1")] == [f"slow, {path}:1"]
+    assert asked.document()["excluded"] == [str(path)]
 
 
 @pytest.mark.parametrize(
@@ -50,12 +55,76 @@ def test_lists_to_leave_out_are_read_here_since_the_guest_has_no_such_file(tmp_p
         (["--deadline", "0"], "--deadline"),
         (["--device", "home=A"], "expected ROLE=NAME"),
         (["-E", "/nowhere/list"], "/nowhere/list"),
-        (["-r"], "unrecognized arguments"),
+        (["--frobnicate"], "unrecognized arguments"),
     ],
 )
 def test_a_mistake_is_told(args: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse(args)
+
+
+# What their usage() says today, but for what the lab has as well.
+HABITS = {
+    "fstests": "-n -r -i:4 -I:10 -d -l -udiff -b -R:xunit -T -c:local.config -L:3 --large-fs "
+    "--exact-order -nfs -overlay -tmpfs",
+    "blktests": "-d --device-only -o:results --output=results -t --cmd-trace",
+}
+
+
+@pytest.mark.parametrize(
+    ("suite", "habit"), [(suite, habit) for suite in HABITS for habit in HABITS[suite].split()]
+)
+def test_an_option_of_check_by_habit_is_answered_with_the_labs_word(suite: str, habit: str) -> None:
+    parse = {"fstests": fstests.parse, "blktests": blktests.parse}[suite]
+    with pytest.raises(UsageError, match="is an option of check, not of the lab") as raised:
+        parse([*habit.split(":"), "generic/001"])
+    assert raised.value.hint
+
+
+def test_what_check_has_and_the_lab_too_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text("")
+    asked = fstests.parse(["-s", "xfs", "-S", "ext4", "-X", "known.failures", "-E", str(path)])
+    assert (asked.sections, asked.not_sections) == (("xfs",), ("ext4",))
+    assert asked.inner == ("known.failures",)
+    ours = blktests.parse(["--quick=5", "--exclude", "zbd", "-c", str(path), "-E", str(path)])
+    assert (ours.quick, ours.excluded, ours.lists.paths) == (5, ("zbd",), (path,))
+
+
+def test_sections_are_chosen_by_name() -> None:
+    found = [Section(name, "xfs", {}) for name in ("one", "two", "three")]
+
+    def chosen(*args: str) -> list[str]:
+        return list(meant(found, fstests.parse(list(args))))
+
+    assert chosen() == ["one", "two", "three"]
+    assert chosen("-s", "two", "-s", "one") == ["one", "two"]
+    assert chosen("-S", "two") == ["one", "three"]
+    with pytest.raises(UsageError, match="no section xfs_4k"):
+        chosen("-s", "xfs_4k")
+    with pytest.raises(UsageError, match="no section is left"):
+        chosen("-s", "one", "-S", "one")
+
+
+def test_lists_in_the_tree_have_the_numbers_of_tests(tmp_path: Path) -> None:
+    generic = tmp_path / "tests/generic"
+    generic.mkdir(parents=True)
+    (generic / "slow").write_text("001 # takes long\n")
+    (generic / "group.list").write_text("001 auto\n002 auto dax\n003 auto dax # comment\n")
+    mine = tmp_path / "mine"
+    mine.write_text("// no such memory\n-g dax\n")
+    options = fstests.parse(["-X", "slow", "-E", str(mine)])
+    made = {"xfs": Section("xfs", "xfs", {})}
+    lists.check(options, tmp_path, made)
+    names = ["generic/001", "generic/002", "generic/003", "generic/004"]
+    found = lists.chosen(options, tmp_path, made["xfs"], "6.12.1", names)
+    assert found == {
+        "generic/001": f"left out: takes long, {generic}/slow:1",
+        "generic/002": f"left out: no such memory, {mine}:2",
+        "generic/003": f"left out: no such memory, {mine}:2",
+    }
+    with pytest.raises(UsageError, match="-X nothing: no directory"):
+        lists.check(fstests.parse(["-X", "nothing"]), tmp_path, made)
 
 
 KNOWN = """- cases: ["generic/00?"]

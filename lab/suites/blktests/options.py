@@ -1,16 +1,37 @@
 """The arguments of blktests: those of the lab, and those of check that select tests."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
 from lab.suites import external_options as driving
 from lab.suites.arguments import Parser
+from lab.suites.exclusions import Lists
 from lab.suites.external_options import Driving
+from lab.suites.habits import Habit, answer
 
 QUICK = 30
 """Seconds for tests that can be timed when nothing is selected, check's own default of -q."""
+
+_TEST = re.compile(r"[a-z][a-z0-9_-]*(/(\d{3}|[\d\]!-]*[?*\[][\d?*\[\]!-]*))?")
+"""A test, a pattern of tests, or a group."""
+
+HABITS = {
+    "-d": Habit("all free devices of the profile are tested on; --device NAME: only that"),
+    "--device-only": Habit("tests that want a device have all free ones of the profile"),
+    "-o": Habit("results are in the run's directory: lab results show RUN", 1),
+    "--output": Habit("results are in the run's directory: lab results show RUN", 1),
+    "-t": Habit("by hand, in a guest that --keep leaves up; see docs/blktests.md"),
+    "--cmd-trace": Habit("by hand, in a guest that --keep leaves up; see docs/blktests.md"),
+}
+"""What people type after check (its usage) that the lab has otherwise."""
+
+
+def is_test(word: str) -> bool:
+    """Whether a word in a list stands for tests."""
+    return _TEST.fullmatch(word) is not None
 
 
 @dataclass(frozen=True)
@@ -27,6 +48,8 @@ class Options(Driving):
     groups: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     """Tests and groups."""
+    lists: Lists = field(default_factory=lambda: Lists("blktests", is_test))
+    """Of tests and groups to leave out, named or not."""
     quick: int = 0
     devices: tuple[str, ...] = ()
     config: str = ""
@@ -37,6 +60,7 @@ class Options(Driving):
             "select": list(self.names),
             "groups": list(self.groups),
             "excluded": list(self.excluded),
+            "lists": list(map(str, self.lists.paths)),
             "quick": self.quick,
             "devices": list(self.devices),
             "config": self.config,
@@ -50,11 +74,15 @@ def parse(args: list[str]) -> Options:
     given = _parser().parse_intermixed_args(args)
     names = tuple(name.rstrip("/") for name in driving.names(given.tests))
     groups = _words(given.g)
-    if given.q is not None and given.q < 1:
+    if given.quick is not None and given.quick < 1:
         raise UsageError("blktests: -q is in seconds, at least one")
+    for path in given.E:
+        if not path.exists():
+            raise UsageError(f"blktests: -E {path}: there is no such file")
     selected = names or groups
     return Options(
-        names, groups, _words(given.x), given.q or (0 if selected else QUICK),
+        names, groups, _words(given.exclude), Lists("blktests", is_test, tuple(given.E)),
+        given.quick or (0 if selected else QUICK),
         tuple(dict.fromkeys(given.device)), _content(given.config) if given.config else "",
         **driving.read("blktests", given),
     )  # fmt: skip
@@ -64,11 +92,27 @@ def _parser() -> Parser:
     parser = Parser("blktests")
     add = parser.add_argument
     add("-g", action="append", default=[], metavar="GROUP,…", help="groups to run, as loop")
-    add("-x", action="append", default=[], metavar="NAME,…", help="groups and tests not to")
-    add("-q", type=int, metavar="S", help="quick tests only, and those that can end after S s")
+    add(
+        "-x",
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="NAME,…",
+        help="groups and tests not to",
+    )
+    what = "a list of tests and groups not to, or a directory of such lists"
+    add("-E", action="append", default=[], type=Path, metavar="FILE", help=what)
+    add(
+        "-q",
+        "--quick",
+        type=int,
+        metavar="S",
+        help="quick tests only, and those that can end after S s",
+    )
     add("--device", action="append", default=[], metavar="NAME", help="to test on [all free ones]")
-    add("--config", type=Path, metavar="FILE", help="more settings, as in blktests' config")
+    add("-c", "--config", type=Path, metavar="FILE", help="more settings, as in blktests' config")
     driving.add(parser)
+    answer(parser, "blktests", HABITS)
     what = "as loop/001, 'nvme/00?' or loop; `-` reads a list from stdin"
     add("tests", nargs="*", metavar="TEST", help=what)
     return parser

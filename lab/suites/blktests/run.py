@@ -1,7 +1,8 @@
 """A run of blktests: what check is told, and where it leaves what it has to say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lab.build.kernel import ensure_kernel
@@ -14,6 +15,7 @@ from lab.suites.blktests.options import Options
 from lab.suites.blktests.output import END, CheckReader
 from lab.suites.blktests.selection import select
 from lab.suites.campaign import Job, Watcher, carry_out
+from lab.suites.exclusions import Lists, kernel_release, left_out
 from lab.suites.external import BASE, RESULTS, Command
 from lab.suites.outcome import Outcome
 from lab.suites.sections import LINKS, boot_profile, free_devices
@@ -62,6 +64,7 @@ def run(
     """
     tree = trees.choose(LAYOUT, tree)
     names = select(tree, options)
+    options.lists.check()
     lab_config = config(devices(profile, options.devices))
     kernel = ensure_kernel(profile.kernel, watcher.progress)
     suite = Blktests(options.config, lab_config, kernel.config.read_bytes(), options.quick)
@@ -78,8 +81,16 @@ def run(
         known=known_failures.chosen(options.known, place, NAME),
         driving=options,
         on=on,
+        leave_out=partial(_left_out, options.lists),
     )
     return carry_out(job, watcher)
+
+
+def _left_out(
+    lists: Lists, session: Session, section: str, names: Sequence[str]
+) -> Mapping[str, str]:
+    """The tests in the lists that were named, and why they are there."""
+    return left_out(names, lists.entries(kernel_release(session)) if lists.paths else (), {})
 
 
 def devices(profile: Profile, asked: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """A run of fstests: what check is told, and where it leaves what it has to say."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from lab.suites.external import BASE, RESULTS, TREE, Command
 from lab.suites.faulted.making import Faulted
 from lab.suites.faulted.plan import Plan
 from lab.suites.faulted.recovery import Recovery
+from lab.suites.fstests import lists
 from lab.suites.fstests.options import Options
 from lab.suites.fstests.output import CheckReader, listed
 from lab.suites.outcome import Outcome
@@ -72,7 +73,8 @@ def run(
     """
     tree = trees.choose(LAYOUT, tree)
     wanted = Wanted(options.fs, options.devices, options.pool)
-    made = {section.name: section for section in sections(profile, wanted)}
+    made = meant(sections(profile, wanted), options)
+    lists.check(options, tree, made)
     _check_names(tree, options.names)
     suite = Fstests(made)
     booted = boot_profile(profile).model_copy(update={"image": options.image or IMAGE})
@@ -89,9 +91,25 @@ def run(
         known=known_failures.chosen(options.known, place, NAME),
         driving=options,
         on=on,
+        leave_out=partial(lists.leave_out, options, tree, made),
         faulted=_faulted(options.faults, booted, made),
     )
     return carry_out(job, watcher)
+
+
+def meant(found: Sequence[Section], options: Options) -> dict[str, Section]:
+    """The sections that are meant, by name.  Raises UsageError."""
+    names = [section.name for section in found]
+    for name in (*options.sections, *options.not_sections):
+        if name not in names:
+            raise UsageError(
+                f"fstests: the profile has no section {name}",
+                hint=f"it has {', '.join(names)}: its own file systems; --fs TYPE makes others",
+            )
+    left = set(options.sections or names) - set(options.not_sections)
+    if not left:
+        raise UsageError("fstests: no section is left", hint="see -s and -S after --")
+    return {section.name: section for section in found if section.name in left}
 
 
 def _faulted(
@@ -148,10 +166,8 @@ class Fstests:
         if plain and not any(set("*?[") & set(name) for name in options.names):
             return list(options.names)
         self.prepare(session, section)
-        for number, text in enumerate(options.excluded):
-            session.write(f"{BASE}/exclude-{number}", text)
         env = [f"{name}={value}" for name, value in self._env(section).items()]
-        argv = ["./check", "-n", *_filters(options), *options.names]
+        argv = ["./check", "-n", *options.filters, *options.names]
         asked = ["env", f"--chdir={TREE}", *env, *argv]
         answer = session.run(asked, deadline=_LIST_DEADLINE, check=False)
         found = listed(answer.stdout)
@@ -184,10 +200,3 @@ def _with_nodes(session: Session, config: str) -> str:
     said = session.run(["sh", "-ec", _NODES, "sh", *links], deadline=60).stdout
     nodes = dict(zip(links, said.split(), strict=True))
     return re.sub(rf"{LINKS}/\S+", lambda link: nodes[link[0]], config)
-
-
-def _filters(options: Options) -> Iterator[str]:
-    """The options of check that select, with its files where the guest has them."""
-    yield from options.filters
-    for number in range(len(options.excluded)):
-        yield from ("-E", f"{BASE}/exclude-{number}")

@@ -1,0 +1,43 @@
+"""Options of a suite's own `check` that the lab does not have, and what it has instead: whoever
+types them by habit is told."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from lab.errors import UsageError
+from lab.suites.arguments import Parser
+
+
+class Habit(NamedTuple):
+    """An option: what the lab has for it, and how many values it takes."""
+
+    instead: str
+    values: int = 0
+
+
+def answer(parser: Parser, suite: str, habits: Mapping[str, Habit]) -> None:
+    """Have a suite's arguments raise UsageError for these, with the lab's word for each."""
+    for option, habit in habits.items():
+        parser.add_argument(
+            option, action=_Answer, nargs=habit.values, help=argparse.SUPPRESS,
+            suite=suite, instead=habit.instead,
+        )  # fmt: skip
+
+
+class _Answer(argparse.Action):
+    def __init__(self, suite: str, instead: str, **more: Any) -> None:
+        super().__init__(**more)
+        self._suite, self._instead = suite, instead
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> NoReturn:
+        raise UsageError(
+            f"{self._suite}: {option_string} is an option of check, not of the lab",
+            hint=self._instead,
+        )
