@@ -131,9 +131,9 @@ def test_a_rule_is_read_back_and_taken_away_again() -> None:
     listed = "0:18446744073709551615 op=READ,status=MEDIUM,chance=1\n"
     bench = Bench(removeall="", tee=listed)
     effect = guest_acts._fail_bios(scene(bench, "status=MEDIUM"))
-    assert list(bench.asked[-1]) == ["/dev/lab/DISK:1", "add,op=READ,status=MEDIUM,chance=1"]
     effect.after(5.0)
-    assert list(bench.asked[-1]) == ["/dev/lab/DISK:1"]
+    disk, rule = "/dev/lab/DISK:1", "add,op=READ,status=MEDIUM,chance=1"
+    assert bench.asked == [(disk,), (disk, rule), (disk,)]
     with pytest.raises(GuestError, match="not among those"):
         guest_acts._fail_bios(scene(bench, "status=TIMEOUT"))
     with pytest.raises(GuestError, match="still has rules"):
