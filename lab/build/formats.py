@@ -6,9 +6,16 @@ drivers/firmware/efi/libstub; PE: the Microsoft PE and COFF specification; unifi
 the UAPI group's specification; ELF: elf(5).
 """
 
+import bz2
+import lzma
+import re
 import struct
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
+from mmap import mmap
+from typing import Protocol
 
 import pefile
 
@@ -37,6 +44,16 @@ class Format:
     kind: Kind
     words: str
 
+    @property
+    def named(self) -> bool:
+        """Whether it is something that guests of the lab have no use for, and known by name."""
+        return self.kind is Kind.FOREIGN and self.words not in _NOTHING
+
+    @property
+    def refusal(self) -> str:
+        """What is wrong with it as a kernel."""
+        return self.words if self.words in _NOTHING else f"no kernel for x86-64, but {self.words}"
+
 
 _X86_64 = 62
 _ELF_MACHINES = {3: "i386", 8: "MIPS", 20: "32-bit PowerPC", 21: "PowerPC", 22: "s390x",
@@ -47,6 +64,22 @@ _ELF_MACHINES = {3: "i386", 8: "MIPS", 20: "32-bit PowerPC", 21: "PowerPC", 22: 
 _PE_X86_64 = 0x8664
 _PE_MACHINES = {0x14C: "i386", 0x1C4: "32-bit ARM", _PE_X86_64: "x86-64", 0xAA64: "arm64",
                 0x5064: "RISC-V", 0x6264: "LoongArch"}  # fmt: skip
+
+_NOTHING = ("no kernel image", "an empty file")
+
+
+class _Decompressor(Protocol):
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+_UNPACKERS: dict[str, Callable[[], _Decompressor]] = {
+    "gzip": lambda: zlib.decompressobj(31),
+    "xz": lzma.LZMADecompressor,
+    "lzma": lzma.LZMADecompressor,
+    "bzip2": bz2.BZ2Decompressor,
+}
+
+_BANNER = re.compile(rb"Linux version (\S+) \(")
 
 _KERNEL_64 = 1
 """XLF_KERNEL_64 in xloadflags, since protocol 2.12."""
@@ -81,8 +114,8 @@ def of(head: bytes) -> Format:
             return found
     for offset, magic, kind, words in _MAGICS:
         if head.startswith(magic, offset):
-            return Format(kind, words)
-    return _efi(head) or Format(Kind.FOREIGN, "no kernel image" if head else "an empty file")
+            return _packed(head, words) if kind is Kind.PACKED else Format(kind, words)
+    return _efi(head) or Format(Kind.FOREIGN, _NOTHING[0] if head else _NOTHING[1])
 
 
 def section(image: bytes, name: str) -> bytes | None:
@@ -104,6 +137,25 @@ def release(head: bytes) -> str:
     (pointer,) = struct.unpack_from("<H", head, 0x20E)
     text = head[pointer + 512 :].partition(b"\0")[0] if pointer else b""
     return text.decode(errors="replace").partition(" ")[0]
+
+
+def banner(kernel: bytes | mmap) -> str:
+    """What `uname -r` will say, from an ELF kernel's linux_banner (init/version-timestamp.c)."""
+    found = _BANNER.search(kernel)
+    return found[1].decode(errors="replace") if found else ""
+
+
+def _packed(head: bytes, words: str) -> Format:
+    """What is compressed, as far as Python can read the format; else that something is."""
+    try:
+        inner = of(_UNPACKERS[words]().decompress(head, HEAD)) if words in _UNPACKERS else None
+    except (zlib.error, lzma.LZMAError, OSError, EOFError):
+        inner = None
+    if inner and inner.kind is Kind.TAR:
+        return inner
+    if inner and inner.named:
+        return Format(Kind.FOREIGN, f"{inner.words}, compressed")
+    return Format(Kind.PACKED, words)
 
 
 def _elf(head: bytes) -> Format | None:

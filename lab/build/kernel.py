@@ -19,6 +19,9 @@ FORMAT = 3
 _BUSYBOX_SUITE = "trixie"
 _BUSYBOX_PACKAGE = "busybox-static"
 
+_NAME = 120
+"""Characters of an artifact's name; a file's may have 255, with the key and more."""
+
 _SCRIPTS = ("init-early", "init")
 
 
@@ -134,8 +137,9 @@ def remove(kernel: Named) -> list[Artifact]:
 
 
 def _artifact_name(reference: str, source: Source) -> str:
-    """A file name for a kernel: its own, the package's, the tree's."""
-    return source.artifact or re.sub(r"[^A-Za-z0-9._]+", "-", reference.removeprefix("/"))
+    """A file name for a kernel: its own, the package's, the tree's; of a long path the end."""
+    name = re.sub(r"[^A-Za-z0-9._]+", "-", reference.removeprefix("/"))
+    return source.artifact or name[-_NAME:].lstrip(".-")
 
 
 def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:

@@ -46,7 +46,7 @@ def extract(image: bytes) -> bytes:
         return _unpacked(_payload(image), _SIZE_FIELD)
     if form.kind is Kind.PACKED:
         return _unpacked(image, 0)
-    raise HostError(f"no kernel for x86-64, but {form.words}")
+    raise HostError(form.refusal)
 
 
 def bootable(image: bytes) -> bytes:

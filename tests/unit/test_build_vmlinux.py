@@ -105,7 +105,7 @@ def test_a_compression_that_the_lab_cannot_read_is_left_to_the_kernel() -> None:
 @pytest.mark.parametrize("packer", [lzma.compress, gzip.compress, bz2.compress])
 def test_a_vmlinux_compressed_as_a_whole(packer: Callable[[bytes], bytes]) -> None:
     assert vmlinux.bootable(packer(KERNEL)) == KERNEL
-    with pytest.raises(HostError, match=r"no ELF file .*, but an Image for arm64"):
+    with pytest.raises(HostError, match="no kernel for x86-64, but an Image for arm64, compressed"):
         vmlinux.extract(packer(bytes(0x38) + b"ARM\x64" + bytes(64)))
 
 

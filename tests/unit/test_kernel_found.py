@@ -20,7 +20,7 @@ from lab.build.kernels.archive import Archive, together
 from lab.build.kernels.image import Image
 from lab.build.kernels.source import Source
 from lab.build.kernels.tree import Tree
-from lab.errors import UsageError
+from lab.errors import LabError, UsageError
 from tests.unit.builders import bzimage, efi_program, elf_kernel, installed_modules, kernel_tree
 
 RELEASE = "6.12.0-test"
@@ -96,7 +96,9 @@ def test_an_image_of_a_system_has_the_modules_of_its_release(tmp_path: Path) -> 
         assert isinstance(other, Image) and other.modules.name == RELEASE
 
 
-@pytest.mark.parametrize("given", ["usr/lib/modules/6.12.0-test", "lib/modules/6.12.0-test", ""])
+@pytest.mark.parametrize(
+    "given", ["usr/lib/modules/6.12.0-test", "lib/modules/6.12.0-test", "boot", ""]
+)
 def test_a_directory_of_modules_or_a_whole_system(given: str, tmp_path: Path) -> None:
     image = system(tmp_path)
     source = found.at(tmp_path / given)
@@ -120,6 +122,9 @@ def test_several_kernels_are_told_apart(tmp_path: Path) -> None:
     put(tmp_path / "boot/vmlinuz-5.10.0")
     with pytest.raises(UsageError, match=r"several kernels \(name one: .*vmlinuz-5.10.0, .*test"):
         found.at(tmp_path)
+    put(tmp_path / "boot/vmlinuz-5.10.0", bzimage(gzip.compress(KERNEL), release="5.10.0"))
+    with pytest.raises(UsageError, match=r"boot: several kernels \(name one: .*5.10.0, .*test"):
+        found.at(tmp_path / "boot")
 
 
 @pytest.mark.parametrize("name", ["", "bzImage", "vmlinux.xz"])
@@ -135,6 +140,21 @@ def test_what_tuxmake_and_kernelci_leave(name: str, config: str, tmp_path: Path)
     source = found.at(place / name)
     artifact = built(source, tmp_path / "artifact")
     assert (artifact / "config").read_text() == "CONFIG_X=y\n"
+
+
+def test_an_elf_kernel_says_its_release_too(tmp_path: Path) -> None:
+    """Whichever modules lie there, those of another kernel are not taken for its own."""
+    system(tmp_path)
+    kernel = KERNEL + b"Linux version 5.10.0 (lab@lab) #1"
+    for name, content in (("vmlinux", kernel), ("vmlinux.xz", lzma.compress(kernel))):
+        image = put(tmp_path / "boot" / name, content)
+        (tmp_path / "artifact").mkdir()
+        with pytest.raises(LabError, match=r"5\.10\.0.*modules"):
+            found.at(image).build(tmp_path / "artifact", quiet)
+        shutil.rmtree(tmp_path / "artifact")
+    installed_modules(tmp_path / "usr/lib", "5.10.0")
+    source = found.at(tmp_path / "boot/vmlinux")
+    assert isinstance(source, Image) and source.modules.name == "5.10.0"
 
 
 def test_the_kernel_of_nixos(tmp_path: Path) -> None:
@@ -213,6 +233,18 @@ def test_a_kernel_split_into_packages(given: str, tmp_path: Path) -> None:
             found.at(packages[given]).build(tmp_path / "other", quiet)
 
 
+@needs_dpkg
+def test_a_package_for_another_machine(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    system_for_arm(root)
+    package = deb(tmp_path, f"linux-image-{RELEASE}_1_arm64.deb", root)
+    (tmp_path / "artifact").mkdir()
+    with pytest.raises(UsageError) as caught:
+        found.at(package).build(tmp_path / "artifact", quiet)
+    said = f"boot/vmlinuz-{RELEASE}: no kernel for x86-64, but an Image for arm64"
+    assert str(caught.value) == f"{package}: {said}"
+
+
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.xz", "tar.zst"])
 def test_the_tar_file_of_a_kernels_make(suffix: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
@@ -269,6 +301,17 @@ def modules_alone(path: Path) -> None:
     installed_modules(path / "lib", RELEASE)
 
 
+def tuxmake_for_arm(path: Path) -> None:
+    put(path / "Image.gz", gzip.compress(bytes(0x38) + b"ARM\x64" + bytes(64)))
+    put(path / "config", b"CONFIG_ARM64=y\n")
+    packed_modules(path / "modules.tar.xz")
+
+
+def system_for_arm(path: Path) -> None:
+    installed_modules(path / "lib", RELEASE)
+    put(path / f"boot/vmlinuz-{RELEASE}", bytes(0x38) + b"ARM\x64" + bytes(64))
+
+
 def modules_forgotten(path: Path) -> None:
     kernel_tree(path)
     (path / ".config").write_text("CONFIG_BLK_DEV_NVME=m\n")
@@ -284,6 +327,8 @@ def modules_forgotten(path: Path) -> None:
         (sources_built_within, "these are sources, built in .*/out .give .*/out instead"),
         (built_for_arm, "vmlinux is an ELF file for arm64.*ARCH=x86_64"),
         (image_for_arm, "arch/arm64/boot/Image is an Image for arm64.*ARCH=x86_64"),
+        (tuxmake_for_arm, "Image.gz: no kernel for x86-64, but an Image for arm64, compressed"),
+        (system_for_arm, "boot/vmlinuz-6.12.0-test: no kernel for x86-64, but an Image for arm64"),
         (image_alone, "the modules of 6.12.0-test are not beside it.*--modules"),
         (modules_alone, "no kernel image for 6.12.0-test"),
         (modules_forgotten, "no modules were made.*guest needs erofs, nvme, .*make modules there"),
@@ -302,11 +347,13 @@ def test_directories_that_are_no_kernel(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "an empty file"),
+        (b"", "file: an empty file"),
+        (b"root:x:0", "file: no kernel image"),
         (bytes(0x38) + b"ARM\x64" + bytes(64), "an Image for arm64"),
         (elf_kernel(pvh=True, machine=243), "an ELF file for RISC-V"),
         (b"\xed\xab\xee\xdb", "an RPM.*rpm2cpio"),
         (b"070701", "an initramfs"),
+        (lzma.compress(b"070701" + bytes(99)), "an initramfs, compressed"),
         (BZIMAGE, "the modules of 6.12.0-test are not beside it"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

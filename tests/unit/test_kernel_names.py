@@ -62,10 +62,12 @@ def test_a_name_goes_before_a_directory(tmp_path: Path, monkeypatch: pytest.Monk
     assert names.canonical("./debian") == str(tmp_path / "debian")
 
 
-@pytest.mark.parametrize("reference", ["nope", "/no/such/tree", "vmlinuz", "linux-image-a/b/c"])
+@pytest.mark.parametrize(
+    "reference", ["nope", "/no/such/tree", "vmlinuz", "linux-image-a/b/c", "./" + "long" * 99]
+)
 def test_anything_else_is_told_what_there_is(reference: str) -> None:
     with pytest.raises(UsageError, match=f"no kernel {reference}.*debian"):
-        names.resolve(reference)
+        names.resolve(names.canonical(reference))
 
 
 def test_what_was_added_is_found_again_and_can_be_forgotten(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from lab.build import formats
 from lab.build.artifacts import Progress
 from lab.build.formats import Kind
 from lab.build.kernels import root
-from lab.build.kernels.source import Source, head, identity, readable
+from lab.build.kernels.source import Foreign, Source, head, identity, readable
 from lab.errors import UsageError
 from lab.host.command import run
 
@@ -50,14 +50,22 @@ class Archive(Source):
             _unpack(file, scratch)
         try:
             image = root.kernel_in(scratch)
+            image.inputs(progress)
+        except Foreign as error:
+            raise Foreign(self._own(error.message, scratch)) from error
         except UsageError as error:
             raise UsageError(
-                f"{self.archive}: {error.message.removeprefix(f'{scratch}: ')}",
-                hint=_advice(self.archive) or error.hint,
+                self._own(error.message, scratch),
+                hint=_advice(self.archive) or "an image and its modules are needed",
             ) from error
         versions = image.build(directory, progress)
         shutil.rmtree(scratch)
         return versions
+
+    def _own(self, message: str, scratch: Path) -> str:
+        """A message about what was unpacked, as one about the archive."""
+        said = message.removeprefix(f"{scratch}: ").replace(f"{scratch}/", "")
+        return f"{self.archive}: {said}"
 
     def _files(self) -> list[Path]:
         return together(self.archive)

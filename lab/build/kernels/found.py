@@ -7,8 +7,7 @@ from lab.build.formats import Kind
 from lab.build.kernels import image as images
 from lab.build.kernels import root, tree
 from lab.build.kernels.archive import Archive
-from lab.build.kernels.image import BUILT_IN, Image
-from lab.build.kernels.source import Source, head, permitted
+from lab.build.kernels.source import Foreign, Source, head, permitted
 from lab.build.kernels.tree import Tree
 from lab.errors import UsageError
 
@@ -37,7 +36,7 @@ def _directory(path: Path) -> Source:
         return root.kernel_in(path)
     except UsageError:
         # With the words for a tree, unless something else of a kernel is there.
-        if any(path.glob("lib/modules/*")) or root.images_in(path) or (path / BUILT_IN).exists():
+        if root.looks_like_one(path):
             raise
         return Tree(tree=path)
 
@@ -51,12 +50,8 @@ def _file(path: Path) -> Source:
         return Tree(tree=built)
     if form.kind not in images.TAKEN:
         hint = _RPM if form.words == "an RPM" else ""
-        raise UsageError(f"{path}: no kernel for x86-64, but {form.words}", hint=hint)
-    modules = root.modules_of(path)
-    release = images.release_of(path)
-    if modules is None:
-        raise root.no_modules(path, release)
-    return Image(image=path, modules=modules, config=root.config_beside(path, release))
+        raise Foreign(f"{path}: {form.refusal}", hint=hint)
+    return root.of_image(path)
 
 
 def _is_tar(path: Path) -> bool:

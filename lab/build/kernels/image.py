@@ -2,14 +2,15 @@
 
 import shutil
 from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Literal
 
-from lab.build import formats, modules
+from lab.build import formats, modules, vmlinux
 from lab.build.artifacts import Progress
 from lab.build.formats import Kind
 from lab.build.kernels.pack import pack
-from lab.build.kernels.source import Source, head, identity, readable
+from lab.build.kernels.source import Foreign, Source, head, identity, readable
 from lab.errors import HostError, UsageError
 from lab.host.command import run
 
@@ -37,7 +38,7 @@ class Image(Source):
             raise UsageError(f"{self.image}: no such kernel image")
         form = formats.of(head(self.image))
         if form.kind not in TAKEN:
-            raise UsageError(f"{self.image}: no kernel for x86-64, but {form.words}")
+            raise Foreign(f"{self.image}: {form.refusal}")
         if self.modules.is_file():
             head(self.modules)
         elif not (self.modules / BUILT_IN).is_file():
@@ -71,17 +72,28 @@ class Image(Source):
 
 
 def image_release(image: bytes) -> str:
-    """The release that a bzImage names, also one within a unified kernel image; '' if none."""
-    if formats.of(image[: formats.HEAD]).kind is Kind.UKI:
+    """The release that a kernel names, also one that is compressed or within a unified kernel
+    image; '' if none.  Raises HostError for what cannot be unpacked."""
+    form = formats.of(image[: formats.HEAD])
+    if form.kind is Kind.UKI:
         image = formats.section(image, ".linux") or b""
+    elif form.kind in (Kind.ELF, Kind.PACKED):
+        return formats.banner(vmlinux.extract(image))
     return formats.release(image[: formats.HEAD])
 
 
 def release_of(path: Path) -> str:
-    """The same for a file, of which no more is read than is needed.  Raises UsageError."""
+    """The same for a file, of which no more is read than is needed; '' for a compressed one.
+
+    Raises UsageError.
+    """
     first = head(path)
-    if formats.of(first).kind is Kind.UKI:
+    kind = formats.of(first).kind
+    if kind is Kind.UKI:
         return image_release(path.read_bytes())
+    if kind is Kind.ELF:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            return formats.banner(content)
     return formats.release(first)
 
 

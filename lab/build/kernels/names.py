@@ -92,6 +92,8 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except PermissionError:
         return True  # Whoever reads it says so.
+    except OSError:
+        return False  # Too long for a path.
 
 
 def known() -> dict[str, Source]:

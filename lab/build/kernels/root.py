@@ -1,15 +1,19 @@
 """Where kernels lie below a directory that is laid out as a system, or that a build left."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab.build import formats
 from lab.build.kernels import image as images
 from lab.build.kernels.image import BUILT_IN, Image
-from lab.build.kernels.source import head
+from lab.build.kernels.source import Foreign, head
 from lab.errors import UsageError
 
 _IMAGES = ("vmlinuz*", "bzImage*", "vmlinux*", "*.efi")
 """In the order of preference: what boots anywhere first."""
+
+_OTHERS = ("Image*", "zImage*", "uImage*")
+"""Names that kernels for other machines have."""
 
 _MODULES = ("modules.tar*", "modules-*.tar*")
 _CONFIGS = ("config", ".config", "kernel.config", "config-*")
@@ -22,18 +26,25 @@ def kernel_in(root: Path) -> Image:
     kernel in it.  Raises UsageError when there is none, or more than one."""
     trees = [root] if (root / BUILT_IN).is_file() else images.trees_in(root)
     found = [kernel for tree in trees if (kernel := _of_tree(root, tree))]
+    # Without modules of its own it is a boot directory, or a build's output.
+    found = found or [of_image(image) for image in _distinct(images_in(root))]
     if len(found) > 1:
         names = ", ".join(str(kernel.image) for kernel in found)
         raise UsageError(f"{root}: several kernels", hint=f"name one: {names}")
     if found:
         return found[0]
-    image = next(iter(images_in(root)), None)
-    if image and (packed := modules_beside(image)):
-        return Image(image=image, modules=packed, config=config_beside(image, ""))
-    if image:
-        raise no_modules(image, images.release_of(image))
+    for path in _candidates(root, trees):
+        form = formats.of(head(path))
+        if form.named:
+            raise Foreign(f"{path}: {form.refusal}")
     lacking = f"no kernel image for {trees[0].name}" if trees else "no kernel in it"
     raise UsageError(f"{root}: {lacking}", hint="a built tree, or a directory of image and modules")
+
+
+def looks_like_one(root: Path) -> bool:
+    """Whether anything below `root` has to do with a kernel that is installed or packed."""
+    trees = images.trees_in(root)
+    return bool(trees) or (root / BUILT_IN).exists() or any(_candidates(root, trees))
 
 
 def modules_of(image: Path) -> Path | None:
@@ -84,6 +95,30 @@ def images_in(directory: Path) -> list[Path]:
     """The kernel images in a directory, the best first."""
     found = [path for pattern in _IMAGES for path in sorted(directory.glob(pattern))]
     return [path for path in found if path.is_file() and _is_kernel(path)]
+
+
+def _distinct(images_found: Sequence[Path]) -> list[Path]:
+    """The images of different kernels, the best of each; one that tells no release is the same
+    kernel as another that does."""
+    releases = {path: images.release_of(path) for path in images_found}
+    known = {release: path for path, release in reversed(releases.items()) if release}
+    return [path for path in images_found if path in known.values()] or list(images_found[:1])
+
+
+def of_image(image: Path) -> Image:
+    """An image with its modules, wherever they are.  Raises UsageError if they are nowhere near."""
+    release = images.release_of(image)
+    modules = modules_of(image)
+    if modules is None:
+        raise no_modules(image, release)
+    return Image(image=image, modules=modules, config=config_beside(image, release))
+
+
+def _candidates(root: Path, trees: Sequence[Path]) -> Iterator[Path]:
+    """Files below `root` that are called as kernels are, whatever they are for."""
+    for place in (root, root / "boot", *trees):
+        for pattern in (*_IMAGES, *_OTHERS):
+            yield from (path for path in sorted(place.glob(pattern)) if path.is_file())
 
 
 def _of_tree(root: Path, tree: Path) -> Image | None:

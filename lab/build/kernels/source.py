@@ -48,6 +48,10 @@ class Source(BaseModel, ABC):
         return []
 
 
+class Foreign(UsageError):
+    """What was given for a kernel is something else, and the message says what."""
+
+
 @contextmanager
 def permitted() -> Iterator[None]:
     """Tell of a file or directory that this user may not read by a UsageError."""

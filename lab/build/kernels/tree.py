@@ -79,7 +79,7 @@ class Tree(Source):
         others = sorted(self.tree.glob(_OTHER_IMAGES))
         for path in others:
             form = formats.of(head(path)) if path.is_file() else None
-            if form and form.kind is Kind.FOREIGN and form.words != "no kernel image":
+            if form and form.named:
                 return UsageError(
                     f"{self.tree}: {path.relative_to(self.tree)} is {form.words}; guests of the "
                     "lab are x86-64 machines",
@@ -87,8 +87,8 @@ class Tree(Source):
                 )
         return UsageError(
             f"{self.tree}: no built kernel, {name} is missing",
-            hint="make -j$(nproc) there, or let the lab build it: lab kernel add NAME "
-            f"--source {readable(self.tree)}",
+            hint="make -j$(nproc) there; if it was built elsewhere (O=), give that directory; or "
+            f"let the lab build it: lab kernel add NAME --source {readable(self.tree)}",
         )
 
     def _modules(self) -> list[str]:
