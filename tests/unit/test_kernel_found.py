@@ -170,9 +170,10 @@ def test_the_kernel_of_nixos(tmp_path: Path) -> None:
 def test_a_unified_kernel_image_is_a_kernel(tmp_path: Path) -> None:
     system(tmp_path)
     image = efi_program({".osrel": b"ID=x", ".linux": BZIMAGE, ".initrd": b"0707"})
-    source = found.at(put(tmp_path / "boot/linux.efi", image))
-    assert isinstance(source, Image) and source.modules.name == RELEASE
-    built(source, tmp_path / "artifact")
+    for number, place in enumerate(("boot", "efi/EFI/Linux", "boot/efi/EFI/Linux")):
+        source = found.at(put(tmp_path / place / "linux.efi", image))
+        assert isinstance(source, Image) and source.modules.name == RELEASE
+        built(source, tmp_path / f"artifact{number}")
 
 
 def deb(place: Path, name: str, root: Path) -> Path:

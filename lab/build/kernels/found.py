@@ -60,5 +60,7 @@ def _is_tar(path: Path) -> bool:
 
 def _tree_of(path: Path) -> Path | None:
     """The built tree that an image lies in, as vmlinux or arch/ARCH/boot/NAME."""
-    places = [path.parent, *path.parents[3:4]]
+    places = [path.parent]
+    if path.parts[-4:-3] == ("arch",):
+        places.append(path.parents[3])
     return next((place for place in places if (place / tree.RELEASE).is_file()), None)

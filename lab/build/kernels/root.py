@@ -16,8 +16,6 @@ _OTHERS = ("Image*", "zImage*", "uImage*")
 """Names that kernels for other machines have."""
 
 _MODULES = ("modules.tar*", "modules-*.tar*")
-_CONFIGS = ("config", ".config", "kernel.config", "config-*")
-"""tuxmake's, KernelCI's, and what `make install` writes."""
 
 
 def kernel_in(root: Path) -> Image:
@@ -59,6 +57,8 @@ def modules_of(image: Path) -> Path | None:
     # As in a system, below what `make install INSTALL_PATH=` was given, and NixOS's own way.
     roots = [root for place in places for root in (place, place.parent)]
     roots += [place / "kernel-modules" for place in places]
+    # A unified kernel image in EFI/Linux of the ESP, which a system has at /efi or /boot/efi.
+    roots += [up for place in image.parents if place.name.upper() == "EFI" for up in place.parents]
     for root in roots:
         trees = images.trees_in(root)
         if release:
@@ -76,6 +76,7 @@ def modules_beside(image: Path) -> Path | None:
 
 def config_beside(image: Path, release: str) -> Path | None:
     """The configuration that lies in the directory of an image."""
+    # What `make install` writes; tuxmake's, Fedora's and Debian's; KernelCI's.
     names = [f"config-{release}", "config", ".config", "kernel.config"]
     found = (image.parent / name for name in names)
     return next((path for path in found if path.is_file()), None)
