@@ -102,9 +102,9 @@ def built(repository: Path, *given: Path) -> list[str]:
     return (checkout.tree / "f.c").read_text().splitlines()
 
 
-def asked(repository: Path, *given: str, name: str = "k") -> list[str]:
+def asked(repository: Path, *given: str, name: str = "k", rev: str = "") -> list[str]:
     """What `lab kernel add` tells of series."""
-    return define(name, Asked(None, None, None, None, repository, "", given, ()), quiet)[1]
+    return define(name, Asked(None, None, None, None, repository, rev, given, ()), quiet)[1]
 
 
 def encoded(mail: bytes, how: str) -> bytes:
@@ -201,7 +201,7 @@ def reply(subject: str, body: str) -> bytes:
 def test_of_a_thread_the_patches_are_taken_and_the_rest_is_told(
     repository: Path, author: Path
 ) -> None:
-    cover, first, second = mailbox(author, "--cover-letter")
+    cover, first, second = mailbox(author, "--cover-letter", "--thread")
     diff = first.decode().partition("---\n")[2]
     quoted = "".join(f"> {line}\n" for line in diff.splitlines())
     robot = 'Patch "block: Change three" has been added to the 6.12-stable tree'
@@ -212,8 +212,8 @@ def test_of_a_thread_the_patches_are_taken_and_the_rest_is_told(
         reply("[dm-devel] Re: [PATCH 2/2] block: Change five", diff.replace("THREE", "Three")),
         reply(robot, diff),
         first,
-        # To the list and to a person.
-        first,
+        # Over another list, too, which adds a line.
+        first.rstrip() + b"\n_____\nanother list\n\n",
     ]
     file = write(author, "t.mbox.gz", gzip.compress(b"".join(thread)))
     assert series.read(file).summary == (
@@ -422,6 +422,8 @@ def test_what_is_asked_for_is_told_and_kept_only_if_it_fits(
     told = asked(repository, str(place))
     assert told == ['out: 2 patches; left out: "[PATCH 0/2] *** SUBJECT HERE ***"']
     assert "k" in names.known()
+    with pytest.raises(UsageError, match="no commit v9"):
+        asked(repository, str(place), name="other", rev="v9")
     change(repository, "three", "3", "Change it first")
     with pytest.raises(ProfileError):
         asked(repository, str(place), name="other")

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -72,16 +71,22 @@ class Checkout:
             return False
         return True
 
+    def check(self, rev: str) -> None:
+        """Raise UsageError for a commit that is not there, and for what are no sources."""
+        if self.is_git:
+            self.commit(rev or "HEAD")
+        elif rev:
+            raise UsageError(f"{self.source} is no git tree", hint="leave out --rev")
+        elif not self.source.is_file() and not (self.source / "Kbuild").is_file():
+            raise UsageError(f"{self.source}: no sources of a kernel, Kbuild is missing")
+
     def identity(self, rev: str) -> str:
         """What the sources are: git's tree, or what tells files apart by size and time."""
+        self.check(rev)
         if self.is_git:
             return git(self.source, "rev-parse", f"{self.commit(rev)}^{{tree}}")
-        if rev:
-            raise UsageError(f"{self.source} is no git tree", hint="leave out --rev")
         if self.source.is_file():
             return _stamp(self.source)
-        if not (self.source / "Kbuild").is_file():
-            raise UsageError(f"{self.source}: no sources of a kernel, Kbuild is missing")
         whole = hashlib.sha256()
         for stamp in sorted(map(_stamp, _sources(self.source))):
             whole.update(stamp.encode(errors="surrogateescape") + b"\n")
@@ -103,11 +108,12 @@ class Checkout:
         applied = None
         if patches:
             progress("apply the patches")
-            with tempfile.TemporaryDirectory(dir=self.directory) as place:
-                repository = self.source if self.is_git else self.tree
-                files = {file for mail in patches for file in mail.files}
-                scratch = Scratch.of_commit(Path(place), repository, base, files, keep=True)
-                applied = scratch.apply(patches)
+            repository = self.source if self.is_git else self.tree
+            files = {file for mail in patches for file in mail.files}
+            with _place(self.directory / "scratch") as place:
+                applied = Scratch.of_commit(place, repository, base, files, keep=True).apply(
+                    patches
+                )
         self._go(applied.commit if applied else base, progress)
         return base, applied
 
@@ -118,8 +124,7 @@ class Checkout:
         """
         files = {file for mail in patches for file in mail.files}
         progress("look for what the patches touch")
-        with tempfile.TemporaryDirectory() as place:
-            directory = Path(place)
+        with _place(dirs.cache("linux") / f"trial-{os.getpid()}") as directory:
             if self.is_git:
                 commit = self.commit(rev)
                 scratch = Scratch.of_commit(directory, self.source, commit, files, keep=False)
@@ -225,6 +230,20 @@ class Checkout:
             git(self.tree, "update-ref", "HEAD", base)
             git(self.tree, "reset", "--quiet")
         return base
+
+
+@contextlib.contextmanager
+def _place(directory: Path) -> Iterator[Path]:
+    """An empty directory that is gone afterwards, as is what a killed lab left of its like."""
+    for left in directory.parent.glob(f"{directory.name.partition('-')[0]}*"):
+        pid = left.name.partition("-")[2]
+        if not (pid and Path("/proc", pid).exists() and int(pid) != os.getpid()):
+            shutil.rmtree(left, ignore_errors=True)
+    directory.mkdir()
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _sources(directory: Path) -> Iterator[Path]:

@@ -73,9 +73,11 @@ class Linux(Source):
     def try_series(self, progress: Progress) -> list[str]:
         """Try the series on the sources, in seconds; what a user should know, a line each.
 
-        Raises ProfileError with all that does not apply.
+        Raises UsageError for what are no sources, ProfileError with all that does not apply.
         """
-        checkout, found = Checkout(self.source), series.read_all(self.series)
+        checkout = Checkout(self.source)
+        checkout.check(self.rev)
+        found = series.read_all(self.series)
         if not found:
             return []
         try:

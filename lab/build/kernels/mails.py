@@ -52,6 +52,8 @@ class Mail:
     """What git wants to know of it, as in the mail."""
     body: bytes
     """Without what it was carried in."""
+    ident: str = ""
+    """Its Message-ID; '' for a diff without a mail."""
     strip: int = 1
     """Components to strip from the names of files, as -p of patch and git."""
 
@@ -144,7 +146,7 @@ def read(file: Path, strip: int = 1) -> list[Mail]:
         raise UsageError(f"series {file}: {error.strerror or error}") from error
     except (EOFError, ValueError, lzma.LZMAError) as error:
         raise UsageError(f"series {file}: damaged: {error}", hint="fetch it again") from error
-    content = content.lstrip()
+    content = content.removeprefix(codecs.BOM_UTF8).lstrip()
     if not _FROM.match(content):
         return [_mail(file, content, strip)]
     found = list(_FROM.finditer(content))
@@ -158,7 +160,8 @@ def _mail(file: Path, raw: bytes, strip: int) -> Mail:
     message = email.message_from_bytes(raw.lstrip())
     if message["From"] is None or message["Subject"] is None:
         return _bare(file, raw, strip)
-    return Mail(file, _decoded(message["Subject"]), _headers(message), _body(message), strip)
+    subject, ident = _decoded(message["Subject"]), _line(message.get("Message-ID", ""))
+    return Mail(file, subject, _headers(message), _body(message), ident, strip)
 
 
 def _bare(file: Path, raw: bytes, strip: int) -> Mail:
@@ -171,7 +174,7 @@ def _bare(file: Path, raw: bytes, strip: int) -> Mail:
     subject = re.sub(r"^(?:Subject|Description):\s*", "", first)
     headers = (("From", "lab <lab@localhost>"), ("Subject", f"[PATCH] {subject}"))
     text = body[found.start() :] if found else body
-    return Mail(file, subject, headers, b"---\n" + text, strip)
+    return Mail(file, subject, headers, b"---\n" + text, strip=strip)
 
 
 def _is_mark(line: str) -> bool:

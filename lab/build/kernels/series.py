@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,14 +105,13 @@ def digest(paths: Sequence[Path]) -> str:
 
 def fetch(message_id: str, directory: Path) -> Path:
     """Fetch a series from its list's archive with b4; the mailbox.  Raises HostError."""
-    with tempfile.TemporaryDirectory(dir=directory.parent) as new:
-        run(["b4", "am", "--outdir", new, message_id], deadline=120)
-        found = sorted(Path(new).glob("*.mbx"), key=lambda path: path.stat().st_mtime)
-        if not found:
-            raise HostError(f"b4 am {message_id}: no mailbox came of it")
-        shutil.rmtree(directory, ignore_errors=True)
-        shutil.copytree(new, directory)
-    return directory / found[-1].name
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    run(["b4", "am", "--outdir", directory, message_id], deadline=120)
+    found = sorted(directory.glob("*.mbx"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise HostError(f"b4 am {message_id}: no mailbox came of it")
+    return found[-1]
 
 
 def _files(path: Path) -> list[Path]:
@@ -151,8 +149,14 @@ def _patches(found: Sequence[Mail]) -> list[Mail]:
 
 
 def _once(patches: Sequence[Mail]) -> list[Mail]:
-    """Without what came twice, over the list and directly."""
-    return list({(mail.subject, mail.diff): mail for mail in patches}.values())
+    """Without what came twice: over two lists, each with its footer, or from two files."""
+    seen, found = set[object](), list[Mail]()
+    for mail in patches:
+        marks = {mail.ident or mail, (mail.subject, mail.diff.strip())}
+        if not marks & seen:
+            found.append(mail)
+        seen |= marks
+    return found
 
 
 def _in_order(patches: Sequence[Mail]) -> list[Mail]:
