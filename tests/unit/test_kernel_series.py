@@ -410,8 +410,11 @@ def test_what_b4_could_not_complete_is_refused(
     program.write_text(B4.format(mbox=write(author, "part.mbox", first + third)))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    with pytest.raises(UsageError, match="2/3 is missing"):
+    with pytest.raises(UsageError) as caught:
         asked(repository, "20261129-x@example.org")
+    assert caught.value.message == (
+        "series 20261129-x@example.org: the series is incomplete, 2/3 is missing"
+    )
     assert list(dirs.state("kernels").iterdir()) == []
 
 

@@ -84,11 +84,25 @@ def _patches(series_or_id: str, name: str) -> Path:
         return path.absolute()
     if "@" in series_or_id:
         names.check_free(name)
-        return series.fetch(series_or_id, names.fetched(name))
+        return _complete(series_or_id, series.fetch(series_or_id, names.fetched(name)))
     raise UsageError(
         f"series {series_or_id}: no such file or directory",
         hint="a mailbox, a directory of patches, or the message-id of the series",
     )
+
+
+def _complete(message_id: str, path: Path) -> Path:
+    """The mailbox that b4 made.  Raises UsageError when it lacks something, of which b4 says a
+    word and ends well."""
+    try:
+        series.read_all([path])
+    except UsageError as error:
+        raise UsageError(
+            error.message.replace(str(path), f"series {message_id}"),
+            hint="the archive has no more of it: try again later, or get the mails yourself and "
+            "give the mailbox",
+        ) from error
+    return path
 
 
 def _package(words: str) -> Package:
