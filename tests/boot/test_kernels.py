@@ -105,7 +105,7 @@ def test_sources_with_a_patch(lab: Lab, tmp_path: Path) -> None:
         for some in (lines[blank - 3 : blank], lines[blank : blank + 3])
     )
     series.write_text(PATCH.format(line=blank - 2, before=before, after=after))
-    lab("kernel", "add", "patched", "--source", source, "--series", str(series))
+    lab("kernel", "add", "patched", "--source", source, "--series", str(series), deadline=600)
     lab("kernel", "build", "patched", deadline=7200)
     copy = f"truncate -s 8k /tmp/a /tmp/b; python3 -c '{COPY}'"
     for kernel, status in (("base", 0), ("patched", 1)):
