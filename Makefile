@@ -9,7 +9,7 @@ SCRIPTS := scripts/setup .ci/run lab/vm/supervise.sh guest-scripts/init guest-sc
 	guest-scripts/suites/mount-tree tests/fixtures/fstests/check tests/fixtures/blktests/check \
 	lab/build/enter.sh
 
-.PHONY: help demo test unit boot check setup benchmark
+.PHONY: help demo test unit boot check setup benchmark matrix
 
 help:
 	@echo "make demo       boot nvme-copy, interrupt NVMe copies at every point, judge each"
@@ -17,6 +17,7 @@ help:
 	@echo "make unit       the tests that need no QEMU"
 	@echo "make boot       the tests that boot guests"
 	@echo "make benchmark  measure against virtme-ng, write docs/benchmarks.md"
+	@echo "make matrix     QEMUs by kernels: carry out plans/matrix.yaml, write docs/matrix.md"
 	@echo "make setup      install what is missing, nothing else"
 
 setup:
@@ -40,6 +41,12 @@ boot: setup
 
 test: check
 	$(PYTEST) --durations=25
+
+# What does not hold (exit status 1) or cannot be run (3) stands on the page.
+matrix: setup
+	@$(LAB) nightly plans/matrix.yaml || [ $$? -eq 1 ] || [ $$? -eq 3 ]
+	@$(LAB) results matrix --known plans/matrix-known.yaml --plan plans/matrix.yaml >docs/matrix.md.new
+	@mv docs/matrix.md.new docs/matrix.md
 
 benchmark:
 	@scripts/setup benchmark

@@ -8,8 +8,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.build import debian
 from lab.build.kernel import Kernel
-from lab.build.kernels import package
 from lab.build.kernels.names import SHIPPED
 from lab.errors import HostError
 from lab.host import dirs
@@ -86,9 +86,9 @@ def prepare(kernel: Kernel, busybox: Path) -> Vng:
 
 def _unpack(tree: Path) -> None:
     """Unpack Debian's kernel package, with the module index that vng needs."""
-    debian = SHIPPED["debian"]
+    shipped = SHIPPED["debian"]
     archive = tree.with_suffix(".tar")
-    package.download(debian.suite, debian.package, archive)
+    debian.extract([shipped.package], shipped.suite, archive)
     new = tree.with_suffix(".new")
     with tarfile.open(archive) as tar:
         tar.extractall(new, filter="tar")

@@ -25,6 +25,8 @@ from lab.host.command import end_group, ends_with_us, missing, run, tail
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 """Where Debian and Ubuntu keep Debian's keys; without it apt's own trusted keys must do."""
 
+_BACKPORTS = "-backports"
+
 DEADLINE = 1200.0
 """Seconds for one mmdebstrap: a slow network, not a hung one."""
 
@@ -36,6 +38,32 @@ _EXPIRED = re.compile(r"Release file for (?P<file>\S+) is expired \(invalid sinc
 _EARLY = re.compile(r"Release file for (?P<file>\S+) is not valid yet")
 _NO_EXPIRY = 'Acquire::Check-Valid-Until "false"'
 """An option of apt.conf(5); signatures are checked all the same."""
+
+
+def extract(packages: Sequence[str], suite: str, target: Path, *, version: str = "") -> None:
+    """Unpack packages, with all that they depend on, into the tar file `target`.
+
+    The first one is wanted in `version`, if that is not empty.  Backports build upon another
+    suite, `trixie-backports` on `trixie`, so their packages come from both.
+    """
+    first, *others = packages
+    base, more = suite.removesuffix(_BACKPORTS), []
+    if base != suite:
+        more = [
+            # On the same mirror as the other: mmdebstrap knows which that is.
+            f"--setup-hook=sed -n 's/ {base} main$/ {suite} main/p' \"$1\"/etc/apt/sources.list"
+            ' >"$1"/etc/apt/sources.list.d/backports.list',
+            # Also what the package depends on: apt alone would take none of it from backports.
+            f'--aptopt=APT::Default-Release "{suite}"',
+        ]
+    if version:
+        first = f"{first}={version}"
+    mmdebstrap(
+        ["--variant=extract", f"--include={','.join([first, *others])}", *more],
+        base,
+        target,
+        scratch=f"package-{packages[0]}-{suite}",
+    )
 
 
 def mmdebstrap(options: Sequence[str], suite: str, target: Path | None, *, scratch: str) -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import ROOT
-from lab.build import artifacts
+from lab.build import artifacts, debian
 from lab.build import initramfs as early
 from lab.build.artifacts import Artifact, Manifest, Progress
-from lab.build.kernels import names, pack, package
+from lab.build.kernels import names, pack
 from lab.build.kernels.linux import Linux, remove_checkout
 from lab.build.kernels.source import Source, permitted
 
@@ -170,7 +170,7 @@ def ensure_busybox(progress: Progress) -> Artifact:
     def build(directory: Path) -> dict[str, str]:
         progress("initramfs: busybox")
         archive = directory / "package.tar"
-        package.download(_BUSYBOX_SUITE, _BUSYBOX_PACKAGE, archive)
+        debian.extract([_BUSYBOX_PACKAGE], _BUSYBOX_SUITE, archive)
         with tarfile.open(archive) as tar:
             content = tar.extractfile("./usr/bin/busybox")
             assert content is not None  # a regular file has content

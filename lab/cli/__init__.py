@@ -22,6 +22,7 @@ from lab.cli import (
     kernel,
     nightly,
     profile,
+    qemu,
     replay,
     results,
     run,
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.add_typer(profile.app, name="profile")
 app.add_typer(image.app, name="image")
 app.add_typer(kernel.app, name="kernel")
+app.add_typer(qemu.app, name="qemu")
 app.add_typer(fault.app, name="fault")
 compare.register(results.app)
 app.add_typer(results.app, name="results")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lab.cli.qemu import Qemu, with_qemu
 from lab.cli.terminal import print_json, print_table, timed_lines
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def bisect(
             help="What tells them apart, as `lab run` takes it.",
         ),
     ],
+    qemu: Qemu = None,
     source: Annotated[Path, typer.Option(help="The kernel's git tree.")] = Path(),
     anew: Annotated[
         bool, typer.Option("--anew", help="Forget what the same command has found before.")
@@ -47,7 +49,7 @@ def bisect(
     from lab.farm.bisect import bisect as find
 
     say = timed_lines()
-    asked, attempt = _asked(source, good, bad, run, say)
+    asked, attempt = _asked(source, good, bad, run, qemu, say)
     if anew:
         asked.write([])
     elif known := len(asked.steps):
@@ -60,12 +62,15 @@ def bisect(
     raise typer.Exit(int(len(found.suspects) != 1))
 
 
-def _asked(source: Path, good: str, bad: str, run: str, say: Any) -> tuple[Bisection, Try]:
+def _asked(
+    source: Path, good: str, bad: str, run: str, qemu: str | None, say: Any
+) -> tuple[Bisection, Try]:
     """The bisection, and what judges its commits, with all that they name looked up."""
     import hashlib
     import shlex
 
     from lab.build.kernels.checkout import Checkout
+    from lab.build.qemus.names import canonical
     from lab.errors import UsageError
     from lab.farm.bisect import Bisection
     from lab.farm.trial import Trial
@@ -85,15 +90,18 @@ def _asked(source: Path, good: str, bad: str, run: str, say: Any) -> tuple[Bisec
     profile, suite, args = words[0], words[1], tuple(words[3:])
     if suite not in SUITES:
         raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
-    load(profile, [])
+    load(profile, with_qemu([], qemu))
     checkout = Checkout(source.absolute())
     if not checkout.is_git:
         raise UsageError(f"{source}: no git tree", hint="--source DIR, where .git is")
     ends = [checkout.commit(good), checkout.commit(bad)]
-    key = hashlib.sha256("\0".join([str(checkout.source), *ends, *words]).encode()).hexdigest()
+    within = [canonical(qemu)] if qemu else []
+    key = hashlib.sha256(
+        "\0".join([str(checkout.source), *ends, *words, *within]).encode()
+    ).hexdigest()
     place = dirs.state("bisects", key[:12])
     bisection = Bisection(checkout.source, ends[0], ends[1], place)
-    return bisection, Trial(checkout.source, profile, suite, args, place, say)
+    return bisection, Trial(checkout.source, profile, suite, args, place, say, "".join(within))
 
 
 def _line(step: Step, left: int) -> str:

@@ -47,6 +47,7 @@ def register(app: typer.Typer) -> None:
     app.command()(export)
     app.command()(bundle)
     app.command()(html)
+    app.command()(matrix)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -182,6 +183,29 @@ def html(
         found = [one for one in runs if one] + [run_named(store, name) for name in wanted]
         index = write(store, directory or dirs.state("site"), night, found)
     print(index)
+
+
+def matrix(
+    night: Annotated[
+        str, typer.Argument(metavar="[NIGHT]", help="Its id or its beginning; default: the last.")
+    ] = "",
+    known: Annotated[
+        Path | None,
+        typer.Option(help="A YAML list that explains failures, each with `says` and `because`."),
+    ] = None,
+    plan: Annotated[
+        str, typer.Option(help="How to call the plan on the page; default: its name.")
+    ] = "",
+) -> None:
+    """Print a night as a page: for each profile its QEMUs by kernels, in Markdown."""
+    from lab.farm import page
+    from lab.results.store.database import session
+    from lab.results.store.query import night_named
+
+    explained = page.known(known) if known else []
+    with session() as store:
+        found = night_named(store, night)
+        print(page.page(store, found, explained, plan or f"{found.plan}.yaml"), end="")
 
 
 def _compared(base: str, run: str) -> Comparison:

@@ -9,6 +9,7 @@ import typer
 
 from lab.cli.kernel import Kernel, with_kernel
 from lab.cli.profile import Changes, complete_profile
+from lab.cli.qemu import Qemu, with_qemu
 from lab.cli.terminal import phases, print_json, print_table, warn
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def up(
         str | None, typer.Option("--name", help="Name of the guest; default: the profile's.")
     ] = None,
     kernel: Kernel = None,
+    qemu: Qemu = None,
     changes: Changes = None,
     json: Json = False,
 ) -> None:
@@ -55,7 +57,7 @@ def up(
     from lab.profile.load import load
 
     # A mistake in the profile is told before anything slow is even imported.
-    wanted = load(profile, with_kernel(changes, kernel))
+    wanted = load(profile, with_qemu(with_kernel(changes, kernel), qemu))
     from lab.guest import guest as guests
     from lab.guest import registry
 

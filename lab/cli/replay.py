@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lab.cli.kernel import Kernel
+from lab.cli.qemu import Qemu
 from lab.cli.terminal import print_error, print_json, warn
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def replay(
     ],
     times: Annotated[int, typer.Option("--times", min=1, max=10_000, help="How often.")] = 1,
     kernel: Kernel = None,
+    qemu: Qemu = None,
     json: Annotated[bool, typer.Option("--json", help="Print the new run's JSON.")] = False,
 ) -> None:
     """Carry out a case of a run, or of a bundle, again.
@@ -47,10 +49,11 @@ def replay(
     from lab.suites import replay as replays
 
     if found := bundles.named(case):
-        recorded = bundles.find(*found, kernel)
+        recorded = bundles.find(*found, kernel, qemu)
     else:
         recorded = replays.find(case)
         recorded = replays.on_kernel(recorded, kernel) if kernel else recorded
+        recorded = replays.on_qemu(recorded, qemu) if qemu else recorded
     from lab.cli.sweep import watched
     from lab.guest import registry
 

@@ -11,6 +11,7 @@ import typer
 from lab.cli.guest import complete_guest
 from lab.cli.kernel import Kernel, with_kernel
 from lab.cli.profile import Changes, complete_profile
+from lab.cli.qemu import Qemu, with_qemu
 from lab.cli.terminal import print_error, print_json, warn
 from lab.suites.catalogue import SUITES
 
@@ -52,6 +53,7 @@ def run(
         ),
     ] = None,
     kernel: Kernel = None,
+    qemu: Qemu = None,
     tree: Annotated[
         Path | None,
         typer.Option(
@@ -71,7 +73,7 @@ def run(
         raise UsageError(f"{suite} boots guests of its own: --on cannot be used")
     if tree and suite not in EXTERNAL:
         raise UsageError(f"{suite} needs no tree")
-    all_changes = with_kernel(changes, kernel)
+    all_changes = with_qemu(with_kernel(changes, kernel), qemu)
     try:
         if suite in EXTERNAL:
             from lab.cli import external

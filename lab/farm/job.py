@@ -40,7 +40,7 @@ def carry_out(job: Job, token: str, directory: Path) -> Ended:
     directory.mkdir(parents=True, exist_ok=True)
     argv = [
         sys.executable, "-m", "lab", "run", job.profile, job.suite, "--kernel", job.kernel,
-        "--json", "--", *job.args,
+        *(("--qemu", job.qemu) if job.qemu else ()), "--json", "--", *job.args,
     ]  # fmt: skip
     log = directory / "log"
     with log.open("w") as said, (directory / "run.json").open("w") as told:

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lab.build.kernel import ensure_kernel
+from lab.build.qemu import ensure_qemu
 from lab.errors import LabError
 from lab.farm import job as runner
 from lab.farm.plan import Job, Plan, jobs
@@ -48,7 +49,8 @@ def carry_out(
         broken = _build(session, night, progress)
         for row in night.jobs:
             if row.state == PENDING:
-                _carry_out(session, plan, night, row, broken.get(row.kernel, ""), on_job)
+                why = broken.get(row.kernel) or broken.get(row.qemu_name, "")
+                _carry_out(session, plan, night, row, why, on_job)
         night.ended = datetime.now(UTC)
         session.commit()
     return night
@@ -86,8 +88,9 @@ def _begin(session: Session, plan: Plan) -> NightRow:
 def row_of(position: int, job: Job) -> JobRow:
     """A row of the store for a job that waits."""
     return JobRow(
-        position=position, kernel=job.kernel, baseline=job.baseline, profile=job.profile,
-        suite=job.suite, args=json.dumps(job.args), repetition=job.repetition, state=PENDING,
+        position=position, kernel=job.kernel, qemu_name=job.qemu, baseline=job.baseline,
+        profile=job.profile, suite=job.suite, args=json.dumps(job.args),
+        repetition=job.repetition, state=PENDING,
         run_id=None, seconds=0.0, said="",
     )  # fmt: skip
 
@@ -95,19 +98,24 @@ def row_of(position: int, job: Job) -> JobRow:
 def as_job(row: JobRow) -> Job:
     """What a row of the store asks for."""
     return Job(
-        kernel=row.kernel, baseline=row.baseline, profile=row.profile, suite=row.suite,
-        args=tuple(json.loads(row.args)), repetition=row.repetition, priority=0,
+        kernel=row.kernel, qemu=row.qemu_name, baseline=row.baseline, profile=row.profile,
+        suite=row.suite, args=tuple(json.loads(row.args)), repetition=row.repetition, priority=0,
     )  # fmt: skip
 
 
 def _build(session: Session, night: NightRow, progress: Callable[[str], None]) -> dict[str, str]:
-    """Build what is still needed; the kernels that cannot be built, with the reason."""
+    """Build what is still needed; the kernels and QEMUs that cannot be had, with the reason."""
     broken = {}
-    for kernel in dict.fromkeys(row.kernel for row in night.jobs if row.state == PENDING):
+    pending = [row for row in night.jobs if row.state == PENDING]
+    wanted: dict[str, Callable[[str, Callable[[str], None]], object]] = {
+        **{row.qemu_name: ensure_qemu for row in pending if row.qemu_name},
+        **{row.kernel: ensure_kernel for row in pending},
+    }
+    for reference, ensure in wanted.items():
         try:
-            ensure_kernel(kernel, progress)
+            ensure(reference, progress)
         except LabError as error:
-            broken[kernel] = str(error)
+            broken[reference] = str(error)
     return broken
 
 

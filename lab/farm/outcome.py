@@ -1,6 +1,7 @@
-"""What a night came to: each kernel against the night's baseline."""
+"""What a night came to: each kernel, in each QEMU, against the night's baseline."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import select
@@ -8,20 +9,24 @@ from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
 from lab.farm.night import DONE, FAILED
+from lab.farm.plan import under_test
 from lab.results.baseline import Comparison, compared
 from lab.results.site.write import Night
-from lab.results.store.schema import NightRow, RunRow
+from lab.results.store.schema import JobRow, NightRow, RunRow
 
 
 def outcome(session: Session, night: NightRow) -> dict[str, Comparison]:
-    """Comparisons with the baseline by kernel; a kernel without any run that ended has none."""
-    base = _runs(session, night, [job.kernel for job in night.jobs if job.baseline])
-    others = dict.fromkeys(job.kernel for job in night.jobs if not job.baseline)
+    """Comparisons with the baseline by what is under test, a kernel or a kernel in a QEMU; what
+    has no run that ended has none."""
+    base = _runs(session, [job for job in night.jobs if job.baseline])
+    others: dict[str, list[JobRow]] = {}
+    for job in night.jobs:
+        if not job.baseline:
+            others.setdefault(under_test(job.kernel, job.qemu_name), []).append(job)
     found = {}
-    for kernel in others:
-        runs = _runs(session, night, [kernel])
+    for name, jobs in others.items():
         try:
-            found[kernel] = compared(session, base, runs)
+            found[name] = compared(session, base, _runs(session, jobs))
         except UsageError:
             continue  # one of the two did not get so far
     return found
@@ -42,10 +47,10 @@ def document(night: NightRow, found: dict[str, Comparison]) -> dict[str, Any]:
         "started": night.started.isoformat(),
         "jobs": [
             {
-                "kernel": job.kernel, "baseline": job.baseline, "profile": job.profile,
-                "suite": job.suite, "args": json.loads(job.args), "repetition": job.repetition,
-                "state": job.state, "run": job.run_id, "seconds": round(job.seconds, 3),
-                "said": job.said or None,
+                "kernel": job.kernel, "qemu": job.qemu_name or None, "baseline": job.baseline,
+                "profile": job.profile, "suite": job.suite, "args": json.loads(job.args),
+                "repetition": job.repetition, "state": job.state, "run": job.run_id,
+                "seconds": round(job.seconds, 3), "said": job.said or None,
             }
             for job in night.jobs
         ],
@@ -64,7 +69,7 @@ def last_night(session: Session) -> Night | None:
     return Night(night, outcome(session, night), outcome(session, before) if before else {})
 
 
-def _runs(session: Session, night: NightRow, kernels: list[str]) -> list[RunRow]:
-    ids = [job.run_id for job in night.jobs if job.kernel in kernels and job.state == DONE]
+def _runs(session: Session, jobs: Iterable[JobRow]) -> list[RunRow]:
+    ids = [job.run_id for job in jobs if job.state == DONE]
     runs = [session.get(RunRow, run) for run in ids if run]
     return [run for run in runs if run]

@@ -1,4 +1,4 @@
-"""A plan: kernels by profiles by suites, read from YAML and checked before anything starts."""
+"""A plan: kernels by QEMUs by profiles by suites, read from YAML and checked before it starts."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab.build.kernels.names import canonical, resolve
+from lab.build.qemus import names as qemus
 from lab.errors import LabError, ProfileError
 from lab.profile.document import parse
 from lab.profile.load import load as load_profile
@@ -28,6 +29,14 @@ class Kernel(_Model):
 
     kernel: str
     """As `--kernel` takes it."""
+    baseline: bool = False
+
+
+class Qemu(_Model):
+    """A QEMU to run in; those that are not the baseline are compared with it."""
+
+    qemu: str
+    """As `--qemu` takes it."""
     baseline: bool = False
 
 
@@ -64,6 +73,8 @@ class Plan(_Model):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     kernels: tuple[Kernel, ...] = Field(min_length=1)
+    qemus: tuple[Qemu, ...] = ()
+    """Empty: that of each profile."""
     profiles: _NAMES
     suites: tuple[Suite, ...] = Field(min_length=1)
     budget: Duration = 12 * 3600.0
@@ -80,6 +91,8 @@ class Job(_Model):
     """One run that a plan asks for."""
 
     kernel: str
+    qemu: str = ""
+    """Empty: that of the profile."""
     baseline: bool
     profile: str
     suite: str
@@ -92,27 +105,45 @@ class Job(_Model):
     def title(self) -> str:
         """How people call it."""
         again = f" #{self.repetition}" if self.repetition > 1 else ""
-        return f"{' '.join([self.suite, *self.args])} on {self.profile}, {self.kernel}{again}"
+        what = f"{' '.join([self.suite, *self.args])} on {self.profile}"
+        return f"{what}, {self.under_test}{again}"
+
+    @property
+    def under_test(self) -> str:
+        """Kernel and QEMU, which together are compared with those of the baseline."""
+        return under_test(self.kernel, self.qemu)
+
+
+def under_test(kernel: str, qemu: str) -> str:
+    """What people call a kernel in a QEMU; '' for a QEMU that the plan does not name."""
+    return f"{kernel} in {qemu}" if qemu else kernel
 
 
 def jobs(plan: Plan) -> list[Job]:
     """The runs of a plan in the order in which they are carried out.
 
-    Within a priority all kernels do the same thing before the next thing begins, the baseline
-    first: whatever the budget cuts off, what was done can be compared.
+    Within a priority all kernels, in all QEMUs, do the same thing before the next thing begins, the
+    baseline first: whatever the budget cuts off, what was done can be compared.
     """
+    platforms = [
+        (kernel.kernel, qemu.qemu, kernel.baseline and qemu.baseline)
+        for kernel in sorted(plan.kernels, key=lambda each: not each.baseline)
+        for qemu in sorted(plan.qemus, key=lambda each: not each.baseline) or [_OF_PROFILE]
+    ]
     found = [
         Job(
-            kernel=kernel.kernel, baseline=kernel.baseline, profile=profile, suite=suite.suite,
+            kernel=kernel, qemu=qemu, baseline=baseline, profile=profile, suite=suite.suite,
             args=suite.words, repetition=repetition, priority=suite.priority,
         )
         for suite in plan.suites
         for profile in suite.profiles or plan.profiles
         for repetition in range(1, suite.repeat + 1)
-        for kernel in sorted(plan.kernels, key=lambda each: not each.baseline)
+        for kernel, qemu, baseline in platforms
     ]  # fmt: skip
     return sorted(found, key=lambda job: -job.priority)
 
+
+_OF_PROFILE = Qemu(qemu="", baseline=True)
 
 Check = Callable[[str, Sequence[str]], None]
 """Raises UsageError for arguments that a suite does not understand."""
@@ -144,7 +175,10 @@ def load(path: Path, suites: Collection[str], check: Check) -> Plan:
             "kernels": tuple(
                 kernel.model_copy(update={"kernel": canonical(kernel.kernel)})
                 for kernel in plan.kernels
-            )
+            ),
+            "qemus": tuple(
+                qemu.model_copy(update={"qemu": qemus.canonical(qemu.qemu)}) for qemu in plan.qemus
+            ),
         }
     )
 
@@ -158,6 +192,13 @@ def _unknown(plan: Plan, suites: Collection[str], check: Check) -> Iterator[tupl
     for number, kernel in enumerate(plan.kernels):
         if said := _refusal(resolve, canonical(kernel.kernel)):
             yield ("kernels", number, "kernel"), said
+    if plan.qemus and sum(qemu.baseline for qemu in plan.qemus) != 1:
+        yield ("qemus",), "expected one QEMU with `baseline: true`"
+    if len({qemu.qemu for qemu in plan.qemus}) < len(plan.qemus):
+        yield ("qemus",), "the same QEMU twice"
+    for number, qemu in enumerate(plan.qemus):
+        if said := _refusal(qemus.resolve, qemus.canonical(qemu.qemu)):
+            yield ("qemus", number, "qemu"), said
     for number, profile in enumerate(plan.profiles):
         if said := _refusal(load_profile, profile):
             yield ("profiles", number), said

@@ -30,6 +30,8 @@ class Trial:
     place: Path
     """Gets what the runs print."""
     progress: Callable[[str], None]
+    qemu: str = ""
+    """As `--qemu` takes it; empty for that of the profile."""
 
     def __call__(self, commit: str) -> Tried:
         """Good or bad by the suite's exit status; skipped where the kernel does not build or boot,
@@ -41,8 +43,8 @@ class Trial:
             return Tried(Verdict.SKIP, why=error.message)
         self.progress(f"{self.suite} on {self.profile}")
         job = Job(
-            kernel=kernel, baseline=False, profile=self.profile, suite=self.suite,
-            args=self.args, repetition=1, priority=0,
+            kernel=kernel, qemu=self.qemu, baseline=False, profile=self.profile,
+            suite=self.suite, args=self.args, repetition=1, priority=0,
         )  # fmt: skip
         ended = runner.carry_out(job, f"{self.place.name}/{commit}", self.place / commit)
         if ended.status in _VERDICTS and ended.run:
@@ -55,7 +57,10 @@ class Trial:
 
     def _refusal(self, kernel: str, name: str) -> str:
         """Why a guest does not boot on the kernel; '' if it does.  Raises HostError."""
-        profile = load_profile(self.profile, [f"kernel={json.dumps(kernel)}"])
+        changes = [f"kernel={json.dumps(kernel)}"]
+        if self.qemu:
+            changes.append(f"machine.qemu={json.dumps(self.qemu)}")
+        profile = load_profile(self.profile, changes)
         try:
             guest = guests.start(name, profile, self.progress, owner=me())
         except GuestError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from lab.build.cmdline import KERNEL_ARGS
 from lab.build.image import Image, ensure_image
 from lab.build.kernel import Kernel, ensure_kernel
+from lab.build.qemu import ensure_qemu
 from lab.errors import GuestError
 from lab.guest.initrd import initrd
 from lab.guest.keys import Keys
@@ -53,7 +54,7 @@ class Platform:
 
         Raises HostError and ProfileError before anything is started.
         """
-        binary = host_qemu.binary()
+        binary = str(ensure_qemu(profile.machine.qemu, progress))
         kernel = ensure_kernel(profile.kernel, progress)
         image = ensure_image(profile.image, progress)
         progress("choose the accelerator")

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from lab.build.qemus.names import HOST
 from lab.errors import HostError, LabError
 from lab.guest import boot, keys, readback, registry, stack
 from lab.guest.boot import Platform, Progress, QemuDefect
@@ -159,6 +160,10 @@ def peer_profile(profile: Profile) -> Profile:
     """The peer of a profile as a profile of its own."""
     assert profile.peer is not None
     fields = {name: getattr(profile.peer, name) for name in type(profile.peer).model_fields}
+    if profile.peer.machine.qemu == HOST:
+        # Its devices are as much under test.
+        machine = profile.peer.machine.model_copy(update={"qemu": profile.machine.qemu})
+        fields["machine"] = machine
     return Profile(name=f"{profile.name}-peer"[:64], description=profile.description, **fields)
 
 

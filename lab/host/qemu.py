@@ -1,24 +1,21 @@
 """Which QEMU, and whether KVM on this host really runs a kernel."""
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import HostError, UsageError
-from lab.host import dirs
+from lab.host import qemu_answers
 from lab.host.command import missing, run
 
 DEFAULT = "qemu-system-x86_64"
 _VERSION = "QEMU emulator version "
 _PROBE_DEADLINE = 10.0
-_PROBE_CACHE = "kvm-probe.json"
-_PROPERTIES_CACHE = "qemu-properties.json"
 _KERNEL_RAN = "Kernel panic - not syncing: VFS: Unable to mount root fs"
 
 
@@ -56,32 +53,27 @@ def version(qemu: str) -> str:
 def properties(qemu: str, device: str) -> frozenset[str]:
     """The properties of a device type, as this QEMU lists them; none if it has no such device.
 
-    The answer is kept until the QEMU at that path changes.  Raises HostError when it gives none.
+    The answer is kept while the program is the same.  Raises HostError when it gives none.
     """
-    cache, key = dirs.cache() / _PROPERTIES_CACHE, _binary_key(qemu)
-    known: dict[str, list[str]] = {}
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(cache.read_text())
-        if kept["key"] == key:
-            known = kept["properties"]
-    if device not in known:
-        known[device] = _ask_for_properties(qemu, device)
-        cache.write_text(json.dumps({"key": key, "properties": known}))
-    return frozenset(known[device])
+    known = qemu_answers.of(qemu)
+    if device not in known.properties:
+        known.properties[device] = ask_for_properties(qemu, device)
+        known.keep(qemu)
+    return frozenset(known.properties[device])
 
 
-def _ask_for_properties(qemu: str, device: str) -> list[str]:
+def ask_for_properties(qemu: str, device: str) -> list[str]:
+    """The properties of a device type, of QEMU itself; none if it has no such device."""
     commands: tuple[dict[str, object], ...] = (
         {"execute": "qmp_capabilities"},
         {"execute": "device-list-properties", "arguments": {"typename": device}, "id": device},
         {"execute": "quit"},
     )
     said = run(
-        [qemu, "-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S",
-         "-qmp", "stdio"],
+        [qemu, *qemu_answers.BARE, "-qmp", "stdio"],
         deadline=20,
         text="".join(json.dumps(command) + "\n" for command in commands),
-    )  # fmt: skip
+    )
     for line in said.splitlines():
         answer = json.loads(line)
         if answer.get("id") == device:
@@ -104,14 +96,12 @@ def accelerator(qemu: str, kernel: Path) -> Accelerator:
     reason = _unusable()
     if reason:
         return Accelerator("tcg", reason)
-    cache, key = dirs.cache() / _PROBE_CACHE, _probe_key(qemu)
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(cache.read_text())
-        if known["key"] == key:
-            return Accelerator(**known["accelerator"])
-    found = probe(qemu, kernel)
-    cache.write_text(json.dumps({"key": key, "accelerator": asdict(found)}))
-    return found
+    known, host = qemu_answers.of(qemu), _probe_key()
+    if known.probe != host:
+        found = probe(qemu, kernel)
+        known.probe, known.accelerator = host, (found.name, found.why)
+        known.keep(qemu)
+    return Accelerator(*known.accelerator)
 
 
 def _unusable() -> str:
@@ -127,16 +117,12 @@ def _unusable() -> str:
     return ""
 
 
-def _binary_key(qemu: str) -> list[str | int]:
-    info = Path(qemu).stat()
-    return [qemu, info.st_mtime_ns, info.st_size]
-
-
-def _probe_key(qemu: str) -> str:
+def _probe_key() -> str:
+    """The host's kernel and processor, on which it depends whether KVM works."""
     flags = next(
         (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "flags" in line), ""
     )
-    parts = (os.uname().release, os.uname().version, flags, *_binary_key(qemu))
+    parts = (os.uname().release, os.uname().version, flags)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -45,6 +45,17 @@ Reference = Annotated[
 ]
 
 
+Image = Annotated[Reference, Field(description="Root file system to boot, see `lab image list`")]
+Kernel = Annotated[Reference, Field(description="Kernel to boot, see `lab kernel list`")]
+Qemu = Annotated[
+    Reference,
+    Field(
+        description="QEMU to run in, see `lab qemu list`; host: the host's own, or LAB_QEMU. A "
+        "peer whose QEMU is the host's runs in that of the profile"
+    ),
+]
+
+
 def _enough_memory(memory: int) -> int:
     if memory < MIN_MEMORY:
         raise ValueError(
@@ -83,6 +94,7 @@ class Machine(Model):
         description="none: nothing but the lab's own connection; user: QEMU's user-mode network, "
         "through which the guest reaches the outside",
     )
+    qemu: Qemu = "host"
 
 
 class Guest(Model):
@@ -106,8 +118,6 @@ class Guest(Model):
     )
 
 
-Image = Annotated[Reference, Field(description="Root file system to boot, see `lab image list`")]
-Kernel = Annotated[Reference, Field(description="Kernel to boot, see `lab kernel list`")]
 Devices = Annotated[
     tuple[Device, ...], Field(description="What QEMU emulates: the storage under test")
 ]

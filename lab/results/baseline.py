@@ -76,6 +76,7 @@ def run_document(run: RunRow) -> dict[str, Any]:
         "kernel": run.kernel,
         "release": run.release,
         "qemu": run.qemu,
+        "qemu_name": run.qemu_name,
         "accelerator": run.accelerator,
         "seconds": round(run.seconds, 3),
         "error": run.error or None,

@@ -73,7 +73,7 @@ def _test(run: RunRow, case: CaseRow, origin: str) -> dict[str, Any]:
         "duration": case.seconds,
         "environment": {
             "comment": f"QEMU {run.qemu}, {run.accelerator}",
-            "misc": {"host": run.host, "profile": run.profile},
+            "misc": {"host": run.host, "profile": run.profile, "qemu": run.qemu_name},
         },
         "misc": {"run": run.id, "status": case.status, "rules": case.rules},
     }

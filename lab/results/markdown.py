@@ -24,6 +24,7 @@ def _lines(comparison: Comparison, tester: str) -> Iterator[str]:
     yield f"# {_headline(comparison)}"
     yield ""
     yield f"Kernel {_kernels(comparison.runs)} against {_kernels(comparison.base)}."
+    yield f"QEMU {_qemus(comparison.runs)} against {_qemus(comparison.base)}."
     yield ""
     yield from _runs(comparison.runs)
     for title, differences in (("Cases", comparison.cases), ("Rules", comparison.rules)):
@@ -33,7 +34,8 @@ def _lines(comparison: Comparison, tester: str) -> Iterator[str]:
             yield from _changes(differences)
     yield from ("", "## Again", "")
     for run in {(run.suite, run.profile): run for run in comparison.runs}.values():
-        yield f"    lab run {run.profile} {run.suite} --kernel {run.kernel}"
+        qemu = "" if run.qemu_name == "host" else f" --qemu {run.qemu_name}"
+        yield f"    lab run {run.profile} {run.suite} --kernel {run.kernel}{qemu}"
     if comparison.exit_status == 0:
         yield from ("", f"    Tested-by: {tester}")
 
@@ -47,13 +49,14 @@ def _headline(comparison: Comparison) -> str:
 
 
 def _runs(runs: Sequence[RunRow]) -> Iterator[str]:
-    yield "| suite | profile | kernel | seconds | run |"
-    yield "|---|---|---|---|---|"
+    yield "| suite | profile | kernel | QEMU | seconds | run |"
+    yield "|---|---|---|---|---|---|"
     for run in runs:
-        yield f"| {run.suite} | {run.profile} | {run.release} | {run.seconds:.0f} | {run.id} |"
+        what = f"{run.suite} | {run.profile} | {run.release} | {version(run)}"
+        yield f"| {what} | {run.seconds:.0f} | {run.id} |"
         if run.error:
             first = run.error.partition("\n")[0]
-            yield f"| | | the lab failed: {_cell(first)} | | |"
+            yield f"| | | the lab failed: {_cell(first)} | | | |"
 
 
 def _changes(differences: Sequence[Difference]) -> Iterator[str]:
@@ -72,6 +75,15 @@ def _changes(differences: Sequence[Difference]) -> Iterator[str]:
 
 def _kernels(runs: Sequence[RunRow]) -> str:
     return ", ".join(dict.fromkeys(run.release or run.kernel for run in runs))
+
+
+def _qemus(runs: Sequence[RunRow]) -> str:
+    return ", ".join(dict.fromkeys(version(run) for run in runs))
+
+
+def version(run: RunRow) -> str:
+    """The version of a run's QEMU, without that of its package."""
+    return run.qemu.partition(" (")[0]
 
 
 def _cell(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from lab.build import image
 from lab.build.kernel import config_of
 from lab.build.kernels import names
+from lab.build.qemus import names as qemus
 from lab.errors import UsageError
 from lab.host import dirs
 from lab.profile.hostdev import HostDevice
@@ -18,7 +19,7 @@ from lab.results import bundle as bundles
 from lab.results import run as runs
 from lab.results.bundle import About
 from lab.results.run import KERNEL
-from lab.suites.replay import Recorded, case_named, failing, on_kernel, recorded
+from lab.suites.replay import Recorded, case_named, failing, on_kernel, on_qemu, recorded
 from lab.suites.setup import Setup
 from lab.vm.graph import drives
 
@@ -93,8 +94,9 @@ def named(text: str) -> tuple[Path, str] | None:
     return None
 
 
-def find(path: Path, wanted: str, kernel: str | None) -> Recorded:
-    """A case of a bundle: `wanted`, or the one that matters; on another kernel, if one is given.
+def find(path: Path, wanted: str, kernel: str | None, qemu: str | None = None) -> Recorded:
+    """A case of a bundle: `wanted`, or the one that matters; on another kernel or in another QEMU,
+    if one is given.
 
     Raises UsageError when there is no such case, or when this host has not all that it runs on.
     """
@@ -107,6 +109,8 @@ def find(path: Path, wanted: str, kernel: str | None) -> Recorded:
     found = recorded(bundle.past, about.run, wanted)
     if kernel:
         found = on_kernel(found, kernel)
+    if qemu:
+        found = on_qemu(found, qemu)
     if lacking := list(_lacking(about, found.profile)):
         raise UsageError(
             f"{path} cannot be replayed here: {lacking[0][0]}",
@@ -126,6 +130,13 @@ def _lacking(about: About, profile: Profile) -> Iterator[tuple[str, str]]:
         yield (
             f"no kernel {profile.kernel}; it was {was.get('release', 'unknown')}{origin}",
             f"--kernel NAME takes another one; or lab kernel add {Path(profile.kernel).name} …",
+        )
+    try:
+        qemus.resolve(profile.machine.qemu)
+    except UsageError:
+        yield (
+            f"no QEMU {profile.machine.qemu}; it was {about.qemu or 'unknown'}",
+            f"--qemu NAME takes another one; or lab qemu add {Path(profile.machine.qemu).name} …",
         )
     if profile.image not in image.definitions():
         yield f"no image {profile.image}", "see lab image list, and docs/guests.md"

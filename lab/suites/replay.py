@@ -11,6 +11,7 @@ from itertools import repeat
 from typing import Any
 
 from lab.build.kernels import names
+from lab.build.qemus import names as qemus
 from lab.copy import paths, plant
 from lab.copy.plant import Plant
 from lab.errors import UsageError
@@ -145,6 +146,14 @@ def on_kernel(case: Recorded, kernel: str) -> Recorded:
     reference = names.canonical(kernel)
     names.resolve(reference)
     return replace(case, profile=case.profile.model_copy(update={"kernel": reference}))
+
+
+def on_qemu(case: Recorded, qemu: str) -> Recorded:
+    """The same case in another QEMU, a reference as `--qemu` takes it.  Raises UsageError."""
+    reference = qemus.canonical(qemu)
+    qemus.resolve(reference)
+    machine = case.profile.machine.model_copy(update={"qemu": reference})
+    return replace(case, profile=case.profile.model_copy(update={"machine": machine}))
 
 
 def recorded(past: Past, run: str, wanted: str) -> Recorded:

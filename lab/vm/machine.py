@@ -16,7 +16,7 @@ from lab.host.process import Process
 from lab.vm import trace
 from lab.vm.argv import CONSOLE_LOG, CONSOLE_SOCKET, PID_FILE, QMP_SOCKET, TRACE_LOG
 from lab.vm.graph import Drive, Rule
-from lab.vm.qmp import EventSink, Qmp, QmpTimeout
+from lab.vm.qmp import EventSink, Qmp, QmpLost, QmpTimeout
 
 SUPERVISOR = Path(__file__).with_name("supervise.sh")
 STDOUT, STDERR, EXIT_STATUS, ARGV = "qemu.out", "qemu.err", "exit-status", "argv.json"
@@ -134,9 +134,17 @@ class Machine:
                 hint="release a held copy before anything that drains: stop, reset, quit, unplug",
             ) from error
         except HostError as error:
-            if self.alive():
+            # A connection breaks a moment before its QEMU is gone.
+            if self._outlives(_DEATH_THROES if isinstance(error, QmpLost) else 0.0):
                 raise
             raise self.died() from error
+
+    def _outlives(self, seconds: float) -> bool:
+        """Whether QEMU still runs after so many seconds; returns as soon as it does not."""
+        end = time.monotonic() + seconds
+        while self.alive() and time.monotonic() < end:
+            time.sleep(0.01)
+        return self.alive()
 
     def _monitor(self, line: str) -> str:
         """A line of the human monitor, for what QMP has no command for."""
@@ -252,10 +260,7 @@ class Machine:
     def crash(self) -> str:
         """How QEMU ended by a fault of its own (assertion, segmentation fault), in words; empty
         if it runs, or was ended from outside."""
-        end = time.monotonic() + _DEATH_THROES
-        while self.alive() and time.monotonic() < end:
-            time.sleep(0.01)
-        if self.alive() or exit_status(self.directory) not in _CRASHES:
+        if self._outlives(_DEATH_THROES) or exit_status(self.directory) not in _CRASHES:
             return ""
         lines = (self.directory / STDERR).read_text(errors="replace").splitlines()
         last = lines[-1] if lines else "it said nothing"

@@ -29,6 +29,10 @@ class QmpTimeout(HostError):
     """QEMU did not answer in time."""
 
 
+class QmpLost(HostError):
+    """The connection to QEMU has broken; mostly since QEMU is dying."""
+
+
 class Qmp:
     """A connection to the QMP socket in a guest's directory; close it, or use it as a context."""
 
@@ -102,7 +106,7 @@ class Qmp:
         except ExecuteError as error:
             raise HostError(f"QMP {what}: {error}") from error
         except (QMPError, OSError, EOFError, asyncio.CancelledError) as error:
-            raise HostError(f"QMP {what}: {error or type(error).__name__}") from error
+            raise QmpLost(f"QMP {what}: {error or type(error).__name__}") from error
 
     def _stop_loop(self) -> None:
         def cancel_all() -> None:

@@ -107,6 +107,25 @@ def test_an_expired_release_file_is_accepted_where_the_settings_say_so(
     assert (option in (tmp_path / "said").read_text().splitlines()) == accepted
 
 
+def test_backports_are_unpacked_with_the_suite_below_them(fake: Path, tmp_path: Path) -> None:
+    write(
+        fake,
+        f"""printf "%s\\n" "$@" >{tmp_path}/said
+mkdir -p "$TMPDIR/etc/apt/sources.list.d"
+printf 'deb http://a.example/debian trixie main\\ndeb http://a.example/s trixie-security main\\n' \
+    >"$TMPDIR/etc/apt/sources.list"
+for word; do case $word in --setup-hook=*) sh -c "${{word#*=}}" sh "$TMPDIR";; esac; done
+cp "$TMPDIR/etc/apt/sources.list.d/backports.list" {tmp_path}/list""",
+    )
+    debian.extract(["qemu", "coreutils"], "trixie-backports", tmp_path / "x.tar", version="1:11")
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said[-2] == "trixie"
+    assert "--include=qemu=1:11,coreutils" in said
+    assert '--aptopt=APT::Default-Release "trixie-backports"' in said
+    listed = (tmp_path / "list").read_text()
+    assert listed == "deb http://a.example/debian trixie-backports main\n"
+
+
 def test_a_scratch_directory_of_somebody_else_is_refused(fake: Path, tmp_path: Path) -> None:
     write(fake, "exit 0")
     victim = tmp_path / "victim"

@@ -18,11 +18,13 @@ from lab.farm import night as nights
 from lab.farm.estimate import seconds
 from lab.farm.job import Ended
 from lab.farm.outcome import document, exit_status, outcome
+from lab.farm.page import known, page
 from lab.farm.plan import Job, Plan, jobs, load
 from lab.farm.retention import trim
 from lab.host import dirs
 from lab.results.run import PROFILE, TOKEN, Run
 from lab.results.store.database import session
+from lab.results.store.query import night_named
 from lab.results.store.schema import JobRow, NightRow
 from lab.suites.catalogue import SUITES, check
 from tests.unit.conftest import empty_store
@@ -67,7 +69,7 @@ class Bench:
         self.steps = 0
         self.begun: list[str] = []
         self.failing = ""
-        """The kernel on which everything fails."""
+        """The kernel, or the QEMU, on which everything fails."""
 
     def _step(self) -> None:
         self.steps += 1
@@ -77,13 +79,14 @@ class Bench:
     def carry_out(self, job: Job, token: str, _directory: Path) -> Ended:
         self._step()
         self.begun.append(token)
-        verdict = "violated" if job.kernel == self.failing else "holds"
+        broken = self.failing and self.failing in (job.kernel, job.qemu)
+        verdict = "violated" if broken else "holds"
         rules = {"PREFIX": {"verdict": verdict, "evidence": "sector 1"}}
         case = {"name": "write:1 eio", "number": 1, "verdict": verdict, "rules": rules}
         os.environ[TOKEN] = token
         run = Run(job.profile, job.suite)
         self._step()
-        run.write(PROFILE, json.dumps({"kernel": job.kernel}))
+        run.write(PROFILE, json.dumps({"kernel": job.kernel, "machine": {"qemu": job.qemu}}))
         run.finish({"suite": job.suite, "profile": job.profile, "kernel": job.kernel,
                     "cases": [case], "seconds": 2.0})  # fmt: skip
         run.close()
@@ -101,6 +104,7 @@ def benches(monkeypatch: pytest.MonkeyPatch, kills: set[int]) -> Iterator[Bench]
     made = Bench(kills)
     monkeypatch.setattr(runner, "carry_out", made.carry_out)
     monkeypatch.setattr(nights, "ensure_kernel", lambda _name, _progress: None)
+    monkeypatch.setattr(nights, "ensure_qemu", lambda _name, _progress: None)
     yield made
     os.environ.pop(TOKEN, None)
 
@@ -268,6 +272,86 @@ def test_a_kernel_that_cannot_be_built_fails_its_runs_alone(
     assert "a.c:1:1: error: no" in failed[0].said
     with session() as store:
         assert exit_status(night, outcome(store, night)) == 3
+
+
+QEMUS = (
+    TEXT
+    + """\
+qemus:
+  - qemu: host
+    baseline: true
+  - qemu: qemu-system-x86/sid
+"""
+)
+
+
+def test_qemus_are_a_dimension_of_a_plan(tmp_path: Path, bench: Bench) -> None:
+    plan = plan_in(tmp_path, QEMUS)
+    first = [(job.kernel, job.qemu, job.baseline) for job in jobs(plan)[:4]]
+    assert first == [
+        ("debian", "host", True),
+        ("debian", "qemu-system-x86/sid", False),
+        ("debian-sid", "host", False),
+        ("debian-sid", "qemu-system-x86/sid", False),
+    ]
+    assert jobs(plan)[1].title == "copy-faults on nvme-copy, debian in qemu-system-x86/sid"
+    bench.failing = "qemu-system-x86/sid"
+    night = carry_out(plan)
+    with session() as store:
+        found = outcome(store, night)
+        assert {name: one.exit_status for name, one in found.items()} == {
+            "debian in qemu-system-x86/sid": 1,
+            "debian-sid in host": 0,
+            "debian-sid in qemu-system-x86/sid": 1,
+        }
+        assert {row.qemu_name for row in found["debian-sid in host"].runs} == {"host"}
+        assert document(night, found)["jobs"][1]["qemu"] == "qemu-system-x86/sid"
+
+
+def test_a_qemu_that_cannot_be_had_fails_its_runs_alone(
+    tmp_path: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ensure(name: str, _progress: object) -> None:
+        if name != "host":
+            raise HostError("its Release file has expired")
+
+    monkeypatch.setattr(nights, "ensure_qemu", ensure)
+    night = carry_out(plan_in(tmp_path, QEMUS))
+    states = {(job.qemu_name, job.state, job.said) for job in night.jobs}
+    assert states == {
+        ("host", "done", ""),
+        ("qemu-system-x86/sid", "failed", "its Release file has expired"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("qemus", "wrong"),
+    [
+        ("[{qemu: host}]", "expected one QEMU with `baseline: true`"),
+        ("[{qemu: host, baseline: true}, {qemu: host}]", "the same QEMU twice"),
+        ("[{qemu: host, baseline: true}, {qemu: q99}]", "no QEMU q99"),
+    ],
+)
+def test_what_is_wrong_with_the_qemus_of_a_plan(tmp_path: Path, qemus: str, wrong: str) -> None:
+    with pytest.raises(ProfileError, match=wrong):
+        plan_in(tmp_path, f"{TEXT}qemus: {qemus}\n")
+
+
+def test_a_page_of_a_night_has_qemus_by_kernels(tmp_path: Path, bench: Bench) -> None:
+    bench.failing = "qemu-system-x86/sid"
+    carry_out(plan_in(tmp_path, QEMUS))
+    explained = tmp_path / "known.yaml"
+    explained.write_text("- says: 'PREFIX: sector [0-9]'\n  because: a sector is lost\n")
+    with session() as store:
+        text = page(store, night_named(store, ""), known(explained), "plans/night.yaml")
+    assert "- command: `lab nightly plans/night.yaml`" in text
+    assert "## nvme-copy" in text
+    assert "| QEMU | debian | debian-sid |" in text
+    assert "| host | 1 hold; 1 hold | 1 hold; 1 hold |" in text
+    assert "| qemu-system-x86/sid | **1 PREFIX**; **1 PREFIX** |" in text
+    broken = text.partition("## What does not hold")[2]
+    assert "`write:1 eio: PREFIX: sector 1`" in broken
+    assert "  - a sector is lost" in broken
 
 
 def test_two_labs_at_one_plan(plan: Plan, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

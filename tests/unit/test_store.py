@@ -35,7 +35,10 @@ def write_run(number: int, cases: list[dict[str, Any]], **other: Any) -> str:
     }  # fmt: skip
     directory = dirs.state("runs", run)
     (directory / "run.json").write_text(json.dumps(document))
-    (directory / "profile.json").write_text(json.dumps({"kernel": other.get("source", "debian")}))
+    profile = {"kernel": other.get("source", "debian")}
+    if "qemu_name" in other:
+        profile["machine"] = {"qemu": other["qemu_name"]}
+    (directory / "profile.json").write_text(json.dumps(profile))
     return run
 
 
@@ -154,6 +157,23 @@ def test_runs_like_the_baseline_tell_how_flaky_it_is() -> None:
     assert (
         compare_runs(base, write_run(21, thrice, suite="fstests", kernel="6.13")).exit_status == 1
     )
+
+
+def test_a_run_in_another_qemu_is_no_history(tmp_path: Path) -> None:
+    # It passes in the host's QEMU, and always fails in another: that is no flakiness.
+    other = {"qemu": "11.1.3 (Debian 1:11.1.3+ds-1)", "qemu_name": "q11"}
+    for number in range(1, 4):
+        write_run(number, [judged("a", "violated", "PREFIX")], **other)
+    base = write_run(5, [judged("a")])
+    run = write_run(6, [judged("a", "violated", "PREFIX")], **other)
+    comparison = compare_runs(base, run)
+    assert [str(one.change) for one in comparison.cases] == ["regressed"]
+    assert str(comparison.cases[0].baseline) == "1 of 1"
+    document = comparison.document()
+    assert [each["qemu_name"] for each in (*document["base"], *document["runs"])] == ["host", "q11"]
+    text = summary(comparison, "A Tester <a@example.org>")
+    assert "QEMU 11.1.3 against 7.2.22." in text
+    assert "lab run nvme-copy copy-faults --kernel debian --qemu q11" in text
 
 
 def test_a_run_is_no_history_of_its_own_baseline() -> None:

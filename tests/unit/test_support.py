@@ -1,13 +1,11 @@
 """Features that a QEMU may lack: an error, or left out and told, as the profile says."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.errors import ProfileError
-from lab.host import qemu
 from lab.profile.models import NvmeController, Profile
 from lab.vm.support import supported
 
@@ -70,22 +68,3 @@ def test_what_is_missing_and_not_required_is_left_out_and_told() -> None:
     assert second.namespaces[0].zoned is None
     assert second.namespaces[1].zoned is not None
     assert second.namespaces[1].zoned.zrwa is None
-
-
-def test_the_answer_of_a_qemu_is_kept_until_it_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    binary, asked = tmp_path / "qemu", tmp_path / "asked"
-
-    def install(name: str) -> None:
-        reply = f'{{"return": [{{"name": "{name}"}}], "id": "nvme"}}'
-        binary.write_text(f"#!/bin/sh\necho x >>{asked}\ncat >/dev/null\necho '{reply}'\n")
-        binary.chmod(0o755)
-
-    install("old")
-    assert qemu.properties(str(binary), "nvme") == {"old"}
-    assert qemu.properties(str(binary), "nvme") == {"old"}
-    assert asked.read_text().count("x") == 1
-    install("newer")
-    assert qemu.properties(str(binary), "nvme") == {"newer"}

@@ -1,13 +1,12 @@
 """What a kernel can be called: a name, a path, a commit of a git tree, or a Debian package."""
 
 import re
-import shutil
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
+from lab.build.book import Book
 from lab.build.kernels import found
 from lab.build.kernels.archive import Archive
 from lab.build.kernels.image import Image
@@ -15,9 +14,8 @@ from lab.build.kernels.linux import Linux
 from lab.build.kernels.package import Package
 from lab.build.kernels.source import Source
 from lab.build.kernels.tree import Tree
-from lab.errors import HostError, UsageError
-from lab.host import dirs, lock
-from lab.host.dirs import not_writable
+from lab.errors import UsageError
+from lab.host import dirs
 
 SHIPPED: dict[str, Package] = {
     "debian": Package(package="linux-image-amd64"),
@@ -25,15 +23,12 @@ SHIPPED: dict[str, Package] = {
 }
 """Kernels that need no `lab kernel add`."""
 
-_DEADLINE = 30.0
-"""Seconds to wait for another process that writes a name: milliseconds, but on a busy disk."""
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PACKAGE = re.compile(r"(?P<package>linux-image-[a-z0-9+.-]+)(?:/(?P<suite>[a-z][a-z0-9-]*))?")
 
 _DEFINITION: TypeAdapter[Source] = TypeAdapter(
     Annotated[Package | Tree | Image | Archive | Linux, Field(discriminator="type")]
 )
+_BOOK: Book[Source] = Book("kernel", "kernel", _DEFINITION, SHIPPED)
 
 
 def resolve(reference: str) -> Source:
@@ -98,67 +93,29 @@ def _exists(path: Path) -> bool:
 
 def known() -> dict[str, Source]:
     """The kernels that have names: those that ship, then those that were added."""
-    return {**SHIPPED, **added()}
+    return _BOOK.known()
 
 
 def added() -> dict[str, Source]:
     """The kernels that were added.  Raises HostError for a definition that cannot be read."""
-    found = {}
-    for path in sorted(dirs.state("kernels").glob("*.json")):
-        try:
-            found[path.stem] = _DEFINITION.validate_json(path.read_bytes())
-        except FileNotFoundError:
-            continue  # Somebody takes the name away just now.
-        except (ValidationError, OSError) as error:
-            raise HostError(
-                f"{path}: no definition of a kernel: {error}", hint="remove that file"
-            ) from error
-    return found
+    return _BOOK.added()
 
 
 def add(name: str, source: Source) -> None:
     """Give a source a name.  Raises UsageError when it has another meaning already."""
-    with _locked():
-        if known().get(name) != source:
-            check_free(name)
-        path = _file(name)
-        new = path.with_suffix(".new")
-        try:
-            new.write_text(source.model_dump_json(indent=1) + "\n")
-            new.replace(path)
-        except OSError as error:
-            raise not_writable(path, error) from error
-        finally:
-            new.unlink(missing_ok=True)
+    _BOOK.add(name, source)
 
 
 def check_free(name: str) -> None:
     """Raise UsageError for what is no name, or has a meaning already."""
-    if not NAME.fullmatch(name):
-        raise UsageError(
-            f"kernel {name}: no name for a kernel",
-            hint="up to 64 letters, digits, '.', '_' and '-'",
-        )
-    if name in known():
-        raise UsageError(f"kernel {name} is known already", hint=f"lab kernel rm {name} first")
+    _BOOK.check_free(name)
 
 
 def forget(name: str) -> None:
     """Take the name from what was added under it, with the series that was fetched for it."""
-    with _locked():
-        _file(name).unlink(missing_ok=True)
-        shutil.rmtree(fetched(name), ignore_errors=True)
+    _BOOK.forget(name, fetched(name))
 
 
 def fetched(name: str) -> Path:
     """Where the series is kept that was fetched for a kernel."""
     return dirs.state("kernels") / f"{name}.series"
-
-
-def _locked() -> AbstractContextManager[None]:
-    """One process at a time gives and takes names."""
-    return lock.held(dirs.state() / "kernels.lock", deadline=_DEADLINE)
-
-
-def _file(name: str) -> Path:
-    return dirs.state("kernels") / f"{name}.json"

@@ -40,7 +40,7 @@ class Package(Source):
     def build(self, directory: Path, progress: Progress) -> dict[str, str]:
         progress("packages")
         package = directory / "package.tar"
-        download(self.suite, self.package, package)
+        debian.extract([self.package], self.suite, package)
         progress("modules")
         base = directory / "base"
         release = _sort_out(package, directory, base)
@@ -49,16 +49,6 @@ class Package(Source):
         image.unlink()
         package.unlink()
         return {"release": release}
-
-
-def download(suite: str, package: str, target: Path) -> None:
-    """Unpack a package, with all that it depends on, into the tar file `target`."""
-    debian.mmdebstrap(
-        ["--variant=extract", f"--include={package}"],
-        suite,
-        target,
-        scratch=f"package-{package}-{suite}",
-    )
 
 
 def _sort_out(package: Path, directory: Path, base: Path) -> str:

@@ -52,7 +52,7 @@ def _take(session: Session, run: str) -> bool:
 
 
 def _run_row(run: str, past: Past) -> dict[str, Any]:
-    document = past.document
+    document, profile = past.document, json.loads(past.profile)
     return {
         "id": run,
         "host": socket.gethostname(),
@@ -60,9 +60,10 @@ def _run_row(run: str, past: Past) -> dict[str, Any]:
         "seconds": float(document.get("seconds") or 0.0),
         "suite": str(document["suite"]),
         "profile": str(document["profile"]),
-        "kernel": str(json.loads(past.profile).get("kernel", "")),
+        "kernel": str(profile.get("kernel", "")),
         "release": str(document.get("kernel") or ""),
         "qemu": str(document.get("qemu") or ""),
+        "qemu_name": str(profile.get("machine", {}).get("qemu", "host")),
         "accelerator": str(document.get("accelerator") or ""),
         "options": json.dumps(document.get("options"), sort_keys=True),
         "error": str(document.get("error") or ""),

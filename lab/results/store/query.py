@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
-from lab.results.store.schema import CaseRow, RunRow
+from lab.results.store.schema import CaseRow, NightRow, RunRow
 
 LATEST = "latest"
 
@@ -24,6 +24,19 @@ def run_named(session: Session, name: str) -> RunRow:
     if len(found) != 1:
         what = "more than one run" if found else "no run"
         raise UsageError(f"{what} {name}", hint="lab results list shows the runs")
+    return found[0]
+
+
+def night_named(session: Session, name: str) -> NightRow:
+    """A night by its id, the unique beginning of one, or the last if that is empty.
+
+    Raises UsageError.
+    """
+    asked = select(NightRow).where(NightRow.id.startswith(name, autoescape=True))
+    found = session.scalars(asked.order_by(NightRow.started.desc()).limit(2)).all()
+    if not found or (name and len(found) != 1):
+        what = "more than one night" if found else "no night"
+        raise UsageError(f"{what} {name}".rstrip(), hint="lab nightly PLAN carries one out")
     return found[0]
 
 
@@ -47,7 +60,8 @@ def outcomes_of(
 
 
 def alike(session: Session, run: RunRow, limit: int) -> list[RunRow]:
-    """This run and those before it of the same suite, options, profile and kernel; newest first.
+    """This run and those before it of the same suite, options, profile, kernel and QEMU, newest
+    first.
 
     They tell how flaky its cases are by themselves.
     """
@@ -60,6 +74,8 @@ def alike(session: Session, run: RunRow, limit: int) -> list[RunRow]:
                 RunRow.profile == run.profile,
                 RunRow.kernel == run.kernel,
                 RunRow.release == run.release,
+                RunRow.qemu_name == run.qemu_name,
+                RunRow.qemu == run.qemu,
                 RunRow.id <= run.id,
             )
             .order_by(RunRow.id.desc())

@@ -29,6 +29,9 @@ class RunRow(Base):
     release: Mapped[str] = mapped_column(String(255))
     """What `uname -r` said."""
     qemu: Mapped[str] = mapped_column(String(255))
+    """Its version, as it says itself."""
+    qemu_name: Mapped[str] = mapped_column(String(255))
+    """The reference in the profile, such as `host` or `q11`."""
     accelerator: Mapped[str] = mapped_column(String(16))
     options: Mapped[str] = mapped_column(Text)
     """What the suite was asked for, as JSON with sorted keys: equal text, equal cases."""
@@ -91,6 +94,8 @@ class JobRow(Base):
     position: Mapped[int]
     """In the order in which they are carried out, from 1 on; its place in the night's directory."""
     kernel: Mapped[str] = mapped_column(String(255))
+    qemu_name: Mapped[str] = mapped_column(String(255))
+    """As `--qemu` takes it; empty for that of the profile."""
     baseline: Mapped[bool]
     profile: Mapped[str] = mapped_column(String(64))
     suite: Mapped[str] = mapped_column(String(64))

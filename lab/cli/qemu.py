@@ -1,0 +1,132 @@
+"""`lab qemu`: add, list and remove QEMUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab.cli.image import All, Json
+from lab.cli.terminal import phases, print_json, print_table
+
+if TYPE_CHECKING:
+    from lab.build.qemu import Named
+
+app = typer.Typer(help="Add, list and remove QEMUs.", no_args_is_help=True)
+
+
+def complete_qemu(incomplete: str) -> list[str]:
+    """The names of QEMUs that start with `incomplete`, for the shell's completion."""
+    from lab.build.qemus.names import BOOK
+
+    return [name for name in BOOK.known() if name.startswith(incomplete)]
+
+
+MaybeName = Annotated[str | None, typer.Argument(metavar="[NAME]", autocompletion=complete_qemu)]
+Qemu = Annotated[
+    str | None,
+    typer.Option(
+        "--qemu",
+        help="Run in this QEMU: a name, a program, a build tree, or a package; see `lab qemu`.",
+        autocompletion=complete_qemu,
+    ),
+]
+
+
+def with_qemu(changes: list[str], qemu: str | None) -> list[str]:
+    """The changes of a profile, and that which --qemu asks for."""
+    if qemu is None:
+        return changes
+    from json import dumps
+
+    from lab.build.qemus.names import canonical, resolve
+
+    # Told before anything slow: a name that means nothing.
+    reference = canonical(qemu)
+    resolve(reference)
+    return [*changes, f"machine.qemu={dumps(reference)}"]
+
+
+@app.command("list")
+def list_qemus(json: Json = False) -> None:
+    """List the QEMUs that can be named, and what they are."""
+    from lab.build.qemu import listing
+
+    qemus = listing()
+    if json:
+        print_json([_document(qemu) for qemu in qemus])
+        return
+    print_table(
+        ("NAME", "SOURCE", "VERSION", "UNPACKED (UTC)", "SIZE"), [_row(one) for one in qemus]
+    )
+
+
+@app.command("add")
+def add_qemu(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is to be called.")],
+    package: Annotated[
+        str | None, typer.Option(metavar="NAME[/SUITE][=VERSION]", help="A package of Debian.")
+    ] = None,
+    tree: Annotated[Path | None, typer.Option(help="A tree in which QEMU was built.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="The program, or a script that runs it.")
+    ] = None,
+) -> None:
+    """Give a QEMU a name, unpack it if it is a package, and try it.
+
+    Nothing is installed, and nobody needs to be root.
+    """
+    from lab.build.qemu import add
+    from lab.build.qemus import names
+    from lab.build.qemus.source import Program, Source, Tree
+    from lab.errors import UsageError
+
+    if sum(one is not None for one in (package, tree, path)) != 1:
+        raise UsageError("say one of --package, --tree and --path")
+    source: Source
+    if package:
+        source = names.package(package)
+    elif tree:
+        source = Tree(tree=tree.expanduser().absolute())
+    else:
+        assert path is not None
+        source = Program(path=path.expanduser().absolute())
+    with phases() as progress:
+        version = add(name, source, progress)
+    print(f"{name}: {source.summary}, QEMU {version}")
+
+
+@app.command("rm")
+def remove_qemus(name: MaybeName = None, everything: All = False) -> None:
+    """Remove what is unpacked of a QEMU, and its name if it was added."""
+    from lab.build.qemu import listing, remove
+    from lab.errors import UsageError
+
+    if (name is None) != everything:
+        raise UsageError("give either a name or --all")
+    doomed = [one for one in listing() if everything or name in (one.name, one.source)]
+    if not doomed:
+        raise UsageError(f"no QEMU {name}", hint="see `lab qemu list`")
+    for qemu in doomed:
+        for artifact in remove(qemu):
+            print(f"removed {artifact.kind} {artifact.name} {artifact.key}")
+
+
+def _row(qemu: Named) -> tuple[str, str, str, str, str]:
+    version = qemu.version.partition(" (")[0] or "-"
+    if not qemu.artifacts:
+        return qemu.name, qemu.source, version, "-", "-"
+    manifest = qemu.artifacts[0].manifest()
+    size = sum(artifact.manifest().size for artifact in qemu.artifacts)
+    when = manifest.built.replace("T", " ")[:16]
+    return qemu.name or "-", qemu.source, version, when, f"{size / 1e6:.0f} MB"
+
+
+def _document(qemu: Named) -> dict[str, object]:
+    from dataclasses import asdict
+
+    built = [{**asdict(one.manifest()), "path": str(one.path)} for one in qemu.artifacts]
+    return {
+        "name": qemu.name, "source": qemu.source, "version": qemu.version or None, "built": built,
+    }  # fmt: skip
