@@ -10,6 +10,7 @@ import lzma
 import os
 import quopri
 import subprocess
+import sys
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from lab.build.kernels.ask import Asked, define
 from lab.build.kernels.checkout import Checkout
 from lab.build.kernels.linux import Linux
 from lab.build.kernels.scratch import Applied
+from lab.cli import main
 from lab.errors import ProfileError, UsageError
 from lab.host import dirs
 
@@ -537,3 +539,30 @@ def test_the_users_git_changes_nothing(
     checkout = Checkout(directory)
     checkout.prepare("", quiet, list(series.read(place).patches))
     assert (checkout.tree / "f.c").read_bytes().decode().split("\n")[:-1] == changed
+
+
+def test_the_command_line_tells_what_it_left_out_and_forgets_what_does_not_fit(
+    repository: Path,
+    author: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = format_patch(author, "out", "--cover-letter")
+    options = ["--source", str(repository), "--series", str(place)]
+
+    def lab(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["lab", "kernel", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0)
+
+    assert lab("add", "copy", *options) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"copy: {repository} + out",
+        '  out: 2 patches; left out: "[PATCH 0/2] *** SUBJECT HERE ***"',
+    ]
+    change(repository, "three", "3", "Change it first")
+    assert lab("add", "other", *options) == 2
+    said = capsys.readouterr().err
+    assert "lab: " in said and "  |      3 ! 3" in said
+    assert list(names.added()) == ["copy"]
