@@ -180,6 +180,18 @@ def test_a_base_that_the_tree_does_not_have_is_named(repository: Path, patches: 
     )
 
 
+def test_a_partial_clone_gets_what_the_patches_touch(repository: Path, patches: Path) -> None:
+    git(repository, "tag", "v1")
+    edit(repository, "block/a.c", _10="other 10")
+    git(repository, "commit", "--quiet", "--all", "--message=second")
+    for option in ("allowFilter", "allowAnySHA1InWant"):
+        git(repository, "config", f"uploadpack.{option}", "true")
+    partial = repository.with_name("partial")
+    git(repository.parent, "clone", "-q", "--filter=blob:none", f"file://{repository}", partial)
+    told = Linux(source=partial, rev="v1", series=(patches,)).try_series(quiet)
+    assert told == ["out: 3 patches"]
+
+
 def test_a_diff_that_git_cannot_read_is_told(repository: Path, patches: Path) -> None:
     first = min(patches.iterdir())
     first.write_text(first.read_text().replace(" line 9\n", ""))

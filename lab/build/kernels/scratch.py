@@ -68,6 +68,9 @@ class Scratch:
             if keep
             else {"GIT_OBJECT_DIRECTORY": own, "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects},
         )
+        scratch._git("config", "core.repositoryFormatVersion", "1")
+        for name, value in _remotes(repository):
+            scratch._git("config", name, value)
         info = directory / ".git/info"
         info.mkdir(exist_ok=True)
         (info / "sparse-checkout").write_text("".join(f"/{_escaped(one)}\n" for one in files))
@@ -182,6 +185,18 @@ class Scratch:
 
     def _git(self, *words: str | Path, lines: int = DETAIL_LINES) -> str:
         return git(self.directory, *words, env=self._objects, lines=lines)
+
+
+def _remotes(repository: Path) -> list[tuple[str, str]]:
+    """Where a partial clone (git clone --filter) gets what it does not have yet; [] for others."""
+    wanted = r"^(remote\..*\.(url|promisor|partialclonefilter)|extensions\.partialclone)$"
+    try:
+        rows = git(repository, "config", "--null", "--get-regexp", wanted).split("\0")
+    except HostError:
+        return []
+    pairs = [tuple(row.split("\n", 1)) for row in rows if "\n" in row]
+    found = [(name, value) for name, value in pairs]
+    return found if any(name.endswith(".promisor") for name, _ in found) else []
 
 
 def _merge(said: str, patch: str) -> str:
