@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lab.errors import UsageError
 from lab.results.cases import Status
 from lab.suites.cryptsetup.options import make_check, parse, select
-from lab.suites.cryptsetup.run import Scripts, judge
+from lab.suites.cryptsetup.run import Scripts, archive, instead, judge
+from lab.suites.external import TREE
 from lab.suites.marks import MarkReader
 from lab.suites.progress import Began, Ended
 
@@ -131,3 +132,36 @@ def test_the_loop_runs_the_scripts_with_the_library_of_the_tree(tree: Path) -> N
     ended = [event for event in reader.feed(done.stdout) if isinstance(event, Ended)]
     assert [event.status for event in ended] == [Status.PASS, Status.NOTRUN]
     assert ended[0].output == "/run/lab/suite/tree/.libs in tests"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("open a b c hash", "open a b c hash --use-tasklets"),
+        ("create -v --shared name data", "create -v --shared name data --use-tasklets"),
+        ("--data-blocks=3 format a b", "--data-blocks=3 format a b"),
+        ("close name", "close name"),
+    ],
+)
+def test_tasklets_are_asked_for_whenever_a_device_is_activated(
+    tmp_path: Path, words: str, told: str
+) -> None:
+    (tmp_path / "echoing").mkdir()
+    for program in ("veritysetup", "integritysetup"):
+        (tmp_path / "echoing" / program).write_text('#!/bin/sh\necho "$*"\n')
+        (tmp_path / "echoing" / program).chmod(0o755)
+        text = instead(program).replace(TREE, str(tmp_path / "echoing"))
+        unpacked = ["tar", "-xz", "-C", str(tmp_path)]
+        subprocess.run(unpacked, input=archive({f"/tasklets/{program}": text}), check=True)
+
+    def said(program: str) -> str:
+        argv = [str(tmp_path / "tasklets" / program), *words.split()]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert said("veritysetup") == told
+    assert said("integritysetup") == words
+
+
+def test_the_scripts_find_the_programs_that_ask_for_tasklets() -> None:
+    assert "CRYPTSETUP_PATH" not in Scripts().command("", ["a-test"]).env
+    assert Scripts(tasklets=True).command("", ["a-test"]).env["CRYPTSETUP_PATH"] != TREE

@@ -107,10 +107,10 @@ class Scripts:
         session.run(argv, deadline=60)
         made = {f"{_TESTS}/{name}": text for name, text in self.parts.items()}
         if self.tasklets:
-            made |= {f"{_INSTEAD}/{name}": _same(name) for name in _PROGRAMS}
+            made |= {f"{_INSTEAD}/{name}": instead(name) for name in _PROGRAMS}
         if made:
             argv = ["tar", "-xz", "-C", "/"]
-            session.run(argv, deadline=_WRITE_DEADLINE, stdin=_archive(made))
+            session.run(argv, deadline=_WRITE_DEADLINE, stdin=archive(made))
 
     def command(self, section: str, names: Sequence[str]) -> Command:
         """A loop over the scripts."""
@@ -129,13 +129,13 @@ class Scripts:
         return {}
 
 
-def _same(program: str) -> str:
+def instead(program: str) -> str:
     """A program that does the same as the tree's, but activates dm-verity with tasklets."""
     more = _TASKLETS if program == "veritysetup" else ""
     return f'#!/bin/sh\n{more}exec {TREE}/{program} "$@"\n'
 
 
-def _archive(files: Mapping[str, str]) -> bytes:
+def archive(files: Mapping[str, str]) -> bytes:
     """A compressed tar file of programs, by their paths."""
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w:gz", compresslevel=1) as archive:
