@@ -181,9 +181,10 @@ def ssh(
 
 
 def ssh_config(name: OptionalName = None) -> None:
-    """Print an OpenSSH configuration for guests.
+    """Print an OpenSSH configuration for guests, for one or for all.
 
-    For one, or for all: ssh -F <(lab ssh-config) NAME.
+    The lab keeps the same up to date in ssh/config in its state directory:
+    ssh -F ~/.local/state/lab/ssh/config NAME.
     """
     from lab.guest import registry
     from lab.guest.openssh import stanza

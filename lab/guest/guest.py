@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.build.qemus.names import HOST
 from lab.errors import HostError, LabError
-from lab.guest import boot, keys, readback, registry, stack
+from lab.guest import boot, keys, openssh, readback, registry, stack
 from lab.guest.boot import Platform, Progress, QemuDefect
 from lab.guest.media import create_media
 from lab.guest.registry import Record
@@ -258,6 +258,7 @@ def _start(
             missing=missing,
         )
         registry.write(path, record)
+        openssh.keep(path, record)
     except BaseException:
         machine.kill()
         raise

@@ -1,7 +1,14 @@
 """A guest as plain OpenSSH sees it: the options for ssh, and the same as a configuration."""
 
+import re
+from pathlib import Path
+
 from lab.guest import keys
 from lab.guest.registry import Record
+from lab.host import dirs
+
+CONFIG = "ssh_config"
+"""In a guest's directory: its stanza, which goes with it."""
 
 
 def settings(record: Record) -> dict[str, str]:
@@ -34,6 +41,36 @@ def stanza(record: Record) -> str:
     """A Host section for ssh -F."""
     lines = [f"  {keyword} {value}" for keyword, value in settings(record).items()]
     return "\n".join([f"Host {record.name}", *lines, ""])
+
+
+def all_guests() -> Path:
+    """A configuration for every guest that there will be, for ssh -F and for Include; made at first
+    use.
+
+    `ssh -F <(…)` would be empty: ssh closes the descriptors that it was not told of before it reads
+    (closefrom() in its main()).
+    """
+    path = dirs.state("ssh") / "config"
+    # A pattern anyway (glob(7)).  Whether % and $ are expanded depends on the release of OpenSSH.
+    guests = re.sub(r"[%$*?\[\]\"\\]", "?", str(dirs.state("guests")))
+    text = f'Include "{guests}/*/{CONFIG}"\n'
+    if not path.exists() or path.read_text() != text:
+        _write(path, text)
+    return path
+
+
+def keep(directory: Path, record: Record) -> None:
+    """Put a guest's stanza where all_guests() has it included."""
+    _write(directory / CONFIG, stanza(record))
+    all_guests()
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a file in place, atomically; ssh reads none that others may write."""
+    new = path.with_name(f"{path.name}.new")
+    new.touch(mode=0o600)
+    new.write_text(text)
+    new.replace(path)
 
 
 def _quoted(path: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.guest import keys
-from lab.guest.openssh import options, stanza
+from lab.guest.openssh import all_guests, keep, options, stanza
 from lab.guest.registry import Record
 from lab.host.process import me
 from tests.unit.builders import python, record, said
@@ -131,3 +131,15 @@ def test_two_labs_that_start_at_once_agree_on_the_keys() -> None:
             process.stdin.flush()
         first = said(one)
         assert first and first == said(other)
+
+
+def test_one_configuration_has_every_guest_that_is_up(state: Path, tmp_path: Path) -> None:
+    config = all_guests()
+    assert asked("-F", config, "my-guest")["hostname"] == "my-guest", "there is none"
+    directory = state / "lab/guests/my-guest"
+    directory.mkdir(parents=True)
+    keep(directory, guest())
+    check(state, "-F", config)
+    mine = tmp_path / "mine"
+    mine.write_text(f'Include "{config}"\n')
+    check(state, "-F", mine)
