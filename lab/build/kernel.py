@@ -115,7 +115,7 @@ def listing() -> list[Named]:
     ]
 
 
-def remove(kernel: Named) -> list[Artifact]:
+def remove(kernel: Named, progress: Progress) -> list[Artifact]:
     """Remove what is built of a kernel, and its name if it was added; what was removed.
 
     What another name has as well stays, and so do guests that run it.  The name goes last: what
@@ -124,7 +124,7 @@ def remove(kernel: Named) -> list[Artifact]:
     source = names.added().get(kernel.name)
     others = [other for name, other in names.known().items() if name != kernel.name]
     if isinstance(source, Linux) and not any(map(source.shares_checkout, others)):
-        remove_checkout(source.source)
+        remove_checkout(source.source, progress)
     doomed: list[Artifact] = []
     if not any(other.summary == kernel.source for other in others):
         keys = {artifact.key for artifact in kernel.artifacts}

@@ -157,7 +157,9 @@ def remove_kernels(name: MaybeName = None, everything: All = False) -> None:
     if not doomed:
         raise UsageError(f"no kernel {name}", hint="see `lab kernel list`")
     for kernel in doomed:
-        for artifact in remove(kernel):
+        with phases() as progress:
+            removed = remove(kernel, progress)
+        for artifact in removed:
             print(f"removed {artifact.kind} {artifact.name} {artifact.key}")
 
 

@@ -87,7 +87,7 @@ def test_what_another_name_has_as_well_is_not_removed(tmp_path: Path) -> None:
     built = artifacts.ensure("kernel", "linux", {}, _built(tmp_path), lambda _: None, room=0)
     for name, left in (("one", (True, True)), ("same", (False, True)), ("patched", (False, False))):
         (kernel,) = (each for each in listing() if each.name == name)
-        remove(kernel)
+        remove(kernel, lambda _: None)
         assert (built.path.exists(), checkout.exists()) == left
 
 

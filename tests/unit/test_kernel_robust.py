@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache directory of this test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def quiet(_phase: str) -> None:
+    pass
 
 
 def at_once(count: int, work: Callable[[int], str]) -> list[str]:
@@ -63,7 +68,7 @@ def built(source: Path) -> artifacts.Artifact:
         (place / "vmlinux").write_bytes(bytes(4096))
         return versions
 
-    return artifacts.ensure("kernel", "linux", {}, build, lambda _: None, room=0)
+    return artifacts.ensure("kernel", "linux", {}, build, quiet, room=0)
 
 
 def named(name: str) -> Named:
@@ -96,7 +101,7 @@ def test_what_comes_and_goes_is_listed_or_not(tmp_path: Path) -> None:
             else:
                 names.add(f"k{number}", Linux(source=tmp_path))
                 built(tmp_path)
-                remove(named(f"k{number}"))
+                remove(named(f"k{number}"), quiet)
         return "well"
 
     assert at_once(3, come_and_go) == ["well"] * 3
@@ -104,7 +109,7 @@ def test_what_comes_and_goes_is_listed_or_not(tmp_path: Path) -> None:
 
 def test_two_remove_the_same(tmp_path: Path) -> None:
     def take(_number: int) -> str:
-        return str(len(remove(kernel)))
+        return str(len(remove(kernel, quiet)))
 
     for _ in range(5):
         names.add("mine", Linux(source=tmp_path))
@@ -126,15 +131,29 @@ def test_a_removal_that_was_killed_is_done_again(
 
     def killed() -> None:
         monkeypatch.setattr(step, lambda *_args, **_options: os.kill(os.getpid(), signal.SIGKILL))
-        remove(named("mine"))
+        remove(named("mine"), quiet)
 
     worker = FORK.Process(target=killed)
     worker.start()
     worker.join(20)
     assert worker.exitcode == -signal.SIGKILL
-    remove(named("mine"))
+    remove(named("mine"), quiet)
     assert not artifact.path.exists() and not checkout.exists()
     assert [each.name for each in listing()] == list(names.SHIPPED)
+
+
+def test_who_removes_sources_that_are_being_built_waits_and_says_so(tmp_path: Path) -> None:
+    names.add("mine", Linux(source=tmp_path))
+    told: list[str] = []
+    with ExitStack() as other:
+        other.enter_context(Checkout(tmp_path).held(quiet))
+
+        def progress(phase: str) -> None:
+            told.append(phase)
+            other.close()
+
+        remove(named("mine"), progress)
+    assert told == ["wait for another lab, which works on the same sources"]
 
 
 def test_a_name_that_was_killed_half_way_is_no_name(

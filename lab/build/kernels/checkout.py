@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab.build.artifacts import Progress
-from lab.build.kernels import excerpt
+from lab.build.kernels import excerpt, make
 from lab.build.kernels.git import git
 from lab.build.kernels.mails import Mail
 from lab.build.kernels.scratch import Applied, Scratch
 from lab.errors import HostError, UsageError
-from lab.host import dirs
+from lab.host import dirs, lock
 from lab.host.command import run
 
 _LEFT_BY_BUILDS = (
@@ -44,6 +44,16 @@ class Checkout:
         self.directory = dirs.cache("linux") / key
         self.tree = self.directory / "source"
         self.lock = dirs.cache("linux") / f"{key}.lock"
+
+    @contextlib.contextmanager
+    def held(self, progress: Progress) -> Iterator[None]:
+        """Work in the checkout alone; another process may be compiling there for an hour."""
+
+        def waiting(_lock: Path) -> None:
+            progress("wait for another lab, which works on the same sources")
+
+        with lock.held(self.lock, deadline=make.DEADLINE, on_wait=waiting):
+            yield
 
     @property
     def is_git(self) -> bool:

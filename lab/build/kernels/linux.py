@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from lab.build.artifacts import BUILD_DEADLINE, Progress
+from lab.build.artifacts import Progress
 from lab.build.kernels import config, make, rejects, series
 from lab.build.kernels.checkout import Checkout
 from lab.build.kernels.scratch import Rejected
@@ -12,7 +12,6 @@ from lab.build.kernels.series import Series
 from lab.build.kernels.source import Source, readable
 from lab.build.kernels.tree import Tree
 from lab.errors import ProfileError
-from lab.host import lock
 
 
 class Linux(Source):
@@ -50,7 +49,7 @@ class Linux(Source):
         asked = config.text(self.config)
         # One for each configuration: another one would compile everything anew.
         out = checkout.directory / "-".join(["out", *(Path(name).stem for name in self.config)])
-        with lock.held(checkout.lock, deadline=BUILD_DEADLINE):
+        with checkout.held(progress):
             found = series.read_all(self.series)
             try:
                 base, applied = checkout.prepare(self.rev, progress, series.patches(found))
@@ -128,8 +127,8 @@ def _cure(checkout: Checkout, base: str) -> str:
     return f"it is for commit {base}, which {readable(checkout.source)} does not have: fetch that"
 
 
-def remove_checkout(source: Path) -> None:
+def remove_checkout(source: Path, progress: Progress) -> None:
     """Remove the lab's copy of sources, and what was built in it, if it is there."""
     checkout = Checkout(source)
-    with lock.held(checkout.lock, deadline=BUILD_DEADLINE):
+    with checkout.held(progress):
         checkout.remove()
