@@ -106,7 +106,8 @@ def warm(peer: vng.Vng) -> None:
         peer.uname()
     except HostError as error:
         say(f"vng did not answer; once more: {error}")
-        peer.uname()
+        # A guest that fails is silent without it.
+        peer.uname("--verbose")
 
 
 def table(rows: list[tuple[float, float]], failures: int) -> list[str]:

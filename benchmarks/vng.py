@@ -32,14 +32,14 @@ class Vng:
     busybox: Path
     """A static one, for vng's initramfs."""
 
-    def uname(self) -> None:
-        """Boot, run `uname -r`, and power off.
+    def uname(self, *more: str) -> None:
+        """Boot, run `uname -r`, and power off; `more` are further options of vng.
 
         Raises HostError, quoting what vng said, when it does not answer with the release.
         """
         argv = [
             "vng", "--run", str(self.kernel), "--busybox", str(self.busybox), "--disable-kvm",
-            "--cpus", "2", "--memory", "1G", "--", "uname", "-r",
+            "--cpus", "2", "--memory", "1G", *more, "--", "uname", "-r",
         ]  # fmt: skip
         out = run(
             # vng wants a terminal.

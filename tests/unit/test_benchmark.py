@@ -68,6 +68,13 @@ def test_one_boot_in_vain_is_forgiven(peer: vng.Vng) -> None:
     warm(peer)
 
 
+def test_a_guest_that_fails_in_silence_is_asked_to_speak(peer: vng.Vng) -> None:
+    answers(peer, 'case "$*" in *" --verbose -- "*) echo Kernel panic;; esac; exit 255')
+    with pytest.raises(HostError, match="exit status 255") as caught:
+        warm(peer)
+    assert caught.value.detail == "Kernel panic"
+
+
 def test_what_the_host_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     udevd = tmp_path / "systemd-udevd"
     monkeypatch.setattr(vng, "UDEVD", (tmp_path / "none", udevd))
