@@ -100,7 +100,7 @@ def _copy(disk, device, source, count, target, size=0):
         import nvme_copy
 
         limits = nvme_copy.limits(name)
-        if limits.supported and limits.mssrl:
+        if limits.supported and min(limits.mssrl, limits.mcl):
             return _nvme_copy(name, limits, source, count, target)
     if is_scsi(name):
         import xcopy

@@ -173,7 +173,10 @@ def _missing(disk: Disk, above: Iterable[str], missing: Iterable[Missing]) -> It
 
 def _namespace(namespace: NvmeNamespace) -> Iterable[str]:
     copy = namespace.copy_limits
-    yield f"copy: msrc {copy.msrc} ranges, mssrl {copy.mssrl} blocks, mcl {copy.mcl} blocks"
+    if copy.none:
+        yield "copy: none"
+    else:
+        yield f"copy: msrc {copy.msrc} ranges, mssrl {copy.mssrl} blocks, mcl {copy.mcl} blocks"
     shown = {"nsid", "block_size", "copy_limits", "zoned", "metadata"}
     if words := _options(namespace, shown):
         yield ", ".join(words)

@@ -32,7 +32,8 @@ EVENTS = {Stage.READ: "read_aio", Stage.WRITE: "pwritev", Stage.WRITTEN: "pwrite
 _POLL = 0.001
 
 MAX_FRAGMENT = 4096
-"""Bytes; smaller fragments only where a write must end on a smaller boundary."""
+"""Bytes, or a block where that is larger; smaller ones only where a write must end on a smaller
+boundary."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def fault(
     before = (cut or part.sectors // copy.unit // 2) * copy.unit
     if not before < part.sectors:
         before = part.sectors // copy.unit // 2 * copy.unit
-    fragment = math.gcd(before * SECTOR, MAX_FRAGMENT)
+    # Below is the write log, which takes whole blocks only.
+    fragment = math.gcd(before * SECTOR, max(MAX_FRAGMENT, copy.unit * SECTOR))
     earlier = sum(-(-other.sectors * SECTOR // fragment) for other in parts[: point.k - 1])
     rule = Rule(ARMING_EVENT, iotype, action.errno, sector=part.start + before)
     return Fault((rule,), fragment, earlier + 1)

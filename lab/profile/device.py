@@ -19,7 +19,15 @@ Serial = Annotated[
     ),
 ]
 
-BlockSize = Annotated[Literal[512, 4096], Field(description="Bytes in a logical block")]
+AnyBlockSize = Literal[512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
+
+BlockSize = Annotated[
+    AnyBlockSize,
+    Field(
+        description="Bytes in a logical block. Not every kernel takes more than 4096: where it "
+        "does not, the lab says so when the guest comes up"
+    ),
+]
 
 DiskSize = Annotated[
     Size, Field(description="Bytes of the disk, such as 256M; a multiple of block_size")

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from lab.profile.base import Conflict, Model
 from lab.profile.device import BlockSize, Medium, Required, Serial
 from lab.profile.fields import Span
-from lab.profile.nvme_features import Atomic, CopyLimits, Fdp, Zoned
+from lab.profile.nvme_features import Atomic, CopyLimits, CopyOrNone, Fdp, Zoned
 from lab.profile.problem import KeyPath
 from lab.profile.units import Size, format_size
 
@@ -36,10 +36,11 @@ class NvmeNamespace(Model):
     )
     block_size: BlockSize = 512
     # `copy` is a method of every pydantic model, so the attribute needs another name.
-    copy_limits: CopyLimits = Field(
+    copy_limits: CopyOrNone = Field(
         CopyLimits(),
         alias="copy",
-        description="Limits of the Copy command, as the namespace reports them",
+        description="Limits of the Copy command, as the namespace reports them; none: a namespace "
+        "that no Copy fits",
     )
     metadata: Annotated[int, Span(0, 2**12, "bytes of metadata per block")] = Field(
         0, description="Bytes of metadata that go with each block, such as 8"

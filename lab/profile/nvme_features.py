@@ -1,34 +1,75 @@
 """What NVMe controllers and namespaces can do, each as a small model of its own."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from lab.profile.base import Conflict, Model
 from lab.profile.fields import Span
+from lab.profile.problem import shown
 from lab.profile.units import Size, format_size
 
 
 class CopyLimits(Model):
     """Limits of the Copy command, as the namespace reports them."""
 
-    mssrl: Annotated[int, Span(1, 2**16 - 1, "blocks per source range")] = Field(
-        128, description="Maximum Single Source Range Length: blocks in one source range"
+    mssrl: Annotated[int, Span(0, 2**16 - 1, "blocks per source range")] = Field(
+        128,
+        description="Maximum Single Source Range Length: blocks in one source range; 0 lets none "
+        "fit",
     )
-    mcl: Annotated[int, Span(1, 2**32 - 1, "blocks per copy")] = Field(
+    mcl: Annotated[int, Span(0, 2**32 - 1, "blocks per copy")] = Field(
         128, description="Maximum Copy Length: blocks in one Copy command; at least mssrl"
     )
-    msrc: Annotated[int, Span(1, 256, "source ranges")] = Field(
+    msrc: Annotated[
+        int,
+        Span(
+            1,
+            256,
+            "source ranges, counted plainly (NVMe's own field is zero-based: 0 in `nvme id-ns` is "
+            "1 here; a namespace that shows 0 for mssrl and mcl too is `copy: none`)",
+        ),
+    ] = Field(
         128,
         description="Maximum Source Range Count: source ranges in one Copy command, as a plain "
-        "number (NVMe's own field is zero-based; the lab converts)",
+        "number (NVMe's own field is zero-based, the lab converts: 0 in `nvme id-ns` is 1 here)",
     )
+
+    @property
+    def none(self) -> bool:
+        """Whether no copy at all fits."""
+        return self.mssrl == 0
 
     def conflicts(self) -> Iterator[Conflict]:
         # NVM Command Set, Identify Namespace: MCL shall be greater than or equal to MSSRL.
         if self.mcl < self.mssrl:
             yield ("mcl",), f"{self.mcl} is less than mssrl; expected at least {self.mssrl} blocks"
+
+
+NO_COPY = "none"
+
+_NOTHING_FITS = CopyLimits(mssrl=0, mcl=0, msrc=1)
+"""0, 0 and 0 in Identify Namespace, as QEMU has it for `-device nvme,drive=…`."""
+
+
+def _copy_limits(value: object) -> object:
+    """The limits that a word stands for; anything else as it is."""
+    if value == NO_COPY:
+        return _NOTHING_FITS
+    if isinstance(value, str):
+        keys = ", ".join(CopyLimits.model_fields)
+        raise ValueError(
+            f"{shown(value)} does not fit; expected {NO_COPY}, or a mapping with {keys}"
+        )
+    return value
+
+
+CopyOrNone = Annotated[
+    CopyLimits,
+    BeforeValidator(_copy_limits, json_schema_input_type=CopyLimits | Literal["none"]),
+]
+"""Limits of the Copy command, or the word for a namespace on which none fits."""
 
 
 class Zrwa(Model):

@@ -64,7 +64,8 @@ def job(profile: Profile, options: Options) -> Job:
     path = find(profile, options.path, options.ref, fua=options.fua)
     options.possible(path)
     drawn = options.generated
-    setups = _generated(path, options) if drawn else _sweep(path, options)
+    # Where no copy fits nothing can be drawn; the rehearsal of a sweep tells what the device says.
+    setups = _sweep(path, options) if path.limits.none or not drawn else _generated(path, options)
     return Job(
         profile, path, NAME, options.document(), setups, options.plant, options.hang_deadline,
         minimised=drawn is not None and drawn.minimise,
@@ -74,7 +75,8 @@ def job(profile: Profile, options: Options) -> Job:
 def _sweep(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int, Iterator[Setup]]]:
     """One regular copy, at every point."""
     plan = path.layout(options.ranges, options.blocks)
-    check_limits(plan.copy, path.limits)
+    if not path.limits.none:
+        check_limits(plan.copy, path.limits)
     if known := path.points(options.ranges):
         options.cells(path, known)
 

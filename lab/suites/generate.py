@@ -58,7 +58,7 @@ class Space:
     @property
     def guard(self) -> int:
         """Blocks before and behind the copy that must not change."""
-        return GUARD // self.unit
+        return max(GUARD // self.unit, 1)
 
 
 def space(options: Options, path: CopyPath) -> Space:
@@ -74,7 +74,7 @@ def space(options: Options, path: CopyPath) -> Space:
     unit, limits = path.unit, path.limits
     first, end = path.first // unit, path.size // (unit * SECTOR)
     ranges = min(options.ranges, limits.msrc, limits.mcl)
-    room = end - first - 2 * (GUARD // unit) - (ranges + 3) * (_GAP + GRID)
+    room = end - first - 2 * (path.guard // unit) - (ranges + 3) * (_GAP + GRID)
     total = min(limits.mcl, room // 2)
     if total < ranges:
         raise UsageError(

@@ -54,6 +54,8 @@ def _rehearse(bench: Bench, layout: Layout, stage: Stage | None) -> int:
         )
     if not completion.succeeded:
         lines = [f"kernel: {line}" for line in bench.taps.kernel_messages()]
+        if bench.path.limits.none:
+            lines.append("the profile asks for a namespace that no Copy fits: copy: none")
         raise NotSupported("\n".join([completion.said or str(completion), *lines]))
     return held
 

@@ -175,14 +175,15 @@ def test_defaults_of_the_guest(tmp_path: Path) -> None:
         ),
         (
             "block_size: 4096",
-            "block_size: 1024",
-            "18: devices[0].namespaces[1].block_size: 1024 does not fit; expected 512 or 4096",
+            "block_size: 1000",
+            "18: devices[0].namespaces[1].block_size: 1000 does not fit; expected 512, 1024, 2048, "
+            "4096, 8192, 16384, 32768 or 65536",
         ),
         (
             "mssrl: 200",
             "mssrl: 65536",
             "14: devices[0].namespaces[0].copy.mssrl: 65536 is more than 65535; "
-            "expected 1 to 65535 blocks per source range",
+            "expected 0 to 65535 blocks per source range",
         ),
         (
             "mcl: 400",
@@ -205,7 +206,15 @@ def test_defaults_of_the_guest(tmp_path: Path) -> None:
             "msrc: 16",
             "msrc: 0",
             "16: devices[0].namespaces[0].copy.msrc: 0 is less than 1; "
-            "expected 1 to 256 source ranges",
+            "expected 1 to 256 source ranges, counted plainly (NVMe's own field is zero-based: 0 "
+            "in `nvme id-ns` is 1 here; a namespace that shows 0 for mssrl and mcl too is "
+            "`copy: none`)",
+        ),
+        (
+            "        copy:\n          mssrl: 200\n          mcl: 400\n          msrc: 16\n",
+            "        copy: nil\n",
+            "13: devices[0].namespaces[0].copy: 'nil' does not fit; expected none, or a mapping "
+            "with mssrl, mcl, msrc",
         ),
         (
             "zone_size: 16M",

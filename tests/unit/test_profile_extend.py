@@ -83,7 +83,7 @@ def test_problems_are_told_where_the_value_stands() -> None:
     assert problems("extends: base.yaml\nmachine:\n  memory: z\n  cpu: 1\n") == [
         "base.yaml:3: machine.cpus: 'y' is not a whole number; expected 1 to 64 CPUs",
         "base.yaml:12: devices[0].namespaces[0].copy.mcl: 'x' is not a whole number; "
-        "expected 1 to 4294967295 blocks per copy",
+        "expected 0 to 4294967295 blocks per copy",
         "p.yaml:3: machine.memory: 'z' is not a size; expected a size such as 512M or 4GiB",
         "p.yaml:4: machine.cpu: unknown key; did you mean cpus? expected cpus, memory, network, "
         "qemu",

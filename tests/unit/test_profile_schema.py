@@ -68,7 +68,7 @@ def test_shipped_profile_loads_and_fits_the_schema(path: Any) -> None:
         (["devices", 0, "type"], "nvm"),
         (["devices", 0, "serial"], "a b"),
         (["devices", 0, "namespaces", 0, "copy", "msrc"], 257),
-        (["devices", 0, "namespaces", 0, "block_size"], 1024),
+        (["devices", 0, "namespaces", 0, "block_size"], 1000),
         (["devices", 0, "namespaces", 0, "zoned"], {}),
         (["name"], "x"),
     ],

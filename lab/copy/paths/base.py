@@ -21,7 +21,7 @@ from lab.profile.models import CopyLimits, Profile
 from lab.vm.graph import Drive
 
 GUARD = 64
-"""Sectors around and between the parts of a copy that must not change."""
+"""Sectors around and between the parts of a copy that must not change; one block at least."""
 
 FIRST = 2048
 """First sector of a window: clear of anything that looks like a partition table."""
@@ -105,6 +105,11 @@ class CopyPath(ABC):
         """The disk or layer in the guest."""
         return f"/dev/lab/{self.ref}"
 
+    @property
+    def guard(self) -> int:
+        """Sectors around and between the parts of a copy that must not change: whole blocks."""
+        return max(GUARD, self.unit)
+
     def points(self, ranges: int) -> list[Point] | None:
         """Every point of a copy of so many ranges; None where only a rehearsal can tell."""
         return points_of(ranges)
@@ -131,13 +136,13 @@ class CopyPath(ABC):
     def layout(self, ranges: int, blocks: int) -> Layout:
         """A regular copy: sources one after the other with gaps between them, then the
         destination.  Raises UsageError when the ground is too small for it."""
-        length = blocks * self.unit
-        start = self.first + GUARD
-        sources = tuple(Extent(start + index * (length + GUARD), length) for index in range(ranges))
-        return self._fitting(Copy(sources, sources[-1].end + GUARD, self.unit))
+        length, guard = blocks * self.unit, self.guard
+        start = self.first + guard
+        sources = tuple(Extent(start + index * (length + guard), length) for index in range(ranges))
+        return self._fitting(Copy(sources, sources[-1].end + guard, self.unit))
 
     def _fitting(self, copy: Copy) -> Layout:
-        window = Extent(self.first, copy.target.end + GUARD - self.first)
+        window = Extent(self.first, copy.target.end + self.guard - self.first)
         if window.end * SECTOR > self.size:
             raise UsageError(
                 f"the copy needs {window.end * SECTOR >> 10} KiB, {self.ref} has {self.size >> 10}",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lab.copy.contract import Offload
 from lab.copy.model import SECTOR, Copy, Extent, Layout
-from lab.copy.paths.base import GUARD, CopyPath, Seen, moved_through
+from lab.copy.paths.base import CopyPath, Seen, moved_through
 from lab.copy.paths.find import disk_called, free_layers, free_namespaces, reference
 from lab.faults.model import Point
 from lab.profile.layers.targets import TcmLoop
@@ -87,9 +87,9 @@ class DmKcopyd(CopyPath):
     def layout(self, ranges: int, blocks: int) -> Layout:
         """Sources without gaps, all of one length: the regions of the mirror's first leg."""
         length = blocks * self.unit
-        start = self.first + GUARD
+        start = self.first + self.guard
         sources = tuple(Extent(start + index * length, length) for index in range(ranges))
-        return self._fitting(Copy(sources, sources[-1].end + GUARD, self.unit))
+        return self._fitting(Copy(sources, sources[-1].end + self.guard, self.unit))
 
     def offload(self, seen: Seen, copy: Copy) -> Offload:
         return moved_through(seen.answer, "the mirror")

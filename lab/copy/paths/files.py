@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from lab.copy.contract import Offload
 from lab.copy.ground import Ground, GuestGround
-from lab.copy.model import Copy
+from lab.copy.model import SECTOR, Copy
 from lab.copy.paths.base import CopyPath, Seen, Subject, moved_through
 from lab.copy.paths.find import bottom, downwards, free_layers, zoned
 from lab.faults.model import Point
@@ -21,7 +21,8 @@ from lab.profile.models import CopyLimits, Profile
 from lab.vm.graph import Drive
 
 UNIT = 8
-"""Sectors in the smallest part that file systems share: 4 KiB."""
+"""Sectors in the smallest part that file systems share: 4 KiB, or a block of a disk whose blocks
+are larger."""
 
 FILE = "lab-copy"
 """Name of the file, in the root of the file system."""
@@ -40,7 +41,8 @@ class SyncedPath(CopyPath):
     on_medium = False
 
     def __init__(self, profile: Profile, layer: BaseLayer, drive: Drive, size: int) -> None:
-        super().__init__(drive, layer.name, UNIT, size, LIMITS)
+        unit = max(UNIT, drive.block_size // SECTOR)
+        super().__init__(drive, layer.name, unit, size, LIMITS)
         below_it = list(downwards(profile, layer.name))
         self._holder = next(each for each in below_it if isinstance(each, FileSystem))
         strikable = [

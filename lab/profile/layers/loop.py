@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from lab.profile.base import Conflict
+from lab.profile.device import BlockSize
 from lab.profile.layers.base import BaseLayer, Node, Reference, Use
 from lab.profile.units import Size, format_size
 
@@ -18,9 +19,11 @@ class Loop(BaseLayer):
     type: Literal["loop"] = Field(description="A loop device over a file")
     over: Reference = Field(description="The file system that holds the file")
     size: Size = Field(description="Bytes of the file, such as 256M; a multiple of block_size")
-    block_size: Literal[512, 4096] = Field(512, description="Bytes in a logical block")
+    block_size: BlockSize = 512
     direct_io: bool = Field(
-        False, description="Past the page cache of the file system below (losetup --direct-io)"
+        False,
+        description="Past the page cache of the file system below (losetup --direct-io). It needs "
+        "a block_size of no less than that of the disk down there",
     )
     partitions: tuple[Size, ...] = Field(
         (),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lab.profile.base import Conflict, Model
+from lab.profile.device import BlockSize
 from lab.profile.fields import Span
 from lab.profile.layers.base import BaseLayer, Node
 from lab.profile.problem import KeyPath
@@ -44,7 +45,7 @@ class MemoryDisk(BaseLayer):
     """A disk in the guest's memory."""
 
     size: Size = Field(description="Bytes, whole MiB; they are taken from the guest's memory")
-    block_size: Literal[512, 4096] = Field(512, description="Bytes in a logical block")
+    block_size: BlockSize = 512
     zoned: MemoryZones | None = Field(None, description="Makes the disk zoned, host-managed")
 
     def offers(self, below: Sequence[Node]) -> Iterator[Node]:
