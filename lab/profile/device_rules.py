@@ -1,13 +1,17 @@
 """What must hold between the devices of one guest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lab.profile.base import Conflict
 from lab.profile.devices import Device
 from lab.profile.nvme import NvmeController
 
-MAX_PORTS = 24
-"""Controllers that fit beside the machine's own devices on QEMU's q35, which has 32 slots."""
+ONE_PORT_EACH = 24
+"""Controllers that fit beside the machine's own devices on QEMU's q35, which has 32 slots, each on
+a slot of its own."""
+
+MAX_PORTS = 128
+"""Controllers that fit when eight share a slot, and half of the slots stay free."""
 
 OWN_SERIALS = ("root", "modules")
 """The disks from which every guest boots; its initramfs looks for them by serial."""
@@ -16,7 +20,6 @@ OWN_SERIALS = ("root", "modules")
 def between(devices: tuple[Device, ...]) -> Iterator[Conflict]:
     """Serials that are not unique, and controllers for which there is no slot."""
     first: dict[str, int] = {}
-    ports = 0
     for index, device in enumerate(devices):
         serial = ("devices", index, "serial")
         other = first.setdefault(device.serial, index)
@@ -28,6 +31,12 @@ def between(devices: tuple[Device, ...]) -> Iterator[Conflict]:
             )
         if device.serial in OWN_SERIALS:
             yield serial, f"{device.serial!r} is a disk of the lab's own; expected another serial"
-        ports += device.controllers if isinstance(device, NvmeController) else 1
-    if ports > MAX_PORTS:
-        yield ("devices",), f"{ports} controllers do not fit; expected at most {MAX_PORTS}"
+    if (wanted := ports(devices)) > MAX_PORTS:
+        yield ("devices",), f"{wanted} controllers do not fit; expected at most {MAX_PORTS}"
+
+
+def ports(devices: Sequence[Device]) -> int:
+    """How many PCI controllers the devices are."""
+    return sum(
+        device.controllers if isinstance(device, NvmeController) else 1 for device in devices
+    )

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from itertools import count
 
+from lab.profile.device_rules import ONE_PORT_EACH, ports
 from lab.profile.models import (
     Device,
     HostBlock,
@@ -19,6 +19,12 @@ from lab.vm.graph import drives
 _REPORT = "rerror=report,werror=report"
 """By default QEMU stops the machine at ENOSPC; here every error belongs to the guest."""
 
+_FUNCTIONS = 8
+"""Functions of a PCI slot."""
+
+_LAST_SLOT = 30
+"""The last slot of q35's root bus that is free; number 31 is the chipset's (hw/i386/pc_q35.c)."""
+
 _ROTATION = {False: 1, True: 7200}
 """Revolutions per minute as SCSI says them; 1 means no platters (SBC-4, 6.6.3)."""
 
@@ -28,9 +34,20 @@ def device_options(profile: Profile) -> Iterator[str]:
     for drive in drives(profile):
         for node in drive.nodes():
             yield from ("-blockdev", blockdev(node))
-    slots = count(1)
+    slots = _slots(ports(profile.devices))
     for index, device in enumerate(profile.devices):
         yield from _device(f"d{index}", f"port{index}", device, slots)
+
+
+def _slots(wanted: int) -> Iterator[str]:
+    """Where each of so many root ports goes, as QEMU's properties: on a slot of its own that QEMU
+    chooses, or eight on each, from the last one down, where there are more than those fit."""
+    for port in range(wanted):
+        place = f"chassis={port + 1},slot={port + 1}"
+        if wanted > ONE_PORT_EACH:
+            slot, function = divmod(port, _FUNCTIONS)
+            place += f",addr={_LAST_SLOT - slot:#x}.{function},multifunction=on"
+        yield place
 
 
 def blockdev(node: dict[str, object]) -> str:
@@ -38,7 +55,7 @@ def blockdev(node: dict[str, object]) -> str:
     return json.dumps(node, separators=(",", ":"))
 
 
-def _device(name: str, port: str, device: Device, slots: Iterator[int]) -> Iterator[str]:
+def _device(name: str, port: str, device: Device, slots: Iterator[str]) -> Iterator[str]:
     yield from _port(port, slots)
     match device:
         case NvmeController():
@@ -54,13 +71,12 @@ def _device(name: str, port: str, device: Device, slots: Iterator[int]) -> Itera
             yield from ("-device", f"vfio-pci,id={name},bus={port},host={device.address}")
 
 
-def _port(port: str, slots: Iterator[int]) -> Iterator[str]:
+def _port(port: str, slots: Iterator[str]) -> Iterator[str]:
     # A root port of its own lets the controller be unplugged and plugged while the guest runs.
-    slot = next(slots)
-    yield from ("-device", f"pcie-root-port,id={port},chassis={slot},slot={slot}")
+    yield from ("-device", f"pcie-root-port,id={port},{next(slots)}")
 
 
-def _nvme(name: str, port: str, device: NvmeController, slots: Iterator[int]) -> Iterator[str]:
+def _nvme(name: str, port: str, device: NvmeController, slots: Iterator[str]) -> Iterator[str]:
     """The controllers d0, d0c1, ... and, where they are several, their subsystem d0s.
 
     Namespaces are plugged into the first controller; in a subsystem QEMU moves them there and

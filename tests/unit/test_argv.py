@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from lab import ROOT
 from lab.guest.guest import peer_profile
+from lab.profile.device_rules import MAX_PORTS
 from lab.profile.load import load, load_file
 from lab.profile.models import NvmeController, Profile
+from lab.profile.problem import InvalidProfileError
 from lab.vm.argv import Boot, argv
 from lab.vm.graph import Rule, drives
 from lab.vm.link import Link
@@ -55,6 +57,20 @@ devices:
     zoned: {zone_size: 16M, zone_capacity: 12M, max_open: 4, max_active: 8}
   - {size: 64M, zoned: {zone_size: 16M}}
 """
+
+MANY = f"""\
+description: more namespaces and disks than have a slot each
+devices:
+- type: nvme
+  serial: MANY
+  controllers: 2
+  namespaces: [{", ".join(["{size: 16M}"] * 64)}]
+- {{type: nvme, serial: BARE, namespaces: [{{size: 64M, block_size: 65536, copy: none}}]}}
+""" + "".join(
+    f"- {{type: {kind}, serial: {kind}{number:02}, size: 16M, block_size: {block_size}}}\n"
+    for kind, block_size in (("virtio-blk", 16384), ("virtio-scsi", 8192))
+    for number in range(15)
+)
 
 EVERY_KIND = """\
 description: every kind of device, and every feature of NVMe
@@ -128,7 +144,12 @@ def test_the_shipped_profile_is_pinned(accelerator: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("two-controllers", TWO_CONTROLLERS), ("zoned", ZONED), ("every-kind", EVERY_KIND)],
+    [
+        ("two-controllers", TWO_CONTROLLERS),
+        ("zoned", ZONED),
+        ("every-kind", EVERY_KIND),
+        ("many", MANY),
+    ],
 )
 def test_a_profile_is_pinned(tmp_path: Path, name: str, text: str) -> None:
     check(name, loaded(tmp_path, name, text), boot())
@@ -143,7 +164,7 @@ def test_both_ends_of_a_link_are_pinned() -> None:
 
 
 def test_every_golden_file_is_checked() -> None:
-    names = {"nvme-copy-tcg", "nvme-copy-kvm", "two-controllers", "zoned", "every-kind"}
+    names = {"nvme-copy-tcg", "nvme-copy-kvm", "two-controllers", "zoned", "every-kind", "many"}
     names |= {"link", "link-peer"}
     assert {path.stem for path in GOLDEN.iterdir()} == names
 
@@ -298,6 +319,29 @@ def test_every_controller_has_a_slot_of_its_own(tmp_path: Path) -> None:
         assert len({port[key] for port in ports}) == len(ports) == 9
     on_ports = [device["bus"] for device in found if device.get("bus", "").startswith("port")]
     assert sorted(on_ports) == sorted(port["id"] for port in ports)
+
+
+def test_where_slots_run_out_eight_ports_share_one_and_the_machine_keeps_its_own(
+    tmp_path: Path,
+) -> None:
+    disks = "".join(f"- {{type: virtio-blk, serial: B{n}, size: 1M}}\n" for n in range(MAX_PORTS))
+    found = devices(argv(loaded(tmp_path, "most", f"description: most\ndevices:\n{disks}"), boot()))
+    ports = [device for device in found if device["driver"] == "pcie-root-port"]
+    for key in ("id", "chassis", "slot", "addr"):
+        assert len({port[key] for port in ports}) == len(ports) == MAX_PORTS
+    slots = {int(port["addr"].partition(".")[0], 16) for port in ports}
+    # Of q35's 32 slots the first and the last are the chipset's, the second half ours.
+    assert slots == set(range(31 - MAX_PORTS // 8, 31))
+    assert {port["multifunction"] for port in ports} == {"on"}
+    assert all("addr" not in device for device in found if device["driver"] != "pcie-root-port")
+
+
+def test_more_controllers_than_fit_are_refused(tmp_path: Path) -> None:
+    disks = "".join(
+        f"- {{type: virtio-blk, serial: B{n}, size: 1M}}\n" for n in range(MAX_PORTS + 1)
+    )
+    with pytest.raises(InvalidProfileError, match=r"129 controllers do not fit; .* at most 128"):
+        loaded(tmp_path, "more", f"description: more\ndevices:\n{disks}")
 
 
 def test_media_have_room_for_metadata_and_drives_say_how_qemu_names_them(tmp_path: Path) -> None:
