@@ -17,6 +17,9 @@ CORRUPTION = {
     "panic": ["--panic-on-corruption"],
 }
 
+LETTERS = {"J": "journal", "B": "bitmap", "D": "direct"}
+"""How the table in effect writes a mode."""
+
 MODES = {"journal": [], "bitmap": ["--integrity-bitmap-mode"], "direct": ["--integrity-no-journal"]}
 
 
@@ -77,6 +80,27 @@ class Verity(dm.Mapped):
         words = [self.below(), self.name, self.below("hash"), self.kept["root_hash"]]
         system.run(["veritysetup", "open", *self.open_options(), *words])
 
+    def asked(self, made):
+        # drivers/md/dm-verity-target.c, verity_status: version, two devices, two block sizes,
+        # blocks, start, algorithm, digest, salt, number of options, options
+        (words,) = dm.in_effect(self.name)
+        options = words[14:]
+        yield dm.read("block_size", [self.spec["block_size"]] * 2, [int(w) for w in words[6:8]])
+        yield dm.read("algorithm", self.spec["algorithm"], words[10])
+        yield dm.read("tasklet", self.spec["tasklet"], "try_verify_in_tasklet" in options)
+        yield dm.read("check_once", self.spec["check_once"], "check_at_most_once" in options)
+        yield dm.read("corruption", self.spec["corruption"], on_corruption(options))
+        yield dm.read("fec", bool(self.spec["fec"]), "use_fec_from_device" in options)
+        if self.spec["fec"]:
+            roots = int(options[options.index("fec_roots") + 1])
+            yield dm.read("fec_roots", self.spec["fec_roots"], roots)
+
+
+def on_corruption(options):
+    """What a bad block does, by the options of the table in effect."""
+    told = [word.partition("_")[0] for word in options if word.endswith("_corruption")]
+    return told[0] if told else "error"
+
 
 def root_hash(start):
     """The root hash of a tree, in hex, from the first 8 KiB of its device.
@@ -123,6 +147,10 @@ class Crypt(dm.Mapped):
             options += [f"sector_size:{self.spec['sector_size']}", "iv_large_sectors"]
         return options
 
+    def options_asked(self, words):
+        yield dm.read("cipher", self.spec["cipher"], words[3])
+        yield dm.read("options", sorted(self.options()), sorted(words[9:]))
+
 
 class Integrity(dm.Mapped):
     """dm-integrity (admin-guide/device-mapper/dm-integrity.rst), by integritysetup."""
@@ -143,6 +171,16 @@ class Integrity(dm.Mapped):
             ["integritysetup", "format", "--batch-mode", *self._algorithm(), block_size, device],
             content.patience(system.size_of(device)),
         )
+
+    def asked(self, made):
+        # drivers/md/dm-integrity.c, dm_integrity_status: device, start, size of a tag, mode, number
+        # of options, options
+        (words,) = dm.in_effect(self.name)
+        yield dm.read("mode", self.spec["mode"], LETTERS.get(words[6], words[6]))
+        algorithm = dm.option(words, "internal_hash")
+        yield dm.read("algorithm", self.spec["algorithm"], algorithm)
+        block_size = int(dm.option(words, "block_size", system.SECTOR))
+        yield dm.read("block_size", self.spec["block_size"], block_size)
 
     def _algorithm(self):
         return [f"--integrity={self.spec['algorithm']}"]

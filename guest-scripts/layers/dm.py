@@ -2,6 +2,7 @@
 
 import os
 
+import properties
 import system
 from layer import Layer, Made, device_below
 
@@ -31,6 +32,17 @@ class Mapped(Layer):
         """The lines of the table: start, sectors, target and arguments."""
         raise NotImplementedError
 
+    def asked(self, made):
+        """That each line of the table is there, and then what `options` says."""
+        lines = [line.split() for line in self.table()]
+        found = in_effect(self.name)
+        yield read("targets", _targets(lines), _targets(found))
+        yield from self.options_asked(found[0])
+
+    def options_asked(self, words):
+        """The properties that the words of the table in effect, of its first line, tell."""
+        return ()
+
     def down(self):
         remove(self.name)
 
@@ -41,6 +53,27 @@ class Mapped(Layer):
     def sectors(self, key="over"):
         """Sectors of the device that a key of the layer names."""
         return system.size_of(self.below(key)) // system.SECTOR
+
+
+def read(key, asked, made, where="dmsetup table"):
+    """A property that the table in effect tells."""
+    return properties.Asked(key, asked, made, where)
+
+
+def in_effect(name):
+    """The words of each line of the table in effect.  Raises Failure."""
+    return [line.split() for line in system.run(["dmsetup", "table", name]).splitlines()]
+
+
+def _targets(lines):
+    """Where each target of a table begins, and how long it is."""
+    return ", ".join(" ".join(words[:3]) for words in lines)
+
+
+def option(words, name, default=None):
+    """The value of an option `name:value` in a table's words."""
+    found = [word.partition(":")[2] for word in words if word.partition(":")[0] == name]
+    return found[0] if found else default
 
 
 def path_of(name):

@@ -16,6 +16,17 @@ class Flakey(dm.Mapped):
         up, down = seconds(self.spec["up"]), seconds(self.spec["down"])
         yield f"0 {self.sectors()} flakey {self.below()} 0 {up:.0f} {down:.0f}{features}"
 
+    def fails_at_times(self):
+        up, down = self.spec["up"], self.spec["down"]
+        return f"{self.name} works for {up} and fails for {down}" if seconds(down) else ""
+
+    def options_asked(self, words):
+        # drivers/md/dm-flakey.c, flakey_status: device, start, up, down, features and their number
+        for key, word in zip(("up", "down"), words[5:7], strict=True):
+            yield dm.read(key, seconds(self.spec[key]), float(word))
+        features = sorted(word for feature in self.spec["features"] for word in feature.split())
+        yield dm.read("features", features, sorted(words[8:]))
+
 
 class Error(dm.Mapped):
     """dm-error for the bad parts, dm-linear for what is between them."""
@@ -55,6 +66,11 @@ class Delay(dm.Mapped):
         ]
         yield " ".join([f"0 {self.sectors()} delay", *groups])
 
+    def options_asked(self, words):
+        # drivers/md/dm-delay.c, delay_status: device, start and milliseconds of each group
+        for key, word in zip(("read", "write", "flush"), words[5::3], strict=True):
+            yield dm.read(key, seconds(self.spec[key]), int(word) / 1000)
+
 
 class Dust(dm.Mapped):
     """dm-dust (Documentation/admin-guide/device-mapper/dm-dust.rst), its bad blocks enabled."""
@@ -74,6 +90,9 @@ class Dust(dm.Mapped):
 
     def table(self):
         yield f"0 {self.sectors()} dust {self.below()} 0 {self.spec['block_size']}"
+
+    def options_asked(self, words):
+        yield dm.read("block_size", self.spec["block_size"], int(words[5]))
 
 
 class LogWrites(dm.Mapped):

@@ -1,12 +1,24 @@
 """File systems: made where there is none yet, then mounted."""
 
+import fcntl
+import glob
 import os
 import struct
 import uuid
 import zlib
 
+import properties
 import system
 from layer import Layer, Made, device_below
+
+# fs/xfs/libxfs/xfs_fs.h: _IOR('X', 126, struct xfs_fsop_geom), whose flags are at byte 92
+XFS_IOC_FSGEOMETRY, XFS_GEOMETRY_SIZE, XFS_FLAGS_AT = 0x8100587E, 256, 92
+XFS_FLAG_REFLINK = 1 << 20
+
+DEFAULT_BLOCK = 4096
+"""Bytes of a block that mkfs makes of its own accord, at most."""
+
+MADE = "what is on the medium was made otherwise; start from an empty one"
 
 
 class FileSystem(Layer):
@@ -50,6 +62,14 @@ class FileSystem(Layer):
         """Arguments that the profile's keys stand for."""
         return []
 
+    def large(self, device, *words):
+        """The arguments for a disk of larger blocks than a file system has by default, with the
+        size for {}; none where the profile says it, or the disk's blocks are small."""
+        size = int(system.queue(device, "logical_block_size"))
+        if size <= DEFAULT_BLOCK or any(word.startswith(words[0]) for word in self.spec["mkfs"]):
+            return []
+        return [word.format(size) for word in words]
+
     def forced_options(self):
         """Mount options that the profile's keys stand for."""
         return []
@@ -64,14 +84,21 @@ class Ext4(FileSystem):
 
     def mkfs_arguments(self, device):
         # Inode tables are written now: a background thread would write under the tests.
-        return ["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0"]
+        # -F: otherwise it asks whether blocks larger than a page are meant.
+        large = self.large(device, "-b", "{}", "-F")
+        return ["-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", *large]
 
 
 class Xfs(FileSystem):
     """XFS, with or without reflinks."""
 
     def mkfs_arguments(self, device):
-        return ["-q", "-m", f"reflink={int(self.spec['reflink'])}"]
+        large = self.large(device, "-b", "size={}")
+        return ["-q", "-m", f"reflink={int(self.spec['reflink'])}", *large]
+
+    def asked(self, made):
+        made_so = bool(xfs_flags(made.mount) & XFS_FLAG_REFLINK)
+        yield properties.Asked("reflink", self.spec["reflink"], made_so, "XFS_IOC_FSGEOMETRY", MADE)
 
 
 class Btrfs(FileSystem):
@@ -80,7 +107,16 @@ class Btrfs(FileSystem):
     def mkfs_arguments(self, device):
         # One copy of the metadata: with two, a zoned device needs twice the zones.
         zoned = ["-O", "zoned", "-d", "single", "-m", "single"]
-        return ["-q", *(zoned if system.is_zoned(device) else [])]
+        large = self.large(device, "-s", "{}")
+        return ["-q", *(zoned if system.is_zoned(device) else []), *large]
+
+    def asked(self, made):
+        device = device_below(self.spec["over"])
+        name = system.block_name(device)
+        (found,) = glob.glob(f"/sys/fs/btrfs/*/devices/{name}")
+        feature = f"{found.removesuffix(f'/devices/{name}')}/features/zoned"
+        is_so = os.path.exists(feature)
+        yield properties.Asked("zoned", system.is_zoned(device), is_so, feature)
 
 
 class F2fs(FileSystem):
@@ -103,6 +139,12 @@ class F2fs(FileSystem):
             return ["-m", "-c", device_below(self.spec["zoned"])]
         return ["-m"] if system.is_zoned(device) else []
 
+    def asked(self, made):
+        device = device_below(self.spec["over"])
+        zoned = bool(self.spec["zoned"]) or system.is_zoned(device)
+        features = f"/sys/fs/f2fs/{system.block_name(device)}/features"
+        yield properties.Asked("zoned", zoned, "blkzoned" in system.read(features), features)
+
 
 class Zonefs(FileSystem):
     """zonefs, whose tool Debian does not have: the superblock is all there is to make."""
@@ -112,6 +154,19 @@ class Zonefs(FileSystem):
         if "type: 2" in zones or "SEQ_WRITE_REQUIRED" in zones:
             system.run(["blkzone", "reset", device])
         write_direct(device, zonefs_super(uuid.uuid4().bytes))
+
+
+def xfs_flags(mount):
+    """The flags of a mounted XFS.  Raises Failure."""
+    geometry = bytearray(XFS_GEOMETRY_SIZE)
+    fd = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, XFS_IOC_FSGEOMETRY, geometry)
+    except OSError as problem:
+        raise system.failure(f"XFS_IOC_FSGEOMETRY of {mount}", problem) from None
+    finally:
+        os.close(fd)
+    return struct.unpack_from("<I", geometry, XFS_FLAGS_AT)[0]
 
 
 def zonefs_super(identifier):

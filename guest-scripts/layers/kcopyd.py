@@ -33,6 +33,10 @@ class Snapshot(dm.Mapped):
         chunk = self.spec["chunk"] // system.SECTOR
         yield (f"0 {self.sectors()} snapshot {self.below()} {self.below('store')} {kind} {chunk}")
 
+    def options_asked(self, words):
+        yield dm.read("persistent", self.spec["persistent"], words[5].startswith("P"))
+        yield dm.read("chunk", self.spec["chunk"], int(words[6]) * system.SECTOR)
+
     def down(self):
         dm.remove(self.origin)
         super().down()
@@ -88,6 +92,10 @@ class Thin(dm.Mapped):
     def table(self):
         return self._volume(0)
 
+    def options_asked(self, words):
+        (pool,) = dm.in_effect(self.pool)
+        yield dm.read("chunk", self.spec["chunk"], int(pool[5]) * system.SECTOR)
+
     def _volume(self, identifier):
         sectors = self.spec["size"] // system.SECTOR
         yield f"0 {sectors} thin {dm.path_of(self.pool)} {identifier}"
@@ -139,6 +147,11 @@ class Mirror(dm.Mapped):
         # Without `handle_errors`: that holds writes to a bad leg until a daemon deals with them.
         yield f"0 {sectors} mirror core 1 {region} {len(legs)} {' '.join(words)}"
 
+    def options_asked(self, words):
+        # drivers/md/dm-raid1.c, mirror_status: after `core`, how many words of the log follow
+        yield dm.read("region", self.spec["region"], int(words[5]) * system.SECTOR)
+        yield dm.read("legs", len(self.spec["legs"]), int(words[5 + int(words[4])]))
+
 
 def in_sync(status):
     """Whether the words of a mirror's status say that all regions are in sync.
@@ -159,3 +172,6 @@ class Clone(dm.Mapped):
         region = self.spec["region"] // system.SECTOR
         metadata, destination = self.below("metadata"), self.below("destination")
         yield f"0 {self.sectors()} clone {metadata} {destination} {self.below()} {region}"
+
+    def options_asked(self, words):
+        yield dm.read("region", self.spec["region"], int(words[6]) * system.SECTOR)

@@ -44,6 +44,15 @@ class Layer:
         """Make it, and return what was Made."""
         raise NotImplementedError
 
+    def asked(self, made):
+        """The properties that the profile asks of what was Made, and what the kernel made of them:
+        properties.Asked objects.  What a layer takes on trust is not among them."""
+        return ()
+
+    def fails_at_times(self):
+        """Why its requests may fail now, and not a moment later; '' if they do not."""
+        return ""
+
     def down(self):
         """Take it away."""
         raise NotImplementedError

@@ -3,6 +3,8 @@
 import glob
 import os
 
+import disk_properties
+import properties
 import system
 from layer import Layer, Made, device_below
 
@@ -27,6 +29,29 @@ class Loop(Layer):
             node = f"{device}p{number}"
             devices[str(number)] = system.wait_for(lambda path=node: _node(path), node)
         return Made(devices)
+
+    def asked(self, made):
+        device = made.devices[""]
+        sizes = {key: self.spec[key] for key in ("size", "block_size")}
+        yield from disk_properties.read_back(device, sizes)
+        direct = properties.number(device, "loop/dio") == 1
+        where = properties.sysfs(device, "loop/dio")
+        yield properties.Asked("direct_io", self.spec["direct_io"], direct, where, self._cure())
+        for number, size in enumerate(self.spec["partitions"], start=1):
+            part = made.devices[str(number)]
+            where = properties.sysfs(part, "size")
+            key = f"partitions[{number - 1}].size"
+            yield properties.Asked(key, size, system.size_of(part), where)
+
+    def _cure(self):
+        """What to do where direct I/O was asked for and is not done."""
+        needed = _blocks_below(self.file)
+        if needed > self.spec["block_size"]:
+            return (
+                f"{self.spec['over']} lies on blocks of {needed} bytes, which direct I/O has to "
+                f"fit: block_size: {needed} on the loop, or direct_io: false"
+            )
+        return f"{self.spec['over']} may have no direct I/O: direct_io: false"
 
     def _attached(self):
         listed = system.run(["losetup", "--noheadings", "--output", "NAME", "-j", self.file])
@@ -59,6 +84,17 @@ class Loop(Layer):
             if os.path.basename(system.read(backing)) == f"{self.name}.img":
                 device = "/dev/" + backing.split("/")[-3]
                 system.run(["losetup", "--detach", device])
+
+
+def _blocks_below(file):
+    """Bytes of a logical block of the device that a file lies on; 0 where that has none (btrfs,
+    NFS)."""
+    number = os.stat(file).st_dev
+    base = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
+    for path in (f"{base}/queue", f"{base}/../queue"):
+        if os.path.isdir(path):
+            return int(system.read(f"{path}/logical_block_size"))
+    return 0
 
 
 def _node(path):

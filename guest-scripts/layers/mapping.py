@@ -29,6 +29,10 @@ class Zoned(dm.Mapped):
     module = "dm_zoned"
     stands_on = ("over", "cache")
 
+    def asked(self, made):
+        # Nothing but to be there; its table is made while it is formatted.
+        return ()
+
     def table(self):
         over = self.below()
         cache = self.below("cache") if self.spec["cache"] else None

@@ -3,10 +3,12 @@
 import os
 import subprocess
 
+import properties
 import system
 from filesystems import FileSystem
 from layer import Made, device_below
 from nfs_server import ROOT, SERVER, export, exports, serve, stop, unexport
+from probe_files import options as mount_options
 from targets import identity
 
 
@@ -44,6 +46,11 @@ class Nfs(FileSystem):
         options = ",".join([f"vers={self.spec['version']}", *self.spec["options"]])
         source = f"{SERVER}:/{self.name}"
         system.run(["mount", "-t", "nfs", "-o", options, source, self.mount_point])
+
+    def asked(self, made):
+        told = [word for word in mount_options(made.mount).split(",") if word.startswith("vers=")]
+        version = told[0].removeprefix("vers=") if told else None
+        yield properties.Asked("version", self.spec["version"], version, system.MOUNTS)
 
     def down(self):
         super().down()

@@ -1,29 +1,15 @@
 """The Copy command of an NVMe namespace, by passthrough."""
 
 import array
-import fcntl
 import os
 import struct
 
+import nvme_command
 import system
 
-# include/uapi/linux/nvme_ioctl.h: struct nvme_passthru_cmd
-PASSTHRU = struct.Struct("<BBHIIIQQIIIIIIIIII")
-ADMIN_CMD, IO_CMD = 0xC0484E41, 0xC0484E43
-# NVMe Base 2.1, 5.1.13 Identify; NVM Command Set 1.1, 3.3.2 Copy
-IDENTIFY, COPY = 0x06, 0x19
-CNS_NAMESPACE, CNS_CONTROLLER = 0, 1
+# NVM Command Set 1.1, 3.3.2 Copy
+COPY = 0x19
 ONCS_COPY = 1 << 8
-TIMEOUT_MS = 60_000
-# CRD, More and DNR lie above (NVMe Base 2.1, 4.2.3 Status Field, shifted by the phase tag)
-STATUS = 0x7FF
-# NVMe Base 2.1, 4.2.3.1 and 4.2.3.2; NVM Command Set 1.1, 3.1.2.2
-STATUS_NAMES = {
-    0x001: "Invalid Command Opcode",
-    0x002: "Invalid Field in Command",
-    0x080: "LBA Out of Range",
-    0x183: "Command Size Limit Exceeded",
-}
 # PRINFO (NVM Command Set 1.1, Figure 12)
 PRACT, GUARD, REFTAG = 8, 4, 1
 
@@ -55,11 +41,8 @@ class Limits:
 
 def limits(name):
     """The Limits of a namespace.  Raises OSError and Failure."""
-    controller = array.array("B", bytes(4096))
-    namespace = array.array("B", bytes(4096))
-    _send(name, 0, ADMIN_CMD, IDENTIFY, (CNS_CONTROLLER,), controller)
-    _send(name, _nsid(name), ADMIN_CMD, IDENTIFY, (CNS_NAMESPACE,), namespace)
-    return Limits(controller.tobytes(), namespace.tobytes())
+    controller = nvme_command.identify(name, nvme_command.CNS_CONTROLLER)
+    return Limits(controller, nvme_command.identify(name, nvme_command.CNS_NAMESPACE))
 
 
 def copy(name, source, blocks, target, pi=0):
@@ -74,7 +57,7 @@ def copy(name, source, blocks, target, pi=0):
     low, high = target & 0xFFFFFFFF, target >> 32
     words = (low, high, form << 8 | prinfo << 12 | prinfo << 26, 0, low if pi else 0)
     entry = descriptor(source, blocks, form, source if pi else 0)
-    _send(name, _nsid(name), IO_CMD, COPY, words, array.array("B", entry))
+    nvme_command.send(name, nvme_command.IO_CMD, COPY, words, array.array("B", entry))
 
 
 def descriptor(source, blocks, form, tag):
@@ -94,30 +77,3 @@ def wide_guard(name):
     """Whether the protection information of a namespace has a guard of 64 bits."""
     path = f"{system.BLOCK}/{name}/integrity/format"
     return os.path.exists(path) and system.read(path).endswith("CRC64")
-
-
-def _nsid(name):
-    return int(system.read(f"{system.BLOCK}/{name}/nsid"))
-
-
-def _send(name, nsid, number, opcode, words, data):
-    """Send a command with the Command Dwords 10 and on.
-
-    Through the namespace's character device (/dev/ng0n1 for /dev/nvme0n1): when a block device
-    that was open for writing is closed, udev probes it.
-    """
-    address, length = data.buffer_info()
-    words = (*words, *[0] * (6 - len(words)))
-    command = bytearray(
-        PASSTHRU.pack(opcode, 0, 0, nsid, 0, 0, 0, address, 0, length, *words, TIMEOUT_MS, 0)
-    )
-    fd = os.open(f"/dev/ng{name.removeprefix('nvme')}", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        status = fcntl.ioctl(fd, number, command)
-    finally:
-        os.close(fd)
-    if status:
-        # NVMe Base 2.1, 4.2.3: Status Code Type in bits 10:8, Status Code below
-        code = status & STATUS
-        said = f"status {code:03x}h {STATUS_NAMES.get(code, '')}".rstrip()
-        raise system.Failure(f"NVMe command {opcode:02x}h", said)

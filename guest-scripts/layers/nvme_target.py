@@ -7,6 +7,8 @@ import glob
 import os
 import time
 
+import disk_properties
+import properties
 import system
 from layer import Layer, Made
 from targets import Backed, identity, refuse_in_use, serial
@@ -67,6 +69,18 @@ class Nvmet(Backed):
         if transport == "loop":
             return Made({"": connect(self.name, "transport=loop")})
         return Made({"": connect_tcp(self.name, "127.0.0.1")})
+
+    def asked(self, made):
+        if self.in_file:
+            where = f"{self.namespace}/buffered_io"
+            buffered = system.read(where) == "1"
+            yield properties.Asked("buffered", self.spec["buffered"], buffered, where)
+        if device := made.devices.get(""):
+            wanted = self.spec["size"] or system.size_of(self.backing())
+            yield from disk_properties.read_back(device, {"size": wanted})
+            (controller, *_) = controllers(self.name)
+            where = f"{controller}/transport"
+            yield properties.Asked("transport", self.spec["transport"], system.read(where), where)
 
     def _enable(self):
         system.make_directory(self.namespace)

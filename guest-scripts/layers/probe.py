@@ -10,8 +10,11 @@ from area import NotTried, area, block_size
 from capability import Lacks, attempt, result
 
 
-def block(device, other=None):
-    """Capabilities of a block device; `other`, a name and a device, is one to copy from too."""
+def block(device, other=None, why_not=""):
+    """Capabilities of a block device; `other`, a name and a device, is one to copy from too.
+
+    `why_not`: why nothing may be tried on it; what the kernel says of it is told all the same.
+    """
     name = system.block_name(device)
     found = _described(device, name)
     copy = _nvme_limits(found, name)
@@ -25,7 +28,7 @@ def block(device, other=None):
         trials.append(("write zeroes", lambda at: _zero_out(at, device)))
     if is_scsi(name):
         trials.append(("Extended Copy", lambda at: _extended_copy(at, device)))
-    return found + _tried(device, trials)
+    return found + _tried(device, trials, why_not)
 
 
 def _described(device, name):
@@ -74,9 +77,11 @@ def _mapped(name):
     yield result("table", True, table)
 
 
-def _tried(device, trials):
+def _tried(device, trials, why_not):
     """The capabilities that trials on an area of the device show."""
     try:
+        if why_not:
+            raise NotTried(why_not)
         at = area(device)
     except NotTried as why:
         return [result(capability, None, f"not tried: {why}") for capability, _ in trials]
@@ -181,8 +186,8 @@ def _extended_copy(at, device):
     return f"{at.size} bytes, compared"
 
 
-def directory(mount, kind):
-    """Capabilities of a file system of that type."""
+def directory(mount, kind, why_not=""):
+    """Capabilities of a file system of that type; `why_not` as for a block device."""
     import probe_files
 
-    return probe_files.directory(mount, kind)
+    return probe_files.directory(mount, kind, why_not)

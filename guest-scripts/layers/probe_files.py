@@ -12,9 +12,12 @@ SIZE = 65536
 BLOCK = 4096
 
 
-def directory(mount, kind):
-    """Capabilities of the file system of that type mounted there."""
+def directory(mount, kind, why_not=""):
+    """Capabilities of the file system of that type mounted there; `why_not`: why nothing may be
+    tried on it."""
     found = [result("mount options", True, options(mount))]
+    if why_not:
+        return found + [result(name, None, f"not tried: {why_not}") for name in TRIALS]
     if kind == "zonefs":
         return found  # its files are the zones: none can be made
     source, target = (f"{mount}/.lab-probe-{name}" for name in ("source", "target"))

@@ -6,6 +6,8 @@ Documentation/target, drivers/target/target_core_configfs.c, drivers/target/loop
 import glob
 import os
 
+import disk_properties
+import properties
 import system
 from layer import Made
 from targets import Backed, identity, refuse_in_use, serial
@@ -40,6 +42,14 @@ class TcmLoop(Backed):
         self._enable()
         self._export()
         return Made({"": system.disk("scsi", serial(self.name), None)})
+
+    def asked(self, made):
+        if not self.in_file:  # a block device passes on what it has
+            return
+        wanted = {"size": self.spec["size"], "block_size": self.spec["block_size"] or 512}
+        yield from disk_properties.read_back(made.devices[""], wanted)
+        cached, where = properties.write_cache(made.devices[""])
+        yield properties.Asked("write_back", self.spec["write_back"], cached, where)
 
     def _enable(self):
         if os.path.isdir(self.store):

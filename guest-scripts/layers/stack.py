@@ -1,8 +1,11 @@
 """The guest's stack: disks, and the layers on them, brought up and taken away in order."""
 
+import contextlib
 import os
 
+import disk_properties
 import probe
+import properties
 import readback
 import system
 import verify
@@ -11,6 +14,8 @@ from layer import LINKS, device_below, path_of, remove_links, set_link
 READY = "/run/lab/ready"
 """Made by pid 1 when udev has handled every disk of the profile; how long that may take, the host
 decides."""
+LATE = 1.0
+"""Seconds that a disk may still take then."""
 
 
 class Stack:
@@ -35,7 +40,7 @@ class Stack:
         # udev opens every new disk, and would be in the way of what is done with it now.
         system.wait_for(lambda: os.path.exists(READY), READY, deadline=3600)
         busy = self._used(layer for layer in self.layers if path_of(layer.name))
-        found = [self._attempt(disk["ref"], "disk", _find, disk) for disk in self.disks]
+        found = [self._attempt(disk["ref"], "disk", self._find, disk) for disk in self.disks]
         for step in found:
             self._probe(step, busy)
             self.tell(**step)
@@ -62,13 +67,15 @@ class Stack:
 
     def _attempt(self, name, event, action, subject):
         """Do something and say how it ended, with the kernel's messages if it failed."""
-        log = system.KernelLog()
+        # Of a disk, the driver said what there is to say when it found it.
+        log = system.KernelLog(disk_properties.DRIVERS[subject["kind"]] if event == "disk" else ())
         step = {"event": event, "name": name, "status": "up"}
         try:
             return step | action(subject)
         except system.Failure as problem:
             step |= {"status": "not supported", "tried": problem.tried, "said": problem.said}
-            return step | {"errno": problem.error, "kernel": log.messages()}
+            step |= {"errno": problem.error, "cure": problem.cure}
+            return step | {"kernel": log.messages()}
 
     def _probe(self, step, busy, kind="disk"):
         """Add to a step what its disk or layer offers, if nothing uses it yet.
@@ -80,11 +87,42 @@ class Stack:
             self.first = (step["name"], device)
         if not self.probing or step["status"] != "up" or step["name"] in busy:
             return
+        why_not = self._fails_at_times(step["name"])
         if step.get("mount"):
-            step["capabilities"] = probe.directory(step["mount"], kind)
+            step["capabilities"] = probe.directory(step["mount"], kind, why_not)
         elif device and not system.in_use(device):
             other = self.first if self.first[0] != step["name"] else None
-            step["capabilities"] = probe.block(device, other)
+            step["capabilities"] = probe.block(device, other, why_not)
+
+    def _fails_at_times(self, name):
+        """Why requests to a disk or layer may fail now, and not a moment later: that of itself or
+        of what it stands on; '' if they do not."""
+        layers = {layer.name: layer for layer in self.layers}
+        wanted = [name.partition(":")[0]]
+        while wanted:
+            if layer := layers.get(wanted.pop()):
+                if why := layer.fails_at_times():
+                    return why
+                wanted += [use.partition(":")[0] for use in layer.uses()]
+        return ""
+
+    def _find(self, disk):
+        # pid 1 has waited for all disks, so that one which is not there now will not come.
+        try:
+            device = system.disk(disk["kind"], disk["serial"], disk["nsid"], deadline=LATE)
+        except system.Failure as problem:
+            problem.cure = disk_properties.cure(disk["asked"])
+            raise
+        # A reboot makes the same disks of the same devices.
+        asked = disk_properties.of_disk(disk, device) if self.probing else ()
+        told = properties.check(asked)
+        for reference in dict.fromkeys((disk["ref"], disk["alias"])):
+            set_link(reference, device)
+        return {
+            "devices": {"": device},
+            "size": system.size_of(device),
+            "properties": told,
+        }
 
     def down(self):
         """Take the layers away, the last first; whether all are gone."""
@@ -114,6 +152,8 @@ class Stack:
         well = True
         for name in self._tops():
             try:
+                if why := self._fails_at_times(name):
+                    raise verify.NotVerified(why)
                 outcome, said = "holds", verify.verify(device_below(name))
             except verify.NotVerified as why:
                 outcome, said = "not verified", str(why)
@@ -147,15 +187,15 @@ def _can_be_used(name):
     return bool(path) and not path.startswith(system.CONFIGFS)
 
 
-def _find(disk):
-    device = system.disk(disk["kind"], disk["serial"], disk["nsid"])
-    for reference in dict.fromkeys((disk["ref"], disk["alias"])):
-        set_link(reference, device)
-    return {"devices": {"": device}, "size": system.size_of(device)}
-
-
 def _make(layer):
     made = layer.up()
+    try:
+        told = properties.check(layer.asked(made))
+    except system.Failure:
+        # What is not as asked is not there at all; who asked can go on without it.
+        with contextlib.suppress(system.Failure):
+            layer.down()
+        raise
     for part, device in made.devices.items():
         set_link(f"{layer.name}:{part}" if part else layer.name, device)
     size = None
@@ -167,7 +207,8 @@ def _make(layer):
         set_link(layer.name, made.export)
     elif "" in made.devices:
         size = system.size_of(made.devices[""])
-    return {"devices": made.devices, "mount": made.mount, "keep": made.keep, "size": size}
+    step = {"devices": made.devices, "mount": made.mount, "keep": made.keep, "size": size}
+    return step | {"properties": told}
 
 
 def _skipped(name, why):

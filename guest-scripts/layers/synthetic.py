@@ -3,6 +3,7 @@
 import glob
 import os
 
+import disk_properties
 import system
 from layer import Layer, Made
 
@@ -29,6 +30,9 @@ class NullBlk(Layer):
             self._make()
         node = f"/dev/{self._node_name()}"
         return Made({"": system.wait_for(lambda: os.path.exists(node) and node, node)})
+
+    def asked(self, made):
+        return disk_properties.read_back(made.devices[""], _asked(self.spec))
 
     def _make(self):
         system.make_directory(self.directory)
@@ -76,6 +80,9 @@ class ScsiDebug(Layer):
                 _check_parameter("scsi_debug", *parameter.split("="))
         return Made({"": f"/dev/{system.wait_for(_scsi_debug_disk, 'the disk of scsi_debug')}"})
 
+    def asked(self, made):
+        return disk_properties.read_back(made.devices[""], _asked(self.spec))
+
     def _parameters(self):
         yield f"dev_size_mb={self.spec['size'] // MIB}"
         yield f"sector_size={self.spec['block_size']}"
@@ -103,6 +110,12 @@ def _check_parameter(module, name, value):
     found = system.read(path) if os.path.exists(path) else "no such parameter"
     if not system.same(value, found):
         raise system.Failure(f"modprobe {module} {name}={value}", f"it has {found}")
+
+
+def _asked(spec):
+    """What is asked of a disk in memory."""
+    sizes = {key: spec[key] for key in ("size", "block_size")}
+    return sizes | disk_properties.zones(spec["zoned"])
 
 
 def _scsi_debug_disk():

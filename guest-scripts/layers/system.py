@@ -11,18 +11,21 @@ SECTOR = 512
 TRUE, FALSE = ("y", "1", "on", "true"), ("n", "0", "off", "false")
 """What a file that says Y or N takes (kernel/params.c, param_set_bool)."""
 
+ERROR_LEVEL = 3
 PATIENCE = 20.0
 """Seconds to wait for something that the kernel or udev brings in a moment."""
 
 
 class Failure(Exception):
-    """Something did not work: what was tried, what was said, and the error's name if known."""
+    """Something did not work: what was tried, what was said, the error's name and a cure, if
+    known."""
 
-    def __init__(self, tried, said, error=""):
+    def __init__(self, tried, said, error="", cure=""):
         super().__init__(f"{tried}: {said}")
         self.tried = tried
         self.said = said
         self.error = error
+        self.cure = cure
 
 
 def errno_name(number):
@@ -243,13 +246,13 @@ def signature(device, tag="TYPE"):
     return run(["blkid", "-p", "-o", "value", "-s", tag, device], well=(0, 2)).strip()
 
 
-def disk(kind, serial, nsid):
+def disk(kind, serial, nsid, deadline=PATIENCE):
     """The device node of a disk, by serial (and namespace id); never by its position.
 
     Raises Failure when it does not appear.
     """
     which = f"{kind} disk {serial}" + (f" namespace {nsid}" if nsid else "")
-    return wait_for(lambda: find_disk(kind, serial, nsid), which)
+    return wait_for(lambda: find_disk(kind, serial, nsid), which, deadline)
 
 
 def find_disk(kind, serial, nsid):
@@ -289,11 +292,13 @@ def kernel_messages():
 
 
 class KernelLog:
-    """The kernel's messages since this was made (Documentation/ABI/testing/dev-kmsg)."""
+    """The kernel's messages since this was made (Documentation/ABI/testing/dev-kmsg); with `words`
+    its errors since the boot that have one of them."""
 
-    def __init__(self):
+    def __init__(self, words=()):
+        self._words = words
         self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.lseek(self._fd, 0, os.SEEK_END)
+        os.lseek(self._fd, 0, os.SEEK_SET if words else os.SEEK_END)
 
     def rewind(self):
         """Let the next call of `messages` begin with the oldest."""
@@ -311,4 +316,13 @@ class KernelLog:
                 if problem.errno == errno.EPIPE:  # overwritten while we read; go on behind the gap
                     continue
                 raise
-            found.append(record.partition(";")[2].split("\n")[0])
+            head, _, text = record.partition(";")
+            line = text.split("\n")[0]
+            if not self._words or (_is_error(head, line) and any(w in line for w in self._words)):
+                found.append(line)
+
+
+def _is_error(head, line):
+    """Whether a record of the kernel's log is an error or worse: the level is in the lowest three
+    bits of its first number.  What sd cannot use it calls a notice."""
+    return int(head.partition(",")[0]) & 7 <= ERROR_LEVEL or "nsupported" in line

@@ -22,6 +22,7 @@ from lab.errors import GuestError
 from lab.guest import readback
 from lab.guest.readback import Setting
 from lab.host.dirs import not_writable
+from lab.profile.asked import asked
 from lab.profile.disk import disks
 from lab.profile.models import Profile
 from lab.vm.argv import LAYERS_LOG
@@ -48,6 +49,18 @@ class Capability(BaseModel):
     said: str = ""
 
 
+class Property(BaseModel):
+    """Something that the profile asks for by that key, and what the guest's kernel made of it;
+    `where` that was read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    asked: Any
+    made: Any
+    where: str
+
+
 class Part(BaseModel):
     """A disk or a layer as the guest has it; `name` is its reference in the profile."""
 
@@ -62,11 +75,14 @@ class Part(BaseModel):
     mount: str | None = None
     size: int | None = None
     """Bytes."""
+    properties: tuple[Property, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     keep: dict[str, Any] = {}
     tried: str = ""
     said: str = ""
     errno: str = ""
+    cure: str = ""
+    """What to do about it, where the guest knows."""
     kernel: tuple[str, ...] = ()
     """The kernel's messages while it failed."""
 
@@ -83,8 +99,15 @@ def description(profile: Profile, link: Link | None, *, probe: bool) -> bytes:
     offers."""
     document: dict[str, Any] = {
         "disks": [
-            {"ref": d.ref, "alias": d.alias, "kind": d.kind, "serial": d.serial, "nsid": d.nsid}
-            for d in disks(profile)
+            {
+                "ref": disk.ref,
+                "alias": disk.alias,
+                "kind": disk.kind,
+                "serial": disk.serial,
+                "nsid": disk.nsid,
+                "asked": asked(profile.devices[disk.device], disk.nsid),
+            }
+            for disk in disks(profile)
         ],
         "layers": [layer.model_dump(mode="json", by_alias=True) for layer in profile.layers],
         "probe": probe,
@@ -176,6 +199,7 @@ def _remembering(part: Part, before: Mapping[str, Part]) -> Part:
     return part.model_copy(
         update={
             "keep": {**old.keep, **part.keep},
+            "properties": part.properties or old.properties,
             "capabilities": part.capabilities or old.capabilities,
         }
     )
@@ -190,8 +214,15 @@ def require(profile: Profile, parts: Iterable[Part]) -> None:
             raise GuestError(
                 f"{part.type} {part.name}: not supported: {part.why()}",
                 detail=kernel.lstrip("\n"),
-                hint="`required: false` on the layer lets the profile go on without it",
+                hint="; or: ".join(_cures(part)),
             )
+
+
+def _cures(part: Part) -> Iterator[str]:
+    if part.cure:
+        yield part.cure
+    if part.event == "layer":
+        yield "`required: false` on the layer lets the profile go on without it"
 
 
 def table(parts: Iterable[Part], missing: Iterable[Missing] = ()) -> list[dict[str, Any]]:

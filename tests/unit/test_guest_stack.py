@@ -75,7 +75,10 @@ def test_a_guest_that_dies_or_fails_while_it_makes_layers_is_no_stack(tmp_path: 
 
 def test_the_guest_is_told_disks_layers_and_addresses() -> None:
     told = json.loads(stack.description(layered(), Link("other", 2), probe=True))
-    assert told["disks"] == [{"ref": "S:1", "alias": "S", "kind": "nvme", "serial": "S", "nsid": 1}]
+    (disk,) = told["disks"]
+    asked = disk.pop("asked")
+    assert (asked["size"], asked["block_size"], asked["copy.msrc"]) == (1 << 26, 512, 128)
+    assert disk == {"ref": "S:1", "alias": "S", "kind": "nvme", "serial": "S", "nsid": 1}
     assert told["layers"][0]["name"] == "fs" and told["layers"][0]["reflink"] is True
     assert (told["address"], told["peer"]) == ("10.99.0.2", "10.99.0.1")
 
@@ -100,6 +103,30 @@ def test_what_is_required_and_missing_is_an_error_that_quotes_the_kernel(tmp_pat
     assert caught.value.message == ("xfs fs: not supported: modprobe xfs: no such module")
     assert caught.value.detail == "kernel: xfs: no"
     stack.require(layered(required=False), parts)
+
+
+def test_what_is_not_as_asked_is_an_error_that_tells_the_cure(tmp_path: Path) -> None:
+    different = LACKING | {
+        "tried": "not as asked", "said": "reflink: true asked, the kernel made it false (x)",
+        "cure": "an empty medium",
+    }  # fmt: skip
+    with pytest.raises(GuestError) as caught:
+        stack.require(layered(), bring_up(tmp_path, different))
+    assert caught.value.message == (
+        "xfs fs: not supported: not as asked: reflink: true asked, the kernel made it false (x)"
+    )
+    assert caught.value.hint.startswith("an empty medium; or: `required: false` on the layer")
+    disk = different | {"event": "disk", "name": "S:1", "type": "disk"}
+    with pytest.raises(GuestError) as caught:
+        stack.require(layered(), bring_up(tmp_path, disk))
+    assert caught.value.hint == "an empty medium"
+
+
+def test_what_was_asked_and_made_is_kept_over_a_reboot(tmp_path: Path) -> None:
+    made = {"key": "reflink", "asked": True, "made": True, "where": "XFS_IOC_FSGEOMETRY"}
+    bring_up(tmp_path, UP | {"properties": [made]})
+    (part,) = bring_up(tmp_path, UP)
+    assert [each.model_dump() for each in part.properties] == [made]
 
 
 def test_the_table_has_what_is_missing_too(tmp_path: Path) -> None:

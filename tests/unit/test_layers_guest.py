@@ -29,6 +29,7 @@ def load(name: str) -> Any:
 pattern = load("pattern")
 ioctls = load("ioctls")
 filesystems = load("filesystems")
+nvme_command = load("nvme_command")
 nvme_copy = load("nvme_copy")
 verify_blocks = load("verify_blocks")
 verify_files = load("verify_files")
@@ -112,8 +113,8 @@ def test_numbers_of_ioctls_carry_the_sizes_of_their_structures() -> None:
         (ioctls.FIDEDUPERANGE, 24),
         (ioctls.FS_IOC_FIEMAP, ioctls.FIEMAP.size),
         (ioctls.FS_IOC_UNRESVSP64, ioctls.SPACE.size),
-        (nvme_copy.IO_CMD, nvme_copy.PASSTHRU.size),
-        (nvme_copy.ADMIN_CMD, nvme_copy.PASSTHRU.size),
+        (nvme_command.IO_CMD, nvme_command.PASSTHRU.size),
+        (nvme_command.ADMIN_CMD, nvme_command.PASSTHRU.size),
     ):
         assert number >> 16 & 0x3FFF == size
     assert (ioctls.ZONE.size, ioctls.FIEMAP_EXTENT.size, ioctls.DEDUPE.size) == (64, 56, 56)
