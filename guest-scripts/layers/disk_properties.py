@@ -29,6 +29,12 @@ def of_disk(disk, device):
     yield from read_back(device, disk["asked"], readers)
 
 
+def prepare(disk, device):
+    """Set what is not the device's own, but this kernel's.  Raises Failure."""
+    if scheduler := disk["asked"].get("scheduler"):
+        system.write(properties.sysfs(device, "queue/scheduler"), scheduler)
+
+
 def zones(zoned):
     """What is asked of a disk whose zones a layer describes so, by key; {} without zones."""
     if not zoned:
@@ -100,6 +106,12 @@ def _conventional(device):
     return count, "BLKREPORTZONE"
 
 
+def _scheduler(device):
+    where = properties.sysfs(device, "queue/scheduler")
+    chosen = [word for word in system.queue(device, "scheduler").split() if word[0] == "["]
+    return chosen[0].strip("[]") if chosen else None, where
+
+
 def _numbered(attribute):
     """The reader of a number in sysfs."""
     return lambda device: (
@@ -114,6 +126,7 @@ READERS = {
     "write_cache": properties.write_cache,
     "discard": _discard,
     "rotational": _rotational,
+    "scheduler": _scheduler,
     "zoned.zone_size": _zone_size,
     "zoned.zone_capacity": _zone_capacity,
     "zoned.conventional": _conventional,

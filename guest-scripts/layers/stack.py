@@ -113,6 +113,7 @@ class Stack:
         except system.Failure as problem:
             problem.cure = disk_properties.cure(disk["asked"])
             raise
+        disk_properties.prepare(disk, device)
         # A reboot makes the same disks of the same devices.
         asked = disk_properties.of_disk(disk, device) if self.probing else ()
         told = properties.check(asked)

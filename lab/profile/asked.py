@@ -11,7 +11,7 @@ from lab.profile.nvme import NvmeController, NvmeNamespace
 from lab.profile.nvme_features import Zoned
 from lab.profile.virtio import VirtioBlk, VirtioScsi
 
-Value = int | bool
+Value = int | bool | str
 
 
 def asked(device: Device, nsid: int | None) -> dict[str, Value]:
@@ -31,10 +31,16 @@ def asked(device: Device, nsid: int | None) -> dict[str, Value]:
                 "discard": device.discard,
                 "write_cache": device.write_cache,
                 **rotational,
+                **_scheduler(device),
             }
         case HostBlock():
             return {"block_size": device.block_size}
     return {}
+
+
+def _scheduler(device: NvmeNamespace | VirtioBlk | VirtioScsi) -> dict[str, Value]:
+    """The only thing asked of the guest itself, which sets it first."""
+    return {"scheduler": device.scheduler} if device.scheduler else {}
 
 
 def _controller(device: NvmeController) -> Iterator[tuple[str, Value]]:
@@ -60,6 +66,7 @@ def _namespace(namespace: NvmeNamespace) -> Iterator[tuple[str, Value]]:
         return  # Linux shows it with size 0 and blocks of 512 bytes, see the key's description
     yield "size", namespace.size
     yield "block_size", namespace.block_size
+    yield from _scheduler(namespace).items()
     if namespace.pi:
         yield "guard", namespace.guard
     if namespace.zoned:

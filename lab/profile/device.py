@@ -33,6 +33,13 @@ DiskSize = Annotated[
     Size, Field(description="Bytes of the disk, such as 256M; a multiple of block_size")
 ]
 
+Scheduler = Annotated[
+    Literal["none", "mq-deadline", "kyber", "bfq"] | None,
+    Field(
+        description="I/O scheduler that the guest is to use for it; default: the kernel's choice"
+    ),
+]
+
 _AbsolutePath = Annotated[
     str,
     Text(r"/[^\x00-\x1f\x7f]*", "the absolute path of a file, such as /srv/media/prepared.raw"),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from lab.profile.base import Conflict, Model
-from lab.profile.device import BlockSize, Medium, Required, Serial
+from lab.profile.device import BlockSize, Medium, Required, Scheduler, Serial
 from lab.profile.fields import Span
 from lab.profile.nvme_features import Atomic, CopyLimits, CopyOrNone, Fdp, Zoned
 from lab.profile.problem import KeyPath
@@ -69,6 +69,7 @@ class NvmeNamespace(Model):
     zoned: Zoned | None = Field(
         None, description="Makes the namespace zoned: zones are written in order only"
     )
+    scheduler: Scheduler = None
     medium: Medium = None
 
     @property

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lab.profile.base import Conflict, Model
-from lab.profile.device import BlockSize, DiskSize, Medium, Serial, whole_blocks
+from lab.profile.device import BlockSize, DiskSize, Medium, Scheduler, Serial, whole_blocks
 from lab.profile.fields import Text
 
 
@@ -20,6 +20,7 @@ class VirtioDisk(Model):
         True,
         description="Volatile write cache; false: a write is durable when it completes",
     )
+    scheduler: Scheduler = None
     medium: Medium = None
 
     def conflicts(self) -> Iterator[Conflict]:

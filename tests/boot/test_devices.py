@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,8 +41,14 @@ devices:
       max_open: 3
       max_active: 5
       zrwa: {size: 64K, flush_granularity: 16K, resources: 4}
+- {type: nvme, serial: NONE, namespaces: [{size: 16M, copy: none}, {size: 16M, block_size: 2048}]}
 - {type: virtio-blk, serial: BLK, size: 16M, block_size: 4096}
-- {type: virtio-blk, serial: BARE, size: 16M, discard: false, write_cache: false}
+- type: virtio-blk
+  serial: BARE
+  size: 16M
+  discard: false
+  write_cache: false
+  scheduler: mq-deadline
 - {type: virtio-scsi, serial: SSD, size: 16M}
 - type: virtio-scsi
   serial: a-serial-of-thirty-six-characters.xx
@@ -63,7 +70,7 @@ def test_every_device_can_be_written_read_and_copied(lab: Lab, devices: dict[str
     found = verified(lab, "devices")
     # Linux has no block device for metadata at the end of each block.
     assert found.pop("SUMS:4") == "not verified"
-    assert len(found) == 10 and set(found.values()) == {"holds"}
+    assert len(found) == 12 and set(found.values()) == {"holds"}
 
 
 def test_disks_are_as_the_profile_says(lab: Lab, devices: dict[str, Any]) -> None:
@@ -96,6 +103,43 @@ def test_namespaces_are_as_the_profile_says(lab: Lab, devices: dict[str, Any]) -
         for name in ("SHARED:1", "SUMS:1")
     ]
     assert [int(said.rpartition(":")[2], 16) for said in caches] == [0, 1]
+
+
+def test_a_namespace_that_no_copy_fits_refuses_even_one_block(devices: dict[str, Any]) -> None:
+    said = capability(devices, "NONE:1", "NVMe Copy limits")["said"]
+    assert said.endswith("MSSRL 0 and MCL 0 blocks, MSRC 1 ranges")
+    refused = capability(devices, "NONE:1", "NVMe Copy")
+    assert refused["supported"] is False and "status" in refused["said"]
+    assert capability(devices, "NONE:2", "NVMe Copy")["supported"] is True
+
+
+def test_what_was_asked_of_each_device_is_what_the_guest_has(devices: dict[str, Any]) -> None:
+    for part in devices["stack"]:
+        assert len(part["properties"]) > 3
+        assert all(each["made"] == each["asked"] for each in part["properties"]), part
+
+
+LARGE = """\
+description: a disk with blocks that are larger than a page
+devices:
+- {type: virtio-blk, serial: LARGE, size: 16M, block_size: 16384}
+"""
+
+
+def test_blocks_that_the_kernel_does_not_take_end_the_boot_at_once(
+    lab: Lab, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.yaml"
+    path.write_text(LARGE)
+    done = lab("up", str(path), status=None)
+    if done.returncode == 0:  # a kernel that takes them
+        assert verified(lab, "large") == {"LARGE": "holds"}
+        lab("down", "large")
+        return
+    assert done.returncode == 3
+    assert "disk LARGE: not supported: virtio-blk disk LARGE: not there" in done.stderr
+    assert "block_size of at most 4096" in " ".join(done.stderr.split())
+    assert "kernel: virtio_blk virtio" in done.stderr
 
 
 def test_a_namespace_is_shared_by_both_controllers(lab: Lab, devices: dict[str, Any]) -> None:

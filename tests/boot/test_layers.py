@@ -36,7 +36,12 @@ devices:
   - {size: 1M}
   - {size: 64K}
   - {size: 64K}
-- {type: nvme, serial: F, namespaces: [{size: 64M, block_size: 4096}]}
+- type: nvme
+  serial: F
+  namespaces:
+  - {size: 64M, block_size: 4096}
+  - {size: 320M, block_size: 4096}
+  - {size: 16M, block_size: 4096}
 - type: nvme
   serial: Z
   namespaces:
@@ -53,7 +58,7 @@ layers:
 - {name: strict, type: dm-verity, over: "V:1", hash: "V:2", tasklet: true}
 - {name: lax, type: dm-verity, over: "V:3", hash: "V:4", algorithm: sha512, corruption: ignore}
 - {name: fixed, type: dm-verity, over: "V:5", hash: "V:6", fec: "V:7", fec_roots: 4}
-- {name: flash, type: f2fs, over: F, zoned: "Z:1", mkfs: [-l, flash], options: [noatime]}
+- {name: flash, type: f2fs, over: "F:1", zoned: "Z:1", mkfs: [-l, flash], options: [noatime]}
 - {name: hidden, type: dm-crypt, over: "Z:2"}
 - {name: zones, type: zonefs, over: hidden}
 - name: cloned
@@ -72,6 +77,11 @@ layers:
   sector_size: 4096
   no_read_workqueue: true
   no_write_workqueue: true
+- {name: coarse, type: xfs, over: "F:2"}
+- {name: buffered, type: loop, over: coarse, size: 16M, direct_io: true, required: false}
+- {name: above, type: ext4, over: buffered, required: false}
+- {name: unbuffered, type: loop, over: coarse, size: 16M, direct_io: true, block_size: 4096}
+- {name: sometimes, type: dm-flakey, over: "F:3", up: 20s, down: 2s}
 - {name: network, type: nvmet, over: host, size: 16M, transport: tcp, buffered: true}
 - {name: fileio, type: tcm-loop, over: host, size: 16M, block_size: 4096, write_back: true}
 - {name: bitmap, type: dm-integrity, over: "D:8", mode: bitmap, algorithm: sha256, block_size: 4096}
@@ -106,16 +116,51 @@ def layers(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[
 
 def test_every_layer_is_made_and_works(lab: Lab, layers: dict[str, Any]) -> None:
     unmade = {part["name"]: part["said"] for part in layers["stack"] if part["status"] != "up"}
+    for name in ("buffered", "above"):
+        del unmade[name]
     assert set(unmade) <= {"dusty", "cloned"}, unmade
     assert all("not found" in said for said in unmade.values())
     found = verified(lab, "layers")
-    assert {"broken", "logged", "flash", "disk:1", "snap:origin"} <= set(found)
+    assert {"broken", "logged", "flash", "disk:1", "snap:origin", "unbuffered"} <= set(found)
+    assert found.pop("sometimes") == "not verified"
     assert set(found.values()) == {"holds"}, found
 
 
 def test_dm_zoned_is_written_anywhere(lab: Lab, tmp_path: Path) -> None:
     for _ in booted(lab, tmp_path, "zoned", ZONED):
         assert verified(lab, "zoned") == {"anywhere": "holds", "cached": "holds"}
+
+
+def test_what_the_kernel_makes_otherwise_is_left_out_and_said(
+    lab: Lab, layers: dict[str, Any]
+) -> None:
+    parts = {part["name"]: part for part in layers["stack"]}
+    assert parts["buffered"]["status"] == "not supported"
+    assert "direct_io: true asked, the kernel made it false" in parts["buffered"]["said"]
+    assert "block_size: 4096 on the loop" in parts["buffered"]["cure"]
+    assert parts["above"]["said"] == "stands on buffered, which is not up"
+    made = {each["key"]: each["made"] for each in parts["unbuffered"]["properties"]}
+    assert (made["direct_io"], made["block_size"]) == (True, 4096)
+    # What is not as asked is not there either.
+    listed = lab("ssh", "layers", "--", "losetup --list --noheadings --output BACK-FILE").stdout
+    files = {Path(line).name for line in listed.split()}
+    assert "unbuffered.img" in files and "buffered.img" not in files
+
+
+def test_whatever_is_up_is_as_the_profile_asked(layers: dict[str, Any]) -> None:
+    parts = {part["name"]: part for part in layers["stack"] if part["status"] == "up"}
+    for part in parts.values():
+        assert all(each["made"] == each["asked"] for each in part["properties"]), part
+    bare = {name for name, part in parts.items() if not part["properties"]}
+    assert bare == {"zones"}  # zonefs has no keys but its name
+
+
+def test_nothing_is_tried_on_what_is_down_at_times(layers: dict[str, Any]) -> None:
+    for name in ("discard", "write zeroes", "copy_file_range"):
+        row = capability(layers, "sometimes", name)
+        assert row["supported"] is None
+        assert row["said"] == "not tried: sometimes works for 20s and fails for 2s"
+    assert capability(layers, "flaky", "table")["supported"]
 
 
 def test_tables_are_as_the_profile_says(layers: dict[str, Any]) -> None:

@@ -82,7 +82,11 @@ devices:
   atomic: {awun: 8, awupf: 4, dn: true}
   namespaces:
   - {size: 64M, metadata: 16, extended: true, pi: 2, pi_first: true, guard: 64}
-  - {size: 64M, metadata: 16, write_cache: false, medium: '/srv/prepared, with comma.raw'}
+  - size: 64M
+    metadata: 16
+    write_cache: false
+    scheduler: kyber
+    medium: '/srv/prepared, with comma.raw'
 - type: nvme
   serial: ZRWA
   namespaces:

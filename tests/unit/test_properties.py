@@ -121,6 +121,19 @@ def test_a_disk_of_large_blocks_that_the_kernel_does_not_take_is_refused(sysfs: 
     assert "--kernel" in caught.value.cure
 
 
+def test_a_scheduler_is_set_and_read_back(sysfs: Path) -> None:
+    device = block_device(sysfs, "vda", queue__scheduler="none [mq-deadline] kyber")
+    asking = {"kind": "virtio-blk", "asked": {"scheduler": "kyber"}}
+    with pytest.raises(system.Failure, match="scheduler: kyber asked, the kernel made it mq-dead"):
+        properties.check(disk_properties.of_disk(asking, device))
+    disk_properties.prepare(asking, device)
+    assert (sysfs / "vda/queue/scheduler").read_text() == "kyber"
+    asking["asked"] = {"scheduler": "mq-deadline"}
+    block_device(sysfs, "vda", queue__scheduler="none [mq-deadline] kyber")
+    (told,) = properties.check(disk_properties.of_disk(asking, device))
+    assert told["made"] == "mq-deadline"
+
+
 def identified(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A namespace of 16 KiB blocks with 8 bytes of metadata, on a controller."""
     controller, namespace, zoned = bytearray(4096), bytearray(4096), bytearray(4096)
