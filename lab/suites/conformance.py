@@ -63,8 +63,8 @@ class Asked:
         """The sweep of one path."""
         unit = find(profile, path).unit
         return Options(
-            self.ranges, SECTORS // unit, self.actions, (), plant.find(""), self.hang_deadline,
-            path=path,
+            self.ranges, max(SECTORS // unit, 1), self.actions, (), plant.find(""),
+            self.hang_deadline, path=path,
         )  # fmt: skip
 
 

@@ -74,10 +74,11 @@ def job(profile: Profile, options: Options) -> Job:
 
 def _sweep(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int, Iterator[Setup]]]:
     """One regular copy, at every point."""
-    plan = path.layout(options.ranges, options.blocks)
+    ranges, blocks = (1, 1) if path.limits.none else (options.ranges, options.blocks)
+    plan = path.layout(ranges, blocks)
     if not path.limits.none:
         check_limits(plan.copy, path.limits)
-    if known := path.points(options.ranges):
+    if known := path.points(ranges):
         options.cells(path, known)
 
     def setups(bench: Bench) -> tuple[int, Iterator[Setup]]:

@@ -1,12 +1,17 @@
 """The offload path nvme-copy: its request, its limits, and the device's trace as proof."""
 
+from itertools import pairwise
+
 import pytest
 
-from lab.copy.model import Completion, Copy, Extent
+from lab.copy.model import SECTOR, Completion, Copy, Extent
+from lab.copy.paths import find
 from lab.copy.paths.nvme import check_limits, completion, error_of, offload, parse_trace
 from lab.errors import HostError, UsageError
 from lab.faults.model import Stage
-from lab.profile.models import CopyLimits
+from lab.profile.models import CopyLimits, Profile
+from lab.suites.copy_faults import job
+from lab.suites.options import parse
 from tests.unit.builders import nvme_path
 
 TRACE = """\
@@ -206,3 +211,33 @@ def test_a_copy_at_all_limits_is_allowed() -> None:
 def test_a_copy_over_any_limit_is_refused_by_its_name(limits: CopyLimits, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         check_limits(THREE, limits)
+
+
+@pytest.mark.parametrize("block_size", [512, 4096, 16384, 65536])
+def test_a_layout_is_of_whole_blocks_with_whole_blocks_around_them(block_size: int) -> None:
+    path = nvme_path(block_size=block_size)
+    unit = block_size // SECTOR
+    plan = path.layout(3, 2)
+    parts = [*plan.copy.sources, plan.copy.target]
+    for part in (*parts, plan.window):
+        assert part.start % unit == part.sectors % unit == 0
+    assert [part.sectors // unit for part in parts] == [2, 2, 2, 6]
+    request = path.request(plan.copy)
+    assert request["sdlba"] == plan.copy.destination // unit
+    gaps = [later.start - earlier.end for earlier, later in pairwise(parts)]
+    assert min(gaps) >= unit and plan.window.end - plan.copy.target.end >= unit
+
+
+def test_where_no_copy_fits_the_device_is_asked_all_the_same() -> None:
+    namespace = {"size": 1 << 26, "copy": "none"}
+    profile = Profile.model_validate(
+        {
+            "name": "none",
+            "description": "no copy",
+            "devices": ({"type": "nvme", "serial": "S", "namespaces": (namespace,)},),
+        }
+    )
+    limits = find(profile).limits
+    assert (limits.mssrl, limits.mcl, limits.msrc, limits.none) == (0, 0, 1, True)
+    for words in ([], ["--cases", "3"]):
+        assert job(profile, parse(words)).path.name == "nvme-copy"
