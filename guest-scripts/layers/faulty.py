@@ -24,8 +24,9 @@ class Flakey(dm.Mapped):
         # drivers/md/dm-flakey.c, flakey_status: device, start, up, down, features and their number
         for key, word in zip(("up", "down"), words[5:7], strict=True):
             yield dm.read(key, seconds(self.spec[key]), float(word))
-        features = sorted(word for feature in self.spec["features"] for word in feature.split())
-        yield dm.read("features", features, sorted(words[8:]))
+        # Without any it names those that it then has: error_reads and error_writes.
+        if features := sorted(word for each in self.spec["features"] for word in each.split()):
+            yield dm.read("features", features, sorted(words[8:]))
 
 
 class Error(dm.Mapped):

@@ -72,3 +72,12 @@ def test_a_table_with_other_targets_is_not_as_asked(monkeypatch: pytest.MonkeyPa
         system.Failure, match="0 131072 log-writes asked, the kernel made it 0 131072 e"
     ):
         properties.check(guest("dm-log-writes").asked(None))
+
+
+def test_a_flakey_layer_without_features_has_those_that_it_likes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = "0 131072 flakey 259:1 0 3600 0 2 error_reads error_writes"
+    monkeypatch.setattr(system, "run", lambda argv: told)
+    keys = [each["key"] for each in properties.check(guest("dm-flakey").asked(None))]
+    assert keys == ["targets", "up", "down"]
