@@ -58,19 +58,54 @@ def definitions() -> dict[str, Path]:
 
 
 def load(path: Path) -> Definition:
-    """Read a definition.  Raises ProfileError naming the file and the key that is wrong."""
+    """Read a definition, laid over those that it extends.
+
+    Raises ProfileError naming the file and the key that is wrong.
+    """
     try:
-        return Definition.model_validate(yaml.safe_load(path.read_text()))
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: no valid YAML", detail=str(error)) from error
+        return Definition.model_validate(_extended(path, ()))
     except ValidationError as error:
         wrong = [
             f"{'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']}"
             for item in error.errors()
         ]
         raise ProfileError(f"{path}: {wrong[0]}", detail="\n".join(wrong[1:])) from error
+
+
+def _extended(path: Path, over: tuple[Path, ...]) -> object:
+    """What the file says, its lists behind those of the definition that it extends; `over` are
+    the files that led here."""
+    try:
+        own = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path}: no valid YAML", detail=str(error)) from error
     except OSError as error:
         raise ProfileError(f"{path}: {error.strerror}") from error
+    if not isinstance(own, dict) or "extends" not in own:
+        return own
+    base = _extended(_base(own.pop("extends"), path, over), (*over, path))
+    if not isinstance(base, dict):
+        return base
+    added = {
+        key: [*base[key], *value]
+        for key, value in own.items()
+        if isinstance(value, list) and isinstance(base.get(key), list)
+    }
+    return {**base, **own, **added}
+
+
+def _base(name: object, path: Path, over: tuple[Path, ...]) -> Path:
+    """The definition file called `name`, which the one at `path` extends."""
+    known = definitions()
+    if not isinstance(name, str) or name not in known:
+        raise ProfileError(
+            f"{path}: extends: no image is called {name!r}", hint=f"known: {', '.join(known)}"
+        )
+    if known[name] in (*over, path):
+        raise ProfileError(
+            f"{path}: extends: {name} leads back here", hint="let it extend another definition"
+        )
+    return known[name]
 
 
 def ensure_image(name: str, progress: Progress) -> Image:

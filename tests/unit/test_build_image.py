@@ -50,6 +50,39 @@ def test_shipped_definitions_are_right() -> None:
         assert needed <= packages
 
 
+def test_an_extended_definition_adds_to_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    own = tmp_path / "lab/images/mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("extends: sid\npackages: [bcache-tools]\n")
+    trixie, sid, mine = (image.load(image.definitions()[n]) for n in ("trixie", "sid", "mine"))
+    assert sid == trixie.model_copy(update={"suite": "sid"})
+    assert mine == sid.model_copy(update={"packages": [*sid.packages, "bcache-tools"]})
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("extends: nothing\n", "extends: no image is called 'nothing'"),
+        ("extends: [trixie]\n", "extends: no image is called"),
+        ("extends: mine\n", "extends: mine leads back here"),
+        ("extends: sid\npackages: bash\n", "packages: Input should be a valid list"),
+    ],
+)
+def test_what_cannot_be_extended_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, complaint: str
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    own = tmp_path / "lab/images/mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(text)
+    with pytest.raises(ProfileError, match=complaint) as caught:
+        image.load(own)
+    assert str(own) in caught.value.message
+
+
 def test_a_definition_of_the_users_own_wins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
