@@ -79,6 +79,25 @@ class Verity(dm.Mapped):
     def make(self):
         words = [self.below(), self.name, self.below("hash"), self.kept["root_hash"]]
         system.run(["veritysetup", "open", *self.open_options(), *words])
+        if self.spec["error"] != "error":
+            self._restart_or_panic(f"{self.spec['error']}_on_error")
+
+    def _restart_or_panic(self, feature):
+        """Add a feature for which veritysetup has no option.  Raises Failure."""
+        table = with_feature(system.run(["dmsetup", "table", self.name]), feature)
+        try:
+            dm.reload(self.name, table)
+        except system.Failure:
+            self.down()
+            raise
+
+
+def with_feature(table, feature):
+    """The table of a verity device with one more feature: behind the salt stands how many there
+    are, if any (drivers/md/dm-verity-target.c, verity_ctr)."""
+    words = table.split()
+    mandatory, features = words[:13], words[14:]
+    return " ".join([*mandatory, str(len(features) + 1), *features, feature])
 
     def asked(self, made):
         # drivers/md/dm-verity-target.c, verity_status: version, two devices, two block sizes,

@@ -98,6 +98,13 @@ def create(name, table):
     system.wait_for(lambda: is_up(name), path_of(name))
 
 
+def reload(name, table):
+    """Give a read-only device another table.  Raises Failure, and it keeps the one it has."""
+    system.run(["dmsetup", "reload", "--readonly", name, "--table", table])
+    system.run(["dmsetup", "suspend", name])
+    system.run(["dmsetup", "resume", name])
+
+
 def message(name, text):
     """Tell a device's target something.  Raises Failure."""
     system.run(["dmsetup", "message", name, "0", text])

@@ -20,6 +20,12 @@ DEFAULT_BLOCK = 4096
 
 MADE = "what is on the medium was made otherwise; start from an empty one"
 
+ZONED_XFS = (
+    "zoned XFS is known to Linux from 6.15 on and to xfsprogs from 6.14 on; `image: sid` and "
+    "`kernel: debian-sid` have both"
+)
+"""What to do where mkfs or mount refuses."""
+
 
 class FileSystem(Layer):
     """A file system of the type that the profile names."""
@@ -40,7 +46,7 @@ class FileSystem(Layer):
     def up(self):
         if system.is_mounted(self.mount_point):
             return Made(mount=self.mount_point)
-        device = device_below(self.spec["over"])
+        device = device_below(self.uses()[0])
         system.modprobe(self.module or self.type)
         found = system.signature(device)
         if found not in ("", self.type):
@@ -50,13 +56,22 @@ class FileSystem(Layer):
         os.makedirs(self.mount_point, exist_ok=True)
         options = [*self.forced_options(), *self.spec["options"]]
         with_options = ["-o", ",".join(options)] if options else []
-        system.run(["mount", "-t", self.type, *with_options, device, self.mount_point])
+        self.mount(["mount", "-t", self.type, *with_options, device, self.mount_point])
         return Made(mount=self.mount_point)
+
+    def mount(self, argv):
+        """Run mount."""
+        system.run(argv)
 
     def make(self, device):
         """Run mkfs."""
         program = f"mkfs.{self.type}"
-        system.run([program, *self.mkfs_arguments(device), *self.spec["mkfs"], device], 120)
+        devices = [device, *self.other_devices()]
+        system.run([program, *self.mkfs_arguments(device), *self.spec["mkfs"], *devices], 120)
+
+    def other_devices(self):
+        """The devices that mkfs is given behind the first."""
+        return []
 
     def mkfs_arguments(self, device):
         """Arguments that the profile's keys stand for."""
@@ -90,28 +105,96 @@ class Ext4(FileSystem):
 
 
 class Xfs(FileSystem):
-    """XFS, with or without reflinks."""
+    """XFS, with or without reflinks; the realtime section and the log may be elsewhere."""
+
+    def uses(self):
+        return [self.spec["over"], *filter(None, [self.spec["rt"], self.spec["log"]])]
+
+    def make(self, device):
+        try:
+            super().make(device)
+        except system.Failure as problem:
+            raise system.Failure(problem.tried, refusal(problem.said), problem.error) from None
+
+    def mount(self, argv):
+        try:
+            super().mount(argv)
+        except system.Failure as problem:
+            if not self._zoned(device_below(self.spec["over"])):
+                raise
+            said = f"{problem.said}; {ZONED_XFS}"
+            raise system.Failure(problem.tried, said, problem.error) from None
+
+    def _zoned(self, device):
+        """Whether the realtime section is on zones."""
+        return system.is_zoned(device_below(self.spec["rt"]) if self.spec["rt"] else device)
+
+    def _shares(self, device):
+        """Whether files may share blocks: as the profile says, or else wherever XFS can."""
+        asked = self.spec["reflink"]
+        return not (self._zoned(device) or self.spec["rt"]) if asked is None else asked
 
     def mkfs_arguments(self, device):
-        large = self.large(device, "-b", "size={}")
-        return ["-q", "-m", f"reflink={int(self.spec['reflink'])}", *large]
+        zoned = self._zoned(device)
+        yield from ("-q", "-m", f"reflink={int(self._shares(device))}")
+        if self.spec["rt"]:
+            yield from ("-r", f"rtdev={device_below(self.spec['rt'])}")
+        if zoned:
+            # Else an mkfs.xfs that does not know it makes what no kernel mounts.
+            yield from ("-r", "zoned=1")
+        elif self.spec["rt"]:
+            # Or files would stay on the data device unless told otherwise one by one.
+            yield from ("-d", "rtinherit=1")
+        if self.spec["log"]:
+            yield from ("-l", f"logdev={device_below(self.spec['log'])}")
+        yield from self.large(device, "-b", "size={}")
 
     def asked(self, made):
+        shares = self._shares(device_below(self.spec["over"]))
         made_so = bool(xfs_flags(made.mount) & XFS_FLAG_REFLINK)
-        yield properties.Asked("reflink", self.spec["reflink"], made_so, "XFS_IOC_FSGEOMETRY", MADE)
+        yield properties.Asked("reflink", shares, made_so, "XFS_IOC_FSGEOMETRY", MADE)
+
+    def forced_options(self):
+        places = (("rtdev", self.spec["rt"]), ("logdev", self.spec["log"]))
+        return [f"{option}={device_below(ref)}" for option, ref in places if ref]
+
+
+def refusal(said):
+    """What mkfs.xfs said, without the page that tells how it is used."""
+    words = said.partition("\nUsage:")[0]
+    return f"{words}; {ZONED_XFS}" if "unknown option -r zoned" in words else words
 
 
 class Btrfs(FileSystem):
-    """btrfs, in zoned mode over a zoned device."""
+    """btrfs, in zoned mode over zoned devices."""
+
+    def uses(self):
+        return self.spec["over"]
+
+    def mount(self, argv):
+        # The kernel mounts only what it was told of, which udev does for what is new: not for
+        # what was made a moment ago, or was there before the module.
+        if len(self.uses()) > 1:
+            system.run(["btrfs", "device", "scan", *map(device_below, self.uses())])
+        super().mount(argv)
+
+    def other_devices(self):
+        return [device_below(ref) for ref in self.uses()[1:]]
 
     def mkfs_arguments(self, device):
-        # One copy of the metadata: with two, a zoned device needs twice the zones.
-        zoned = ["-O", "zoned", "-d", "single", "-m", "single"]
-        large = self.large(device, "-s", "{}")
-        return ["-q", *(zoned if system.is_zoned(device) else []), *large]
+        zoned = system.is_zoned(device)
+        yield "-q"
+        if zoned:
+            yield from ("-O", "zoned")
+        for option, key in (("-d", "data"), ("-m", "metadata")):
+            # One copy of the metadata: with two, a zoned device needs twice the zones.
+            copies = self.spec[key] or ("single" if zoned else None)
+            if copies:
+                yield from (option, copies)
+        yield from self.large(device, "-s", "{}")
 
     def asked(self, made):
-        device = device_below(self.spec["over"])
+        device = device_below(self.uses()[0])
         name = system.block_name(device)
         (found,) = glob.glob(f"/sys/fs/btrfs/*/devices/{name}")
         feature = f"{found.removesuffix(f'/devices/{name}')}/features/zoned"

@@ -90,8 +90,17 @@ def modprobe(*names):
 def is_mounted(path):
     """Whether something is mounted at a path; by the kernel's table, since a file system that is
     shut down fails the look at the path itself, which os.path.ismount() takes for a no."""
+    return bool(mounted_type(path))
+
+
+def mounted_type(path):
+    """The type of what is mounted at a path (proc_pid_mountinfo(5)); '' if nothing."""
+    found = ""
     with open(MOUNTS) as file:
-        return any(_unescaped(line.split()[4]) == path for line in file)
+        for fields in map(str.split, file):
+            if _unescaped(fields[4]) == path:
+                found = fields[fields.index("-") + 1]
+    return found
 
 
 def _unescaped(field):

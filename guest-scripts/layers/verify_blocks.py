@@ -52,7 +52,11 @@ def _plain(disk, device):
         done.append(_copy(disk, device, good[0], count, good[-1]))
         disk.sync()
         _check(disk, pattern, held | {good[-1]: good[0]}, count)
-    return "; ".join(done)
+    if os.path.exists(f"{system.BLOCK}/{system.block_name(device)}/md"):
+        import md
+
+        done.append(md.compare(device))
+    return "; ".join(filter(None, done))
 
 
 def _check(disk, pattern, held, count):

@@ -3,12 +3,15 @@
 import errno
 import os
 
+import system
 from direct import Direct
 from pattern import Mismatch, Pattern
 from probe_files import shared
 
 BLOCK = 4096
 COUNT = 64
+SCRUB = 120.0
+"""Seconds for reading all copies of everything, under emulation."""
 
 
 def verify(mount):
@@ -17,7 +20,7 @@ def verify(mount):
         return _zone_files(f"{mount}/seq/0", f"{mount}/seq/1")
     source, target = (f"{mount}/.lab-verify-{name}" for name in ("source", "target"))
     try:
-        return _files(source, target)
+        return _files(source, target) + _scrubbed(mount)
     finally:
         for path in (source, target):
             if os.path.exists(path):
@@ -35,6 +38,17 @@ def _files(source, target):
         pattern.check(_read(target, size), 0, COUNT, "in the copy")
         pattern.check(_read(source, size), 0, COUNT, "in the copy's source")
     return f"{size >> 10} KiB written, synced and read; {how}"
+
+
+def _scrubbed(mount):
+    """Have every copy that a btrfs of several devices keeps read and checked; what was done."""
+    if system.mounted_type(mount) != "btrfs":
+        return ""
+    devices = system.run(["btrfs", "filesystem", "show", mount]).count("devid")
+    if devices < 2:
+        return ""
+    system.run(["btrfs", "scrub", "start", "-B", mount], SCRUB)
+    return f"; {devices} devices scrubbed"
 
 
 def _copy(source, target, size):

@@ -7,7 +7,9 @@ from lab.errors import ProfileError, UsageError
 from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, Xfs
 from lab.profile.models import Profile, stack
 from lab.profile.stack import Stack
+from lab.suites import external_parts
 from lab.suites.exports import Export, by_role, free_exports
+from lab.suites.external_parts import REALTIME, needed, needed_by, of_layer
 
 Testable = Ext4 | Xfs | Btrfs | F2fs
 """Layers that can be a section."""
@@ -25,7 +27,7 @@ ROLES = {
     "test": "TEST_DEV",
     "scratch": "SCRATCH_DEV",
     "logwrites": "LOGWRITES_DEV",
-    "scratch_log": "SCRATCH_LOGDEV",
+    **external_parts.ROLES,
 }
 """What a device can be for, and fstests' variable for it."""
 
@@ -51,6 +53,11 @@ class Section:
             return export.address(role)
         return f"{LINKS}/{self.devices[role]}"
 
+    @property
+    def parts(self) -> external_parts.Parts:
+        """What of TEST_DEV is on devices of its own."""
+        return external_parts.Parts({role: self.address(role) for role in self.devices})
+
     def config(self, results: str) -> str:
         """The configuration that fstests reads (README.config-sections); `results` is the
         directory in the guest where it puts what it has to say of each case."""
@@ -59,7 +66,7 @@ class Section:
             "FSTYP": self.fstyp,
             **{ROLES[role]: self.address(role) for role in self.devices},
             "SCRATCH_DEV_POOL": " ".join(f"{LINKS}/{name}" for name in self.pool),
-            "USE_EXTERNAL": "yes" if "scratch_log" in self.devices else "",
+            "USE_EXTERNAL": "yes" if set(external_parts.ROLES) & set(self.devices) else "",
             "TEST_DIR": TEST_DIR,
             "SCRATCH_MNT": SCRATCH_MNT,
             "MKFS_OPTIONS": " ".join(self.mkfs),
@@ -78,7 +85,8 @@ class Section:
         # Where all of these are set, mkfs.xfs makes file systems below 300 MB, for fstests.
         env = ["env", "QA_CHECK_FS=true", f"TEST_DEV={test}", f"TEST_DIR={TEST_DIR}"]
         force = ["-F", "-q"] if self.fstyp == "ext4" else ["-f", "-q"]
-        return [[*env, f"mkfs.{self.fstyp}", *force, *self.mkfs, test]]
+        parts = self.parts.mkfs() if self.fstyp == DEFAULT else ()
+        return [[*env, f"mkfs.{self.fstyp}", *force, *self.mkfs, *parts, test]]
 
 
 @dataclass(frozen=True)
@@ -107,16 +115,16 @@ def sections(profile: Profile, wanted: Wanted) -> list[Section]:
     _check_asked(found, asked, [*free, *exports])
     own = {role: name for role, name in wanted.devices.items() if name not in exports}
     mounted = [_of_exports(roles) for roles in by_role(exports, wanted.devices)]
-    made = [_of_layer(layer, found) for layer in tops]
+    made = [_of_layer(layer, own, found) for layer in tops]
     test = wanted.devices.get("test", "")
     if test in exports:
         made = []
     elif test:
-        made, mounted = [_bare(test, found)], []
+        made, mounted = [_bare(test, own, found)], []
     elif not made and free and (not mounted or set(wanted.fstyps) - {NFS}):
-        made = [_bare(free[0], found)]
+        made = [_bare(next((ref for ref in free if ref not in asked), free[0]), own, found)]
     made = _as_types(profile, wanted.fstyps, made, mounted, found)
-    taken = {*asked, *(section.devices["test"] for section in made)}
+    taken = {*asked, *(name for one in made for name in (*one.devices.values(), *one.pool))}
     spare = [name for name in free if name not in taken]
     made = [
         one if one.exports else _with_devices(one, own, wanted.pool, spare, found) for one in made
@@ -184,9 +192,10 @@ def _check_used(wanted: Wanted, made: Sequence[Section]) -> None:
         )
 
 
-def _bare(test: str, found: Stack) -> Section:
+def _bare(test: str, asked: Mapping[str, str], found: Stack) -> Section:
     """The section of a device without a file system."""
-    return Section(DEFAULT, DEFAULT, {"test": test}, mkfs=_needed(DEFAULT, test, found))
+    devices = {"test": test, **_for(DEFAULT, asked)}
+    return Section(DEFAULT, DEFAULT, devices, mkfs=needed(DEFAULT, devices, found))
 
 
 def _of_exports(roles: Mapping[str, Export]) -> Section:
@@ -195,17 +204,22 @@ def _of_exports(roles: Mapping[str, Export]) -> Section:
     return Section(test.name, NFS, names, options=test.options, exports=roles)
 
 
-def _of_layer(layer: Testable, found: Stack) -> Section:
-    test = found.nodes[layer.over].ref
-    own = ("-m", f"reflink={int(layer.reflink)}") if isinstance(layer, Xfs) else ()
-    mkfs = (*own, *_needed(layer.type, test, found), *layer.mkfs)
-    return Section(layer.name, layer.type, {"test": test}, (), mkfs, layer.options)
+def _of_layer(layer: Testable, asked: Mapping[str, str], found: Stack) -> Section:
+    test, *others = [found.nodes[use.ref].ref for use in layer.uses()]
+    devices = {"test": test, **of_layer(layer, found), **_for(layer.type, asked)}
+    # Of a file system on several devices fstests makes some on one, and others on a pool.
+    several = others if isinstance(layer, Btrfs) else []
+    if len(several) == 1:
+        devices = {"scratch": several[0], **devices}
+    pool = tuple(several) if len(several) > 1 else ()
+    mkfs = (*needed_by(layer, devices, found), *layer.mkfs)
+    return Section(layer.name, layer.type, devices, pool, mkfs, layer.options)
 
 
-def _needed(fstyp: str, test: str, found: Stack) -> tuple[str, ...]:
-    """Arguments of mkfs without which the file system does not fit the device."""
-    # Two copies of the metadata would need twice the zones.
-    return ("-d", "single", "-m", "single") if fstyp == "btrfs" and found.nodes[test].zoned else ()
+def _for(fstyp: str, asked: Mapping[str, str]) -> dict[str, str]:
+    """The devices that a section of that type can have, of those that were asked for."""
+    own = {role: name for role, name in asked.items() if role != "test"}
+    return {role: name for role, name in own.items() if fstyp == DEFAULT or role not in REALTIME}
 
 
 def _as_types(
@@ -243,8 +257,8 @@ def _as(section: Section, fstyp: str, found: Stack) -> Section:
     """A section of another type on the same device; its options were for the other type."""
     if fstyp == section.fstyp:
         return section
-    mkfs = _needed(fstyp, section.devices["test"], found)
-    return Section(fstyp, fstyp, section.devices, mkfs=mkfs)
+    devices = {"test": section.devices["test"]}
+    return Section(fstyp, fstyp, devices, mkfs=needed(fstyp, devices, found))
 
 
 def _with_devices(
@@ -252,12 +266,20 @@ def _with_devices(
     found: Stack,
 ) -> Section:  # fmt: skip
     """The section with the devices that it was asked to have, and with spare ones like its own."""
-    devices = {**section.devices, **asked}
-    zoned = found.nodes[devices["test"]].zoned
-    alike = [name for name in spare if found.nodes[name].zoned == zoned]
+    devices = {**section.devices, **_for(section.fstyp, asked)}
+    pool = pool or section.pool
     # fstests takes the first of a pool as its scratch device.
-    roles = ("logwrites",) if pool else ("scratch", "logwrites")
-    lacking = [role for role in roles if role not in devices]
-    return replace(
-        section, devices={**devices, **dict(zip(lacking, alike, strict=False))}, pool=pool
-    )
+    roles = ["logwrites"] if pool else ["scratch", "logwrites"]
+    if "test_rt" in devices and not pool:
+        roles.insert(1, "scratch_rt")
+    left = list(spare)
+    for role in roles:
+        zoned = found.nodes[devices["test_rt" if role == "scratch_rt" else "test"]].zoned
+        alike = [name for name in left if found.nodes[name].zoned == zoned]
+        if role not in devices and alike:
+            devices[role] = alike[0]
+            left.remove(alike[0])
+    if "scratch_rt" in roles and "scratch_rt" not in devices and "scratch" not in asked:
+        # It is made with the options of TEST_DEV, which has a realtime section.
+        devices.pop("scratch", None)
+    return replace(section, devices=devices, pool=pool)

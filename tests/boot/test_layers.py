@@ -26,6 +26,10 @@ devices:
   - {size: 16M}
   - {size: 16M}
   - {size: 16M}
+  - {size: 64M}
+- type: nvme
+  serial: M
+  namespaces: [{size: 16M}, {size: 16M}, {size: 16M, write_cache: false}, {size: 16M}]
 - type: nvme
   serial: V
   namespaces:
@@ -68,8 +72,16 @@ layers:
   metadata: "D:6"
   required: false
 - {name: debug, type: scsi-debug, size: 64M, block_size: 4096}
-- {name: plain, type: xfs, over: B, reflink: false, mkfs: [-L plain], mount: /srv/plain}
+- {name: parity, type: md, over: ["M:1", "M:2", "M:3"], level: raid5, journal: "M:4"}
+- name: plain
+  type: xfs
+  over: B
+  rt: parity
+  log: "D:11"
+  mkfs: [-L plain]
+  mount: /srv/plain
 - {name: host, type: xfs, over: S}
+- {name: zloop, type: zloop, over: host, size: 8M, zoned: {zone_size: 4M}, required: false}
 - {name: disk, type: loop, over: host, size: 40M, block_size: 4096, partitions: [16M, 8M]}
 - name: secret
   type: dm-crypt
@@ -118,7 +130,7 @@ def test_every_layer_is_made_and_works(lab: Lab, layers: dict[str, Any]) -> None
     unmade = {part["name"]: part["said"] for part in layers["stack"] if part["status"] != "up"}
     for name in ("buffered", "above"):
         del unmade[name]
-    assert set(unmade) <= {"dusty", "cloned"}, unmade
+    assert set(unmade) <= {"dusty", "cloned", "zloop"}, unmade
     assert all("not found" in said for said in unmade.values())
     found = verified(lab, "layers")
     assert {"broken", "logged", "flash", "disk:1", "snap:origin", "unbuffered"} <= set(found)

@@ -79,7 +79,8 @@ def test_the_guest_is_told_disks_layers_and_addresses() -> None:
     asked = disk.pop("asked")
     assert (asked["size"], asked["block_size"], asked["copy.msrc"]) == (1 << 26, 512, 128)
     assert disk == {"ref": "S:1", "alias": "S", "kind": "nvme", "serial": "S", "nsid": 1}
-    assert told["layers"][0]["name"] == "fs" and told["layers"][0]["reflink"] is True
+    assert told["layers"][0]["name"] == "fs" and told["layers"][0]["reflink"] is None
+    assert told["layers"][0]["over"] == "S"
     assert (told["address"], told["peer"]) == ("10.99.0.2", "10.99.0.1")
 
 

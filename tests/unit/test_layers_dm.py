@@ -24,6 +24,7 @@ ioctls = load("ioctls")
 kcopyd = load("kcopyd")
 mapping = load("mapping")
 system = load("system")
+vdo = load("vdo")
 
 LAYERS: TypeAdapter[BaseLayer] = TypeAdapter(Layer)
 MIB = 2**20
@@ -47,6 +48,7 @@ ALL: dict[str, tuple[Any, dict[str, Any]]] = {
     "dm-crypt": (data.Crypt, {"over": "a"}),
     "dm-integrity": (data.Integrity, {"over": "a"}),
     "dm-verity": (data.Verity, {"over": "a", "hash": "b", "fec": "c"}),
+    "dm-vdo": (vdo.Vdo, {"over": "a", "size": "1G"}),
 }  # fmt: skip
 
 
@@ -104,10 +106,34 @@ def test_what_may_be_left_out_is_not_stood_on(kind: str, key: str) -> None:
         # As large as the smallest leg.
         ("dm-mirror", {}, ["0 32768 mirror core 1 1024 3 /dev/a 0 /dev/c 0 /dev/b 0"]),
         ("dm-clone", {}, ["0 65536 clone /dev/c /dev/a /dev/b 8"]),
+        (
+            "dm-vdo",
+            {"block_size": 512, "compression": True},
+            [
+                "0 2097152 vdo V4 /dev/a 16384 512 32768 16380 deduplication on compression on",
+            ],
+        ),
     ],
 )
 def test_tables(kind: str, keys: dict[str, Any], expected: list[str]) -> None:
     assert table(kind, **keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        ("", "1 restart_on_error"),
+        (" 1 try_verify_in_tasklet", "2 try_verify_in_tasklet restart_on_error"),
+        (
+            " 8 use_fec_from_device 259:3 fec_roots 2 fec_blocks 400 fec_start 0",
+            "9 use_fec_from_device 259:3 fec_roots 2 fec_blocks 400 fec_start 0 restart_on_error",
+        ),
+    ],
+)
+def test_a_verity_table_gets_one_more_feature(features: str, expected: str) -> None:
+    table = f"0 2048 verity 1 259:1 259:2 4096 4096 256 1 sha256 {'d' * 64} {'5' * 64}"
+    made = data.with_feature(f"{table}{features}\n", "restart_on_error")
+    assert made == f"{table} {expected}"
 
 
 def test_a_full_pool_fails_writes_instead_of_holding_them() -> None:

@@ -1,5 +1,6 @@
 """Offload paths: where a profile has one, what it asks for, and what proves the offload."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,42 @@ ZONES = {"zone_size": 2**22, "zone_capacity": 2**21}
 def test_a_profile_has_a_path_of_its_own(name: str, own: str, on: str) -> None:
     found = find(load(name, []))
     assert (found.name, found.ref) == (own, on)
+
+
+SEVERAL: tuple[dict[str, Any], ...] = (
+    {"name": "mirror", "type": "md", "over": ("A", "B"), "level": "raid1"},
+    {"name": "one", "type": "btrfs", "over": ("mirror", "C"), "data": "single"},
+    {"name": "fs", "type": "xfs", "over": "D", "rt": "E", "reflink": True},
+)
+
+
+def test_of_several_disks_the_one_with_data_has_the_points_and_all_are_looked_at() -> None:
+    built = profile(*map(nvme, "ABCDE"), layers=SEVERAL)
+    tree = find(built, "fs-clone", "one")
+    assert (tree.drive.serial, [drive.serial for drive in tree.others]) == ("A", ["C", "B"])
+    assert tree.redundant == "btrfs, raid1"  # of its metadata, which mkfs.btrfs keeps twice
+    plain = find(built, "fs-cfr", "fs")
+    assert (plain.drive.serial, [drive.serial for drive in plain.others]) == ("E", ["D"])
+    assert plain.redundant == ""
+    carried = replace(SEEN, carried=1)
+    copy = tree.layout(1, 1).copy
+    assert tree.offload(carried, copy).against.startswith("1 writes on the disks below carried")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"type": "md", "over": ("A", "B"), "level": "raid0"}, ""),
+        ({"type": "md", "over": ("A", "B"), "level": "raid10"}, "md, raid10"),
+        ({"type": "btrfs", "over": ("A",)}, ""),
+        ({"type": "btrfs", "over": ("A",), "data": "dup"}, "btrfs, dup"),
+        ({"type": "btrfs", "over": ("A", "B")}, "btrfs, raid1"),
+        ({"type": "btrfs", "over": ("A", "B"), "metadata": "raid0"}, ""),
+    ],
+)
+def test_what_makes_errors_good(keys: dict[str, Any], said: str) -> None:
+    (layer,) = profile(nvme("A"), nvme("B"), layers=({"name": "it", **keys},)).layers
+    assert layer.redundant == said
 
 
 @pytest.mark.parametrize("path", PATHS)

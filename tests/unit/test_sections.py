@@ -10,6 +10,7 @@ from lab import ROOT
 from lab.errors import ProfileError, UsageError
 from lab.profile.load import load, load_file
 from lab.profile.models import Profile
+from lab.suites.faulted.recovery import Recovery
 from lab.suites.sections import Wanted, boot_profile, sections
 
 DISKS = """description: d
@@ -93,6 +94,69 @@ def test_devices_can_be_chosen(tmp_path: Path) -> None:
     assert "SCRATCH_LOGDEV=/dev/lab/A\nUSE_EXTERNAL=yes\n" in config.replace(
         "SCRATCH_DEV_POOL=/dev/lab/C:1\n", ""
     )
+
+
+ZONED = """layers:
+  - {name: z, type: null-blk, size: 1G, zoned: {zone_size: 16M}}
+  - {name: z2, type: null-blk, size: 1G, zoned: {zone_size: 16M}}
+"""
+
+
+def test_a_zoned_realtime_section_comes_with_all_that_mkfs_and_fstests_must_be_told(
+    tmp_path: Path,
+) -> None:
+    layers = ZONED + "  - {name: fs, type: xfs, over: A, rt: z, log: 'C:1'}\n"
+    (section,) = sections(profile(tmp_path, layers), Wanted())
+    assert section.devices == {
+        "test": "A", "test_rt": "z", "log": "C:1", "scratch": "B", "scratch_rt": "C:2",
+    }  # fmt: skip
+    config = section.config("/r")
+    for line in (
+        "TEST_RTDEV=/dev/lab/z", "SCRATCH_RTDEV=/dev/lab/C:2", "TEST_LOGDEV=/dev/lab/C:1",
+        "USE_EXTERNAL=yes", "MKFS_OPTIONS=-m reflink=0 -r zoned=1",
+    ):  # fmt: skip
+        assert f"{line}\n" in config
+    (argv,) = section.making()
+    assert argv[argv.index("mkfs.xfs") :] == [
+        "mkfs.xfs", "-f", "-q", "-m", "reflink=0", "-r", "zoned=1",
+        "-r", "rtdev=/dev/lab/z", "-l", "logdev=/dev/lab/C:1", "/dev/lab/A",
+    ]  # fmt: skip
+    command = Recovery({"fs": section}, stacked=False).command("fs", ["generic/001.recovery"])
+    words = list(command.argv)
+    assert "-o rtdev=/dev/lab/z,logdev=/dev/lab/C:1" in words
+    assert words[-4:] == ["-r", "/dev/lab/z", "-l", "/dev/lab/C:1"]
+
+
+def test_what_has_no_second_realtime_device_has_no_scratch_device(tmp_path: Path) -> None:
+    one = ZONED.splitlines(keepends=True)[:2]
+    layers = "".join(one) + "  - {name: fs, type: xfs, over: A, rt: z}\n"
+    layers += "  - {name: used, type: zonefs, over: 'C:2'}\n"
+    (section,) = sections(profile(tmp_path, layers), Wanted())
+    assert section.devices == {"test": "A", "test_rt": "z", "logwrites": "C:1"}
+    (section,) = sections(profile(tmp_path, layers), Wanted(devices={"scratch_rt": "B"}))
+    assert (section.devices["scratch"], section.devices["scratch_rt"]) == ("C:1", "B")
+
+
+def test_realtime_devices_can_be_chosen_for_xfs_alone(tmp_path: Path) -> None:
+    asked = Wanted(devices={"test": "A", "test_rt": "B", "scratch_rt": "C:1"})
+    (section,) = sections(profile(tmp_path), asked)
+    assert section.mkfs == ("-m", "reflink=0", "-d", "rtinherit=1")
+    assert section.parts.repair() and "SCRATCH_RTDEV=/dev/lab/C:1\n" in section.config("/r")
+    fs = "layers:\n  - {name: e, type: ext4, over: A}\n"
+    with pytest.raises(UsageError, match="no section can have test_rt=B"):
+        sections(profile(tmp_path, fs), Wanted(devices={"test_rt": "B"}))
+
+
+def test_btrfs_on_several_devices_is_tested_on_one_with_the_others_as_its_pool(
+    tmp_path: Path,
+) -> None:
+    layers = "layers:\n  - {name: t, type: btrfs, over: [A, B, 'C:1'], data: raid1}\n"
+    (section,) = sections(profile(tmp_path, layers), Wanted())
+    assert (section.fstyp, section.devices, section.mkfs) == ("btrfs", {"test": "A"}, ())
+    assert section.pool == ("B", "C:1")
+    two = layers.replace(", 'C:1'", "")
+    (section,) = sections(profile(tmp_path, two), Wanted())
+    assert section.devices == {"test": "A", "scratch": "B", "logwrites": "C:1"}
 
 
 @pytest.mark.parametrize(("name", "why"), [("Z", "none of that name"), ("A", "stands on it")])

@@ -86,8 +86,72 @@ def test_a_stack_knows_sizes_block_sizes_and_zones(tmp_path: Path) -> None:
         ),
         pytest.param(
             "- {name: fs, type: xfs, over: ZNS}",
-            "layers[0].over: ZNS is zoned; expected one without zones",
+            "layers[0].over: ZNS:1 is zoned; expected one without zones, with this one as rt, or "
+            "one with conventional zones",
             id="zoned",
+        ),
+        pytest.param(
+            "- {name: fs, type: ext4, over: ZNS}",
+            "layers[0].over: ZNS is zoned; expected one without zones",
+            id="zoned, and no file system for that",
+        ),
+        pytest.param(
+            "- {name: fs, type: xfs, over: ZNS, rt: ONE}",
+            "layers[0].over: ZNS is zoned; expected one without zones",
+            id="zoned metadata",
+        ),
+        pytest.param(
+            "- {name: fs, type: xfs, over: ONE, rt: ZNS, reflink: true}",
+            "layers[0].reflink: true over ZNS:1, which is zoned; expected false",
+            id="reflinks on zones",
+        ),
+        pytest.param(
+            "- {name: fs, type: btrfs, over: [ONE, ZNS]}",
+            "layers[0].over[1]: ZNS:1 is zoned, unlike ONE:1; expected all alike",
+            id="zones and none",
+        ),
+        pytest.param(
+            "- {name: fs, type: btrfs, over: ONE, metadata: raid1}",
+            "layers[0].metadata: raid1 over 1 of at least 2 devices; expected more of them in "
+            "over, or single or dup",
+            id="raid on one device",
+        ),
+        pytest.param(
+            "- {name: fs, type: btrfs, over: [ONE, 'TWO:9']}",
+            "layers[0].over[1]: nothing is called 'TWO:9'; "
+            "expected one of: ONE:1, ONE, TWO:1, TWO:2, ZNS:1, ZNS",
+            id="a member that is none",
+        ),
+        pytest.param(
+            "- {name: fs, type: btrfs, over: ONE 1}",
+            "layers[0].over: 'ONE 1' does not fit; expected a disk's serial (SERIAL, or "
+            "SERIAL:NSID) or the name of a layer above in the file (NAME, or NAME:PART)",
+            id="no reference",
+        ),
+        pytest.param(
+            "- {name: a, type: md, over: [ONE, ONE], level: raid1}",
+            "layers[0].over[1]: this layer stands on ONE already; expected a free block device",
+            id="a member twice",
+        ),
+        pytest.param(
+            "- {name: a, type: md, over: [ONE, 'TWO:1'], level: raid5}",
+            "layers[0].over: 2 members; expected at least 3 of raid5",
+            id="too few members",
+        ),
+        pytest.param(
+            "- {name: a, type: md, over: [ONE, 'TWO:1'], level: raid1, chunk: 64K}",
+            "layers[0].chunk: raid1 has no stripes; expected none",
+            id="a chunk without stripes",
+        ),
+        pytest.param(
+            "- {name: a, type: md, over: [ONE, 'TWO:1'], level: raid1, consistency: ppl}",
+            "layers[0].consistency: ppl is not for raid1; expected a level of: raid5",
+            id="ppl of raid1",
+        ),
+        pytest.param(
+            "- {name: a, type: md, over: [ONE], level: raid0, journal: 'TWO:1'}",
+            "layers[0].journal: not for raid0; expected a level of: raid4, raid5, raid6",
+            id="a journal of raid0",
         ),
         pytest.param(
             "- {name: fs, type: zonefs, over: ONE}",

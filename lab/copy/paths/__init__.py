@@ -43,6 +43,6 @@ def find(profile: Profile, name: str = "", ref: str = "", *, fua: bool = False) 
         )
     raise ProfileError(
         f"profile {profile.name} has no offload path{where}",
-        hint="a copy needs a namespace without layers, or a file system or tcm-loop over one "
-        "emulated disk: see docs/paths.md",
+        hint="a copy needs a namespace without layers, a file system over emulated "
+        "disks, or tcm-loop over one: see docs/paths.md",
     )

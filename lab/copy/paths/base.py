@@ -76,6 +76,8 @@ class CopyPath(ABC):
     """Any ranges and any destination can be asked for."""
     passthrough: ClassVar[bool] = False
     """The device carries out one command, range by range: a read and then a write of each."""
+    redundant: str = ""
+    """What below makes an error of the drive good from another disk, in words."""
     copies_last: ClassVar[bool] = False
     """The destination must come behind all that is written, as in a zone."""
 
@@ -99,6 +101,11 @@ class CopyPath(ABC):
         such thing."""
         if not self.durable:
             raise UsageError(f"{self.name} knows no FUA", hint="leave out --fua")
+
+    @property
+    def others(self) -> tuple[Drive, ...]:
+        """More disks at the bottom, which the data may reach too; they have no points."""
+        return ()
 
     @property
     def node(self) -> str:

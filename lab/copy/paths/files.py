@@ -10,7 +10,7 @@ from lab.copy.contract import Offload
 from lab.copy.ground import Ground, GuestGround
 from lab.copy.model import SECTOR, Copy
 from lab.copy.paths.base import CopyPath, Seen, Subject, moved_through
-from lab.copy.paths.find import bottom, downwards, free_layers, zoned
+from lab.copy.paths.find import bottom, bottoms, downwards, free_layers, zoned
 from lab.faults.model import Point
 from lab.profile.layers import BaseLayer
 from lab.profile.layers.faulty import DmFlakey
@@ -52,7 +52,10 @@ class SyncedPath(CopyPath):
         ]
         # QEMU keeps the state of zones in memory: after a boot all are empty, and a zoned file
         # system is gone.
-        self.survives_boot = not zoned(profile, drive)
+        below = bottoms(profile, layer.name)
+        self._others = tuple(other for other in below if other != drive)
+        self.survives_boot = not any(zoned(profile, each) for each in below)
+        self.redundant = next(filter(None, (each.redundant for each in below_it)), "")
         self._layers = {
             kind: each.name
             for kind, types in strikable
@@ -63,6 +66,10 @@ class SyncedPath(CopyPath):
     def layer(self, kind: str) -> str:
         return self._layers.get(kind) or super().layer(kind)
 
+    @property
+    def others(self) -> tuple[Drive, ...]:
+        return self._others
+
     def points(self, ranges: int) -> list[Point] | None:
         return None
 
@@ -72,9 +79,13 @@ class SyncedPath(CopyPath):
     def offload(self, seen: Seen, copy: Copy) -> Offload:
         if seen.carried:
             return Offload(
-                against=f"{seen.carried} writes on the disk below carried the copied data"
+                against=f"{seen.carried} writes on {self._below} carried the copied data"
             )
-        return Offload("no write on the disk below carried the copied data")
+        return Offload(f"no write on {self._below} carried the copied data")
+
+    @property
+    def _below(self) -> str:
+        return "the disks below" if self._others else "the disk below"
 
     def mend(self, subject: Subject, *, rebooted: bool) -> str:
         answer = subject.ask(
@@ -82,7 +93,7 @@ class SyncedPath(CopyPath):
             layer=self._holder.name,
             type=getattr(self._holder, "type", ""),
             node=f"/dev/lab/{self._holder.name}/{FILE}",
-            device=f"/dev/lab/{self._holder.over}",
+            device=f"/dev/lab/{self._holder.device}",
             ground=self.node,
             rebooted=rebooted,
         )
@@ -134,7 +145,7 @@ class FsClone(InFile):
 
     @classmethod
     def suits(cls, layer: BaseLayer) -> bool:
-        return isinstance(layer, (Btrfs, Nfs)) or (isinstance(layer, Xfs) and layer.reflink)
+        return isinstance(layer, (Btrfs, Nfs)) or (isinstance(layer, Xfs) and layer.shares)
 
 
 class LoopReflink(SyncedPath):

@@ -40,20 +40,32 @@ def layer_called(profile: Profile, name: str) -> BaseLayer | None:
 
 
 def downwards(profile: Profile, ref: str) -> Iterator[BaseLayer]:
-    """A layer and those below it; of one that stands on several only what is below the first."""
+    """A layer and those below it; of one that stands on several only what is below its data, or
+    below the first that has some of them."""
     while layer := layer_called(profile, ref):
         yield layer
-        use = next(layer.uses(), None)
-        ref = use.ref if use else ""
+        ref = layer.data_on
 
 
 def bottom(profile: Profile, ref: str) -> Drive | None:
-    """The emulated disk at the bottom of a layer; the first, where it stands on several.  None
-    where there is none, as under null_blk or behind a peer."""
+    """The emulated disk at the bottom of a layer; where it stands on several, the first that has
+    data.  None where there is none, as under null_blk or behind a peer."""
     for layer in downwards(profile, ref):
-        use = next(layer.uses(), None)
-        ref = use.ref if use else ""
+        ref = layer.data_on
     return disk_called(profile, ref)
+
+
+def bottoms(profile: Profile, ref: str) -> list[Drive]:
+    """Every emulated disk below a layer, that of bottom() first."""
+    found: dict[Drive, None] = dict.fromkeys(filter(None, [bottom(profile, ref)]))
+    waiting = [ref]
+    while waiting:
+        ref = waiting.pop(0)
+        if layer := layer_called(profile, ref):
+            waiting += [use.ref for use in layer.uses()]
+        elif drive := disk_called(profile, ref):
+            found[drive] = None
+    return list(found)
 
 
 def zoned(profile: Profile, drive: Drive) -> bool:

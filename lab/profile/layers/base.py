@@ -1,10 +1,11 @@
 """What all layers share: a name, what they stand on, and what they offer to those above."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from lab.profile.base import Conflict, Model
 from lab.profile.fields import Text
@@ -13,27 +14,58 @@ from lab.profile.problem import KeyPath
 Kind = Literal["block", "directory", "export"]
 """A block device; a mounted file system; something that another guest connects to."""
 
+MAX_MEMBERS = 24
+"""Most devices that a layer stands on alike."""
+
 LayerName = Annotated[
     # It names a device-mapper device, a mount point, a configfs directory.
     str, Text(r"[a-z][a-z0-9_-]{0,30}", "1 to 31 lowercase letters, digits, '_' and '-'")
 ]
 
-Reference = Annotated[
-    str,
-    Text(
-        r"[A-Za-z0-9][A-Za-z0-9._-]{0,35}(:[a-z0-9]{1,10})?",
-        "a disk's serial (SERIAL, or SERIAL:NSID) or the name of a layer above in the file "
-        "(NAME, or NAME:PART)",
-    ),
+_REFERENCE = Text(
+    r"[A-Za-z0-9][A-Za-z0-9._-]{0,35}(:[a-z0-9]{1,10})?",
+    "a disk's serial (SERIAL, or SERIAL:NSID) or the name of a layer above in the file "
+    "(NAME, or NAME:PART)",
+)
+
+Reference = Annotated[str, _REFERENCE]
+
+
+def _listed(value: object) -> object:
+    """A list for one reference; JSON's lists become those of YAML files, which are strict here."""
+    if isinstance(value, str):
+        return (_REFERENCE.check(value),)
+    return tuple(value) if isinstance(value, list) else value
+
+
+class _OneOrMore:
+    """A list, of which the only item may stand without brackets."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        several = handler(source)
+        one = handler.generate_schema(Reference)
+        return core_schema.no_info_before_validator_function(
+            _listed,
+            several,
+            json_schema_input_schema=core_schema.union_schema([one, several]),
+        )
+
+
+References = Annotated[
+    tuple[Reference, ...], Field(min_length=1, max_length=MAX_MEMBERS), _OneOrMore()
 ]
+"""One block device, or a list of those that a layer stands on alike."""
 
 
 @dataclass(frozen=True)
 class Node:
     """Something a layer can stand on.
 
-    `size` is in bytes, None where only the guest knows it.  `within` is the block device that it
-    is a partition of; `remote` a file system that comes from a server.
+    `size` is in bytes, None where only the guest knows it.  `conventional`: it is zoned, and some
+    of its zones can be overwritten.  `within` is the block device that it is a partition of;
+    `remote` a file system that comes from a server.
     """
 
     ref: str
@@ -44,6 +76,7 @@ class Node:
     read_only: bool = False
     within: str = ""
     remote: bool = False
+    conventional: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +115,18 @@ class BaseLayer(Model):
         """What it stands on."""
         return iter(())
 
+    @property
+    def redundant(self) -> str:
+        """What makes an error of one of its devices good from another, in words; '' if nothing."""
+        return ""
+
+    @property
+    def data_on(self) -> str:
+        """The reference of what holds its data, of all that it stands on; '' if it stands on
+        nothing."""
+        use = next(iter(self.uses()), None)
+        return use.ref if use else ""
+
     def misfits(self, below: Sequence[Node]) -> Iterator[Conflict]:
         """What is wrong between the nodes of `uses`, in that order, each of which suits it."""
         return iter(())
@@ -89,6 +134,12 @@ class BaseLayer(Model):
     def offers(self, below: Sequence[Node]) -> Iterator[Node]:
         """What it offers, given the nodes of `uses`, in that order."""
         raise NotImplementedError
+
+
+def members(over: Sequence[str], zoned: bool | None = False) -> Iterator[Use]:
+    """The uses of the devices of `over`, each of them whole."""
+    for index, ref in enumerate(over):
+        yield Use(("over", index) if len(over) > 1 else ("over",), ref, zoned=zoned)
 
 
 class Over(BaseLayer):
@@ -100,4 +151,4 @@ class Over(BaseLayer):
         yield Use(("over",), self.over)
 
     def offers(self, below: Sequence[Node]) -> Iterator[Node]:
-        yield Node(self.name, "block", below[0].size, below[0].block_size, below[0].zoned)
+        yield replace(below[0], ref=self.name, within="", read_only=False)

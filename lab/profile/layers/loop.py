@@ -1,4 +1,4 @@
-"""A loop device over a file: with a reflink file system below, the reference model."""
+"""Devices over files: loop, with a reflink file system below the reference model; and zloop."""
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -8,6 +8,7 @@ from pydantic import Field
 from lab.profile.base import Conflict
 from lab.profile.device import BlockSize
 from lab.profile.layers.base import BaseLayer, Node, Reference, Use
+from lab.profile.layers.synthetic import MemoryZones, whole_zones
 from lab.profile.units import Size, format_size
 
 MIB = 2**20
@@ -58,3 +59,36 @@ class Loop(BaseLayer):
                 f"{format_size(sum(self.partitions))} together; expected at most "
                 f"{format_size(max(room, 0))}, the device's size without 2M for the tables",
             )
+
+
+class Zloop(BaseLayer):
+    """A zoned device whose zones are files: what is on it outlasts the guest."""
+
+    type: Literal["zloop"] = Field(
+        description="A zoned device over files, one for each zone; Linux 6.16 and later, where it "
+        "is configured"
+    )
+    over: Reference = Field(description="The file system that holds the files")
+    size: Size = Field(description="Bytes of the device, whole zones, two or more")
+    zoned: MemoryZones = Field(description="Its zones")
+    buffered: bool = Field(
+        False, description="Through the page cache of the file system below (buffered_io)"
+    )
+    discard_write_cache: bool = Field(
+        False,
+        description="When it is taken down, what was not flushed is lost, as in a power cut",
+    )
+
+    def uses(self) -> Iterator[Use]:
+        yield Use(("over",), self.over, kinds=("directory",), zoned=None)
+
+    def offers(self, below: Sequence[Node]) -> Iterator[Node]:
+        # It has the block size of the file system (drivers/block/zloop.c).
+        conventional = self.zoned.conventional > 0
+        yield Node(self.name, "block", self.size, 4096, True, conventional=conventional)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.size <= self.zoned.zone_size:
+            yield ("size",), f"{format_size(self.size)}; expected more than one zone"
+        else:
+            yield from whole_zones(self.size, self.zoned)

@@ -9,14 +9,13 @@ from lab.profile.base import Conflict, Model
 from lab.profile.device import BlockSize
 from lab.profile.fields import Span
 from lab.profile.layers.base import BaseLayer, Node
-from lab.profile.problem import KeyPath
 from lab.profile.units import Size, format_size
 
 MIB = 2**20
 
 
 class MemoryZones(Model):
-    """Zones of a disk in memory.  Both drivers count in MiB."""
+    """Zones of a disk that the kernel makes.  The drivers count in MiB."""
 
     zone_size: Size = Field(description="Bytes of a zone: a power of two, at least 1M")
     zone_capacity: Size | None = Field(
@@ -49,22 +48,36 @@ class MemoryDisk(BaseLayer):
     zoned: MemoryZones | None = Field(None, description="Makes the disk zoned, host-managed")
 
     def offers(self, below: Sequence[Node]) -> Iterator[Node]:
-        yield Node(self.name, "block", self.size, self.block_size, self.zoned is not None)
+        yield Node(
+            self.name,
+            "block",
+            self.size,
+            self.block_size,
+            self.zoned is not None,
+            conventional=bool(self.zoned and self.zoned.conventional),
+        )
 
     def conflicts(self) -> Iterator[Conflict]:
-        key: KeyPath = ("size",)
         if self.size % MIB:
-            yield key, f"{format_size(self.size)}; expected whole MiB"
-        if self.zoned and self.size % self.zoned.zone_size:
-            zone = format_size(self.zoned.zone_size)
-            yield key, f"{format_size(self.size)} is not whole zones; expected a multiple of {zone}"
-        elif self.zoned and self.zoned.conventional >= self.size // self.zoned.zone_size:
-            zones = self.size // self.zoned.zone_size
-            yield (
-                ("zoned", "conventional"),
-                f"{self.zoned.conventional} leaves no zone to write in order; "
-                f"expected less than {zones}, the number of zones",
-            )
+            yield ("size",), f"{format_size(self.size)}; expected whole MiB"
+        if self.zoned:
+            yield from whole_zones(self.size, self.zoned)
+
+
+def whole_zones(size: int, zoned: MemoryZones) -> Iterator[Conflict]:
+    """Conflicts of a device's `size` with its zones, `zoned`."""
+    if size % zoned.zone_size:
+        zone = format_size(zoned.zone_size)
+        yield (
+            ("size",),
+            f"{format_size(size)} is not whole zones; expected a multiple of {zone}",
+        )
+    elif zoned.conventional >= size // zoned.zone_size:
+        yield (
+            ("zoned", "conventional"),
+            f"{zoned.conventional} leaves no zone to write in order; "
+            f"expected less than {size // zoned.zone_size}, the number of zones",
+        )
 
 
 class NullBlk(MemoryDisk):

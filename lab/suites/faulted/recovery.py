@@ -15,6 +15,8 @@ SUFFIX = ".recovery"
 # The layers below come up anew: a file system among them may have shut itself down.
 _RECOVER = r"""
 name=$1 stacked=$2 fstyp=$3 device=$4 options=$5 dir=$6 scratch=$7
+shift 7
+parts=$*
 
 gone() {
     for mount in "$scratch" "$dir"; do
@@ -29,7 +31,7 @@ gone() {
 
 whole() {
     case $fstyp in
-    xfs) xfs_repair -n "$device" ;;
+    xfs) xfs_repair -n $parts "$device" ;;
     # What e2fsck mends unasked at every boot is no damage: its status is 1 then (e2fsck.8).
     ext4) e2fsck -fp "$device" || [ $? -eq 1 ] ;;
     btrfs) btrfs check --readonly "$device" ;;
@@ -77,10 +79,11 @@ class Recovery:
         """The script, for one case."""
         one = self.sections[section]
         (name,) = names
-        options = f"-o {','.join(one.options)}" if one.options else ""
+        wanted = [*one.options, *one.parts.mount()]
+        options = f"-o {','.join(wanted)}" if wanted else ""
         words = [
             name, "yes" if self.stacked else "no", one.fstyp, one.address("test"), options,
-            TEST_DIR, SCRATCH_MNT,
+            TEST_DIR, SCRATCH_MNT, *one.parts.repair(),
         ]  # fmt: skip
         return Command(["sh", "-c", _RECOVER, "sh", *words])
 

@@ -1,0 +1,41 @@
+"""dm-vdo (Documentation/admin-guide/device-mapper/vdo.rst), formatted by vdoformat."""
+
+import content
+import dm
+import system
+
+BLOCK = 4096
+CACHE = 32768
+"""Blocks of the block map that are kept in memory: the least that there can be."""
+ERA = 16380
+"""How long a changed page of it may stay there: the most, and what is recommended."""
+SLAB_BITS = 13
+"""The smallest slab, 32 MiB: for a small device."""
+
+
+class Vdo(dm.Mapped):
+    """A volume that stores blocks of the same content once."""
+
+    module = "dm_vdo"
+
+    def make(self):
+        device = self.below()
+        found = system.signature(device)
+        if found not in ("", "vdo"):
+            raise system.Failure(device, f"has {found} on it; expected nothing")
+        if not found:
+            size = f"--logical-size={self.spec['size'] // BLOCK * 4}K"
+            argv = ["vdoformat", f"--slab-bits={SLAB_BITS}", size, device]
+            system.run(argv, content.patience(system.size_of(device)))
+        super().make()
+
+    def table(self):
+        sectors = self.spec["size"] // system.SECTOR
+        blocks = system.size_of(self.below()) // BLOCK
+        switches = [
+            f"{key} {'on' if self.spec[key] else 'off'}" for key in ("deduplication", "compression")
+        ]
+        yield (
+            f"0 {sectors} vdo V4 {self.below()} {blocks} {self.spec['block_size']} {CACHE} {ERA} "
+            f"{' '.join(switches)}"
+        )
