@@ -91,6 +91,7 @@ class Situation:
     release and completion, None when it never came; `deadline`: how long it was waited for.
     `crash`: how the device under test itself died or hung, or empty.
     `disturbed`: what else was done to the device that may make a copy fail, or empty.
+    `redundant`: what may have made that error good from another disk, or empty.
     `corrupted`: destination sectors that the lab damaged on the medium; `lost`: those whose write
     it made undone.  `lied`: how the lab let a layer report writes that it had dropped, or empty.
     `complaints`: kernel messages that speak of a hang, a lockup or an oops.  `stray_writes`:
@@ -114,6 +115,7 @@ class Situation:
     corrupted: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
     lied: str = ""
+    redundant: str = ""
 
 
 def judge(situation: Situation) -> dict[str, Verdict]:
@@ -271,6 +273,8 @@ def signalled(situation: Situation) -> Verdict:
         ended = situation.flushed and situation.aftermath not in _RAN_ON
         if ended and not _not_new(situation.findings):
             return _holds(f"{situation.injected}; made good: all was there after the guest's end")
+        if situation.redundant and not _not_new(situation.findings):
+            return _holds(f"{situation.injected}; made good by {situation.redundant}: all is there")
         return _violated(f"{situation.injected}, and the caller was told success")
     return _holds(f"{situation.injected}; the caller was told {situation.completion}")
 

@@ -111,7 +111,9 @@ class Bench:
         else:
             self.guest.await_ready()
         self._retries = self._let_errors_through("0")
-        self._taps = Taps(self.run, self.guest.directory / TRACE_LOG, self.write_log, self.ask)
+        directory = self.guest.directory
+        others = [directory / drive.write_log for drive in self.path.others]
+        self._taps = Taps(self.run, directory / TRACE_LOG, self.write_log, self.ask, others)
         self._taps.open()
 
     def _let_errors_through(self, retries: str) -> str:

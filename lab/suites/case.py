@@ -16,7 +16,6 @@ from lab.copy.model import SECTOR
 from lab.copy.oracle import Tagging
 from lab.copy.paths.base import Seen
 from lab.copy.plant import Plant
-from lab.crash import writelog
 from lab.crash.writelog import Entry
 from lab.errors import GuestError
 from lab.faults.model import Action, Point, Stage
@@ -152,12 +151,13 @@ class Case:
             corrupted=told.corrupted,
             lost=told.lost,
             lied=told.lied,
+            redundant=bench.path.redundant,
         )
 
     def _seen(self, told: Told, tagging: Tagging) -> Seen:
         """What the taps saw of the copy."""
         bench = self._bench
-        carried = writelog.carrying(bench.write_log, list(told.entries), tagging.mark)
+        carried = bench.taps.carrying(list(told.entries), tagging.mark)
         return Seen(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
 
     def _revive(self) -> str:

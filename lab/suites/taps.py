@@ -1,6 +1,8 @@
 """The taps: what the guest's kernel, the device and the medium say of a copy, as it comes."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.copy.ground import Ask
@@ -10,16 +12,36 @@ from lab.crash.writelog import Entry
 from lab.results.run import Run
 
 
-class Taps:
-    """Those of one boot of a guest; `open` before the first case."""
+@dataclass
+class _Tail:
+    """A write log, of which so much was read already."""
 
-    def __init__(self, run: Run, trace_log: Path, write_log: Path, ask: Ask) -> None:
+    path: Path
+    last: Entry | None = None
+
+    def read(self) -> list[Entry]:
+        """What has come since the last call."""
+        entries = writelog.read(self.path, self.last)
+        if entries:
+            self.last = entries[-1]
+        return entries
+
+
+class Taps:
+    """Those of one boot of a guest; `open` before the first case.
+
+    `others` are the write logs of disks that data may reach beside that of `write_log`.
+    """
+
+    def __init__(
+        self, run: Run, trace_log: Path, write_log: Path, ask: Ask, others: Sequence[Path] = ()
+    ) -> None:
         self._run = run
         self._trace_log = trace_log
-        self._write_log = write_log
+        self._log = _Tail(write_log)
+        self._others = [_Tail(path) for path in others]
         self._ask = ask
         self._trace_at = 0
-        self._last_entry: Entry | None = None
         self._kmsg_seen = -1
 
     def open(self) -> None:
@@ -51,17 +73,22 @@ class Taps:
 
     def writes(self) -> list[Entry]:
         """What reached the write log since the last call."""
-        entries = writelog.read(self._write_log, self._last_entry)
-        if entries:
-            self._last_entry = entries[-1]
-        return entries
+        return self._log.read()
+
+    def carrying(self, entries: list[Entry], mark: bytes) -> int:
+        """How many of these entries of the write log hold `mark`, and how many that have come to
+        the others since the last call of this or of `forget`."""
+        return writelog.carrying(self._log.path, entries, mark) + sum(
+            writelog.carrying(other.path, other.read(), mark) for other in self._others
+        )
 
     def written(self) -> int:
         """How many writes have reached the write log since the last call of `writes`."""
-        return sum(entry.length > 0 for entry in writelog.read(self._write_log, self._last_entry))
+        return sum(entry.length > 0 for entry in writelog.read(self._log.path, self._log.last))
 
     def forget(self) -> None:
         """Start observing afresh: what was logged, traced and printed so far is past."""
-        self.writes()
+        for log in (self._log, *self._others):
+            log.read()
         self.trace()
         self.kernel_messages()

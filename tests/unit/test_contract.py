@@ -209,6 +209,13 @@ def test_signalled_lets_no_error_of_the_medium_pass_as_success(
     assert ruling("SIGNALLED", situation(completion=completion, injected=injected)) is expected
 
 
+def test_an_error_that_another_disk_made_good_need_not_reach_the_caller() -> None:
+    masked = situation(completion=DONE, injected=INJECTED, redundant="md, raid1")
+    assert evidence("SIGNALLED", masked).endswith("made good by md, raid1: all is there")
+    assert ruling("SIGNALLED", masked) is HOLDS
+    assert ruling("SIGNALLED", replace(masked, findings=ALL_BUT_ONE)) is VIOLATED
+
+
 @pytest.mark.parametrize(
     ("completion", "injected", "expected"),
     [
