@@ -24,7 +24,7 @@ ioctls = load("ioctls")
 kcopyd = load("kcopyd")
 mapping = load("mapping")
 system = load("system")
-vdo = load("vdo")
+storing = load("storing")
 
 LAYERS: TypeAdapter[BaseLayer] = TypeAdapter(Layer)
 MIB = 2**20
@@ -48,7 +48,8 @@ ALL: dict[str, tuple[Any, dict[str, Any]]] = {
     "dm-crypt": (data.Crypt, {"over": "a"}),
     "dm-integrity": (data.Integrity, {"over": "a"}),
     "dm-verity": (data.Verity, {"over": "a", "hash": "b", "fec": "c"}),
-    "dm-vdo": (vdo.Vdo, {"over": "a", "size": "1G"}),
+    "dm-pcache": (storing.Pcache, {"over": "a", "data_crc": True}),
+    "dm-vdo": (storing.Vdo, {"over": "a", "size": "1G"}),
 }  # fmt: skip
 
 
@@ -106,6 +107,11 @@ def test_what_may_be_left_out_is_not_stood_on(kind: str, key: str) -> None:
         # As large as the smallest leg.
         ("dm-mirror", {}, ["0 32768 mirror core 1 1024 3 /dev/a 0 /dev/c 0 /dev/b 0"]),
         ("dm-clone", {}, ["0 65536 clone /dev/c /dev/a /dev/b 8"]),
+        (
+            "dm-pcache",
+            {},
+            ["0 131072 pcache /dev/pmem0 /dev/a 4 cache_mode writeback data_crc true"],
+        ),
         (
             "dm-vdo",
             {"block_size": 512, "compression": True},

@@ -8,13 +8,14 @@ from typing import Annotated
 
 from lab.profile.fields import ByType
 from lab.profile.layers.base import BaseLayer, Node, Use
-from lab.profile.layers.data import DmCrypt, DmIntegrity, DmVdo, DmVerity
+from lab.profile.layers.data import DmCrypt, DmIntegrity, DmVerity
 from lab.profile.layers.faulty import DmDelay, DmDust, DmError, DmFlakey, DmLogWrites
 from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, FileSystem, Nfs, Xfs, Zonefs
 from lab.profile.layers.kcopyd import DmClone, DmMirror, DmSnapshot, DmThin
 from lab.profile.layers.loop import Loop, Zloop
 from lab.profile.layers.mapping import DmLinear, DmZoned, Segment
 from lab.profile.layers.md import Md
+from lab.profile.layers.storing import DmPcache, DmVdo
 from lab.profile.layers.synthetic import NullBlk, ScsiDebug
 from lab.profile.layers.targets import NvmeConnect, Nvmet, TcmLoop
 
@@ -26,7 +27,8 @@ Layer = Annotated[
     | DmLinear | DmZoned | Md
     | DmFlakey | DmError | DmDelay | DmDust | DmLogWrites
     | DmSnapshot | DmThin | DmMirror | DmClone
-    | DmCrypt | DmIntegrity | DmVerity | DmVdo
+    | DmCrypt | DmIntegrity | DmVerity
+    | DmVdo | DmPcache
     | Nvmet | NvmeConnect | TcmLoop,
     ByType(),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Device-mapper targets that change or check data: verity, crypt, integrity, vdo."""
+"""Device-mapper targets that change or check data: verity, crypt, integrity."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from pydantic import Field
 from lab.profile.base import Conflict
 from lab.profile.fields import Span, Text
 from lab.profile.layers.base import Node, Over, Reference, Use
-from lab.profile.units import Size, format_size
+from lab.profile.units import format_size
 
 DIGESTS = {"sha1": 32, "sha256": 32, "sha512": 64}
 """Bytes that a hash takes in the tree: a power of two."""
@@ -134,32 +134,3 @@ class DmIntegrity(Over):
     def offers(self, below: Sequence[Node]) -> Iterator[Node]:
         # What is left for data depends on the layout that integritysetup chooses.
         yield Node(self.name, "block", None, max(below[0].block_size, self.block_size))
-
-
-VDO_BLOCK = 4096
-"""Bytes (admin-guide/device-mapper/vdo.rst)."""
-
-
-class DmVdo(Over):
-    """Stores blocks of the same content once."""
-
-    type: Literal["dm-vdo"] = Field(
-        description="Stores blocks of the same content once; Linux 6.9 and later"
-    )
-    over: Reference = Field(
-        description="The block device for data and the index, which alone takes some 2.5G; "
-        "what is not written takes no room on the host"
-    )
-    size: Size = Field(description="Bytes of the volume, which may be more than the device has")
-    block_size: Literal[512, 4096] = Field(
-        4096, description="Bytes of the smallest request; less than 4096 is read, changed, written"
-    )
-    deduplication: bool = Field(True, description="Look for the same content")
-    compression: bool = Field(False, description="Compress what is stored")
-
-    def conflicts(self) -> Iterator[Conflict]:
-        if self.size % VDO_BLOCK:
-            yield ("size",), f"{format_size(self.size)}; expected a multiple of {VDO_BLOCK} bytes"
-
-    def offers(self, below: Sequence[Node]) -> Iterator[Node]:
-        yield Node(self.name, "block", self.size, self.block_size)

@@ -1,4 +1,4 @@
-"""dm-vdo (Documentation/admin-guide/device-mapper/vdo.rst), formatted by vdoformat."""
+"""Device-mapper targets that keep data in a way of their own: vdo and pcache."""
 
 import content
 import dm
@@ -14,7 +14,7 @@ SLAB_BITS = 13
 
 
 class Vdo(dm.Mapped):
-    """A volume that stores blocks of the same content once."""
+    """dm-vdo (Documentation/admin-guide/device-mapper/vdo.rst), formatted by vdoformat."""
 
     module = "dm_vdo"
 
@@ -39,3 +39,15 @@ class Vdo(dm.Mapped):
             f"0 {sectors} vdo V4 {self.below()} {blocks} {self.spec['block_size']} {CACHE} {ERA} "
             f"{' '.join(switches)}"
         )
+
+
+class Pcache(dm.Mapped):
+    """dm-pcache (Documentation/admin-guide/device-mapper/dm-pcache.rst), which formats the
+    persistent memory by itself.  What was written back outlasts a reboot, and that does not."""
+
+    module = "dm_pcache"
+
+    def table(self):
+        crc = "true" if self.spec["data_crc"] else "false"
+        features = f"4 cache_mode writeback data_crc {crc}"
+        yield f"0 {self.sectors()} pcache {self.spec['pmem']} {self.below()} {features}"
