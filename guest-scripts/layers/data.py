@@ -91,14 +91,6 @@ class Verity(dm.Mapped):
             self.down()
             raise
 
-
-def with_feature(table, feature):
-    """The table of a verity device with one more feature: behind the salt stands how many there
-    are, if any (drivers/md/dm-verity-target.c, verity_ctr)."""
-    words = table.split()
-    mandatory, features = words[:13], words[14:]
-    return " ".join([*mandatory, str(len(features) + 1), *features, feature])
-
     def asked(self, made):
         # drivers/md/dm-verity-target.c, verity_status: version, two devices, two block sizes,
         # blocks, start, algorithm, digest, salt, number of options, options
@@ -113,6 +105,14 @@ def with_feature(table, feature):
         if self.spec["fec"]:
             roots = int(options[options.index("fec_roots") + 1])
             yield dm.read("fec_roots", self.spec["fec_roots"], roots)
+
+
+def with_feature(table, feature):
+    """The table of a verity device with one more feature: behind the salt stands how many there
+    are, if any (drivers/md/dm-verity-target.c, verity_ctr)."""
+    words = table.split()
+    mandatory, features = words[:13], words[14:]
+    return " ".join([*mandatory, str(len(features) + 1), *features, feature])
 
 
 def on_corruption(options):
