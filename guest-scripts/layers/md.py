@@ -36,7 +36,26 @@ class Md(Layer):
             system.settle()
         _bring_back(node, devices)
         await_sync(node, content.patience(system.size_of(node) * len(devices)))
+        self._look_at(node)
         return Made({"": node})
+
+    def _look_at(self, node):
+        """Raise Failure unless the array is what the profile asks for: mdadm 4.4 says nothing
+        where it leaves something out, or assembles what was made otherwise."""
+        for name, wanted in self.properties().items():
+            found = attribute(node, name)
+            if found != wanted:
+                raise system.Failure(node, f"{name} is {found}; the profile asks for {wanted}")
+
+    def properties(self):
+        """What attributes of the array must be."""
+        wanted = {"level": self.spec["level"], "raid_disks": str(len(self.spec["over"]))}
+        if self.spec["level"] not in ("linear", "raid0"):
+            policy = "journal" if self.spec["journal"] else self.spec["consistency"]
+            wanted["consistency_policy"] = policy
+        if self.spec["chunk"]:
+            wanted["chunk_size"] = str(self.spec["chunk"])
+        return wanted
 
     def _start(self, devices):
         """Assemble the array, or make it where there is none; its node."""
@@ -63,6 +82,8 @@ class Md(Layer):
             yield f"--write-journal={device_below(self.spec['journal'])}"
         elif self.spec["level"] not in ("linear", "raid0"):
             yield f"--consistency-policy={self.spec['consistency']}"
+            # The policy alone makes no bitmap (mdadm 4.4, which does not say so).
+            yield f"--bitmap={'internal' if self.spec['consistency'] == 'bitmap' else 'none'}"
 
     def down(self):
         node = array_over(device_below(self.spec["over"][0]))

@@ -105,10 +105,17 @@ def test_how_btrfs_lies_on_its_devices(
     [
         ({"level": "raid0", "over": ["a", "b"], "chunk": "64K"}, ["--chunk=64"]),
         ({"level": "linear", "over": ["a", "b"]}, []),
-        ({"level": "raid1", "over": ["a", "b"]}, ["--consistency-policy=resync"]),
+        (
+            {"level": "raid1", "over": ["a", "b"]},
+            ["--consistency-policy=resync", "--bitmap=none"],
+        ),
+        (
+            {"level": "raid1", "over": ["a", "b"], "consistency": "bitmap"},
+            ["--consistency-policy=bitmap", "--bitmap=internal"],
+        ),
         (
             {"level": "raid5", "over": ["a", "b", "c"], "consistency": "ppl"},
-            ["--consistency-policy=ppl"],
+            ["--consistency-policy=ppl", "--bitmap=none"],
         ),
         (
             {"level": "raid5", "over": ["a", "b", "c"], "journal": "d"},
@@ -123,6 +130,27 @@ def test_what_mdadm_is_told(keys: dict[str, Any], argv: list[str]) -> None:
         "--homehost=lab", "--metadata=1.2", "--force",
     ]  # fmt: skip
     assert list(layer.creation()) == [*known, *argv]
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        (
+            {"level": "raid0", "over": ["a", "b"], "chunk": "64K"},
+            {"level": "raid0", "raid_disks": "2", "chunk_size": "65536"},
+        ),
+        (
+            {"level": "raid1", "over": ["a", "b"], "consistency": "bitmap"},
+            {"level": "raid1", "raid_disks": "2", "consistency_policy": "bitmap"},
+        ),
+        (
+            {"level": "raid5", "over": ["a", "b", "c"], "journal": "d"},
+            {"level": "raid5", "raid_disks": "3", "consistency_policy": "journal"},
+        ),
+    ],
+)
+def test_what_an_array_must_have_become(keys: dict[str, Any], wanted: dict[str, str]) -> None:
+    assert guest(md.Md, type="md", **keys).properties() == wanted
 
 
 def test_an_array_is_found_by_its_member_and_waited_for(

@@ -47,7 +47,7 @@ class DmVerity(Over):
     error: Literal["error", "restart", "panic"] = Field(
         "error",
         description="What a block does that cannot be read: a read error, a reboot "
-        "(restart_on_error), a panic (panic_on_error); the latter two from Linux 6.13 on",
+        "(restart_on_error), a panic (panic_on_error)",
     )
 
     def uses(self) -> Iterator[Use]:
