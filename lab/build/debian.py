@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lab.errors import HostError
-from lab.host import dirs, settings
+from lab.host import dirs, lock, settings
 from lab.host.command import end_group, ends_with_us, missing, run, tail
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -69,11 +69,18 @@ def extract(packages: Sequence[str], suite: str, target: Path, *, version: str =
 def mmdebstrap(options: Sequence[str], suite: str, target: Path | None, *, scratch: str) -> None:
     """Run mmdebstrap with `options` for `suite`, writing the tar file `target`, if any.
 
-    `scratch` names the scratch directory; only one process at a time may use a name, and what a
-    killed one left under it is removed first.  Raises HostError with the end of mmdebstrap's
+    `scratch` names the scratch directory; one process at a time uses a name, the others wait, and
+    what a killed one left under it is removed first.  Raises HostError with the end of mmdebstrap's
     log.  However this ends, no process and no file of mmdebstrap stays behind.
     """
     _check_host()
+    # A package can be wanted under two names, and for two artifacts, at the same time.
+    name = f"scratch-{scratch}.lock"
+    with lock.held(dirs.cache("artifacts", "locks") / name, deadline=DEADLINE):
+        _mmdebstrap(options, suite, target, scratch)
+
+
+def _mmdebstrap(options: Sequence[str], suite: str, target: Path | None, scratch: str) -> None:
     # Somewhere sub-ids can reach, which a home directory often is not.
     place = Path(tempfile.gettempdir()) / f"lab-{os.getuid()}-{scratch}"
     _remove_scratch(place)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,20 @@ cp "$TMPDIR/etc/apt/sources.list.d/backports.list" {tmp_path}/list""",
     assert '--aptopt=APT::Default-Release "trixie-backports"' in said
     listed = (tmp_path / "list").read_text()
     assert listed == "deb http://a.example/debian trixie-backports main\n"
+
+
+def test_a_package_that_is_wanted_twice_at_once_is_unpacked_twice(
+    fake: Path, tmp_path: Path
+) -> None:
+    # As two names of one kernel are: each has an artifact of its own.
+    write(fake, 'echo x >"$TMPDIR/tree"; sleep 0.3; rm "$TMPDIR/tree"')
+    with ThreadPoolExecutor() as pool:
+        done = [
+            pool.submit(debian.extract, ["bash"], "sid", tmp_path / f"{number}.tar")
+            for number in range(3)
+        ]
+        assert [each.result(timeout=60) for each in done] == [None] * 3
+    assert scratch_of(fake) == []
 
 
 def test_a_scratch_directory_of_somebody_else_is_refused(fake: Path, tmp_path: Path) -> None:
