@@ -43,6 +43,8 @@ OPERATIONS = {
     "parameter": "kernel.parameter",
     "write": "sectors.write",
     "read": "sectors.read",
+    "write-cached": "sectors.write_cached",
+    "read-cached": "sectors.read_cached",
     "zone": "sectors.zone",
     "reset-zone": "sectors.reset_zone",
     "mend": "mend.mend",
@@ -60,8 +62,11 @@ def carry_out(request):
 
 
 def copy(request):
-    """Carry out a copy; `own_process`: in one that can be killed (see child.py)."""
+    """Carry out a copy; `own_process`: in one that can be killed (see child.py); `pretend`: do
+    nothing and report success, a defect that is planted."""
     module = importlib.import_module(PATHS[request["path"]])
+    if request.get("pretend"):
+        return {"errno": 0, "done": len(request["ranges"]), "seconds": 0.0, "moved": [0, 0]}
     if request.get("own_process"):
         import child
 

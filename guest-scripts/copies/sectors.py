@@ -1,11 +1,13 @@
 """Tagged sectors, written and read through the guest where only it knows where they lie.
 
-Past the page cache, so that what is read is what the layers below hold.  Files stay open from one
-request to the next: when a block device that was open for writing is closed, udev probes it, and
-its reads would meet the fault.
+Past the page cache, so that what is read is what the layers below hold; or through it, to see
+whether a copy minds it.  Files stay open from one request to the next: when a block device that was
+open for writing is closed, udev probes it, and its reads would meet the fault.
 
 Requests:  {"op": "write", "node": PATH, "offset": BYTES, "data": DATA, "size": BYTES}
            {"op": "read", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
+           {"op": "write-cached", "node": PATH, "offset": BYTES, "data": DATA}
+           {"op": "read-cached", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
            {"op": "zone", "node": PATH, "offset": BYTES}
            {"op": "reset-zone", "node": PATH, "offset": BYTES}
 Answers:   {"data": DATA, "unreadable": [[offset, bytes, errno], ...]}
@@ -29,7 +31,8 @@ FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 PIECE = 1 << 20
 """Bytes read or written at once."""
 
-opened = {}
+opened, cached = {}, {}
+"""Files by node: past the page cache, and descriptors through it."""
 
 
 def write(request):
@@ -59,19 +62,23 @@ def rest(fd):
 
 def read(request):
     """Read data; what cannot be read is told, and is zeroes in the data."""
-    source = _open(request["node"], None)
+    return _pieces(_open(request["node"], None).read, request)
+
+
+def _pieces(read_at, request):
+    """All that can be read, block by block where not at once."""
     first, size, unit = request["offset"], request["bytes"], request["unit"]
     data, unreadable = bytearray(), []
     for at in range(first, first + size, PIECE):
         length = min(PIECE, first + size - at)
-        piece = _attempt(source, at, length)
+        piece = _attempt(read_at, at, length)
         if len(piece) == length:
             data += piece
             continue
         # It ends there, or what comes next cannot be read: the next read tells.
         for block in range(at, at + length, unit):
             try:
-                data += source.read(block, unit).ljust(unit, b"\0")
+                data += read_at(block, unit).ljust(unit, b"\0")
             except OSError as problem:
                 data += bytes(unit)
                 unreadable.append([block, unit, problem.errno])
@@ -79,18 +86,40 @@ def read(request):
     return {"data": packed, "unreadable": unreadable}
 
 
-def _attempt(source, offset, size):
+def _attempt(read_at, offset, size):
     """What can be read at once; nothing where that fails."""
     try:
-        return source.read(offset, size)
+        return read_at(offset, size)
     except OSError:
         return b""
+
+
+def write_cached(request):
+    """Write data to the page cache, where it stays unless the kernel sees to it, and read it."""
+    data = zlib.decompress(base64.b64decode(request["data"]))
+    fd, at = _open_cached(request["node"]), request["offset"]
+    for start in range(0, len(data), PIECE):
+        os.pwrite(fd, data[start : start + PIECE], at + start)
+    os.pread(fd, len(data), at)
+    return {}
+
+
+def read_cached(request):
+    """Read data from the page cache, as any program would; then let it go to the medium, and the
+    page cache forget it."""
+    fd = _open_cached(request["node"])
+    answer = _pieces(lambda offset, size: os.pread(fd, size, offset), request)
+    os.fsync(fd)
+    os.posix_fadvise(fd, request["offset"], request["bytes"], os.POSIX_FADV_DONTNEED)
+    return answer
 
 
 def close():
     """Close all files, so that what they lie on can be taken down."""
     for node in list(opened):
         opened.pop(node).__exit__()
+    for node in list(cached):
+        os.close(cached.pop(node))
 
 
 def zone(request):
@@ -122,3 +151,10 @@ def _open(node, size):
                 file.truncate(size)
         opened[node] = Direct(node)
     return opened[node]
+
+
+def _open_cached(node):
+    """A file or device that is there, open as any program opens it."""
+    if node not in cached:
+        cached[node] = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+    return cached[node]

@@ -30,9 +30,10 @@ def replay(
     case: Annotated[
         str,
         typer.Argument(
-            metavar="RUN:CASE | BUNDLE[:CASE]",
+            metavar="RUN[:CASE] | BUNDLE[:CASE]",
             help="The case by its number in the run, NUMBER.min for its minimised form, or "
-            "POINT,ACTION of a sweep.  Of a bundle, the case that it was made for.",
+            "POINT,ACTION of a sweep.  Of a run alone, the case that failed; of a bundle alone, "
+            "the one that it was made for.",
             autocompletion=complete_run,
         ),
     ],

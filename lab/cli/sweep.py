@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lab.cli.terminal import timed_lines
 from lab.copy.contract import RULES
-from lab.faults.model import Point
+from lab.faults.model import Action, Point, named
 from lab.suites.case import CaseResult
 from lab.suites.options import Options
 from lab.suites.report import Judged, Report, broken_rules
@@ -40,7 +40,7 @@ def watched() -> Iterator[Watch]:
         task = bar.add_task("…", total=None)
 
         def judged(case: CaseResult) -> None:
-            bar.update(task, advance=1, description=f"{case.point} {case.action}")
+            bar.update(task, advance=1, description=named(case.point, case.action))
             if case.verdict != "holds":
                 bar.console.print(Text(_summary(case), _STYLES[case.verdict]))
 
@@ -52,7 +52,8 @@ def watched() -> Iterator[Watch]:
 
 
 def _summary(case: CaseResult) -> str:
-    return " ".join([f"{case.point} {case.action}: {case.verdict}", *broken_rules(case)])
+    name = named(case.point, case.action)
+    return " ".join([f"{name}: {case.verdict}", *broken_rules(case)])
 
 
 def print_report(report: Report, asked: Options) -> None:
@@ -65,6 +66,8 @@ def print_report(report: Report, asked: Options) -> None:
         console.print(_tally(report, asked))
         console.print(f"drawn from seed {asked.generated.seed}")
     else:
+        for rehearsal in _rehearsals(report):
+            console.print(rehearsal)
         for table in _matrices(report, console.width):
             console.print(table)
     for action, said in report.lacking.items():
@@ -86,10 +89,23 @@ def print_summary(console: Console, report: Report) -> None:
     console.print(f"evidence: {report.directory}", soft_wrap=True)
 
 
+def _rehearsals(report: Report) -> Iterator[Text]:
+    """The copy without any fault, which stands in no column."""
+    for case in report.cases:
+        if case.setup.action is Action.REHEARSAL:
+            yield Text.assemble(f"{case.setup.name}: ", _cell(case.result))
+
+
 def _matrices(report: Report, width: int) -> Iterator[Table]:
     """A sweep: points, in the order in which a copy comes to them, by actions; as many tables as it
     takes for each to fit `width` columns."""
-    cells = {(case.setup.point, case.setup.action): case.result for case in report.cases}
+    cells = {
+        (case.setup.point, case.setup.action): case.result
+        for case in report.cases
+        if case.setup.action is not Action.REHEARSAL
+    }
+    if not cells:
+        return
     points = sorted({point for point, _ in cells}, key=Point.order)
     columns = {
         action: [_cell(cells.get((point, action))) for point in points]
@@ -121,7 +137,7 @@ def _fitting(widths: Sequence[int], room: int) -> Iterator[slice]:
 def _tally(report: Report, asked: Options) -> Table:
     """Generated cases: actions by verdicts, as counts."""
     table = Table("action", *_STYLES, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for action in asked.actions:
+    for action in (Action.REHEARSAL, *asked.actions):
         found = Counter(case.result.verdict for case in report.cases if case.setup.action == action)
         cells = [Text(str(found[each] or "·"), style) for each, style in _STYLES.items()]
         table.add_row(action, *cells)

@@ -81,6 +81,16 @@ class Recovery:
 
 
 @dataclass(frozen=True)
+class Cached:
+    """The same copy once more, of what was written through the page cache before: how it ended,
+    what is read through the page cache afterwards, and what is then on the medium, if it ended."""
+
+    completion: Completion | None
+    read: Findings | None = None
+    medium: Findings | None = None
+
+
+@dataclass(frozen=True)
 class Situation:
     """All that was observed of one case.
 
@@ -96,6 +106,7 @@ class Situation:
     it made undone.  `lied`: how the lab let a layer report writes that it had dropped, or empty.
     `complaints`: kernel messages that speak of a hang, a lockup or an oops.  `stray_writes`:
     logged writes outside the destination, as text.  `reached`: the copy came to the point.
+    `cached`: the same copy through the page cache, where the path has it and that was tried.
     """
 
     findings: Findings
@@ -116,6 +127,7 @@ class Situation:
     lost: tuple[int, ...] = ()
     lied: str = ""
     redundant: str = ""
+    cached: Cached | None = None
 
 
 def judge(situation: Situation) -> dict[str, Verdict]:
@@ -345,6 +357,32 @@ def offloaded(situation: Situation) -> Verdict:
     return _holds(seen.proof)
 
 
+def coherent(situation: Situation) -> Verdict:
+    """What was written through the page cache before the copy is what is copied, and what is read
+    through it afterwards is the copy."""
+    cached = situation.cached
+    if cached is None:
+        return _not_applicable("nothing of this copy was in the page cache")
+    if cached.completion is None or not cached.completion.succeeded:
+        return _violated(
+            "the same copy of what was written through the page cache: "
+            f"{cached.completion or 'never completed'}"
+        )
+    assert cached.read and cached.medium
+    for found, where in (
+        (cached.read, "read through the page cache"), (cached.medium, "on the medium"),
+    ):  # fmt: skip
+        changed = [*found.changed_source, *found.changed_neighbour]
+        if changed:
+            return _violated(f"{where} beside the copy: {_quote(found, changed)}")
+        if missing := _not_new(found):
+            return _violated(
+                f"{where}: {len(missing)} sectors are not what was written through the page "
+                f"cache before: {_quote(found, missing)}"
+            )
+    return _holds(f"written, copied and read through the page cache: {cached.read.summary()}")
+
+
 RULES: dict[str, Callable[[Situation], Verdict]] = {
     "COMPLETE": complete,
     "PREFIX": prefix,
@@ -357,5 +395,6 @@ RULES: dict[str, Callable[[Situation], Verdict]] = {
     "RECOVERS": recovers,
     "NO-HANG": no_hang,
     "OFFLOADED": offloaded,
+    "COHERENT": coherent,
 }
 """Every rule by its id, in the order in which verdicts are shown."""

@@ -61,24 +61,42 @@ class GuestGround:
         self._size = size
 
     def write(self, sector: int, data: bytes) -> None:
-        packed = base64.b64encode(zlib.compress(data, 1)).decode()
         size = {"size": self._size} if self._size else {}
-        self._ask(op="write", node=self._node, offset=sector * SECTOR, data=packed, **size)
+        self._ask(op="write", data=_packed(data), **self._at(sector), **size)
 
     def read(self, extent: Extent) -> bytes:
         """The bytes of an extent; sectors that cannot be read say so themselves."""
-        answer = self._ask(
-            op="read",
-            node=self._node,
-            offset=extent.start * SECTOR,
-            bytes=extent.sectors * SECTOR,
-            unit=self._unit * SECTOR,
-        )
-        data = bytearray(zlib.decompress(base64.b64decode(answer["data"])))
-        for offset, size, number in answer["unreadable"]:
-            at = offset - extent.start * SECTOR
-            data[at : at + size] = unreadable(errno_name(number)) * (size // SECTOR)
-        return bytes(data)
+        return _unpacked(extent, self._ask(op="read", **self._at(extent.start), **self._of(extent)))
+
+    def _at(self, sector: int) -> dict[str, object]:
+        return {"node": self._node, "offset": sector * SECTOR}
+
+    def _of(self, extent: Extent) -> dict[str, object]:
+        return {"bytes": extent.sectors * SECTOR, "unit": self._unit * SECTOR}
+
+
+class CachedGround(GuestGround):
+    """The same through the page cache.  What was written stays there, unless the kernel sees to it,
+    until it is read: then all goes to the medium, and the page cache forgets it."""
+
+    def write(self, sector: int, data: bytes) -> None:
+        self._ask(op="write-cached", data=_packed(data), **self._at(sector))
+
+    def read(self, extent: Extent) -> bytes:
+        answer = self._ask(op="read-cached", **self._at(extent.start), **self._of(extent))
+        return _unpacked(extent, answer)
+
+
+def _packed(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data, 1)).decode()
+
+
+def _unpacked(extent: Extent, answer: dict[str, Any]) -> bytes:
+    data = bytearray(zlib.decompress(base64.b64decode(answer["data"])))
+    for offset, size, number in answer["unreadable"]:
+        at = offset - extent.start * SECTOR
+        data[at : at + size] = unreadable(errno_name(number)) * (size // SECTOR)
+    return bytes(data)
 
 
 def errno_name(number: int) -> str:

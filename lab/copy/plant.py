@@ -48,6 +48,10 @@ class Plant:
         """The logged writes that survive the power cut."""
         return entries
 
+    def cached(self, data: bytes, copy: Copy, tagging: Tagging) -> bytes:
+        """The bytes of the window as they are read through the page cache after the copy."""
+        return data
+
     def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
         """The ground after the copy, before the oracle reads it."""
 
@@ -192,6 +196,24 @@ class NotOffloaded(Plant):
 
     def request(self, request: dict[str, object]) -> dict[str, object]:
         return {**request, "emulate": True}
+
+
+class NoCopy(Plant):
+    kind, rule = "no-copy", "COMPLETE"
+    does = "the kernel moves nothing, and reports success"
+
+    def request(self, request: dict[str, object]) -> dict[str, object]:
+        return {**request, "pretend": True}
+
+
+class StaleCache(Plant):
+    kind, rule = "stale-cache", "COHERENT"
+    does = "the page cache has the destination as it was before the copy"
+
+    def cached(self, data: bytes, copy: Copy, tagging: Tagging) -> bytes:
+        window, target = tagging.window, copy.target
+        start, end = ((at - window.start) * SECTOR for at in (target.start, target.end))
+        return data[:start] + b"".join(map(tagging.sector, target)) + data[end:]
 
 
 KINDS: dict[str, type[Plant]] = {plant.kind: plant for plant in Plant.__subclasses__()}

@@ -34,6 +34,7 @@ CONSEQUENCES = {
     "RECOVERS": "the device needs more than the end of the fault: reset it after a failure",
     "NO-HANG": "a failure can take the device or the guest down: refuse the offload",
     "OFFLOADED": "nothing is gained: the data are moved by the caller",
+    "COHERENT": "programs see other data than the copy: refuse the offload where a cache is",
 }
 """What follows, by the rule that is broken; a proposal, for a person to make better."""
 

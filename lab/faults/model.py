@@ -89,6 +89,8 @@ class Action(StrEnum):
     POWER_CUT = "power-cut"
     POWER_CUT_KEPT = "power-cut-kept"
     POWER_CUT_PREFIX = "power-cut-prefix"
+    REHEARSAL = "rehearsal"
+    """Nothing: a copy without any fault, with which each run begins."""
 
     @property
     def ends_guest(self) -> bool:
@@ -136,6 +138,8 @@ class Action(StrEnum):
         longer fail there; what is done to a copy that has ended can only end the guest; and what
         nothing was written to yet cannot be corrupted under the copy.
         """
+        if self is Action.REHEARSAL:
+            return point == REHEARSED
         if self is Action.SYSRQ_CRASH or self in _WHILE_HELD:
             return point.stage in _PER_RANGE
         if self.ends_guest:
@@ -159,6 +163,14 @@ class Action(StrEnum):
             names = ", ".join(cls)
             raise UsageError(f"action {text!r}: no such action", hint=f"one of {names}") from None
 
+
+def named(point: Point, action: Action) -> str:
+    """How people call what is done at a point: `write:2 eio`, or `rehearsal`."""
+    return str(action) if action is Action.REHEARSAL else f"{point} {action}"
+
+
+REHEARSED = Point(Stage.COMPLETED)
+"""Where a copy without any fault comes to."""
 
 _WHILE_HELD = (
     Action.RESUME, Action.DELAY, Action.QMP_LOST, Action.UNPLUG, Action.KILL_COPIER,
@@ -187,9 +199,12 @@ SWEPT = (
 """The actions of a sweep that names none; the others cost a boot for each case, or seconds and
 perhaps a boot, or do much the same."""
 
+EVERY = tuple(action for action in Action if action is not Action.REHEARSAL)
+"""All that can be done to a copy; without a fault one is made in any case."""
+
 HOST = tuple(
     action
-    for action in Action
+    for action in EVERY
     if not action.layer and action not in (Action.KILL_COPIER, Action.SYSRQ_CRASH)
 )
 """What is done from the host, over QMP or to the medium."""
@@ -202,7 +217,7 @@ def actions_named(text: str) -> tuple[Action, ...]:
     Raises UsageError for a name that is none.
     """
     names = (name for name in text.split(",") if name)
-    groups = {"all": tuple(Action), "host": HOST}
+    groups = {"all": EVERY, "host": HOST}
     found = (groups.get(name) or (Action.parse(name),) for name in names)
     return tuple(dict.fromkeys(action for actions in found for action in actions))
 

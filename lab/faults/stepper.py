@@ -67,6 +67,8 @@ def fault(
     boundary of the atomic unit: requests are cut into fragments, and the one that begins there
     fails.
     """
+    if action is Action.REHEARSAL:
+        return Fault(held=False)
     if not action.errno:
         return Fault(nth=point.k)
     iotype = "read" if point.stage is Stage.READ else "write"

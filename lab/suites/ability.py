@@ -32,7 +32,7 @@ def able(bench: Bench, actions: Iterable[Action]) -> tuple[Action, ...]:
     """Those of the actions that this guest's kernel has what they need for; what it said of the
     others is left in `bench.lacking`.
 
-    Raises NotSupported when none is left.
+    Raises NotSupported when none of any is left.
     """
     wanted = tuple(dict.fromkeys(actions))
     for action in wanted:
@@ -40,7 +40,7 @@ def able(bench: Bench, actions: Iterable[Action]) -> tuple[Action, ...]:
             bench.lacking[action] = said
             bench.run.emit("guest", "not supported", action=str(action), said=said)
     found = tuple(action for action in wanted if action not in bench.lacking)
-    if not found:
+    if wanted and not found:
         raise NotSupported("\n".join(f"{action}: {bench.lacking[action]}" for action in wanted))
     return found
 

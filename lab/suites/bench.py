@@ -173,6 +173,13 @@ class Bench:
             raise not_writable(self.medium, error) from error
         return tagging
 
+    def tag_cached(self, layout: Layout) -> Tagging:
+        """Tag the window through the page cache with a new generation, and leave it there."""
+        self._generation += 1
+        tagging = Tagging(layout.window, self._generation, self.run.number)
+        self.path.cache(self.subject).write(tagging.window.start, tagging.data())
+        return tagging
+
     def look(self, copy: Copy, tagging: Tagging) -> Findings:
         """Let the oracle read the ground; what cannot even be opened is lost, sector by sector."""
         try:

@@ -1,19 +1,21 @@
 """One case of copy-faults: tag, freeze, act, release, observe, recover, judge."""
 
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.copy.contract import (
     Aftermath,
+    Cached,
     Recovery,
     Situation,
     Verdict,
     judge,
     overall,
 )
-from lab.copy.model import SECTOR
-from lab.copy.oracle import Tagging
+from lab.copy.model import SECTOR, Completion
+from lab.copy.oracle import Tagging, classify
 from lab.copy.paths.base import Seen
 from lab.copy.plant import Plant
 from lab.crash.writelog import Entry
@@ -49,6 +51,10 @@ class CaseResult:
     rules: dict[str, Verdict]
     verdict: str
     seconds: float
+    told: Completion | None = None
+    """What the caller of the copy was told, whatever defect is planted."""
+    messages: tuple[str, ...] = ()
+    """What the guest's kernel logged meanwhile."""
 
     def document(self) -> dict[str, Any]:
         """The case as it stands in the run's JSON."""
@@ -105,13 +111,18 @@ class Case:
         point, action, run = self._point, self._action, self._bench.run
         start = time.monotonic()
         run.emit("lab", "case", point=str(point), action=str(action))
-        situation = self._observe()
+        situation, told = self._observe()
         verdicts = judge(situation)
         verdict = overall(situation, verdicts)
         run.emit("oracle", "verdict", point=str(point), action=str(action), verdict=verdict)
-        return CaseResult(point, action, situation, verdicts, verdict, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        return CaseResult(
+            point, action, situation, verdicts, verdict, seconds,
+            told.completion, tuple(told.messages),
+        )  # fmt: skip
 
-    def _observe(self) -> Situation:
+    def _observe(self) -> tuple[Situation, Told]:
+        """What there was to be seen, and what the copy's caller was told."""
         bench, copy, plant = self._bench, self._layout.copy, self._plant
         tagging = bench.tag(self._layout)
         try:
@@ -133,7 +144,7 @@ class Case:
             bench.renew()
         if not told.ended:
             problem = problem or bench.path.check(bench.subject, copy, told.completion)
-        return Situation(
+        situation = Situation(
             findings=findings,
             aftermath=told.aftermath,
             completion=told.completion and plant.completion(told.completion, copy),
@@ -153,6 +164,9 @@ class Case:
             lied=told.lied,
             redundant=bench.path.redundant,
         )
+        if self._action is Action.REHEARSAL and bench.path.through_cache and _succeeded(told):
+            situation = replace(situation, cached=self._through_cache())
+        return situation, told
 
     def _seen(self, told: Told, tagging: Tagging) -> Seen:
         """What the taps saw of the copy."""
@@ -227,6 +241,21 @@ class Case:
         elif not problem:
             problem = bench.path.check(bench.subject, copy, completion)
         return Recovery(completion, bench.look(copy, tagging), problem)
+
+    def _through_cache(self) -> Cached:
+        """The same copy again, of tags that are in the page cache only."""
+        bench, copy = self._bench, self._layout.copy
+        tagging = bench.tag_cached(self._layout)
+        completion = None
+        with suppress(DeviceFailed), bench.device_may_fail():
+            bench.start(self._plant.request(bench.path.request(copy)))
+            completion = bench.completed(self._hang)
+        if completion is None:
+            self._revive()
+            return Cached(completion)
+        data = bench.path.cache(bench.subject).read(tagging.window)
+        read = classify(copy, tagging, self._plant.cached(data, copy, tagging))
+        return Cached(completion, read, bench.look(copy, tagging))
 
 
 def _succeeded(told: Told) -> bool:

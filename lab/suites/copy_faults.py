@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lab.copy.model import Layout
 from lab.copy.paths import find
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.nvme import check_limits
 from lab.copy.plant import Plant
 from lab.errors import LabError
+from lab.faults.model import REHEARSED, Action
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.host import qemu
@@ -32,22 +34,30 @@ from lab.suites.watch import Watch
 NAME = "copy-faults"
 
 
+Setups = Callable[[Bench, Callable[[int], None]], Iterator[tuple[int, Setup]]]
+"""From a bench, and a function that takes the number of cases, to numbers and cases; the next is
+asked for when the one before has been judged."""
+
+
 @dataclass(frozen=True)
 class Job:
     """Cases to carry out on a path of a profile, one after the other.
 
-    `asked`: what they come from, for the run's JSON.  `setups` gives the cases and their number,
-    once the guest is up.  `minimised`: the first failing case of each kind is to be made smaller.
+    `asked`: what they come from, for the run's JSON.  `setups` gives them one by one with their
+    numbers, once the guest is up, and tells how many there will be as soon as it knows.
+    `minimised`: the first failing case of each kind is to be made smaller.  `rehearses`: its
+    copies without a fault say whether any with one are to follow.
     """
 
     profile: Profile
     path: CopyPath
     suite: str
     asked: dict[str, Any]
-    setups: Callable[[Bench], tuple[int, Iterator[Setup]]]
+    setups: Setups
     plant: Plant
     hang_deadline: float
     minimised: bool = False
+    rehearses: bool = True
 
 
 def run(profile: Profile, options: Options, watch: Watch, *, on: Guest | None = None) -> Report:
@@ -72,8 +82,8 @@ def job(profile: Profile, options: Options) -> Job:
     )  # fmt: skip
 
 
-def _sweep(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int, Iterator[Setup]]]:
-    """One regular copy, at every point."""
+def _sweep(path: CopyPath, options: Options) -> Setups:
+    """One regular copy: undisturbed, and then at every point."""
     ranges, blocks = (1, 1) if path.limits.none else (options.ranges, options.blocks)
     plan = path.layout(ranges, blocks)
     if not path.limits.none:
@@ -81,41 +91,51 @@ def _sweep(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int, Ite
     if known := path.points(ranges):
         options.cells(path, known)
 
-    def setups(bench: Bench) -> tuple[int, Iterator[Setup]]:
-        found = options.cells(path, rehearsal.points(bench, plan))
+    def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
+        first = _rehearsal(plan, path, options)
+        yield 0, first
+        found = options.cells(path, rehearsal.points(bench, plan, options.plant))
         possible = able(bench, (action for _, action in found))
         found = [cell for cell in found if cell[1] in possible]
-        cases = (
-            Setup(plan, point, action, path.name, path.ref, options.torn_at, options.fua,
-                  options.block_error)
-            for point, action in found
-        )  # fmt: skip
-        return len(found), cases
+        expect(1 + len(found))
+        for number, (point, action) in enumerate(found, 1):
+            yield number, replace(first, point=point, action=action, cut=options.torn_at)
 
     return setups
 
 
-def _generated(path: CopyPath, options: Options) -> Callable[[Bench], tuple[int, Iterator[Setup]]]:
-    """Copies of all shapes, each interrupted once."""
+def _generated(path: CopyPath, options: Options) -> Setups:
+    """Copies of all shapes, each interrupted once; before the first, and wherever only a rehearsal
+    tells the points, the same undisturbed."""
     drawn = options.generated
     assert drawn
     whole = space(options, path)
 
-    def setup(bench: Bench, where: Space, number: int) -> Setup:
-        plan = draw(where, drawn.seed, number)
-        # One rehearsal, before the first case, is enough where the points are known.
-        known = path.points(len(plan.copy.sources)) if number > 1 else None
-        point, action = strike(where, drawn.seed, number, known or rehearsal.points(bench, plan))
-        torn = cut(plan, point, drawn.seed, number)
-        return Setup(
-            plan, point, action, path.name, path.ref, torn, options.fua, options.block_error
-        )
-
-    def setups(bench: Bench) -> tuple[int, Iterator[Setup]]:
-        where = replace(whole, actions=able(bench, whole.actions))
-        return drawn.cases, (setup(bench, where, number) for number in range(1, drawn.cases + 1))
+    def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
+        told = path.points(1) is not None
+        expect(1 + drawn.cases)
+        where = whole
+        for number in range(1, drawn.cases + 1):
+            plan = draw(where, drawn.seed, number)
+            setup = _rehearsal(plan, path, options)
+            if number == 1 or not told:
+                # Behind the cases, which keep the numbers they are drawn by.
+                yield (drawn.cases + number if number > 1 else 0), setup
+            if number == 1:
+                where = replace(whole, actions=able(bench, whole.actions))
+            found = rehearsal.points(bench, plan, options.plant)
+            point, action = strike(where, drawn.seed, number, found)
+            torn = cut(plan, point, drawn.seed, number)
+            yield number, replace(setup, point=point, action=action, cut=torn)
 
     return setups
+
+
+def _rehearsal(plan: Layout, path: CopyPath, options: Options) -> Setup:
+    return Setup(
+        plan, REHEARSED, Action.REHEARSAL, path.name, path.ref, fua=options.fua,
+        block_error=options.block_error,
+    )  # fmt: skip
 
 
 def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
@@ -151,14 +171,18 @@ def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
 
 
 def _judge_all(job: Job, bench: Bench, report: Report, watch: Watch) -> None:
+    """Carry out and judge one case after the other.  Raises NotSupported where the path does not
+    work without a fault."""
     known: set[tuple[object, ...]] = set()
-    total, setups = job.setups(bench)
-    report.lacking = {str(action): said for action, said in bench.lacking.items()}
-    watch.expect(total)
-    for number, setup in enumerate(setups, 1):
+    for number, setup in job.setups(bench, watch.expect):
+        report.lacking = {str(action): said for action, said in bench.lacking.items()}
         judged = Judged(number, setup, _judge(job, bench, number, setup))
-        report.cases.append(judged)
-        watch.judged(judged.result)
+        rehearsed = job.rehearses and setup.action is Action.REHEARSAL
+        if not rehearsed or rehearsal.is_case(judged.result, first=not number):
+            report.cases.append(judged)
+            watch.judged(judged.result)
+        if rehearsed and not rehearsal.goes_on(judged.result, job.path.limits):
+            return
         broken = broken_rules(judged.result)
         kind = (setup.action, setup.point.stage, *broken)
         if job.minimised and judged.result.verdict == "violated" and kind not in known:

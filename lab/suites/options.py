@@ -73,7 +73,7 @@ class Options:
         return found
 
     def cells(self, path: CopyPath, points: Sequence[Point]) -> list[tuple[Point, Action]]:
-        """What can be done where, given all points of the copy.
+        """What can be done where, given all points of the copy, apart from the rehearsal.
 
         Raises UsageError when a point that was asked for is none of them, or no action is
         possible at any.
@@ -82,13 +82,14 @@ class Options:
             if point not in points:
                 raise UsageError(
                     f"point {point}: a copy of {self.ranges} ranges by {path.name} has none",
-                    hint=f"it has {', '.join(map(str, points))}",
+                    hint=f"it has {_listed(points)}",
                 )
         wanted = [point for point in points if not self.points or point in self.points]
-        found = cells(wanted, self.possible(path))
-        if not found:
+        faults = [action for action in self.possible(path) if action is not Action.REHEARSAL]
+        found = cells(wanted, faults)
+        if faults and not found:
             raise UsageError(
-                "none of these actions is possible at any of these points",
+                f"none of these actions is possible at any of these points: {_listed(wanted)}",
                 hint="errors strike at read:K (eio) or write:K; completed and flushed are for "
                 "kill and power-cut",
             )
@@ -113,6 +114,10 @@ class Options:
             "points": [str(point) for point in self.points],
             "hang_deadline": self.hang_deadline,
         }
+
+
+def _listed(points: Sequence[Point]) -> str:
+    return ", ".join(map(str, points))
 
 
 def parse(args: list[str]) -> Options:

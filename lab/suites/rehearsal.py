@@ -1,10 +1,18 @@
-"""A copy without any fault, before those with one: does the path work, and what are its points?"""
+"""A copy without any fault, before those with one: does the path work, and what are its points?
+
+It is a case like any other, and judged whether or not it has a point at which it could be
+interrupted; copies that are held tell how many points there are where the path cannot.
+"""
 
 from lab.copy.model import Layout
+from lab.copy.plant import Plant
 from lab.errors import GuestError
 from lab.faults.model import Point, Stage
 from lab.faults.stepper import Fault, NotReached, Stepper
+from lab.profile.models import CopyLimits
 from lab.suites.bench import Bench
+from lab.suites.case import CaseResult
+from lab.suites.report import broken_rules
 
 _DEADLINE = 60.0
 """Seconds for a copy that nothing holds."""
@@ -14,17 +22,43 @@ class NotSupported(Exception):
     """The path does not work on this kernel or device, even without a fault: what was said."""
 
 
-def points(bench: Bench, layout: Layout) -> list[Point]:
-    """Every point of a copy, in the order of their numbers.
+_DONE_HARM = {"PREFIX", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "NO-HANG"}
+"""What not even a copy that fails may violate."""
 
-    Raises NotSupported when the copy fails, GuestError when it does not end.
+
+def is_case(result: CaseResult, *, first: bool) -> bool:
+    """Whether a copy without any fault is a case of its run: the first is, and each that found
+    something, but none that a path which is not supported just refused."""
+    told = result.told
+    if told and not told.succeeded:
+        return not _DONE_HARM.isdisjoint(broken_rules(result))
+    return first or result.verdict != "holds"
+
+
+def goes_on(result: CaseResult, limits: CopyLimits) -> bool:
+    """Whether copies with faults can follow one without; none can where that never ended.
+
+    Raises NotSupported where it failed for its caller.
     """
-    bench.set_fault(Fault())
+    told = result.told
+    if told and not told.succeeded:
+        lines = [f"kernel: {line}" for line in result.messages]
+        if limits.none:
+            lines.append("the profile asks for a namespace that no Copy fits: copy: none")
+        raise NotSupported("\n".join([told.said or str(told), *lines]))
+    return told is not None
+
+
+def points(bench: Bench, layout: Layout, plant: Plant) -> list[Point]:
+    """Every point of a copy that works, in the order of their numbers.
+
+    Raises GuestError when it does not end.
+    """
     known = bench.path.points(len(layout.copy.sources))
-    if known:
-        _rehearse(bench, layout, None)
+    if known is not None:
         return known
-    reads, writes = (_rehearse(bench, layout, stage) for stage in (Stage.READ, Stage.WRITE))
+    bench.set_fault(Fault())
+    reads, writes = (_count(bench, layout, stage, plant) for stage in (Stage.READ, Stage.WRITE))
     found = [Point(Stage.READ, k) for k in range(1, reads + 1)]
     for k in range(1, writes + 1):
         found += [Point(Stage.WRITE, k), Point(Stage.WRITTEN, k)]
@@ -34,29 +68,22 @@ def points(bench: Bench, layout: Layout) -> list[Point]:
     return found + last
 
 
-def _rehearse(bench: Bench, layout: Layout, stage: Stage | None) -> int:
-    """A copy that is held at each of its reads, or writes, or nowhere; how often it was held.
+def _count(bench: Bench, layout: Layout, stage: Stage, plant: Plant) -> int:
+    """A copy that is held at each of its reads, or writes; how often it was held.
 
     What a file system sends together is held once: while the first waits, the others go by.
     """
     bench.tag(layout)
     bench.taps.forget()
-    bench.run.emit("lab", "rehearsal", stage=stage)
+    bench.run.emit("lab", "count", stage=stage)
     stepper = Stepper(bench.guest.machine, bench.drive, bench.executor.has_answer)
-    if stage:
-        stepper.arm(Point(stage, 1))
-    bench.start(bench.path.request(layout.copy))
-    held = _step_through(stepper, stage) if stage else 0
-    completion = bench.completed(_DEADLINE)
-    if completion is None:
+    stepper.arm(Point(stage, 1))
+    bench.start(plant.request(bench.path.request(layout.copy)))
+    held = _step_through(stepper, stage)
+    if bench.completed(_DEADLINE) is None:
         raise GuestError(
             f"path {bench.path.name}: a copy without a fault did not end in {_DEADLINE:.0f} s"
         )
-    if not completion.succeeded:
-        lines = [f"kernel: {line}" for line in bench.taps.kernel_messages()]
-        if bench.path.limits.none:
-            lines.append("the profile asks for a namespace that no Copy fits: copy: none")
-        raise NotSupported("\n".join([completion.said or str(completion), *lines]))
     return held
 
 

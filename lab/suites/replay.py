@@ -1,11 +1,11 @@
 """A case of an earlier run, carried out again: does it come to the same?
 
-RUN:CASE names it.  CASE is the number in run.json, `NUMBER.min` for its minimised form, or
-POINT,ACTION where the run has just one such case.
+RUN:CASE names it.  CASE is the number in run.json, `NUMBER.min` for its minimised form, its name,
+or POINT,ACTION where the run has just one such case.  RUN alone is its only case that failed.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
@@ -28,7 +28,10 @@ from lab.suites.watch import Watch
 
 NAME = "replay"
 
-_NUMBER = re.compile(r"([1-9][0-9]{0,8})(\.min)?")
+SHOWN = 9
+"""Cases that failed, when there are several."""
+
+_NUMBER = re.compile(r"(0|[1-9][0-9]{0,8})(\.min)?")
 
 
 @dataclass(frozen=True)
@@ -123,22 +126,54 @@ def replay(recorded: Recorded, times: int, watch: Watch) -> Replay:
     }
     setup = recorded.setup
 
-    def setups(_: Bench) -> tuple[int, Iterator[Setup]]:
-        return times, repeat(setup, times)
+    def setups(_: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
+        expect(times)
+        return enumerate(repeat(setup, times), 1)
 
     path = paths.find(recorded.profile, setup.path, setup.ref, fua=setup.fua)
-    job = Job(recorded.profile, path, NAME, asked, setups, recorded.plant, recorded.hang_deadline)
+    job = Job(
+        recorded.profile, path, NAME, asked, setups, recorded.plant, recorded.hang_deadline,
+        rehearses=False,
+    )  # fmt: skip
     return Replay(recorded, times, copy_faults.carry_out(job, watch))
 
 
 def find(text: str) -> Recorded:
-    """The case that RUN:CASE names.  Raises UsageError when there is none."""
+    """The case that RUN:CASE names, or the one that failed in RUN.  Raises UsageError when there is
+    none, or more than one."""
     run, _, wanted = text.partition(":")
-    if not run or not wanted:
+    if not run:
         raise UsageError(
-            f"{text!r}: expected RUN:CASE", hint="such as 20260131-093000-1a2b:17 or …:write:2,eio"
+            f"{text!r}: expected RUN or RUN:CASE",
+            hint="such as 20260131-093000-1a2b:17 or …:write:2,eio",
         )
-    return recorded(runs.load(run), run, wanted)
+    past = runs.load(run)
+    return recorded(past, run, wanted) if wanted else find(_failed(past, run))
+
+
+def _failed(past: Past, run: str) -> str:
+    """RUN:CASE of the only case of a run that failed.  Raises UsageError, with those there are."""
+    cases = past.document.get("cases", [])
+    # A run that is made of others says which one had the case.
+    found = [
+        f"{case.get('run', run)}:{case['number']}{'.min' if 'minimised' in case else ''}"
+        for case in cases
+        if case.get("verdict") == "violated" and "number" in case
+    ]
+    if not found:
+        raise UsageError(
+            f"run {run}: no case failed that could be repeated",
+            hint=f"name one of its {len(cases)}: lab replay {run}:CASE"
+            if cases
+            else _there_are([]),
+        )
+    if len(found) > 1:
+        more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise UsageError(
+            f"run {run}: {len(found)} cases failed, which one?",
+            hint=f"lab replay {found[0]}, or {', '.join(found[1:SHOWN])}{more}",
+        )
+    return found[0]
 
 
 def on_kernel(case: Recorded, kernel: str) -> Recorded:
@@ -186,7 +221,9 @@ def case_named(cases: list[dict[str, Any]], run: str, wanted: str) -> dict[str, 
         if number[2]:
             found = [case["minimised"] for case in found if "minimised" in case]
     else:
-        found = [case for case in cases if f"{case['point']},{case['action']}" == wanted]
+        found = [
+            case for case in cases if wanted in (case["name"], f"{case['point']},{case['action']}")
+        ]
     if len(found) > 1:
         numbers = ", ".join(str(case["number"]) for case in found[:9])
         raise UsageError(
@@ -205,4 +242,8 @@ def failing(cases: list[dict[str, Any]]) -> list[str]:
 def _there_are(cases: list[dict[str, Any]]) -> str:
     if not cases:
         return "it has none"
-    return f"cases are numbered from 1 to {len(cases)}; NUMBER.min only where one was minimised"
+    numbers = [case["number"] for case in cases]
+    return (
+        f"cases are numbered from {min(numbers)} to {max(numbers)}; NUMBER.min only where one was "
+        "minimised"
+    )

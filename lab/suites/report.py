@@ -8,7 +8,7 @@ from typing import Any
 from lab.copy.contract import Ruling
 from lab.copy.paths.base import CopyPath
 from lab.copy.plant import Plant
-from lab.errors import LabError
+from lab.errors import LabError, UsageError
 from lab.profile.models import Profile
 from lab.suites.case import CaseResult
 from lab.suites.setup import Setup
@@ -21,7 +21,8 @@ def broken_rules(result: CaseResult) -> list[str]:
 
 @dataclass
 class Judged:
-    """A case of a run: its number, from 1 on, what it was made of, and what it came to."""
+    """A case of a run: its number, from 1 on and 0 for the rehearsal, what it was made of, and what
+    it came to."""
 
     number: int
     setup: Setup
@@ -73,8 +74,9 @@ class Report:
     @property
     def exit_status(self) -> int:
         """0: all rules hold everywhere; 1: not so, or nothing could be exercised; otherwise that of
-        the lab's error."""
-        if self.error:
+        the lab's error.  That no fault was possible does not undo what was found without one."""
+        found = any(case.result.verdict == "violated" for case in self.cases)
+        if self.error and not (found and isinstance(self.error, UsageError)):
             return self.error.exit_status
         return int(
             bool(self.not_supported) or any(case.result.verdict != "holds" for case in self.cases)

@@ -5,7 +5,7 @@ from typing import Any
 
 from lab.copy.model import Copy, Extent, Layout
 from lab.faults.blkerror import ALIKE, BlockError
-from lab.faults.model import Action, Point
+from lab.faults.model import Action, Point, named
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Setup:
 
     @property
     def name(self) -> str:
-        """How people call it: `write:2 eio`."""
-        return f"{self.point} {self.action}"
+        """How people call it: `write:2 eio`, or `rehearsal`."""
+        return named(self.point, self.action)
 
     def document(self) -> dict[str, Any]:
         """Its JSON; addresses and lengths in sectors, extents as [start, sectors]."""

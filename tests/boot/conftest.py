@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +73,10 @@ class Lab:
         return {guest["name"]: guest for guest in json.loads(self("ls", "--json").stdout)}
 
     def faults(self, *args: str, on: str = "", status: int | None = 0) -> dict[str, Any]:
-        """A run of copy-faults on nvme-copy; its JSON."""
+        """A run of copy-faults on nvme-copy; its JSON, see apart()."""
         where = ["--on", on] if on else []
         done = self("run", "nvme-copy", "copy-faults", "--json", *where, "--", *args, status=status)
-        document: dict[str, Any] = json.loads(done.stdout)
-        return document
+        return apart(json.loads(done.stdout))
 
     def processes(self) -> list[str]:
         """Command lines of all processes that work below the state directory."""
@@ -192,6 +192,20 @@ def profile_with(tmp_path: Path) -> Callable[[str], str]:
         return str(path)
 
     return write
+
+
+def apart(document: dict[str, Any]) -> dict[str, Any]:
+    """A run's JSON with the copy without a fault, which is its first case, taken out of the cases
+    and put under `rehearsal`, which a path that is not supported has not."""
+    cases = document["cases"]
+    if cases and cases[0]["name"] == "rehearsal":
+        document["rehearsal"] = first = cases.pop(0)
+        assert first["number"] == 0
+        assert first["verdict"] == "holds" or document["plant"], first
+        document["verdicts"] = dict(Counter(case["verdict"] for case in cases))
+    else:
+        assert document["not_supported"] or document["error"], "not rehearsed"
+    return document
 
 
 def case(run: dict[str, Any], name: str) -> dict[str, Any]:

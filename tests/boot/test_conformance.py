@@ -24,7 +24,7 @@ def test_an_nvme_copy_is_compared_with_the_reference(lab: Lab) -> None:
         (case["path"], case["point"], case["action"]): case for case in document["cases"]
     }  # fmt: skip
     assert {("loop-reflink", "write:1", "eio"), ("nvme-copy", "read:2", "resume")} <= cases.keys()
-    assert len([cell for cell in cases if cell[0] == "nvme-copy"]) == 10
+    assert len([cell for cell in cases if cell[0] == "nvme-copy"]) == 11
     for case in cases.values():
         assert case["rules"].keys() == RULES.keys()
         assert case["situation"] == f"{case['point'].partition(':')[0]} {case['action']}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.copy.plant import KINDS
-from tests.boot.conftest import Lab, wait_for
+from tests.boot.conftest import Lab, apart, wait_for
 
 PROFILE = """\
 description: a place for every offload path
@@ -55,7 +55,7 @@ class Every:
     def __call__(self, path: str, *args: str, status: int | None = 0) -> dict[str, Any]:
         """A run's JSON."""
         done = self._lab(*self.words(path, *args), status=status, deadline=900)
-        document: dict[str, Any] = json.loads(done.stdout)
+        document = apart(json.loads(done.stdout))
         assert document["error"] is None
         assert document["path"] == path
         return document
@@ -278,6 +278,36 @@ def test_a_planted_defect_is_caught_by_its_rule(
     assert broken(case) - ALSO.get(kind, set()) == {rule}
     assert case["rules"][rule]["evidence"]
     assert case["verdict"] == ("not exercised" if kind == "not-offloaded" else "violated")
+
+
+def test_a_copy_that_moves_nothing_is_found_though_there_is_no_point(
+    lab: Lab, every: Every
+) -> None:
+    """On a kernel that reports success and does nothing, a run has nothing that it could fail."""
+    words = every.words("dm-kcopyd", "--plant", "no-copy", "--actions", "eio")
+    done = lab(*words, status=1, deadline=300)
+    run = apart(json.loads(done.stdout))
+    assert run["cases"] == []
+    assert "none of these actions is possible" in run["error"]
+    assert broken(run["rehearsal"]) == {"COMPLETE"}
+    assert "128 sectors are not" in run["rehearsal"]["rules"]["COMPLETE"]["evidence"]
+    # It is a case like others: in the store, for CI systems, and to be repeated.
+    junit = lab("results", "export", run["run"], "--format", "junit").stdout
+    assert 'name="rehearsal"' in junit
+    assert "<failure" in junit
+    again = json.loads(lab("replay", run["run"], "--json", deadline=300).stdout)
+    assert (again["replay_of"], again["same"]) == (f"{run['run']}:0", [True])
+
+
+def test_what_is_in_the_page_cache_is_what_is_copied(every: Every) -> None:
+    run = every("fs-clone", "--actions", "rehearsal")
+    assert run["cases"] == []
+    coherent = run["rehearsal"]["rules"]["COHERENT"]
+    assert coherent == {
+        "verdict": "holds", "evidence": "written, copied and read through the page cache: 128 new",
+    }  # fmt: skip
+    run = every("fs-clone", "--actions", "rehearsal", "--plant", "stale-cache", status=1)
+    assert broken(run["rehearsal"]) == {"COHERENT"}
 
 
 def test_at_least_thirty_defects_are_planted() -> None:

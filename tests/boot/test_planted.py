@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 PATCH = ROOT / "tests/fixtures/kernel/leave-out-last-block.patch"
 PLAN = ROOT / "tests/fixtures/kernel/planted.yaml"
-CASES = ("write:1 resume", "write:1 eio", "write:1 delay")
+CASES = ("rehearsal", "write:1 resume", "write:1 eio", "write:1 delay")
 OVER_XFS = ("loop-xfs-reflink", "dm-flakey-loop")
 
 

@@ -7,6 +7,7 @@ import pytest
 from lab.copy.contract import (
     RULES,
     Aftermath,
+    Cached,
     Offload,
     Recovery,
     Ruling,
@@ -46,7 +47,7 @@ def violated(case: Situation) -> set[str]:
 def test_the_rules_are_those_of_the_design() -> None:
     assert list(RULES) == [
         "COMPLETE", "PREFIX", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "SIGNALLED", "ERROR-CLASS",
-        "DURABLE", "RECOVERS", "NO-HANG", "OFFLOADED",
+        "DURABLE", "RECOVERS", "NO-HANG", "OFFLOADED", "COHERENT",
     ]  # fmt: skip
 
 
@@ -551,3 +552,22 @@ def test_only_some_trouble_means_that_nothing_after_it_proves_anything(
 )
 def test_ordinary_messages_are_no_complaint(message: str) -> None:
     assert complaints([message]) == ()
+
+
+@pytest.mark.parametrize(
+    ("cached", "expected"),
+    [
+        (None, NOT_APPLICABLE),
+        (Cached(DONE, findings(copied()), findings(copied())), HOLDS),
+        (Cached(DONE, NOTHING_COPIED, findings(copied())), VIOLATED),  # the cache is stale
+        (Cached(DONE, findings(copied()), ALL_BUT_ONE), VIOLATED),  # written back over the copy
+        (Cached(DONE, findings({**copied(), 62: sector_of(20)}), findings(copied())), VIOLATED),
+        (Cached(FAILED), VIOLATED),
+        (Cached(None), VIOLATED),
+    ],
+)
+def test_coherent_needs_the_copy_in_the_page_cache_and_below(
+    cached: Cached | None, expected: Ruling
+) -> None:
+    assert ruling("COHERENT", situation(cached=cached)) is expected
+    assert evidence("COHERENT", situation(cached=cached))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.copy.contract import Aftermath, Recovery, Ruling, Situation, judge
+from lab.copy.contract import Aftermath, Cached, Recovery, Ruling, Situation, judge
 from lab.copy.ground import MediumGround
 from lab.copy.model import SECTOR, Completion
 from lab.copy.oracle import classify, flip_bit
@@ -193,6 +193,12 @@ def seen_with(plant: Plant, rule: str) -> Situation:
         case "NO-HANG":
             messages = complaints([plant.kernel_message()])
             return situation(waited=plant.delay(10.0), deadline=10.0, complaints=messages)
+        case "COMPLETE":
+            moved = {} if plant.request({}).get("pretend") else copied()
+            return situation(findings=findings(moved))
+        case "COHERENT":
+            read = classify(COPY, TAGGING, plant.cached(contents(copied()), COPY, TAGGING))
+            return situation(cached=Cached(DONE, read, findings(copied())))
         case _:
             trace = _EMULATED if plant.request({}).get("emulate") else _OFFLOADED
             return situation(offload=offload(parse_trace(trace), COPY, 1, 3))
@@ -231,6 +237,7 @@ def test_a_plant_changes_the_one_thing_it_is_for(kind: str) -> None:
         "completion": {plant.completion(told, COPY) for told in (DONE, FAILED_IN_THE_SECOND)}
         != {DONE, FAILED_IN_THE_SECOND},
         "survivors": plant.survivors(log) != log,
+        "cached": plant.cached(contents(copied()), COPY, TAGGING) != contents(copied()),
         "medium": kind in ON_MEDIUM,
     }
     assert sum(changed.values()) == (1 if kind else 0), changed

@@ -84,6 +84,30 @@ def test_a_case_can_be_named_by_point_and_action(recorded: str) -> None:
     assert find(f"{recorded}:flushed,power-cut").id == f"{recorded}:2"
 
 
+def test_a_run_stands_for_its_only_case_that_failed(recorded: str) -> None:
+    assert find(recorded).id == find(f"{recorded}:").id == f"{recorded}:3.min"
+
+
+def failed_in(home: Path, recorded: str, *numbers: int) -> None:
+    """Let these cases of a run have failed, and no others."""
+    path = document(recorded, home)
+    content = json.loads(path.read_text())
+    for case in content["cases"]:
+        case["verdict"] = "violated" if case["number"] in numbers else "holds"
+    path.write_text(json.dumps(content))
+
+
+def test_of_several_that_failed_one_must_be_named(recorded: str, home: Path) -> None:
+    failed_in(home, recorded, 1, 2, 3)
+    with pytest.raises(UsageError, match="3 cases failed") as caught:
+        find(recorded)
+    assert caught.value.hint == (f"lab replay {recorded}:1, or {recorded}:2, {recorded}:3.min")
+    failed_in(home, recorded)
+    with pytest.raises(UsageError, match="no case failed") as caught:
+        find(recorded)
+    assert f"lab replay {recorded}:CASE" in caught.value.hint
+
+
 def test_a_minimised_case_is_another_one(recorded: str) -> None:
     whole, small = find(f"{recorded}:3"), find(f"{recorded}:3.min")
     assert (len(whole.setup.layout.copy.sources), len(small.setup.layout.copy.sources)) == (3, 2)
@@ -99,7 +123,6 @@ def test_a_minimised_case_is_another_one(recorded: str) -> None:
         ("1.min", "has no case 1.min", "only where one was minimised"),
         ("write:2,torn", "has no case write:2,torn", ""),
         ("write:2,eio", "has 2 cases", "by number: 1, 3"),
-        ("", "expected RUN:CASE", "such as"),
     ],
 )
 def test_a_case_that_is_not_there_is_refused(

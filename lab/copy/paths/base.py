@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lab.copy.contract import Offload
-from lab.copy.ground import Ask, Ground, MediumGround, errno_name
+from lab.copy.ground import Ask, CachedGround, Ground, MediumGround, errno_name
 from lab.copy.model import SECTOR, Completion, Copy, Extent, Layout
 from lab.copy.oracle import Tagging
 from lab.copy.paths.find import reference
@@ -78,6 +78,8 @@ class CopyPath(ABC):
     """The device carries out one command, range by range: a read and then a write of each."""
     redundant: str = ""
     """What below makes an error of the drive good from another disk, in words."""
+    through_cache: ClassVar[bool] = False
+    """Its caller has a page cache before the ground, which the copy must mind."""
     copies_last: ClassVar[bool] = False
     """The destination must come behind all that is written, as in a zone."""
 
@@ -160,6 +162,10 @@ class CopyPath(ABC):
     def ground(self, subject: Subject) -> Ground:
         """Where the oracle writes and reads."""
         return MediumGround(subject.medium)
+
+    def cache(self, subject: Subject) -> Ground:
+        """The ground as programs in the guest see it, through the page cache."""
+        return CachedGround(subject.ask, self.node, self.unit)
 
     def prepare(self, subject: Subject, copy: Copy, tagging: Tagging) -> None:
         """Let the window hold its tags, and everything come to rest."""

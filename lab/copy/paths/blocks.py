@@ -20,6 +20,7 @@ class BdevCfr(CopyPath):
     does = "copy_file_range within a block device, as the block-layer series propose"
     needs = "an emulated NVMe namespace without zones, metadata or layers"
     durable = True
+    through_cache = True
 
     @classmethod
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:

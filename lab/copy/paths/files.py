@@ -39,6 +39,7 @@ class SyncedPath(CopyPath):
 
     durable = True
     on_medium = False
+    through_cache = True
 
     def __init__(self, profile: Profile, layer: BaseLayer, drive: Drive, size: int) -> None:
         unit = max(UNIT, drive.block_size // SECTOR)

@@ -25,13 +25,14 @@ class Event:
 def by_case(run: str) -> dict[int, list[Event]]:
     """The events of each case by its number, of a run whose timeline is on this host."""
     found: dict[int, list[Event]] = {}
-    number, start = 0, 0.0
+    number: int | None = None
+    start = 0.0
     for raw in _events(run):
         if (raw["source"], raw["event"]) == ("lab", "setup"):
             number, start = int(raw["number"]), float(raw["t"])
             # A case that was minimised is set up again and again; the first is the case itself.
-            number = 0 if number in found else number
-        if number and len(found.setdefault(number, [])) < LONGEST:
+            number = None if number in found else number
+        if number is not None and len(found.setdefault(number, [])) < LONGEST:
             found[number].append(_event(raw, start))
     return found
 

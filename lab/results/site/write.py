@@ -132,6 +132,8 @@ def _run(session: Session, run: RunRow) -> dict[str, Any]:
     cases = cases_of(session, [run.id])
     events = by_case(run.id)
     document = document_of(run.id)
+    # A run of another host has no document here.
+    told = document.get("cases") or [{}] * len(cases)
     return {
         "run": run,
         "matrices": matrices(cases),
@@ -141,11 +143,11 @@ def _run(session: Session, run: RunRow) -> dict[str, Any]:
         "failing": [
             (
                 case,
-                _again(run, document, number),
+                _again(run, recorded),
                 _history(session, run, case.name),
-                events.get(number, []),
+                events.get(recorded.get("number", place), []),
             )
-            for number, case in enumerate(cases, 1)
+            for place, (case, recorded) in enumerate(zip(cases, told, strict=False), 1)
             if case.status in _FAILED
         ],
         "durations": _durations(session, run.suite, run.profile),
@@ -154,9 +156,8 @@ def _run(session: Session, run: RunRow) -> dict[str, Any]:
     }
 
 
-def _again(run: RunRow, document: Mapping[str, Any], number: int) -> str:
+def _again(run: RunRow, case: Mapping[str, Any]) -> str:
     """The case that does it again, as `lab replay` takes it; '' if none does."""
-    case = dict(enumerate(document.get("cases", ()), 1)).get(number, {})
     # A run that is made of others says which one had the case.
     return f"{case.get('run', run.id)}:{case['number']}" if "number" in case else ""
 
