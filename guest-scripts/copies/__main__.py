@@ -10,6 +10,8 @@ Requests:  {"op": "copy", "path": PATH, ...}     as the path's module says
 Answers:   what the operation gives; of a copy its end: "status" and "dw0" of an NVMe command, or
            "errno" (0: success) and "done" (ranges), and always "seconds"
            {"error": "..."} when the request could not be carried out at all.
+
+A request may have a "number", which its answer has too.
 """
 
 import importlib
@@ -93,11 +95,14 @@ def attempt(module, request):
 def serve():
     """Answer requests until stdin ends."""
     for line in sys.stdin:
+        number = None
         try:
-            reply = carry_out(json.loads(line))
+            request = json.loads(line)
+            number = request.pop("number", None)
+            reply = carry_out(request)
         except Exception as error:  # whatever a request provokes is its answer; we live on
             reply = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(reply), flush=True)
+        print(json.dumps({**reply, "number": number}), flush=True)
 
 
 def main():

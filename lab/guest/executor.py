@@ -11,6 +11,8 @@ import paramiko
 from lab.errors import GuestError
 from lab.guest.ssh import Session
 
+_PIECE = 1 << 16
+
 COPIES = ("/usr/bin/python3", "-IS", "/run/lab/copies", "serve")
 
 
@@ -18,25 +20,37 @@ class Executor:
     """guest-scripts/copies, or another program that answers JSON lines, started once per boot; one
     request at a time.
 
-    It ends with the session it was started in.
+    A request carries a number, and its answer the same: whoever breaks off while one is awaited,
+    or gives it up, never takes it for that of the next.  The program ends with the session it was
+    started in.
     """
 
     def __init__(self, session: Session, program: Sequence[str] = COPIES) -> None:
         self._channel: paramiko.Channel = session.channel(program)
         self._received = b""
-        self._owed = 0
+        self._reply: dict[str, Any] | None = None
+        self._number = 0
+        self._cut = False
 
     def send(self, **request: object) -> None:
-        """Send a request; its answer must be taken before the next one is sent."""
+        """Send a request; the answer to the one before, if it was not taken, is lost."""
+        self._number += 1
+        # The beginning of a line whose end was lost would take the next one with it.
+        self._received, self._reply = b"", None
+        line = json.dumps({**request, "number": self._number}).encode() + b"\n"
+        # What is left of a request whose sending was broken off is a line of its own.
+        start, self._cut = b"\n" if self._cut else b"", True
         try:
-            self._channel.sendall(json.dumps(request).encode() + b"\n")
-            self._owed += 1
+            self._channel.sendall(start + line)
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise GuestError(f"the executor in the guest is gone: {error}") from error
+        self._cut = False
 
     def has_answer(self) -> bool:
         """Whether the request has been answered, or the executor has ended; does not wait."""
-        return bool(self._received) or self._channel.recv_ready() or self._channel.closed
+        while not self._found() and self._channel.recv_ready():
+            self._received += self._channel.recv(_PIECE)
+        return self._reply is not None or self._channel.closed
 
     def answer(self, deadline: float) -> dict[str, Any] | None:
         """The answer to the request sent, or None if none comes within `deadline` seconds.
@@ -45,10 +59,10 @@ class Executor:
         carry the request out at all.
         """
         end = time.monotonic() + deadline
-        while b"\n" not in self._received:
+        while not self._found():
             self._channel.settimeout(max(0.001, end - time.monotonic()))
             try:
-                data = self._channel.recv(65536)
+                data = self._channel.recv(_PIECE)
             except TimeoutError:
                 return None
             if not data:
@@ -59,17 +73,18 @@ class Executor:
                     "the executor in the guest ended", detail=words.decode(errors="replace")
                 )
             self._received += data
-        line, _, self._received = self._received.partition(b"\n")
-        self._owed -= 1
-        reply: dict[str, Any] = json.loads(line)
+        reply, self._reply = self._reply, None
+        assert reply is not None
         if "error" in reply:
             raise GuestError(f"the executor in the guest: {reply['error']}")
         return reply
 
-    def idle(self, deadline: float) -> bool:
-        """Whether all is answered, `deadline` seconds from now at the latest; what the answer is
-        does not matter to anybody any more.  Raises GuestError."""
-        return not self._owed or self.answer(deadline) is not None
+    def _found(self) -> bool:
+        """Look for the answer in what was received; others are of nobody any more."""
+        while self._reply is None and b"\n" in self._received:
+            line, _, self._received = self._received.partition(b"\n")
+            self._reply = _answer(line, self._number)
+        return self._reply is not None
 
     def request(self, deadline: float, **request: object) -> dict[str, Any]:
         """Send a request and wait for its answer.  Raises GuestError when none comes."""
@@ -88,3 +103,15 @@ class Executor:
             while not self._channel.exit_status_ready() and time.monotonic() < last:
                 time.sleep(0.02)
         self._channel.close()
+
+
+def _answer(line: bytes, number: int) -> dict[str, Any] | None:
+    """The answer in a line, without its number; None if it is to another request, or the rest of a
+    line whose beginning was lost when its reader was interrupted."""
+    try:
+        reply = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(reply, dict) or reply.pop("number", None) != number:
+        return None
+    return reply

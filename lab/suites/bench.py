@@ -294,13 +294,11 @@ class Bench:
     def close(self) -> None:
         """Keep the evidence and let go of the guest, which is as it was if it runs on."""
         with suppress(LabError):
-            # A run that is broken off may have left it a copy to answer.
-            if (
-                self._executor
-                and self.guest.machine.alive()
-                and self._executor.idle(_CLOSE_DEADLINE)
-            ):
-                self._let_errors_through(self._retries)
+            # A run that is broken off may have left it a copy that must end before.
+            if self._executor and self.guest.machine.alive():
+                self._executor.request(
+                    _CLOSE_DEADLINE, op="parameter", file=_RETRIES, value=self._retries
+                )
                 self.ask(op="leave")
         self.disconnect()
         self.keep_evidence()

@@ -290,9 +290,9 @@ def test_a_copy_that_moves_nothing_is_found_though_there_is_no_point(
     assert run["cases"] == []
     assert "none of these actions is possible" in run["error"]
     assert broken(run["rehearsal"]) == {"COMPLETE"}
-    assert "128 sectors are not" in run["rehearsal"]["rules"]["COMPLETE"]["evidence"]
+    assert "16 sectors are not" in run["rehearsal"]["rules"]["COMPLETE"]["evidence"]
     # It is a case like others: in the store, for CI systems, and to be repeated.
-    junit = lab("results", "export", run["run"], "--format", "junit").stdout
+    junit = lab("results", "export", run["run"], "--to", "junit").stdout
     assert 'name="rehearsal"' in junit
     assert "<failure" in junit
     again = json.loads(lab("replay", run["run"], "--json", deadline=300).stdout)

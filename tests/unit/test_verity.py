@@ -217,6 +217,16 @@ def test_what_user_space_was_told_is_not_only_in_the_log() -> None:
     assert told.only_in_log() == kernel[:1]
 
 
+@pytest.mark.parametrize("problem", [Wrong("no"), GuestError("gone"), KeyboardInterrupt()])
+def test_a_user_who_breaks_off_does_not_wait_for_the_guest(problem: BaseException) -> None:
+    asked: list[tuple[str, ...]] = []
+    checker = SimpleNamespace(run=lambda *argv: asked.append(argv))
+    scene = Scene(SimpleNamespace(), checker)  # type: ignore[arg-type]
+    with pytest.raises(type(problem)), scene.closing("dmsetup", "remove", "x"):
+        raise problem
+    assert asked == ([] if isinstance(problem, KeyboardInterrupt) else [("dmsetup", "remove", "x")])
+
+
 class Silent:
     """An executor that answers once, and then no more."""
 

@@ -113,7 +113,7 @@ class Checker:
 
     def _ask(self, within: float, **request: Any) -> dict[str, Any]:
         if self._overdue:
-            # The answer that did not come yet would be taken for this one's.
+            # What keeps the guest from that answer would keep it from this one.
             raise Overdue("an earlier request has no answer yet")
         self._executor.send(**request)
         answer = self._executor.answer(within + _GRACE)

@@ -112,10 +112,11 @@ class Scene:
     @contextmanager
     def closing(self, *argv: str) -> Iterator[None]:
         """Take a device away at the end, by a command in the guest; if something went wrong
-        before, whatever that says does not matter any more."""
+        before, whatever that says does not matter any more.  A user who breaks off waits for
+        nothing: the guest goes with the run."""
         try:
             yield
-        except BaseException:
+        except Exception:
             if not self.lost:
                 with suppress(LabError, Overdue):
                     self.checker.run(*argv)
