@@ -9,7 +9,9 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +19,13 @@ from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
 
 from lab.errors import HostError
 from lab.vm.argv import QMP_SOCKET
+
+CONNECT_DEADLINE = 10.0
+"""Seconds for QEMU to greet: it talks to one client at a time."""
+_GRACE = 0.5
+"""Seconds for a task to end by itself."""
+_PARTING = 5.0
+"""Seconds for what is under way to end, when the connection is closed."""
 
 T = TypeVar("T")
 EventSink = Callable[[str, dict[str, Any]], None]
@@ -37,15 +46,18 @@ class Qmp:
     """A connection to the QMP socket in a guest's directory; close it, or use it as a context."""
 
     def __init__(self, directory: Path, on_event: EventSink | None = None) -> None:
-        """Connect.  Raises HostError when nobody listens or no greeting comes in 10 s."""
+        """Connect.  Raises HostError when nobody listens or no greeting comes in time."""
         self._directory = directory
         self._on_event = on_event
         self._loop = asyncio.new_event_loop()
+        # What a task fails with is raised where it is awaited; nobody else need read of it.
+        self._loop.set_exception_handler(lambda _loop, _context: None)
         self._thread = threading.Thread(target=self._loop.run_forever, name="qmp", daemon=True)
         self._thread.start()
         self._client = QMPClient("lab")
+        self._watcher: Future[None] | None = None
         try:
-            self._run(self._connect(), 10.0, "connect")
+            self._run(self._connect(), CONNECT_DEADLINE, "connect")
             self._watcher = asyncio.run_coroutine_threadsafe(self._watch(), self._loop)
         except BaseException:
             self._stop_loop()
@@ -109,12 +121,27 @@ class Qmp:
             raise QmpLost(f"QMP {what}: {error or type(error).__name__}") from error
 
     def _stop_loop(self) -> None:
-        def cancel_all() -> None:
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-            self._loop.call_soon(self._loop.stop)
-
-        self._loop.call_soon_threadsafe(cancel_all)
-        self._thread.join(5.0)
+        """End every task before the loop, which is then closed; never raises."""
+        if self._watcher:
+            self._watcher.cancel()
+        with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            asyncio.run_coroutine_threadsafe(_end_all(), self._loop).result(2 * _PARTING)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_PARTING)
         if not self._thread.is_alive():
             self._loop.close()
+
+
+async def _end_all() -> None:
+    """Let all other tasks of this loop end, and cancel those that do not.
+
+    A connection that is given up while it comes about closes its socket in a task that it starts
+    then (qemu.qmp, protocol.py); were that cancelled at once, the socket would stay open.
+    """
+    mine, end = asyncio.current_task(), time.monotonic() + _PARTING
+    while (others := asyncio.all_tasks() - {mine}) and time.monotonic() < end:
+        _, left = await asyncio.wait(others, timeout=_GRACE)
+        for task in left:
+            task.cancel()
+    # What was closed is let go of in the loop's next round.
+    await asyncio.sleep(0)
