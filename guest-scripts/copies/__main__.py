@@ -42,7 +42,6 @@ OPERATIONS = {
     "flush": "nvme.flush",
     "write-block": "nvme.write_block",
     "kmsg": "kernel.kmsg",
-    "parameter": "kernel.parameter",
     "write": "sectors.write",
     "read": "sectors.read",
     "write-cached": "sectors.write_cached",

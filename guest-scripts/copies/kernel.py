@@ -1,15 +1,11 @@
-"""The kernel's messages, which the host reads after every copy, and its parameters.
+"""The kernel's messages, which the host reads after every copy.
 
-Requests:  {"op": "kmsg", "after": SEQUENCE}
-           {"op": "parameter", "file": PATH, "value": TEXT}
-Answers:   {"records": [[sequence, level, text], ...]}
-           {"before": TEXT}
+Request:  {"op": "kmsg", "after": SEQUENCE}
+Answer:   {"records": [[sequence, level, text], ...]}
 """
 
 import errno
 import os
-
-import system
 
 
 def kmsg(request):
@@ -31,10 +27,3 @@ def kmsg(request):
                 records.append([int(sequence), int(level) & 7, text.split("\n")[0]])
     finally:
         os.close(fd)
-
-
-def parameter(request):
-    """Set a parameter in sysfs; what it was before."""
-    before = system.read(request["file"])
-    system.put(request["file"], request["value"])
-    return {"before": before}

@@ -122,6 +122,8 @@ def _print(guest: Guest, status: Status, json: bool) -> None:
         print(f"  {status.passed} before it came and went on")
     if status.error:
         print(f"  it will fail with {status.error}")
+    if status.retried:
+        print(f"  the guest's driver may try it again, and succeed: {status.retried}")
     if status.state == "armed":
         return
     print("  until it is released, stop, reset or quit would hang QEMU for good")

@@ -44,6 +44,8 @@ class Arming(BaseModel):
     """Seconds since the epoch."""
     follower: Process | None = None
     """The process that leads the disk through the first passes."""
+    retried: str = ""
+    """Why the guest's drivers may try a request again that fails."""
     before: "Arming | None" = None
     """What was held when this was about to be set, and is to be released then."""
     complete: bool = False

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lab.errors import HostError, UsageError
+from lab.errors import GuestError, HostError, UsageError
 from lab.faults import arming as armings
 from lab.faults import choice
 from lab.faults.arming import Arming
 from lab.faults.model import Point, Stage
 from lab.faults.status import Status, disk_name
 from lab.faults.stepper import EVENTS
+from lab.guest import retries
 from lab.guest.guest import Guest
 from lab.host import lock
 from lab.host.process import Process
@@ -69,6 +70,9 @@ class Hand:
                 number=armings.next_number(self._guest),
                 since=time.time(),
             )
+            # Before the guest is asked, so that whoever finds it will have it restored.
+            armings.write(self._guest, new)
+            new = new.model_copy(update={"retried": self._let_errors_through()})
             self._follow(self._set(new))
 
     def step(self) -> Point:
@@ -123,10 +127,10 @@ class Hand:
                 self._io(drive, f"resume {tag}")
             if arming and arming.tag not in tags:
                 self._io(self._drive_of(arming.tag), f"remove_break {arming.tag}")
-            armings.forget(self._guest)
             self._machine.holding = False
             if arming:
                 self._machine.exchange_fault_layer(self._drive_of(arming.tag))
+            self._forget()
             return done
 
     def pass_by(self) -> bool:
@@ -182,7 +186,7 @@ class Hand:
             arming = self._repair(arming, tags)
         if arming and not self._in_force(arming, tags):
             arming = None
-            armings.forget(self._guest)
+            self._forget()
         return self._follow(arming) if arming else None, tags
 
     def _repair(self, arming: Arming, tags: Sequence[str]) -> Arming | None:
@@ -196,6 +200,8 @@ class Hand:
         self._io(self._drive_of(arming.tag), f"remove_break {arming.tag}")
         if before:
             armings.write(self._guest, before)
+        else:
+            self._forget()
         return before
 
     def _in_force(self, arming: Arming, tags: Sequence[str]) -> bool:
@@ -262,6 +268,21 @@ class Hand:
             f"guest {name}: nothing is armed or held", hint=f"lab fault {name} hold --at write:1"
         )
 
+    def _let_errors_through(self) -> str:
+        """Have the guest's drivers try nothing again; why that could not be done, or ''."""
+        try:
+            with self._guest.connect() as session:
+                retries.let_errors_through(session)
+        except GuestError as error:
+            return str(error)
+        return ""
+
+    def _forget(self) -> None:
+        """Nothing is set any more, and drivers try as often as before.  Raises GuestError."""
+        armings.forget(self._guest)
+        with self._guest.connect() as session:
+            retries.restore(session)
+
     def _describe(self, arming: Arming | None, tags: Sequence[str]) -> Status:
         if arming is None and not tags:
             return Status("nothing")
@@ -278,6 +299,7 @@ class Hand:
             passed=arming.passed if arming else 0,
             error=errno.errorcode[arming.errno] if arming and arming.errno else None,
             io_timeout=float(timeout) if drive.nsid else None,
+            retried=(arming.retried or None) if arming else None,
         )
 
     def _drive_of(self, tag: str) -> Drive:

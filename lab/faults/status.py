@@ -25,6 +25,10 @@ class Status:
     io_timeout: float | None = None
     """Seconds after which the guest's driver gives up on a held command; None where it does not."""
 
+    retried: str | None = None
+    """Why the guest's driver may try it again, and nobody learns of the error; None where an error
+    is let through."""
+
     def document(self) -> dict[str, Any]:
         """The status as JSON."""
         return asdict(self) | {"seconds": round(self.seconds, 1)}

@@ -15,7 +15,7 @@ from lab.copy.tags import unreadable
 from lab.errors import GuestError, LabError
 from lab.faults.model import Action
 from lab.faults.stepper import Fault
-from lab.guest import stack
+from lab.guest import retries, stack
 from lab.guest.boot import Platform
 from lab.guest.executor import Executor
 from lab.guest.guest import Guest
@@ -30,8 +30,6 @@ from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
 from lab.vm.graph import Drive
 from lab.vm.machine import ARGV, STDERR
 from lab.vm.qmp import QmpTimeout
-
-_RETRIES = "/sys/module/nvme_core/parameters/max_retries"
 
 _ANSWER_DEADLINE = 60.0
 _MEND_DEADLINE = 180.0
@@ -59,7 +57,6 @@ class Bench:
         self._session: Session | None = None
         self._executor: Executor | None = None
         self._reboots = 0
-        self._retries = ""
         self.connect()
 
     @property
@@ -110,16 +107,12 @@ class Bench:
             self._bring_up()
         else:
             self.guest.await_ready()
-        self._retries = self._let_errors_through("0")
+        # A fault that strikes once would be nothing to whoever does not use passthrough.
+        retries.let_errors_through(self._session)
         directory = self.guest.directory
         others = [directory / drive.write_log for drive in self.path.others]
         self._taps = Taps(self.run, directory / TRACE_LOG, self.write_log, self.ask, others)
         self._taps.open()
-
-    def _let_errors_through(self, retries: str) -> str:
-        """How often the guest's driver tries a failed request again, which is set: a fault that
-        strikes once would otherwise be nothing to whoever does not use passthrough."""
-        return str(self.ask(op="parameter", file=_RETRIES, value=retries)["before"])
 
     def _bring_up(self) -> None:
         for part in self.guest.bring_up(self._progress):
@@ -294,11 +287,9 @@ class Bench:
     def close(self) -> None:
         """Keep the evidence and let go of the guest, which is as it was if it runs on."""
         with suppress(LabError):
-            # A run that is broken off may have left it a copy that must end before.
-            if self._executor and self.guest.machine.alive():
-                self._executor.request(
-                    _CLOSE_DEADLINE, op="parameter", file=_RETRIES, value=self._retries
-                )
-                self.ask(op="leave")
+            # Of a run that is broken off there may be a copy that must end before.
+            if self._session and self._executor and self.guest.machine.alive():
+                retries.restore(self._session)
+                self._executor.request(_CLOSE_DEADLINE, op="leave")
         self.disconnect()
         self.keep_evidence()

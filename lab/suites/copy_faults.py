@@ -22,7 +22,7 @@ from lab.suites.ability import able
 from lab.suites.bench import Bench
 from lab.suites.booted import Booted
 from lab.suites.case import Case, CaseResult
-from lab.suites.generate import Space, cut, draw, space, strike
+from lab.suites.generate import cut, draw, space, strike
 from lab.suites.minimise import minimise
 from lab.suites.options import Options
 from lab.suites.record import describe

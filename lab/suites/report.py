@@ -103,7 +103,7 @@ class Report:
             "accelerator": self.accelerator,
             "notes": [
                 f"nvme_core.io_timeout={timeout}: a held copy must not run into a timeout",
-                "nvme_core.max_retries=0: a fault that strikes once reaches whoever asked",
+                "max_retries=0 (nvme_core, sd): a fault that strikes once reaches whoever asked",
             ],
             "capabilities": self.capabilities,
             "plant": self.plant.kind or None,

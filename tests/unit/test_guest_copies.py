@@ -338,10 +338,3 @@ def test_an_error_of_the_kernel_in_a_child_is_how_the_copy_ended(tmp_path: Path)
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(answer["errno"], answer["done"]) for answer in answers] == [(errno.ENOENT, 0)] * 2
-
-
-def test_a_parameter_is_set_and_what_it_was_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "max_retries"
-    file.write_text("5\n")
-    assert kernel.parameter({"file": str(file), "value": "0"}) == {"before": "5"}
-    assert file.read_text()[0] == "0"

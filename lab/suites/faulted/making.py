@@ -12,6 +12,7 @@ import paramiko
 from lab.errors import GuestError, LabError
 from lab.faults.stepper import counting
 from lab.faults.tables import struck
+from lab.guest import retries
 from lab.guest.guest import Guest
 from lab.guest.meanwhile import Meanwhile
 from lab.guest.ssh import Session
@@ -28,13 +29,6 @@ _FAILED = re.compile(r"(?:critical )?[A-Za-z/ -]+ error, dev (\w+), sector \d+")
 """A request that failed (block/blk-mq.c, blk_print_req_error)."""
 
 _DEADLINE = 120.0
-
-# A driver that tries again would make nothing of a request that fails once.
-_RETRIES = """file=/sys/module/nvme_core/parameters/max_retries
-[ -e "$file" ] || exit 0
-cat "$file"
-echo "$1" >"$file"
-"""
 
 
 class _Opener:
@@ -128,8 +122,10 @@ class Faulted:
         self, guest: Guest, session: Session, healing: ExitStack
     ) -> Iterator[Callable[[], object]]:
         """What makes the fault layers count."""
-        if self.plan.requests and (before := _set_retries(session, "0")):
-            healing.callback(_set_retries, session, before)
+        if self.plan.requests:
+            # A driver that tries again would make nothing of a request that fails once.
+            retries.let_errors_through(session)
+            healing.callback(retries.restore, session)
         there = find_disks(self.profile)
         exchange = guest.machine.exchange_fault_layer
         for request in self.plan.requests:
@@ -165,12 +161,6 @@ def seen(disks: Sequence[str], messages: Sequence[str]) -> str:
         if disk in disks
     ]
     return "; ".join(found)
-
-
-def _set_retries(session: Session, value: str) -> str:
-    """Set how often the NVMe driver tries again; what it was, or ''."""
-    done = session.run(["sh", "-ec", _RETRIES, "sh", value], deadline=_DEADLINE)
-    return done.stdout.strip()
 
 
 def _times(number: int) -> str:
