@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from lab.errors import GuestError
 from lab.faults.model import Action
-from lab.suites.bench import Bench
-from lab.suites.rehearsal import NotSupported
+from lab.suites.bench import Bench, NotSupported
 
 _DEADLINE = 60.0
 

@@ -40,6 +40,10 @@ class DeviceFailed(Exception):
     """The device under test crashed or hung: a finding, and no failure of the lab."""
 
 
+class NotSupported(Exception):
+    """The path does not work on this kernel or device, even without a fault: what was said."""
+
+
 class Bench:
     """Everything a case needs; `connect` after each boot, `close` at the end."""
 

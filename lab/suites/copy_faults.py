@@ -19,14 +19,13 @@ from lab.profile.models import Profile
 from lab.results.run import Run
 from lab.suites import rehearsal
 from lab.suites.ability import able
-from lab.suites.bench import Bench
+from lab.suites.bench import Bench, NotSupported
 from lab.suites.booted import Booted
 from lab.suites.case import Case, CaseResult
 from lab.suites.generate import cut, draw, space, strike
 from lab.suites.minimise import minimise
 from lab.suites.options import Options
 from lab.suites.record import describe
-from lab.suites.rehearsal import NotSupported
 from lab.suites.report import Judged, Report, broken_rules
 from lab.suites.setup import Setup
 from lab.suites.watch import Watch

@@ -10,16 +10,12 @@ from lab.errors import GuestError
 from lab.faults.model import Point, Stage
 from lab.faults.stepper import Fault, NotReached, Stepper
 from lab.profile.models import CopyLimits
-from lab.suites.bench import Bench
+from lab.suites.bench import Bench, NotSupported
 from lab.suites.case import CaseResult
 from lab.suites.report import broken_rules
 
 _DEADLINE = 60.0
 """Seconds for a copy that nothing holds."""
-
-
-class NotSupported(Exception):
-    """The path does not work on this kernel or device, even without a fault: what was said."""
 
 
 _DONE_HARM = {"PREFIX", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "NO-HANG"}

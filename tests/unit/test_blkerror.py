@@ -15,8 +15,8 @@ from lab.faults.model import Action, Point, Stage
 from lab.faults.stepper import Fault
 from lab.suites import guest_acts
 from lab.suites.ability import able
+from lab.suites.bench import NotSupported
 from lab.suites.options import parse
-from lab.suites.rehearsal import NotSupported
 from lab.suites.scene import Scene
 from lab.suites.setup import Setup
 

@@ -1,7 +1,7 @@
 """Copies without a fault: they are cases, and decide what follows them."""
 
 from dataclasses import replace
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 
@@ -15,10 +15,10 @@ from lab.results.junit import xml
 from lab.results.run import Run
 from lab.results.store.feed import case_rows
 from lab.suites import copy_faults
-from lab.suites.bench import Bench
+from lab.suites.bench import Bench, NotSupported
 from lab.suites.case import CaseResult
 from lab.suites.options import parse
-from lab.suites.rehearsal import NotSupported, goes_on, is_case
+from lab.suites.rehearsal import goes_on, is_case
 from lab.suites.report import Judged, Report
 from lab.suites.setup import Setup
 from tests.unit.builders import DONE, FAILED, copied, findings, nvme_path, profile, situation
@@ -90,6 +90,7 @@ class FakeBench:
     """As much of a bench as cases on a path with known points need."""
 
     path = nvme_path()
+    lacking: ClassVar[dict[Action, str]] = {}
 
 
 def test_a_sweep_begins_with_the_copy_that_is_not_interrupted() -> None:
