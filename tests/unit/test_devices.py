@@ -103,7 +103,7 @@ def test_a_serial_is_unique_among_all_kinds() -> None:
 
 
 def test_there_are_only_so_many_slots() -> None:
-    many = [{**NVME, "serial": f"S{number}", "controllers": 8} for number in range(4)]
-    assert len(profile(*many[:3]).devices) == 3
+    many = [{**NVME, "serial": f"S{number}", "controllers": 8} for number in range(17)]
+    assert len(profile(*many[:16]).devices) == 16
     (problem,) = problems(*many)
-    assert problem == "devices: 32 controllers do not fit; expected at most 24"
+    assert problem == "devices: 136 controllers do not fit; expected at most 128"
