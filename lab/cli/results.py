@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,6 +57,7 @@ def show(run: RunId, json: Json = False) -> None:
     found = past.document
     console.print(
         f"{found['suite']} on {found['profile']}, kernel {found.get('kernel', '-')}: {tally(cases)}"
+        + "".join(_remarks(run, found))
     )
     if measured := found.get("latency"):
         from lab.cli.latency import print_latency
@@ -71,6 +73,18 @@ def _cases(document: dict[str, Any]) -> list[Case]:
     return [read(case) for case in document["cases"]]
 
 
+def _remarks(name: str, document: dict[str, Any]) -> Iterator[str]:
+    """What must be known of a run before its cases mean anything."""
+    from lab.results import run as runs
+
+    if document.get("plant"):
+        yield f", planted: {document['plant']}"
+    if not runs.ended(name):
+        yield ", interrupted"
+    elif document.get("error"):
+        yield ", broken off"
+
+
 def _row(name: str, document: dict[str, Any]) -> dict[str, str]:
     if not document:
         return {"run": name, "suite": "-", "profile": "-", "cases": "none yet, or broken off"}
@@ -80,5 +94,5 @@ def _row(name: str, document: dict[str, Any]) -> dict[str, str]:
         "run": name,
         "suite": document["suite"],
         "profile": document["profile"],
-        "cases": tally(_cases(document)) + (", broken off" if document.get("error") else ""),
+        "cases": "".join([tally(_cases(document)), *_remarks(name, document)]),
     }
