@@ -90,9 +90,9 @@ def print_summary(console: Console, report: Report) -> None:
 
 
 def _rehearsals(report: Report) -> Iterator[Text]:
-    """The copy without any fault, which stands in no column."""
+    """The copies without any fault, which stand in no column."""
     for case in report.cases:
-        if case.setup.action is Action.REHEARSAL:
+        if case.setup.action.undisturbed:
             yield Text.assemble(f"{case.setup.name}: ", _cell(case.result))
 
 
@@ -102,7 +102,7 @@ def _matrices(report: Report, width: int) -> Iterator[Table]:
     cells = {
         (case.setup.point, case.setup.action): case.result
         for case in report.cases
-        if case.setup.action is not Action.REHEARSAL
+        if not case.setup.action.undisturbed
     }
     if not cells:
         return

@@ -18,13 +18,14 @@ _SEVERITY = (Ruling.NOT_APPLICABLE, Ruling.HOLDS, Ruling.CAUGHT, Ruling.VIOLATED
 
 @dataclass(frozen=True)
 class Situation:
-    """What was done at which stage."""
+    """What was done at which stage, or how the size of a copy lay to a limit of its device."""
 
     stage: Stage
     action: Action
+    size: str = ""
 
     def __str__(self) -> str:
-        return f"{self.stage} {self.action}"
+        return self.size or f"{self.stage} {self.action}"
 
 
 @dataclass(frozen=True)

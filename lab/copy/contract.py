@@ -107,6 +107,8 @@ class Situation:
     `complaints`: kernel messages that speak of a hang, a lockup or an oops.  `stray_writes`:
     logged writes outside the destination, as text.  `reached`: the copy came to the point.
     `cached`: the same copy through the page cache, where the path has it and that was tried.
+    `size`: how a copy lies to a limit of its device, where that is the question, as text; `excess`:
+    it is above one.
     """
 
     findings: Findings
@@ -128,6 +130,8 @@ class Situation:
     lied: str = ""
     redundant: str = ""
     cached: Cached | None = None
+    size: str = ""
+    excess: bool = False
 
 
 def judge(situation: Situation) -> dict[str, Verdict]:
@@ -299,7 +303,7 @@ def error_class(situation: Situation) -> Verdict:
     completion = situation.completion
     if completion is None or completion.succeeded:
         return _not_applicable("no error was reported")
-    if not situation.injected and not situation.disturbed:
+    if not situation.injected and not situation.disturbed and not situation.excess:
         return _violated(f"{completion}, although the medium returned no error")
     return _not_applicable(f"{completion}: to be compared with a reference model")
 
@@ -383,6 +387,18 @@ def coherent(situation: Situation) -> Verdict:
     return _holds(f"written, copied and read through the page cache: {cached.read.summary()}")
 
 
+def limits(situation: Situation) -> Verdict:
+    """A copy within the device's limits is carried out, one above them refused: neither fails in
+    silence, and none is carried out in part and called a success."""
+    if not situation.size:
+        return _not_applicable("the copy is not one at a limit of its device")
+    if situation.completion is None:
+        return _not_applicable(f"{situation.size}: the caller was told nothing")
+    refused = not situation.completion.succeeded
+    said = f"{situation.size}: {situation.completion}"
+    return _holds(said) if refused == situation.excess else _violated(said)
+
+
 RULES: dict[str, Callable[[Situation], Verdict]] = {
     "COMPLETE": complete,
     "PREFIX": prefix,
@@ -396,5 +412,6 @@ RULES: dict[str, Callable[[Situation], Verdict]] = {
     "NO-HANG": no_hang,
     "OFFLOADED": offloaded,
     "COHERENT": coherent,
+    "LIMITS": limits,
 }
 """Every rule by its id, in the order in which verdicts are shown."""

@@ -35,6 +35,7 @@ CONSEQUENCES = {
     "NO-HANG": "a failure can take the device or the guest down: refuse the offload",
     "OFFLOADED": "nothing is gained: the data are moved by the caller",
     "COHERENT": "programs see other data than the copy: refuse the offload where a cache is",
+    "LIMITS": "its limits are not to be believed: keep copies well below them",
 }
 """What follows, by the rule that is broken; a proposal, for a person to make better."""
 

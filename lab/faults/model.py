@@ -91,6 +91,13 @@ class Action(StrEnum):
     POWER_CUT_PREFIX = "power-cut-prefix"
     REHEARSAL = "rehearsal"
     """Nothing: a copy without any fault, with which each run begins."""
+    SIZE = "size"
+    """Nothing either: a copy of a size at, or just above, a limit of its device."""
+
+    @property
+    def undisturbed(self) -> bool:
+        """Nothing is done to the copy."""
+        return self in (Action.REHEARSAL, Action.SIZE)
 
     @property
     def ends_guest(self) -> bool:
@@ -138,7 +145,7 @@ class Action(StrEnum):
         longer fail there; what is done to a copy that has ended can only end the guest; and what
         nothing was written to yet cannot be corrupted under the copy.
         """
-        if self is Action.REHEARSAL:
+        if self.undisturbed:
             return point == REHEARSED
         if self is Action.SYSRQ_CRASH or self in _WHILE_HELD:
             return point.stage in _PER_RANGE
@@ -166,7 +173,7 @@ class Action(StrEnum):
 
 def named(point: Point, action: Action) -> str:
     """How people call what is done at a point: `write:2 eio`, or `rehearsal`."""
-    return str(action) if action is Action.REHEARSAL else f"{point} {action}"
+    return str(action) if action.undisturbed else f"{point} {action}"
 
 
 REHEARSED = Point(Stage.COMPLETED)
@@ -199,7 +206,7 @@ SWEPT = (
 """The actions of a sweep that names none; the others cost a boot for each case, or seconds and
 perhaps a boot, or do much the same."""
 
-EVERY = tuple(action for action in Action if action is not Action.REHEARSAL)
+EVERY = tuple(action for action in Action if not action.undisturbed)
 """All that can be done to a copy; without a fault one is made in any case."""
 
 HOST = tuple(

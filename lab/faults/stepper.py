@@ -67,7 +67,7 @@ def fault(
     boundary of the atomic unit: requests are cut into fragments, and the one that begins there
     fails.
     """
-    if action is Action.REHEARSAL:
+    if action.undisturbed:
         return Fault(held=False)
     if not action.errno:
         return Fault(nth=point.k)

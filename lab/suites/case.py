@@ -18,6 +18,7 @@ from lab.copy.model import SECTOR, Completion
 from lab.copy.oracle import Tagging, classify
 from lab.copy.paths.base import Seen
 from lab.copy.plant import Plant
+from lab.copy.sizes import exceeded, sizes
 from lab.crash.writelog import Entry
 from lab.errors import GuestError
 from lab.faults.model import Action, Point, Stage
@@ -164,9 +165,17 @@ class Case:
             lied=told.lied,
             redundant=bench.path.redundant,
         )
+        if self._action is Action.SIZE:
+            by_limits = ", ".join(map(str, sizes(copy, bench.path.limits)))
+            situation = replace(situation, size=by_limits, excess=self._is_excess())
         if self._action is Action.REHEARSAL and bench.path.through_cache and _succeeded(told):
             situation = replace(situation, cached=self._through_cache())
         return situation, told
+
+    def _is_excess(self) -> bool:
+        """Whether the device must refuse the copy for its size alone."""
+        bench, copy = self._bench, self._layout.copy
+        return self._action is Action.SIZE and bool(exceeded(copy, bench.path.limits))
 
     def _seen(self, told: Told, tagging: Tagging) -> Seen:
         """What the taps saw of the copy."""
@@ -223,8 +232,10 @@ class Case:
 
         `problem` is what is known to be wrong already.
         """
-        bench, copy = self._bench, self._layout.copy
-        tagging = bench.tag(self._layout)
+        bench = self._bench
+        # What is too long is so again; it must not have harmed what comes next.
+        layout = bench.path.layout(1, 1) if self._is_excess() else self._layout
+        copy, tagging = layout.copy, bench.tag(layout)
         completion = None
         try:
             with bench.device_may_fail():

@@ -12,6 +12,7 @@ from typing import Any
 
 from lab.copy import plant, quirks
 from lab.copy.conformance import Difference, Matrix, Observed, Ruled, Situation, differences, matrix
+from lab.copy.model import Completion
 from lab.copy.paths import PATHS, REFERENCE, find
 from lab.copy.quirks import Quirk
 from lab.errors import LabError, ProfileError, UsageError
@@ -208,7 +209,7 @@ def _ruled(ruled: Ruled) -> dict[str, str]:
 
 
 def _situation(case: Judged) -> Situation:
-    return Situation(case.setup.point.stage, case.setup.action)
+    return Situation(case.setup.point.stage, case.setup.action, case.setup.size)
 
 
 def _observed(report: Report, case: Judged) -> Observed:
@@ -224,9 +225,18 @@ def _observed(report: Report, case: Judged) -> Observed:
             for rule, found in case.result.rules.items()
         },
         error=failed.error if failed else "",
-        misnamed=report.path.misnames(failed, case.setup.point.stage) if failed else "",
+        misnamed=_misnamed(report, case, failed),
         exercised=case.result.verdict != "not exercised",
     )
+
+
+def _misnamed(report: Report, case: Judged, failed: Completion | None) -> str:
+    """What is wrong with the status that the caller was told of a failed medium or of a copy above
+    a limit; '' if nothing."""
+    told = case.result.situation.completion
+    if case.result.situation.excess and told and not told.succeeded:
+        return report.path.refuses_wrongly(told)
+    return report.path.misnames(failed, case.setup.point.stage) if failed else ""
 
 
 def run(profile: Profile, asked: Asked, watch: Watch) -> Conformance:
@@ -272,7 +282,7 @@ def jobs(profile: Profile, asked: Asked) -> Iterator[copy_faults.Job]:
         # On the same kernel: what differs shall be the path.
         home = load(REFERENCE_PROFILE, []).model_copy(update={"kernel": profile.kernel})
     for where, path in [(home, REFERENCE), *((profile, path) for path in paths)]:
-        yield copy_faults.job(where, asked.options(where, path))
+        yield copy_faults.with_sizes(copy_faults.job(where, asked.options(where, path)))
 
 
 def _own(profile: Profile) -> str:

@@ -137,6 +137,22 @@ def _rehearsal(plan: Layout, path: CopyPath, options: Options) -> Setup:
     )  # fmt: skip
 
 
+def with_sizes(job: Job) -> Job:
+    """The same with copies at, and just above, each limit of the device behind it."""
+    path = job.path
+    found = list(path.sizes())
+
+    def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
+        last = 0
+        for number, setup in job.setups(bench, lambda total: expect(total + len(found))):
+            last = max(last, number)
+            yield number, setup
+        for number, (name, plan) in enumerate(found, last + 1):
+            yield number, Setup(plan, REHEARSED, Action.SIZE, path.name, path.ref, size=name)
+
+    return replace(job, setups=setups)
+
+
 def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
     """Boot, carry out the cases and judge them.
 

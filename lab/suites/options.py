@@ -85,7 +85,7 @@ class Options:
                     hint=f"it has {_listed(points)}",
                 )
         wanted = [point for point in points if not self.points or point in self.points]
-        faults = [action for action in self.possible(path) if action is not Action.REHEARSAL]
+        faults = [action for action in self.possible(path) if not action.undisturbed]
         found = cells(wanted, faults)
         if faults and not found:
             raise UsageError(

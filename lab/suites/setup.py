@@ -25,11 +25,13 @@ class Setup:
     """The copy itself must be durable."""
     block_error: BlockError = ALIKE
     """What `blk-error` fails."""
+    size: str = ""
+    """How a copy lies to a limit of its device: `above mcl`; '' where that is not the question."""
 
     @property
     def name(self) -> str:
-        """How people call it: `write:2 eio`, or `rehearsal`."""
-        return named(self.point, self.action)
+        """How people call it: `write:2 eio`, `rehearsal` or `above mcl`."""
+        return self.size or named(self.point, self.action)
 
     def document(self) -> dict[str, Any]:
         """Its JSON; addresses and lengths in sectors, extents as [start, sectors]."""
@@ -48,6 +50,7 @@ class Setup:
             "cut": self.cut,
             "fua": self.fua,
             "blk_error": str(self.block_error),
+            "size": self.size or None,
         }
 
     @classmethod
@@ -65,4 +68,6 @@ class Setup:
             layout, Point.parse(document["point"]), Action.parse(document["action"]),
             document["path"], document["on"], document["cut"], document["fua"],
             BlockError.parse(document.get("blk_error", "")),
+            # Bundles of before have none.
+            document.get("size") or "",
         )  # fmt: skip

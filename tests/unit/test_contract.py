@@ -47,7 +47,7 @@ def violated(case: Situation) -> set[str]:
 def test_the_rules_are_those_of_the_design() -> None:
     assert list(RULES) == [
         "COMPLETE", "PREFIX", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "SIGNALLED", "ERROR-CLASS",
-        "DURABLE", "RECOVERS", "NO-HANG", "OFFLOADED", "COHERENT",
+        "DURABLE", "RECOVERS", "NO-HANG", "OFFLOADED", "COHERENT", "LIMITS",
     ]  # fmt: skip
 
 

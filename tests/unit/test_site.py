@@ -149,6 +149,7 @@ def test_a_run_of_conformance(tmp_path: Path) -> None:
         case("nvme-copy", "write:1 eio"),
         case("nvme-copy", "write:2 eio", "PREFIX", number=17),
         case("nvme-copy", "write:1 kill") | {"verdict": "not exercised"},
+        case("nvme-copy", "above mcl", "PREFIX", number=18),
     ]
     here = {"verdict": "violated", "evidence": EVIL, "case": "run-of-nvme-copy:17"}
     there = {"verdict": "holds", "evidence": "", "case": "run-of-loop-reflink:1"}
@@ -165,7 +166,9 @@ def test_a_run_of_conformance(tmp_path: Path) -> None:
     assert "<th>loop-reflink (the reference)</th><th>nvme-copy</th>" in page
     row = r"<tr><th>(\S+ \S+)</th>\s+<td class=\"(\S+?)\">.*?<td class=\"(\S+?)\">"
     rows = re.findall(row, page, re.DOTALL)
-    assert rows == [("read eio", "dim", "pass"), ("write eio", "pass", "fail")]
+    assert rows == [
+        ("read eio", "dim", "pass"), ("write eio", "pass", "fail"), ("above mcl", "dim", "fail"),
+    ]  # fmt: skip
     assert "<summary>PREFIX</summary><p><strong>PREFIX</strong>: write:2: sector 9 is old" in page
     assert "never came into that situation" in page
     assert "PREFIX (known: accepted)" in page

@@ -6,6 +6,7 @@ and one module in guest-scripts/copies that carries the copy out.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from lab.copy.ground import Ask, CachedGround, Ground, MediumGround, errno_name
 from lab.copy.model import SECTOR, Completion, Copy, Extent, Layout
 from lab.copy.oracle import Tagging
 from lab.copy.paths.find import reference
+from lab.copy.sizes import shapes
 from lab.errors import UsageError
 from lab.faults.model import Action, Point, Stage, points_of
 from lab.profile.models import CopyLimits, Profile
@@ -192,6 +194,21 @@ class CopyPath(ABC):
         """What is wrong with the status of a copy whose medium failed at `stage`, where a
         specification says which it must be; '' if nothing."""
         return ""
+
+    def refuses_wrongly(self, completion: Completion) -> str:
+        """What is wrong with the status by which a copy above a limit of the device was refused,
+        where a specification says which it must be; '' if nothing."""
+        return ""
+
+    def sizes(self) -> Iterator[tuple[str, Layout]]:
+        """Copies at, and just above, each limit of the device, with what they are called; none
+        where no device sets one."""
+        if not self.passthrough:
+            return
+        for shape in shapes(self.limits):
+            # A copy for which the ground is too small cannot be tried.
+            with suppress(UsageError):
+                yield shape.name, self.layout(shape.ranges, shape.blocks)
 
     @abstractmethod
     def offload(self, seen: Seen, copy: Copy) -> Offload:

@@ -10,6 +10,7 @@ from lab.copy.ground import Ground, GuestGround, MediumGround
 from lab.copy.model import SECTOR, Completion, Copy, Extent
 from lab.copy.paths.base import CopyPath, Seen, Subject
 from lab.copy.paths.find import free_namespaces, reference
+from lab.copy.sizes import exceeded
 from lab.errors import UsageError
 from lab.faults.model import Action, Point, Stage, points_of
 from lab.profile.models import CopyLimits, NvmeNamespace, Profile
@@ -46,6 +47,10 @@ _MEDIA_ERRORS = {
 }
 """The status of a command whose medium failed (NVMe Base 2.1, 4.2.3, Media and Data Integrity Error
 Values that are specific to an I/O command set)."""
+
+
+_SIZE_LIMIT_EXCEEDED = 0x183
+"""The status of a Copy above a limit (NVM Command Set 1.1, Copy command)."""
 
 
 def error_of(status: int) -> str:
@@ -111,6 +116,14 @@ class NvmePath(CopyPath):
         if completion.status == right:
             return ""
         return f"the caller is told {completion}; a {stage} that fails is {right:#x}, {name}"
+
+    def refuses_wrongly(self, completion: Completion) -> str:
+        if completion.status == _SIZE_LIMIT_EXCEEDED:
+            return ""
+        return (
+            f"the caller is told {completion}; a copy above a limit is refused with "
+            f"{_SIZE_LIMIT_EXCEEDED:#x}, Command Size Limit Exceeded"
+        )
 
     def offload(self, seen: Seen, copy: Copy) -> Offload:
         return offload(parse_trace(seen.trace), copy, self.drive.nsid, seen.begun)
@@ -180,18 +193,11 @@ def completion(answer: dict[str, Any]) -> Completion:
 
 def check_limits(copy: Copy, limits: CopyLimits) -> None:
     """Raise UsageError when the device would refuse the copy for its size alone."""
-    longest = max(source.sectors for source in copy.sources) // copy.unit
-    total = copy.target.sectors // copy.unit
-    for what, value, name, limit in (
-        ("source ranges", len(copy.sources), "msrc", limits.msrc),
-        ("blocks in a range", longest, "mssrl", limits.mssrl),
-        ("blocks in all", total, "mcl", limits.mcl),
-    ):
-        if value > limit:
-            raise UsageError(
-                f"{value} {what}: the profile's device allows {limit} ({name})",
-                hint="ask for less, or raise the limit in the profile",
-            )
+    for size in exceeded(copy, limits):
+        raise UsageError(
+            f"{size.value} {size.what}: the profile's device allows {size.limit} ({size.name})",
+            hint="ask for less, or raise the limit in the profile",
+        )
 
 
 def parse_trace(text: str) -> list[TraceLine]:

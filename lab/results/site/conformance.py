@@ -27,25 +27,28 @@ def table(cases: Iterable[CaseRow]) -> Table:
     situations: dict[str, tuple[int, str]] = {}
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for case in cases:
-        found = cell_of(case.name)
-        if found is None:
-            continue
-        path, point, action = found
+        # A copy without a fault has no point; its own name is its situation.
+        path, point, action = cell_of(case.name) or _undisturbed(case.name)
         paths.setdefault(path)
         if case.status == "notrun":
             continue
         stage = point.partition(":")[0]
-        situation = f"{stage} {action}"
-        situations.setdefault(situation, (_STAGES.index(stage), action))
+        situation = f"{stage} {action}".strip()
+        situations.setdefault(situation, (_STAGES.index(stage) if stage else 0, action))
         violated = cells.setdefault((situation, path), {})
         for rule, against in case.rules.items():
             if against:
-                violated.setdefault(rule, f"{point}: {against}")
+                violated.setdefault(rule, f"{point}: {against}" if point else against)
     order = list(dict.fromkeys(action for _, action in situations.values()))
     by_stage = sorted(
         situations, key=lambda each: (order.index(situations[each][1]), situations[each][0])
     )
     return Table(list(paths), by_stage, cells)
+
+
+def _undisturbed(name: str) -> tuple[str, str, str]:
+    path, _, situation = name.rpartition(":")
+    return path, "", situation
 
 
 _STAGES = ("read", "write", "written", "completed", "flushed")
