@@ -4,12 +4,12 @@ LAB := .venv/bin/lab
 PYTHON := .venv/bin/python
 # Two guests at a time.  The tests of a module share theirs; the long ones come first.
 PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-SCRIPTS := scripts/setup .ci/run lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early \
+SCRIPTS := scripts/setup .ci/run findings/run $(wildcard findings/*.sh) lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early \
 	guest-scripts/layers/layers guest-scripts/copies/nvme-copy \
 	guest-scripts/suites/mount-tree tests/fixtures/fstests/check tests/fixtures/blktests/check \
 	lab/build/enter.sh
 
-.PHONY: help demo test unit boot check setup benchmark matrix
+.PHONY: help demo test unit boot check setup benchmark matrix findings
 
 help:
 	@echo "make demo       boot nvme-copy, interrupt NVMe copies at every point, judge each"
@@ -18,6 +18,7 @@ help:
 	@echo "make boot       the tests that boot guests"
 	@echo "make benchmark  measure against virtme-ng, write docs/benchmarks.md"
 	@echo "make matrix     QEMUs by kernels: carry out plans/matrix.yaml, write docs/matrix.md"
+	@echo "make findings   see whether what was found in QEMU, kernels and tools is still so"
 	@echo "make setup      install what is missing, nothing else"
 
 setup:
@@ -51,3 +52,8 @@ matrix: setup
 benchmark:
 	@scripts/setup benchmark
 	$(PYTHON) -m benchmarks
+
+# An hour; the commands of docs/findings.md, and the scripts that do without the lab.
+findings: setup
+	@findings/run; scripts=$$?; \
+	LAB_FINDINGS=1 $(PYTHON) -m pytest tests/boot/test_findings.py && exit $$scripts

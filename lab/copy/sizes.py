@@ -62,6 +62,8 @@ def shapes(limits: CopyLimits) -> Iterator[Shape]:
     Left out is what no regular copy and no command can say.
     """
     msrc, mssrl, mcl = limits.msrc, limits.mssrl, limits.mcl
+    if limits.none:
+        return
     yield Shape("at mssrl", 1, mssrl)
     if mssrl < MAX_BLOCKS:
         yield Shape("above mssrl", 1, mssrl + 1)
