@@ -90,4 +90,5 @@ def test_another_verdict_ends_with_1(lab: Lab, guest: str) -> None:
 
 def test_what_cannot_be_replayed_ends_with_2(lab: Lab) -> None:
     assert "no run " in lab("replay", "20200101-000000-0000:1", status=2).stderr
-    assert "expected RUN:CASE" in lab("replay", "nonsense", status=2).stderr
+    assert "no run nonsense" in lab("replay", "nonsense", status=2).stderr
+    assert "expected RUN or RUN:CASE" in lab("replay", ":1", status=2).stderr
