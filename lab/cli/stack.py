@@ -50,6 +50,8 @@ def tree(profile: Profile, found: Found = _NOTHING, peer: Found = _NOTHING) -> T
     """Machine, guest, disks and layers of a profile, with what was found in a running guest."""
     whole = Tree(_text(f"{profile.name}: {' '.join(profile.description.split())}"))
     _add_system(whole, profile, found)
+    if profile.path:
+        whole.add(_text(f"path: {profile.path}"))
     if profile.peer:
         branch = whole.add(_text("peer, at the other end of a private link"))
         _add_system(branch, profile.peer, peer)

@@ -56,7 +56,7 @@ class Document:
         """The faults, and what was `found` (path and message) where the file could be read, in
         the order of files and lines."""
         told = [
-            Problem(*self._place(path), dotted(path), message)
+            Problem(*self._place(path), dotted(self._written(path)), message)
             for path, message in found
             if not inside(path, self.unread)
         ]
@@ -70,6 +70,15 @@ class Document:
             self.faults,
             {path for path in self.unread if not inside(path, tops)},
         )
+
+    def _written(self, path: KeyPath) -> KeyPath:
+        """`path`, or that of the word which stands for the mapping in which it would be."""
+        value = self.data
+        for length, step in enumerate(path):
+            if isinstance(value, str):
+                return path[:length]
+            value = value.get(step) if isinstance(value, dict) else None
+        return path
 
     def _place(self, path: KeyPath) -> Place:
         """The place of `path`, or of what encloses it where there is no such key."""

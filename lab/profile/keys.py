@@ -96,7 +96,11 @@ def _looks(value: dict[str, Any]) -> str:
     if "enum" in value:
         return ", ".join(map(str, value["enum"]))
     if any(True for _ in _references(value)):
-        others = [each["const"] for each in value.get("anyOf", ()) if "const" in each]
+        others = [
+            _looks(each)
+            for each in value.get("anyOf", ())
+            if each.get("type") != "null" and not any(True for _ in _references(each))
+        ]
         return " or ".join([*others, "list" if value.get("type") == "array" else "mapping"])
     if "anyOf" in value:
         words = dict.fromkeys(_looks(each) for each in value["anyOf"])

@@ -1,6 +1,7 @@
 """From a YAML file to a Profile, or to everything that is wrong with the file at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,6 +19,10 @@ _NO_KEYS = {
     EXTENDS: "not a key of the profile itself; expected it in a file",
 }
 """What would be a key for all that the model knows, and what to say of it."""
+
+_ASKED_ABOVE = {"path": "lab.copy.paths"}
+"""By the key that they judge, modules of rooms above this one with a misfits(profile); imported
+only for a profile that has the key."""
 
 
 def load(name_or_path: str, changes: Sequence[str] = ()) -> Profile:
@@ -41,8 +46,16 @@ def load_file(path: Path, changes: Sequence[Change] = ()) -> Profile:
     keys = {key: value for key, value in document.data.items() if key not in _NO_KEYS}
     try:
         profile = Profile.model_validate({**keys, "name": path.stem})
+        wrong += _misfits(profile)
     except ValidationError as error:
         wrong += explain(error)
     if problems := document.problems(wrong):
         raise InvalidProfileError(problems)
     return profile
+
+
+def _misfits(profile: Profile) -> Iterator[Conflict]:
+    """What is wrong with a profile that describes a guest, in what is done with it."""
+    for key, module in _ASKED_ABOVE.items():
+        if getattr(profile, key) is not None:
+            yield from import_module(module).misfits(profile)

@@ -14,6 +14,7 @@ from lab.profile.hostdev import HostBlock, HostNvme
 from lab.profile.layers import Layer, Node
 from lab.profile.nvme import NvmeController, NvmeNamespace
 from lab.profile.nvme_features import CopyLimits, Zoned
+from lab.profile.own_path import OptionalPath
 from lab.profile.stack import Stack, build
 from lab.profile.units import Duration, Size, format_duration, format_size
 from lab.profile.virtio import VirtioBlk, VirtioScsi
@@ -166,6 +167,11 @@ class Profile(Model):
     guest: Guest = Field(Guest(), description="How the guest's kernel is booted")
     devices: Devices = ()
     layers: Layers = ()
+    path: OptionalPath = Field(
+        None,
+        description="The offload path that copy-faults and conformance take without --path, or its "
+        "name alone. By default the first of docs/paths.md for which there is a place",
+    )
     peer: Peer | None = Field(
         None,
         description="A second guest, booted before this one and joined to it by a private link",

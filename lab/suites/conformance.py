@@ -286,7 +286,9 @@ def jobs(profile: Profile, asked: Asked) -> Iterator[copy_faults.Job]:
 
 
 def _own(profile: Profile) -> str:
-    """The first path of a profile that is not the reference."""
+    """A profile's own path; where that is the reference, the first that is not."""
+    if profile.path and profile.path.name != REFERENCE:
+        return profile.path.name
     for name in PATHS:
         if name != REFERENCE and next(PATHS[name].candidates(profile), None):
             return name

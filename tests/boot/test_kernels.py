@@ -125,7 +125,7 @@ def test_sources_with_a_patch(lab: Lab, tmp_path: Path) -> None:
 
 @pytest.mark.skipif("LAB_BLK_ERROR_KERNEL" not in os.environ, reason="none is named")
 def test_errors_of_the_guests_own_block_layer(lab: Lab) -> None:
-    args = ["--path", "dm-kcopyd", "--actions", "blk-error", "--points", "read:1,write:1"]
+    args = ["--actions", "blk-error", "--points", "read:1,write:1"]
     kernel = os.environ["LAB_BLK_ERROR_KERNEL"]
     done = lab("run", "dm-kcopyd", "copy-faults", "--json", "--kernel", kernel, "--", *args)
     run = json.loads(done.stdout)

@@ -35,25 +35,6 @@ def nvme(serial: str = "S", **namespace: Any) -> dict[str, Any]:
 ZONES = {"zone_size": 2**22, "zone_capacity": 2**21}
 
 
-@pytest.mark.parametrize(
-    ("name", "own", "on"),
-    [
-        ("nvme-copy", "nvme-copy", "LABNVME0:1"),
-        ("nvme-copy-pi", "nvme-copy", "LABNVME0:1"),
-        ("zns", "zns-copy", "LABNVME0:1"),
-        ("loop-xfs-reflink", "loop-reflink", "model"),
-        ("loop-btrfs", "loop-reflink", "model"),
-        ("loop-nfs42", "loop-reflink", "model"),
-        ("scsi-xcopy", "scsi-xcopy", "block"),
-        ("zns-btrfs", "fs-clone", "btrfs"),
-        ("nvmet-loop-file", "fs-clone", "host"),
-    ],
-)
-def test_a_profile_has_a_path_of_its_own(name: str, own: str, on: str) -> None:
-    found = find(load(name, []))
-    assert (found.name, found.ref) == (own, on)
-
-
 SEVERAL: tuple[dict[str, Any], ...] = (
     {"name": "mirror", "type": "md", "over": ("A", "B"), "level": "raid1"},
     {"name": "one", "type": "btrfs", "over": ("mirror", "C"), "data": "single"},

@@ -71,6 +71,9 @@ def test_shipped_profile_loads_and_fits_the_schema(path: Any) -> None:
         (["devices", 0, "namespaces", 0, "block_size"], 1000),
         (["devices", 0, "namespaces", 0, "zoned"], {}),
         (["name"], "x"),
+        (["path"], "NVMe Copy"),
+        (["path"], {"layer": "LABNVME0"}),
+        (["path"], {"name": "nvme-copy", "on": "LABNVME0"}),
     ],
 )
 def test_schema_refuses(keys: list[str | int], value: object) -> None:
@@ -81,6 +84,13 @@ def test_schema_refuses(keys: list[str | int], value: object) -> None:
         inner = inner[key]
     inner[keys[-1]] = value
     assert not valid(data)
+
+
+@pytest.mark.parametrize(
+    "path", [None, "dm-kcopyd", {"name": "dm-kcopyd"}, {"name": "dm-kcopyd", "layer": "LABNVME0:1"}]
+)
+def test_schema_takes_a_path_by_name_or_with_its_place(path: object) -> None:
+    assert valid({**DATA, "path": path})
 
 
 def test_schema_knows_that_an_extended_profile_has_what_is_missing() -> None:

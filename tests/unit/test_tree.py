@@ -6,6 +6,7 @@ from rich.console import Console
 
 from lab.cli.stack import Found, tree
 from lab.guest.stack import Capability, Part
+from lab.profile.load import load
 from lab.profile.models import Profile
 from lab.vm.support import Missing
 
@@ -99,6 +100,12 @@ def test_what_was_found_stands_beside_it() -> None:
     assert any(
         "dust  dm-dust, not required  not supported: modprobe: not found" in x for x in lines
     )
+
+
+def test_the_path_that_a_profile_says_is_told() -> None:
+    assert drawn(profile=load("dm-kcopyd"))[-1] == "└── path: dm-kcopyd"
+    placed = drawn(profile=load("nvme-cross-namespace"))
+    assert placed[-1] == "└── path: nvme-cross-ns on LABNVME0:2"
 
 
 def test_it_fits_the_terminal() -> None:

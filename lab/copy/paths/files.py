@@ -102,14 +102,20 @@ class SyncedPath(CopyPath):
         return f"{self._holder.name}: {problem}" if problem else ""
 
 
+def _shares(layer: BaseLayer) -> bool:
+    """Whether a layer is a file system in which files can have blocks in common."""
+    return isinstance(layer, (Btrfs, Nfs)) or (isinstance(layer, Xfs) and layer.shares)
+
+
 class InFile(SyncedPath):
     """Copies within a file, range by range."""
 
     @classmethod
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
-        for layer in profile.layers:
-            drive = bottom(profile, layer.name)
-            if drive and cls.suits(layer):
+        # First those that share blocks, and of them the uppermost: that asks the others below it.
+        found = [layer for layer in reversed(profile.layers) if cls.suits(layer)]
+        for layer in sorted(found, key=lambda each: not _shares(each)):
+            if drive := bottom(profile, layer.name):
                 yield cls(profile, layer, drive, FILE_SIZE)
 
     @classmethod
@@ -146,7 +152,7 @@ class FsClone(InFile):
 
     @classmethod
     def suits(cls, layer: BaseLayer) -> bool:
-        return isinstance(layer, (Btrfs, Nfs)) or (isinstance(layer, Xfs) and layer.shares)
+        return _shares(layer)
 
 
 class LoopReflink(SyncedPath):

@@ -33,6 +33,13 @@ def reference(drive: Drive) -> str:
     return f"{drive.serial}:{drive.nsid}" if drive.nsid else drive.serial
 
 
+def full_name(profile: Profile, ref: str) -> str:
+    """What candidates call the disk or layer `ref`: SERIAL:NSID of a namespace that goes by its
+    serial alone."""
+    node = stack(profile).nodes.get(ref)
+    return node.ref if node else ref
+
+
 def layer_called(profile: Profile, name: str) -> BaseLayer | None:
     """The layer of that name; its parts (NAME:PART) are it too."""
     wanted = name.partition(":")[0]
