@@ -24,6 +24,8 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (filesystems, md, zloop):
         monkeypatch.setattr(module, "device_below", "/dev/{}".format)
     monkeypatch.setattr(system, "is_zoned", lambda path: path == "/dev/z")
+    blocks = {"logical_block_size": "512"}
+    monkeypatch.setattr(system, "queue", lambda path, name: blocks[name])
 
 
 def guest(made: Any, **keys: Any) -> Any:
