@@ -116,7 +116,9 @@ def export(
     from lab.results.run import load
 
     document = load(found.id).document
-    print(xml(found.id, document["suite"], [read(case) for case in document["cases"]]), end="")
+    said = {"plant": found.plant, "error": found.error}
+    cases = [read(case) for case in document["cases"]]
+    print(xml(found.id, found.suite, cases, said), end="")
 
 
 def bundle(
@@ -222,13 +224,16 @@ def _compared(base: str, run: str) -> Comparison:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """What changed, and in which runs the lab failed."""
+    """What must be known of the runs, what changed, and in which runs the lab failed."""
     from rich.console import Console
+    from rich.text import Text
 
     from lab.results.compare import Change, counts
 
     shown = {"rules": _OF_RULES, "cases": _OF_CASES}
     console = Console(highlight=False)
+    for warning in comparison.warnings:
+        console.print(Text(f"careful: {warning}", "bold red"), soft_wrap=True)
     for title, differences in (("cases", comparison.cases), ("rules", comparison.rules)):
         if not differences:
             continue

@@ -76,18 +76,23 @@ def _cases(document: dict[str, Any]) -> list[Case]:
 def _remarks(name: str, document: dict[str, Any]) -> Iterator[str]:
     """What must be known of a run before its cases mean anything."""
     from lab.results import run as runs
+    from lab.results.remarks import INTERRUPTED, remarks
 
-    if document.get("plant"):
-        yield f", planted: {document['plant']}"
-    if not runs.ended(name):
-        yield ", interrupted"
-    elif document.get("error"):
-        yield ", broken off"
+    ended = runs.ended(name)
+    error = str(document.get("error") or "") if ended else ""
+    for remark in remarks(runs.planted(document), error):
+        yield f", {remark}"
+    if not ended:
+        yield f", {INTERRUPTED}"
 
 
 def _row(name: str, document: dict[str, Any]) -> dict[str, str]:
     if not document:
-        return {"run": name, "suite": "-", "profile": "-", "cases": "none yet, or broken off"}
+        from lab.results import run as runs
+        from lab.results.remarks import INTERRUPTED, UNFINISHED
+
+        cases = f"none, {INTERRUPTED if runs.interrupted(name) else UNFINISHED}"
+        return {"run": name, "suite": "-", "profile": "-", "cases": cases}
     from lab.cli.cases import tally
 
     return {

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from lab.errors import UsageError
 from lab.farm.night import DONE, FAILED, as_job
 from lab.results.markdown import version
+from lab.results.remarks import remarks
 from lab.results.store.query import cases_of
 from lab.results.store.schema import CaseRow, JobRow, NightRow, RunRow
 
@@ -82,7 +83,8 @@ class Cell:
         found += [f"**{count} {rule}**" for rule, count in broken.items()]
         names = {"notrun": "not exercised"}
         found += [f"**{count} {names.get(state, state)}**" for state, count in states.items()]
-        return ", ".join(found) or "no cases"
+        told = remarks(self.run.plant, self.run.error) if self.run else []
+        return ", ".join([*(found or ["no cases"]), *(f"**{remark}**" for remark in told)])
 
 
 def page(session: Session, night: NightRow, explained: Sequence[Known], plan: str) -> str:

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
 from lab.results.compare import BAD, Difference, Item, Outcomes, compare, counts
+from lab.results.remarks import remarks
 from lab.results.store.query import alike, outcomes_of
 from lab.results.store.schema import RunRow
 
@@ -32,11 +33,22 @@ class Comparison:
             return 3
         return int(any(one.change in BAD for one in (*self.cases, *self.rules)))
 
+    @property
+    def warnings(self) -> list[str]:
+        """What must be known of the runs of both sides before a change means anything."""
+        sides = [("baseline", run) for run in self.base] + [("run", run) for run in self.runs]
+        return [
+            f"the {side} {run.id}: {', '.join(said)}"
+            for side, run in sides
+            if (said := remarks(run.plant, run.error))
+        ]
+
     def document(self) -> dict[str, Any]:
         """Its JSON, without what is the same."""
         return {
             "base": [run_document(run) for run in self.base],
             "runs": [run_document(run) for run in self.runs],
+            "warnings": self.warnings,
             "cases": counts(self.cases),
             "rules": counts(self.rules),
             "changes": [
@@ -79,6 +91,7 @@ def run_document(run: RunRow) -> dict[str, Any]:
         "qemu_name": run.qemu_name,
         "accelerator": run.accelerator,
         "seconds": round(run.seconds, 3),
+        "plant": run.plant or None,
         "error": run.error or None,
     }
 

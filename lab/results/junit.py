@@ -1,6 +1,6 @@
 """A run's cases as JUnit XML, for CI systems."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import junitparser
@@ -8,15 +8,22 @@ import junitparser
 from lab.results.cases import Case, Status
 
 
-def xml(run: str, suite: str, cases: Sequence[Case]) -> str:
-    """One testsuite for each section, in the order of the cases.
+def xml(
+    run: str, suite: str, cases: Sequence[Case], properties: Mapping[str, str] | None = None
+) -> str:
+    """One testsuite for each section, in the order of the cases; one without any if there is none.
 
-    An expected failure is reported as skipped, with its reason: JUnit has no word for it.
+    Each has those of `properties` that are not empty: what must be known of the run.  An expected
+    failure is reported as skipped, with its reason: JUnit has no word for it.
     """
     document = junitparser.JUnitXml(run)
-    for section, group in groupby(cases, key=lambda case: case.section):
+    sections = groupby(cases, key=lambda case: case.section)
+    for section, group in sections if cases else [("", iter(()))]:
         name = f"{suite}.{section}" if section else suite
         tests = junitparser.TestSuite(_clean(name))
+        for key, value in (properties or {}).items():
+            if value:
+                tests.add_property(key, _clean(value))
         for case in group:
             tests.add_testcase(_test(name, case))
         document.add_testsuite(tests)

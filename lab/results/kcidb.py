@@ -10,6 +10,7 @@ from typing import Any
 import kcidb_io
 
 from lab.errors import UsageError
+from lab.results.remarks import remarks
 from lab.results.store.feed import started
 from lab.results.store.schema import CaseRow, RunRow
 
@@ -67,7 +68,9 @@ def _test(run: RunRow, case: CaseRow, origin: str) -> dict[str, Any]:
         "build_id": f"{origin}:{run.release}",
         "origin": origin,
         "path": path,
-        "comment": f"{run.suite} on {run.profile}: {case.name}",
+        "comment": ", ".join(
+            [f"{run.suite} on {run.profile}: {case.name}", *remarks(run.plant, run.error)]
+        ),
         "status": _STATUS[case.status],
         "start_time": started(run.id).isoformat(),
         "duration": case.seconds,
@@ -75,6 +78,9 @@ def _test(run: RunRow, case: CaseRow, origin: str) -> dict[str, Any]:
             "comment": f"QEMU {run.qemu}, {run.accelerator}",
             "misc": {"host": run.host, "profile": run.profile, "qemu": run.qemu_name},
         },
-        "misc": {"run": run.id, "status": case.status, "rules": case.rules},
-    }
+        "misc": {
+            "run": run.id, "status": case.status, "rules": case.rules,
+            "plant": run.plant or None, "error": run.error or None,
+        },
+    }  # fmt: skip
     return {**test, "log_excerpt": case.reason[:16000]} if case.reason else test

@@ -23,6 +23,9 @@ def summary(comparison: Comparison, tester: str) -> str:
 def _lines(comparison: Comparison, tester: str) -> Iterator[str]:
     yield f"# {_headline(comparison)}"
     yield ""
+    if comparison.warnings:
+        yield from (f"- **Careful**: {warning}" for warning in comparison.warnings)
+        yield ""
     yield f"Kernel {_kernels(comparison.runs)} against {_kernels(comparison.base)}."
     yield f"QEMU {_qemus(comparison.runs)} against {_qemus(comparison.base)}."
     yield ""
@@ -36,7 +39,7 @@ def _lines(comparison: Comparison, tester: str) -> Iterator[str]:
     for run in {(run.suite, run.profile): run for run in comparison.runs}.values():
         qemu = "" if run.qemu_name == "host" else f" --qemu {run.qemu_name}"
         yield f"    lab run {run.profile} {run.suite} --kernel {run.kernel}{qemu}"
-    if comparison.exit_status == 0:
+    if comparison.exit_status == 0 and not comparison.warnings:
         yield from ("", f"    Tested-by: {tester}")
 
 
@@ -45,7 +48,9 @@ def _headline(comparison: Comparison) -> str:
         return f"The lab failed in {len(broken)} of {len(comparison.runs)} runs"
     bad = counts([one for one in (*comparison.cases, *comparison.rules) if one.change in BAD])
     words = [f"{count} {change}" for change, count in bad.items()]
-    return f"Cases and rules: {', '.join(words)}" if words else "No regressions"
+    found = f"Cases and rules: {', '.join(words)}" if words else "No regressions"
+    planted = any(run.plant for run in (*comparison.base, *comparison.runs))
+    return f"{found}, with a planted defect" if planted else found
 
 
 def _runs(runs: Sequence[RunRow]) -> Iterator[str]:

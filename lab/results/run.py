@@ -66,15 +66,24 @@ def ids() -> list[str]:
 
 def ended(run: str) -> bool:
     """Whether a run has come to its end, and was not broken off half-way."""
-    directory = dirs.state("runs") / run
-    if not (directory / DOCUMENT).is_file():
-        return False
+    return (dirs.state("runs") / run / DOCUMENT).is_file() and not interrupted(run)
+
+
+def interrupted(run: str) -> bool:
+    """Whether a run says that it was broken off; one that was killed says nothing."""
     try:
-        with (directory / TIMELINE).open("rb") as timeline:
+        with (dirs.state("runs") / run / TIMELINE).open("rb") as timeline:
             timeline.seek(max(0, timeline.seek(0, os.SEEK_END) - 4096))
-            return _BROKEN_OFF not in timeline.read().decode(errors="replace")
+            return _BROKEN_OFF in timeline.read().decode(errors="replace")
     except OSError:
-        return True
+        return False
+
+
+def planted(document: dict[str, Any]) -> str:
+    """The defect that a run's document says was planted on purpose; '' if none."""
+    # Suites with a document of their own say it there, others among what was asked for.
+    options = document.get("options") or {}
+    return str(document.get("plant") or options.get("plant") or "")
 
 
 def document(run: str) -> dict[str, Any]:

@@ -73,8 +73,16 @@ def test_junit_tells_failures_from_what_broke_and_from_what_was_expected() -> No
     )
     assert suites["fstests.ext4"].get("skipped") == "2"
     assert root.findtext(".//testcase[@name='b']/system-out") == "- 1\n+ 2\n"
+    assert root.find(".//property") is None
     skipped = root.find(".//testcase[@name='e']/skipped")
     assert skipped is not None and "since ever" in (skipped.get("message") or "")
+
+
+@pytest.mark.parametrize("some", [[], [Case("a", Status.PASS, 1)]])
+def test_junit_tells_what_must_be_known_of_the_run(some: list[Case]) -> None:
+    told = {"plant": "flip-bit", "error": ""}
+    (found,) = ET.fromstring(xml("run", "copy-faults", some, told)).iter("property")
+    assert (found.get("name"), found.get("value")) == ("plant", "flip-bit")
 
 
 @given(st.lists(cases, max_size=5))

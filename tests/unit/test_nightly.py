@@ -70,6 +70,7 @@ class Bench:
         self.begun: list[str] = []
         self.failing = ""
         """The kernel, or the QEMU, on which everything fails."""
+        self.plant = ""
 
     def _step(self) -> None:
         self.steps += 1
@@ -88,7 +89,7 @@ class Bench:
         self._step()
         run.write(PROFILE, json.dumps({"kernel": job.kernel, "machine": {"qemu": job.qemu}}))
         run.finish({"suite": job.suite, "profile": job.profile, "kernel": job.kernel,
-                    "cases": [case], "seconds": 2.0})  # fmt: skip
+                    "cases": [case], "seconds": 2.0, "plant": self.plant or None})  # fmt: skip
         run.close()
         # Between the end of the run and the entry in the store.
         self._step()
@@ -352,6 +353,15 @@ def test_a_page_of_a_night_has_qemus_by_kernels(tmp_path: Path, bench: Bench) ->
     broken = text.partition("## What does not hold")[2]
     assert "`write:1 eio: PREFIX: sector 1`" in broken
     assert "  - a sector is lost" in broken
+
+
+def test_a_page_of_a_night_tells_of_planted_defects(tmp_path: Path, bench: Bench) -> None:
+    bench.plant = "flip-bit"
+    carry_out(plan_in(tmp_path, QEMUS))
+    with session() as store:
+        text = page(store, night_named(store, ""), [], "plans/night.yaml")
+    cell = "1 hold, **planted: flip-bit**; 1 hold, **planted: flip-bit**"
+    assert f"| host | {cell} | {cell} |" in text
 
 
 def test_two_labs_at_one_plan(plan: Plan, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,49 @@ def test_the_index_leads_to_the_pages_that_are_there(tmp_path: Path) -> None:
     assert two in index and f'href="{two}.html"' not in index
 
 
+def test_planted_defects_and_runs_without_an_end_are_marked(tmp_path: Path) -> None:
+    planted = write_run(1, [judged("write:1 eio")], plant="flip-bit")
+    failed = write_run(2, [], error="the guest died")
+    cut = write_run(3, [judged("write:1 eio")], plant="torn-block")
+    began = {"t": 1.0, "source": "lab", "event": "run", "suite": "fsx", "profile": "nvme-copy"}
+    timeline(cut, began, {"t": 2.0, "source": "lab", "event": "broken off"})
+    killed = write_run(4, [])
+    timeline(killed, began)
+    (dirs.state("runs") / killed / "run.json").unlink()
+    whole = write_run(5, [])
+    found = pages(tmp_path, planted, failed, whole)
+    rows = re.findall(
+        r"(?s)<tr><td class=\"case\">(?:<a [^>]*>)?([-\w]+).*?</tr>", found["index.html"]
+    )
+    assert rows == [whole, killed, cut, failed, planted]
+    last = re.findall(r'<td class="odd">(.*?)</td></tr>', found["index.html"])
+    assert last == [
+        "", "interrupted, or not ended yet", "planted: torn-block, interrupted", "broken off",
+        "planted: flip-bit",
+    ]  # fmt: skip
+    assert found["index.html"].count("<td>fsx</td><td>nvme-copy</td>") == 2
+    assert "<strong>Planted: flip-bit</strong>" in found[f"{planted}.html"]
+    assert "<strong>Broken off: the lab failed</strong>" in found[f"{failed}.html"]
+    assert "Planted" not in found[f"{whole}.html"] and "Broken off" not in found[f"{whole}.html"]
+
+
+def test_a_planted_defect_is_no_history_of_a_case(tmp_path: Path) -> None:
+    write_run(1, [judged("write:1 eio", "violated", "PREFIX")], plant="flip-bit")
+    run = write_run(2, [judged("write:1 eio", "violated", "PREFIX")])
+    assert "never before on this profile" in pages(tmp_path, run)[f"{run}.html"]
+
+
+def test_the_night_tells_of_planted_defects(plan: Any, bench: Bench, tmp_path: Path) -> None:
+    bench.plant = "flip-bit"
+    night = carry_out(plan)
+    page = pages(tmp_path)[f"{night.id}.html"]
+    assert page.index("Careful") < page.index("<h2>")
+    ids = [job.run_id for job in night.jobs]
+    assert len(re.findall(r'<td class="odd">planted: flip-bit</td>', page)) == len(ids)
+    for run in ids:
+        assert f"{run}: planted: flip-bit</li>" in page
+
+
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HostError, match="cannot write"):

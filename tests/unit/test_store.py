@@ -8,15 +8,18 @@ from typing import Any
 
 import kcidb_io
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import create_engine, func, inspect, select, text
 
 from lab.errors import HostError, UsageError
 from lab.host import dirs
 from lab.results.baseline import Comparison, compared
 from lab.results.kcidb import report
 from lab.results.markdown import summary
+from lab.results.store import feed as feeding
 from lab.results.store.database import session, url
 from lab.results.store.feed import case_rows, feed
 from lab.results.store.query import cases_of, run_named
@@ -222,6 +225,77 @@ def test_kcidb_takes_what_is_exported() -> None:
     assert len({test["id"] for test in tests}) == 2
 
 
+def test_a_planted_defect_is_told_wherever_it_is_compared() -> None:
+    honest = write_run(1, [judged("write:1 eio")])
+    planted = write_run(2, [judged("write:1 eio")], plant="flip-bit")
+    again = write_run(3, [judged("write:1 eio")])
+    for base, run, said in (
+        (planted, again, f"the baseline {planted}: planted: flip-bit"),
+        (honest, planted, f"the run {planted}: planted: flip-bit"),
+    ):
+        found = compare_runs(base, run)
+        assert found.document()["warnings"] == [said]
+        text = summary(found, "A Tester <a@example.org>")
+        assert text.startswith("# No regressions, with a planted defect\n")
+        assert f"- **Careful**: {said}" in text
+        assert "Tested-by" not in text
+    clean = compare_runs(honest, again)
+    assert clean.document()["warnings"] == []
+    assert [one["plant"] for one in clean.document()["runs"]] == [None]
+
+
+def test_a_lab_that_failed_in_the_baseline_is_told() -> None:
+    base = write_run(1, [judged("write:1 eio")], error="the guest died")
+    run = write_run(2, [judged("write:1 eio")])
+    text = summary(compare_runs(base, run), "A Tester <a@example.org>")
+    assert f"- **Careful**: the baseline {base}: broken off" in text
+    assert "Tested-by" not in text
+
+
+def test_a_planted_defect_is_no_flakiness_of_an_honest_baseline() -> None:
+    for number in range(1, 4):
+        write_run(number, [judged("write:1 eio", "violated", "PREFIX")], plant="flip-bit")
+    base = write_run(5, [judged("write:1 eio")])
+    run = write_run(6, [judged("write:1 eio", "violated", "PREFIX")])
+    (case,) = compare_runs(base, run).cases
+    assert (case.change, str(case.baseline)) == ("regressed", "1 of 1")
+
+
+def test_a_suite_that_says_what_was_planted_among_its_options() -> None:
+    run = write_run(1, [ran("stray")], suite="verity", options={"plant": "no-flip"})
+    fed()
+    with session() as store:
+        assert run_named(store, run).plant == "no-flip"
+
+
+@pytest.mark.parametrize(
+    ("timeline", "said"),
+    [
+        ('{"event": "broken off"}\n', r"interrupted\b(?!, or)"),
+        ("", "interrupted, or not ended yet"),
+    ],
+)
+def test_an_interrupted_run_is_called_so_where_it_is_asked_for(timeline: str, said: str) -> None:
+    run = write_run(1, [judged("write:1 eio")])
+    (dirs.state("runs") / run / "timeline.jsonl").write_text(timeline)
+    if not timeline:
+        (dirs.state("runs") / run / "run.json").unlink()
+    fed()
+    with session() as store, pytest.raises(UsageError, match=f"run {run} is no result: {said}"):
+        run_named(store, run)
+
+
+def test_kcidb_tells_of_a_planted_defect_and_of_a_run_that_was_broken_off() -> None:
+    cases = [judged("write:1 eio", "violated", "PREFIX")]
+    run = write_run(1, cases, plant="flip-bit", error="the guest died")
+    fed()
+    with session() as store:
+        document = report([run_named(store, run)], cases_of(store, [run]), "lab")
+    (test,) = document["tests"]
+    assert test["comment"].endswith("write:1 eio, planted: flip-bit, broken off")
+    assert (test["misc"]["plant"], test["misc"]["error"]) == ("flip-bit", "the guest died")
+
+
 def test_kcidb_origins() -> None:
     with pytest.raises(UsageError, match="only a-z"):
         report([], [], "My Lab")
@@ -272,6 +346,21 @@ def test_the_migrations_lead_to_the_tables_that_the_code_knows() -> None:
     fed()
     with create_engine(url()).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_an_older_store_learns_what_was_planted() -> None:
+    planted = write_run(1, [judged("write:1 eio")], plant="flip-bit")
+    honest = write_run(2, [judged("write:1 eio")])
+    fed()
+    config = Config()
+    config.set_main_option("script_location", str(Path(feeding.__file__).parent / "migrations"))
+    with create_engine(url()).begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+        assert "plant" not in {column["name"] for column in inspect(connection).get_columns("runs")}
+    with session() as store:
+        assert run_named(store, planted).plant == "flip-bit"
+        assert run_named(store, honest).plant == ""
 
 
 def _feed_and_say(queue: "multiprocessing.Queue[int]") -> None:

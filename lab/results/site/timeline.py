@@ -37,6 +37,11 @@ def by_case(run: str) -> dict[int, list[Event]]:
     return found
 
 
+def beginning(run: str) -> dict[str, Any]:
+    """The first event of a run, which has its suite and profile; empty if it has none here."""
+    return next(_events(run), {})
+
+
 def _event(raw: dict[str, Any], start: float) -> Event:
     data = {key: value for key, value in raw.items() if key not in ("t", "source", "event")}
     text = str(data["text"]) if set(data) <= {"text", "level"} and data else json.dumps(data)

@@ -13,9 +13,11 @@ from sqlalchemy.orm import Session
 from lab.host.dirs import not_writable
 from lab.results.baseline import Comparison
 from lab.results.compare import BAD, Change, Difference, Item
+from lab.results.remarks import remarks
 from lab.results.run import document as document_of
 from lab.results.site import svg
 from lab.results.site.conformance import table
+from lab.results.site.listing import latest
 from lab.results.site.matrix import matrices
 from lab.results.site.timeline import by_case
 from lab.results.store.query import cases_of
@@ -81,7 +83,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {"line": svg.line, "strip": svg.strip}
+    made.globals |= {"line": svg.line, "strip": svg.strip, "remarks": remarks}
     return made
 
 
@@ -98,8 +100,7 @@ def _page(
 def _index(session: Session, directory: Path) -> dict[str, Any]:
     there = {path.name for path in directory.glob("*.html")}
     nights = session.scalars(select(NightRow).order_by(NightRow.started.desc()).limit(RECENT))
-    runs = session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(RECENT)).all()
-    return {"nights": list(nights), "runs": runs, "there": there}
+    return {"nights": list(nights), "runs": latest(session, RECENT), "there": there}
 
 
 def _night(session: Session, night: Night) -> dict[str, Any]:
@@ -112,6 +113,9 @@ def _night(session: Session, night: Night) -> dict[str, Any]:
         "plan": json.loads(night.row.document),
         "news": night.news(),
         "compared": bool(night.found),
+        "warnings": dict.fromkeys(
+            warning for found in night.found.values() for warning in found.warnings
+        ),
         "kernels": kernels,
         "found": night.found,
         "runs": runs,
@@ -163,13 +167,16 @@ def _again(run: RunRow, case: Mapping[str, Any]) -> str:
 
 
 def _history(session: Session, run: RunRow, name: str) -> list[str]:
-    """What came of a case before and in this run on its profile, oldest first."""
+    """What came of a case before and in this run on its profile, oldest first.
+
+    A defect that was planted is no history of a run without it.
+    """
     statuses = session.scalars(
         select(CaseRow.status)
         .join(CaseRow.run)
         .where(
             CaseRow.name == name, RunRow.suite == run.suite, RunRow.profile == run.profile,
-            RunRow.id <= run.id,
+            RunRow.plant == run.plant, RunRow.id <= run.id,
         )
         .order_by(RunRow.id.desc(), CaseRow.attempt.desc())
         .limit(PLOTTED)

@@ -67,6 +67,7 @@ def _run_row(run: str, past: Past) -> dict[str, Any]:
         "accelerator": str(document.get("accelerator") or ""),
         "options": json.dumps(document.get("options"), sort_keys=True),
         "error": str(document.get("error") or ""),
+        "plant": runs.planted(document),
         "boot": document.get("boot"),
     }
 

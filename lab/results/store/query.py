@@ -6,6 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
+from lab.results import run as runs
+from lab.results.remarks import INTERRUPTED, UNFINISHED
 from lab.results.store.schema import CaseRow, NightRow, RunRow
 
 LATEST = "latest"
@@ -22,9 +24,20 @@ def run_named(session: Session, name: str) -> RunRow:
         select(RunRow).where(RunRow.id.startswith(name, autoescape=True)).limit(2)
     ).all()
     if len(found) != 1:
+        _say_interrupted([] if found else [run for run in runs.ids() if run.startswith(name)])
         what = "more than one run" if found else "no run"
         raise UsageError(f"{what} {name}", hint="lab results list shows the runs")
     return found[0]
+
+
+def _say_interrupted(named: Sequence[str]) -> None:
+    """The store has none of `named`.  Raises UsageError where that is one without an end."""
+    if len(named) == 1 and not runs.ended(named[0]):
+        what = INTERRUPTED if runs.interrupted(named[0]) else UNFINISHED
+        raise UsageError(
+            f"run {named[0]} is no result: {what}",
+            hint="its timeline.jsonl says how far it came; name another",
+        )
 
 
 def night_named(session: Session, name: str) -> NightRow:
@@ -60,8 +73,8 @@ def outcomes_of(
 
 
 def alike(session: Session, run: RunRow, limit: int) -> list[RunRow]:
-    """This run and those before it of the same suite, options, profile, kernel and QEMU, newest
-    first.
+    """This run and those before it of the same suite, options, planted defect, profile, kernel and
+    QEMU, newest first.
 
     They tell how flaky its cases are by themselves.
     """
@@ -71,6 +84,7 @@ def alike(session: Session, run: RunRow, limit: int) -> list[RunRow]:
             .where(
                 RunRow.suite == run.suite,
                 RunRow.options == run.options,
+                RunRow.plant == run.plant,
                 RunRow.profile == run.profile,
                 RunRow.kernel == run.kernel,
                 RunRow.release == run.release,

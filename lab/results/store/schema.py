@@ -37,6 +37,8 @@ class RunRow(Base):
     """What the suite was asked for, as JSON with sorted keys: equal text, equal cases."""
     error: Mapped[str] = mapped_column(Text)
     """What the lab itself failed at; empty if nothing."""
+    plant: Mapped[str] = mapped_column(String(64))
+    """The defect that was planted on purpose; empty if none."""
     boot: Mapped[float | None] = mapped_column(Double)
     """Seconds that its guest took to boot; None if it was up before, or an older lab ran it."""
     cases: Mapped[list["CaseRow"]] = relationship(back_populates="run", passive_deletes=True)
