@@ -87,9 +87,13 @@ def block_device(sysfs: Path, name: str, **attributes: object) -> str:
     return f"/dev/{name}"
 
 
-def loop_over(sysfs: Path, monkeypatch: pytest.MonkeyPatch, *, below: int, dio: int) -> Any:
-    """The properties of a loop that asks for direct I/O, over blocks of `below` bytes."""
+def loop_over(
+    sysfs: Path, monkeypatch: pytest.MonkeyPatch, *, below: int, dio: int, own: int = 512
+) -> Any:
+    """The properties of a loop that asks for direct I/O, over blocks of `below` bytes and a file
+    system with blocks of `own`."""
     monkeypatch.setattr(loop, "_blocks_below", lambda file: below)
+    monkeypatch.setattr(loop, "_blocks_of_its_own", lambda file: own)
     monkeypatch.setattr(loop, "device_below", lambda reference: "/mnt/host")
     device = block_device(sysfs, "loop0", queue__logical_block_size=512, loop__dio=dio)
     spec = {"name": "disk", "over": "host", "size": 1 << 20, "block_size": 512}
@@ -109,6 +113,11 @@ def test_a_loop_that_is_silently_buffered_is_refused_with_the_cure(
     with pytest.raises(system.Failure) as caught:
         loop_over(sysfs, monkeypatch, below=0, dio=0)
     assert "may have no direct I/O" in caught.value.cure
+    # XFS, once the file shares blocks.
+    with pytest.raises(system.Failure) as caught:
+        loop_over(sysfs, monkeypatch, below=512, dio=0, own=4096)
+    assert "shares blocks" in caught.value.cure
+    assert "block_size: 4096 on the loop, or direct_io: false" in caught.value.cure
 
 
 def test_a_disk_of_large_blocks_that_the_kernel_does_not_take_is_refused(sysfs: Path) -> None:
