@@ -265,9 +265,11 @@ def disk(kind, serial, nsid, deadline=PATIENCE):
 
 
 def find_disk(kind, serial, nsid):
-    """The device node of a disk, by serial (and namespace id); None if it is not there."""
+    """The device node of a disk, by serial (and namespace id); None if it is not there, or not
+    whole: the kernel makes the node, and only then `queue` (block/genhd.c, device_add_disk)."""
     for name in sorted(os.listdir(BLOCK)):
-        if os.path.exists(f"/dev/{name}") and _identity(kind, name) == (serial, nsid):
+        whole = os.path.exists(f"/dev/{name}") and os.path.exists(f"{BLOCK}/{name}/queue")
+        if whole and _identity(kind, name) == (serial, nsid):
             return f"/dev/{name}"
     return None
 
