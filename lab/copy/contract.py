@@ -104,6 +104,8 @@ class Situation:
     `redundant`: what may have made that error good from another disk, or empty.
     `corrupted`: destination sectors that the lab damaged on the medium; `lost`: those whose write
     it made undone.  `lied`: how the lab let a layer report writes that it had dropped, or empty.
+    `blind`: why the write log, from which the medium was rebuilt, cannot tell what FUA had made
+    durable, or empty.
     `complaints`: kernel messages that speak of a hang, a lockup or an oops.  `stray_writes`:
     logged writes outside the destination, as text.  `reached`: the copy came to the point.
     `cached`: the same copy through the page cache, where the path has it and that was tried.
@@ -128,6 +130,7 @@ class Situation:
     corrupted: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
     lied: str = ""
+    blind: str = ""
     redundant: str = ""
     cached: Cached | None = None
     size: str = ""
@@ -142,11 +145,16 @@ def judge(situation: Situation) -> dict[str, Verdict]:
             if found[rule].verdict is Ruling.VIOLATED:
                 said = f"{situation.lied}, and it shows: {found[rule].evidence}"
                 found[rule] = Verdict(Ruling.CAUGHT, said)
+    if situation.blind:
+        for rule in _LIED_TO:
+            if found[rule].verdict is Ruling.VIOLATED:
+                found[rule] = _not_applicable(f"{situation.blind}; seen: {found[rule].evidence}")
     return found
 
 
 _LIED_TO = ("COMPLETE", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "DURABLE", "RECOVERS")
-"""What no copy can keep when a layer below drops what it was given."""
+"""What no copy can keep when a layer below drops what it was given, or the log from which the
+medium is rebuilt misses what was durable."""
 
 
 def overall(situation: Situation, verdicts: dict[str, Verdict]) -> str:
@@ -316,6 +324,8 @@ def durable(situation: Situation) -> Verdict:
         return _not_applicable("no success was reported before the end")
     if not situation.flushed:
         return _not_applicable("nothing was flushed before the end")
+    if situation.blind:
+        return _not_applicable(situation.blind)
     return _all_new(
         situation.findings, f"durable success, then {situation.aftermath}: all must be new"
     )

@@ -10,6 +10,8 @@ log_write_super and log_write_entry), all little-endian, in units of `sectorsize
 
 data_len only counts the text that a mark carries inside its header sector.  blklogwrites (QEMU
 block/blklogwrites.c) sets the flush flag on an entry of its own and never FUA or marks.
+dm-log-writes logs a write when it is durable: behind the flush that made it so, or when it has
+completed if it has FUA, and then before writes that completed earlier and were not flushed yet.
 """
 
 import os
@@ -104,9 +106,25 @@ def carrying(log: Path, entries: list[Entry], mark: bytes) -> int:
 
 
 def durable(entries: list[Entry]) -> list[Entry]:
-    """The entries that survive a power cut which loses all of the volatile cache."""
+    """The entries that survive a power cut which loses all of the volatile cache, in their order:
+    all before the last flush, and behind that what has FUA, which makes nothing durable but
+    itself.  What an entry with the flush flag writes comes after its flush."""
     flushes = [position for position, entry in enumerate(entries) if entry.is_flush]
-    return entries[: flushes[-1]] if flushes else []
+    last = flushes[-1] if flushes else 0
+    return entries[:last] + [entry for entry in entries[last:] if entry.flags & Flag.FUA]
+
+
+def cached(entries: list[Entry]) -> list[Entry]:
+    """The entries that such a power cut loses."""
+    kept = {entry.index for entry in durable(entries)}
+    return [entry for entry in entries if entry.index not in kept]
+
+
+def kept_up_to(entries: list[Entry], length: int) -> list[Entry]:
+    """What survives where the first `length` bytes of the cache do too, in the order of the log:
+    what was durable already must not be overwritten by what was written before it."""
+    kept = durable(entries) + prefix(cached(entries), length)
+    return sorted(kept, key=lambda entry: entry.index)
 
 
 def prefix(entries: list[Entry], length: int) -> list[Entry]:

@@ -25,6 +25,7 @@ from lab.guest.ssh import Session
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
 from lab.results.run import Run
+from lab.suites import fua
 from lab.suites.taps import Taps
 from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
 from lab.vm.graph import Drive
@@ -61,6 +62,7 @@ class Bench:
         self._session: Session | None = None
         self._executor: Executor | None = None
         self._reboots = 0
+        self._blind: str | None = None
         self.connect()
 
     @property
@@ -273,6 +275,16 @@ class Bench:
             raise GuestError(
                 f"flush failed with status {answer['status']:#x} although no fault is set"
             )
+
+    def blind(self) -> str:
+        """Why the write log cannot tell what FUA makes durable, or ''; tried once, while nothing
+        else goes on."""
+        if self._blind is None:
+            self._blind = (
+                "" if self.drive.virtio_blk else fua.blind(self.drive, self.ask, self.taps)
+            )
+            self.run.emit("lab", "fua", text=self._blind or "the write log tells of FUA")
+        return self._blind
 
     def log_to_kernel(self, message: str) -> None:
         """Have the guest's kernel log a message."""

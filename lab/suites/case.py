@@ -79,6 +79,7 @@ class CaseResult:
                 "corrupted": list(seen.corrupted),
                 "lost": list(seen.lost),
                 "lied": seen.lied or None,
+                "blind": seen.blind or None,
                 "aftermath": str(seen.aftermath),
                 "flushed": seen.flushed,
                 "destination": seen.findings.summary(),
@@ -163,6 +164,7 @@ class Case:
             corrupted=told.corrupted,
             lost=told.lost,
             lied=told.lied,
+            blind=told.blind,
             redundant=bench.path.redundant,
         )
         if self._action is Action.SIZE:

@@ -40,6 +40,7 @@ class Told:
     `waited`: seconds from the release to the completion, or to the end of a copy whose caller was
     killed.  `ended`: the guest is gone, or must be ended.  `messages`: of the kernel.  `entries`:
     the write log's.  `corrupted`, `lost`, `lied`: what the lab did to the medium (Effect).
+    `blind`: why the write log cannot tell what was durable.
     """
 
     completion: Completion | None = None
@@ -54,6 +55,7 @@ class Told:
     corrupted: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
     lied: str = ""
+    blind: str = ""
 
 
 class Interruption:
@@ -81,10 +83,12 @@ class Interruption:
         Raises DeviceFailed, HostError and GuestError.
         """
         bench = self._bench
+        blind = self._blind()
         bench.set_fault(replace(self._fault, rules=self._plant.rules(self._fault.rules)))
         bench.taps.forget()
         if self._action.ends_guest:
-            return replace(self._end_guest(), aftermath=_AFTERMATHS[self._action], ended=True)
+            aftermath = _AFTERMATHS[self._action]
+            return replace(self._end_guest(), aftermath=aftermath, ended=True, blind=blind)
         told = self._interrupt() if self._fault.held else self._run_unheld()
         unplugged = self._action is Action.UNPLUG and told.reached
         aftermath = Aftermath.UNPLUGGED if unplugged else Aftermath.LIVE
@@ -100,6 +104,12 @@ class Interruption:
             told, aftermath=aftermath, messages=messages, entries=entries,
             ended=ends or told.waited is None or self._action.costs_boot,
         )  # fmt: skip
+
+    def _blind(self) -> str:
+        """Why a medium that is rebuilt from the write log shows nothing of what is durable by
+        itself, where it matters; ''.  All of a cache that is kept leaves nothing to ask."""
+        takes_cache = self._action.cuts_power and self._action is not Action.POWER_CUT_KEPT
+        return self._bench.blind() if takes_cache and self._bench.path.durable else ""
 
     def _is_doubtful(self, told: Told) -> bool:
         """Whether only the end of the guest, or at least of the mount, shows what is on the medium:
@@ -251,11 +261,9 @@ class Interruption:
         """
         if self._action is Action.POWER_CUT_KEPT:
             return entries
-        kept = writelog.durable(entries)
         if self._action is Action.POWER_CUT:
-            return kept
-        cached = entries[len(kept) :]
+            return writelog.durable(entries)
         block = self._copy.unit * SECTOR
-        blocks = sum(entry.length for entry in cached) // block
+        blocks = sum(entry.length for entry in writelog.cached(entries)) // block
         drawn = Random(f"{self._point} {self._copy}").randint(0, blocks)
-        return kept + writelog.prefix(cached, drawn * block)
+        return writelog.kept_up_to(entries, drawn * block)

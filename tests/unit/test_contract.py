@@ -16,6 +16,7 @@ from lab.copy.contract import (
     overall,
 )
 from lab.copy.model import SECTOR, Completion, Copy, Extent
+from lab.copy.oracle import Findings
 from lab.guest.kmsg import complaints, fatal
 from tests.unit.builders import DONE, FAILED, copied, findings, sector_of, situation
 
@@ -376,6 +377,19 @@ def test_durable_needs_all_new_after_success_and_flush(aftermath: Aftermath) -> 
     assert ruling("DURABLE", kept) is HOLDS
     assert ruling("DURABLE", lost) is VIOLATED
     assert "sector 59: old data" in evidence("DURABLE", lost)
+
+
+@pytest.mark.parametrize("there", [findings(copied()), ALL_BUT_ONE, findings({50: FLIPPED})])
+def test_a_log_that_cannot_tell_neither_proves_nor_violates_anything(there: Findings) -> None:
+    case = situation(
+        aftermath=POWER_LOST, flushed=True, findings=there, blind="the write log cannot tell",
+        recovery=Recovery(FAILED, there, "mount: bad superblock"),
+    )  # fmt: skip
+    assert ruling("DURABLE", case) is NOT_APPLICABLE
+    assert evidence("DURABLE", case) == "the write log cannot tell"
+    assert violated(case) == set()
+    assert "cannot tell; seen: mount: bad superblock" in evidence("RECOVERS", case)
+    assert "RECOVERS" in violated(replace(case, blind=""))
 
 
 @pytest.mark.parametrize(

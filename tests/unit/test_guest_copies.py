@@ -40,8 +40,9 @@ def load(name: str) -> Any:
         sys.dont_write_bytecode = before
 
 
-files, sectors, bdev, mirror, child, kernel, loops = map(
-    load, ("files", "sectors", "bdev", "mirror", "child", "kernel", "loops")
+files, sectors, bdev, mirror, child, kernel, loops, fua = map(
+    load,
+    ("files", "sectors", "bdev", "mirror", "child", "kernel", "loops", "fua"),
 )
 
 
@@ -248,6 +249,70 @@ def test_one_ioctl_has_all_ranges_in_the_structures_of_the_series(
         "fd": 7, "number": 3 << 30 | 32 << 16 | 0x12 << 8 | 129, "to": 1 << 40, "rest": 0,
         "entries": [(4096, 512, 0, 0), (8192, 1024, 0, 0)], "synced": 7,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flushed", "commands"),
+    [
+        (False, ["28000000000000000100", "2a000000000000000100", "2a080000000000000100"]),
+        (True, ["28000000000000000100", "2a000000000000000100", "35000000000000000000",
+                "2a080000000000000100"]),
+    ],
+)  # fmt: skip
+def test_a_scsi_disk_is_written_as_it_was_and_then_with_fua(
+    flushed: bool, commands: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = tmp_path / "sda"
+    node.touch()
+    sent, written = [], []
+
+    def ioctl(fd: int, number: int, header: bytearray) -> int:
+        fields = fua.xcopy.SG_HEADER.unpack(header)
+        # struct sg_io_hdr: direction, cmd_len at 1 and 2; dxfer_len at 5; dxferp and cmdp behind it
+        direction, length, size, data, command = (fields[at] for at in (1, 2, 5, 6, 7))
+        sent.append(ctypes.string_at(command, length).hex())
+        if direction == fua.FROM_DEVICE:
+            ctypes.memmove(data, b"\x5a" * size, size)
+        elif direction == fua.TO_DEVICE:
+            written.append(ctypes.string_at(data, size))
+        else:
+            assert size == 0
+        return 0
+
+    monkeypatch.setattr(fua.system, "queue", lambda path, name: "512")
+    monkeypatch.setattr(fua.fcntl, "ioctl", ioctl)
+    assert ask(op="force-unit-access", node=str(node), flushed=flushed) == {}
+    assert sent == commands
+    assert written == [b"\x5a" * 512] * 2
+
+
+def test_a_namespace_is_written_as_it_was_and_then_with_fua(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = []
+
+    def command(
+        node: str, number: int, opcode: int, nsid: int, cdw: tuple[int, ...], data: Any
+    ) -> tuple[int, int, float]:
+        sent.append((Path(node).name, opcode, nsid, cdw[2] >> 30, bytes(data[:1])))
+        if opcode == fua.NVME_READ:
+            data[0] = 7
+        return (0x281 if failing else 0, 0, 0.0)
+
+    failing = False
+    (tmp_path / "nvme2n3").mkdir()
+    (tmp_path / "nvme2n3/nsid").write_text("3\n")
+    monkeypatch.setattr(fua.nvme, "BLOCK", str(tmp_path))
+    monkeypatch.setattr(fua.nvme, "command", command)
+    monkeypatch.setattr(fua.system, "queue", lambda path, name: "4096")
+    ask(op="force-unit-access", node="/dev/nvme2n3", flushed=True)
+    assert sent == [
+        ("ng2n3", 2, 3, 0, b"\0"), ("ng2n3", 1, 3, 0, b"\7"), ("ng2n3", 0, 3, 0, b""),
+        ("ng2n3", 1, 3, 1, b"\7"),
+    ]  # fmt: skip
+    failing = True
+    with pytest.raises(fua.system.Failure, match="read of /dev/ng2n3: status 0x281"):
+        ask(op="force-unit-access", node="/dev/nvme2n3")
 
 
 REGIONS = {"node": "/dev/lab/S:1", "ranges": [[1 << 20, 4096], [(1 << 20) + 4096, 4096]]}

@@ -9,13 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.crash.writelog import Entry, Flag, durable, prefix, read, replay
+from lab import ROOT
+from lab.crash.writelog import Entry, Flag, cached, durable, kept_up_to, prefix, read, replay
 from lab.errors import HostError
 
 BLOCKS = 8
 """Size of the logged device, in blocks of the log's sector size."""
 
-FLUSH, DISCARD = 1, 4
+FLUSH, FUA, DISCARD = 1, 2, 4
+
+REAL = ROOT / "tests/fixtures/writelog/dm-log-writes.log"
+"""What Linux 6.12.118 logged of: A written to block 0, a flush, B to block 1, C to block 2 with
+O_DSYNC, a discard, the mark `marked`, D to block 3; the data are the letter, 512 times."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,11 @@ def result(ops: list[Op], sector: int) -> bytes:
 
 @st.composite
 def operations(draw: st.DrawFn, sector: int) -> list[Op]:
-    """Writes, discards, flushes, and writes that flush first."""
+    """Writes, discards, flushes, writes that flush first, and any of these with FUA."""
     ops = []
     for _ in range(draw(st.integers(0, 6))):
         kind = draw(st.sampled_from(["write", "flush", "discard", "flush and write"]))
+        force = draw(st.sampled_from([0, FUA]))
         if kind == "flush":
             ops.append(Op(FLUSH))
             continue
@@ -72,7 +78,7 @@ def operations(draw: st.DrawFn, sector: int) -> list[Op]:
         else:
             fill = draw(st.binary(min_size=1, max_size=5))
             data = (fill * (blocks * sector))[: blocks * sector]
-            ops.append(Op(FLUSH if "flush" in kind else 0, block, blocks, data))
+            ops.append(Op(force | (FLUSH if "flush" in kind else 0), block, blocks, data))
     return ops
 
 
@@ -151,18 +157,90 @@ def test_reading_on_after_an_entry_gives_just_the_later_ones(data: st.DataObject
         assert entries(content, entry) == found[number + 1 :]
 
 
+def survivors(ops: list[Op]) -> list[int]:
+    """Which operations outlive their power, by a disk with a cache that knows nothing of logs."""
+    cache: list[int] = []
+    stored: list[int] = []
+    for number, op in enumerate(ops):
+        if op.flags & FLUSH:
+            stored += cache
+            cache = []
+        # The data of a flush come after it.
+        (stored if op.flags & FUA else cache).append(number)
+    return sorted(stored)
+
+
 @given(logs())
-def test_durable_is_everything_before_the_last_flush(log: tuple[list[Op], int]) -> None:
+def test_durable_is_what_a_disk_without_its_cache_has(log: tuple[list[Op], int]) -> None:
     ops, sector = log
     found = entries(logged(ops, sector))
-    last = max((index for index, op in enumerate(ops) if op.flags & FLUSH), default=0)
-    assert durable(found) == found[:last]
+    writes = [entry for entry in durable(found) if entry.length]
+    assert [entry.index for entry in writes] == [at for at in survivors(ops) if ops[at].blocks]
+    assert sorted([*durable(found), *cached(found)], key=lambda entry: entry.index) == found
+
+
+@given(logs(), st.data())
+def test_what_was_durable_outlives_whatever_else_survives(
+    log: tuple[list[Op], int], data: st.DataObject
+) -> None:
+    ops, sector = log
+    found = entries(logged(ops, sector))
+    total = sum(entry.length for entry in cached(found))
+    length = data.draw(st.integers(0, total))
+    kept = kept_up_to(found, length)
+    assert [entry.index for entry in kept] == sorted(entry.index for entry in kept)
+    assert set(durable(found)) <= set(kept)
+    assert sum(each.length for each in kept) == length + sum(each.length for each in durable(found))
+    assert kept_up_to(found, total) == found or not total
+
+
+def test_a_write_with_fua_is_durable_and_takes_nothing_with_it() -> None:
+    ops = [Op(0, 0, 1, b"a" * 512), Op(FUA, 1, 1, b"b" * 512), Op(0, 2, 1, b"c" * 512)]
+    found = entries(logged(ops, 512))
+    assert durable(found) == [found[1]]
+    assert cached(found) == [found[0], found[2]]
+    assert kept_up_to(found, 512) == found[:2]
+
+
+def test_an_earlier_write_of_the_cache_does_not_undo_one_with_fua() -> None:
+    with TemporaryDirectory() as directory:
+        log, medium = Path(directory, "log"), Path(directory, "medium")
+        log.write_bytes(logged([Op(0, 0, 1, b"a" * 512), Op(FUA, 0, 1, b"b" * 512)], 512))
+        medium.write_bytes(bytes(512))
+        replay(log, kept_up_to(read(log), 512), medium)
+        assert medium.read_bytes() == b"b" * 512
 
 
 def test_what_a_flush_writes_itself_is_not_durable_by_it() -> None:
     # REQ_PREFLUSH: the cache is flushed first, the data comes after.
     found = entries(logged([Op(0, 0, 1, b"a" * 512), Op(FLUSH, 1, 1, b"b" * 512)], 512))
     assert durable(found) == found[:1]
+    both = entries(logged([Op(0, 0, 1, b"a" * 512), Op(FLUSH | FUA, 1, 1, b"b" * 512)], 512))
+    assert durable(both) == both
+
+
+def test_a_log_of_the_kernel_is_read() -> None:
+    # C has FUA, and is logged when it is durable: before B, which then waits for its flush.
+    assert [(entry.offset // 512, entry.length, entry.flags) for entry in read(REAL)] == [
+        (0, 512, Flag(0)), (0, 0, Flag.FLUSH), (2, 512, Flag.FUA), (1, 512, Flag(0)),
+        (0, 0, Flag.FLUSH), (0, 0, Flag.MARK),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("length", "letters"), [(0, b""), (1, b""), (2, b"A"), (3, b"AC"), (4, b"AC"), (5, b"ACB")]
+)
+def test_of_a_log_of_the_kernel_survives_what_it_flushed_or_forced(
+    length: int, letters: bytes, tmp_path: Path
+) -> None:
+    kept = [entry for entry in durable(read(REAL)[:length]) if entry.length]
+    content = REAL.read_bytes()
+    assert b"".join(content[entry.data_at :][:1] for entry in kept) == letters
+    medium = tmp_path / "medium"
+    medium.write_bytes(b"-" * 2048)
+    replay(REAL, kept, medium)
+    disk = b"".join(bytes([at]) if at in letters else b"-" for at in b"ABCD")
+    assert medium.read_bytes() == b"".join(bytes([letter]) * 512 for letter in disk)
 
 
 def test_without_a_flush_nothing_is_durable() -> None:
