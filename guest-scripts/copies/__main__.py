@@ -41,6 +41,7 @@ PATHS = {
 OPERATIONS = {
     "flush": "nvme.flush",
     "write-block": "nvme.write_block",
+    "errnos": "errnos.errnos",
     "force-unit-access": "fua.force_unit_access",
     "kmsg": "kernel.kmsg",
     "write": "sectors.write",

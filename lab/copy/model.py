@@ -72,6 +72,10 @@ class Layout:
     window: Extent
 
 
+OR = " or "
+"""Between the names of errnos of which a caller gets one, and it is not known which."""
+
+
 @dataclass(frozen=True)
 class Completion:
     """How a copy ended for its caller.
@@ -82,8 +86,9 @@ class Completion:
     NVMe Copy completion queue entry Dword 0, the number of the lowest range that was not copied
     entirely (NVM Command Set 1.1, 3.3.2 Copy); of system calls those that succeeded.  `seconds`
     is the time the caller waited, measured in the guest.  `error` is the name of the errno that
-    a user of the block layer or the file system gets, '' for success; `said` is what else was
-    said of it, in words.
+    a user of the block layer or the file system gets, '' for success; where kernels differ and
+    this one was not asked, all that it can be, joined by OR.  `said` is what else was said of it,
+    in words.
     """
 
     status: int

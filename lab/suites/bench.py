@@ -116,6 +116,9 @@ class Bench:
         # A fault that strikes once would be nothing to whoever does not use passthrough.
         retries.let_errors_through(self._session)
         directory = self.guest.directory
+        learnt = self.path.learn(self.ask)
+        if learnt:
+            self.run.emit("lab", "learnt", text=learnt)
         others = [directory / drive.write_log for drive in self.path.others]
         self._taps = Taps(self.run, directory / TRACE_LOG, self.write_log, self.ask, others)
         self._taps.open()

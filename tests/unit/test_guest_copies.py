@@ -40,9 +40,9 @@ def load(name: str) -> Any:
         sys.dont_write_bytecode = before
 
 
-files, sectors, bdev, mirror, child, kernel, loops, fua = map(
+files, sectors, bdev, mirror, child, kernel, loops, errnos, fua = map(
     load,
-    ("files", "sectors", "bdev", "mirror", "child", "kernel", "loops", "fua"),
+    ("files", "sectors", "bdev", "mirror", "child", "kernel", "loops", "errnos", "fua"),
 )
 
 
@@ -249,6 +249,56 @@ def test_one_ioctl_has_all_ranges_in_the_structures_of_the_series(
         "fd": 7, "number": 3 << 30 | 32 << 16 | 0x12 << 8 | 129, "to": 1 << 40, "rest": 0,
         "entries": [(4096, 512, 0, 0), (8192, 1024, 0, 0)], "synced": 7,
     }  # fmt: skip
+
+
+class Namespace:
+    """A debugfs whose kernel fails reads by what is written to it."""
+
+    def __init__(self, place: Path, errnos: dict[str, int]) -> None:
+        self.place = place / "nvme0n1/fault_inject"
+        self.errnos = errnos
+
+    def read(self, fd: int, buffers: list[Any], offset: int) -> int:
+        assert (offset, (self.place / "probability").read_text()) == (0, "100")
+        number = self.errnos.get((self.place / "status").read_text(), 0)
+        if number:
+            raise OSError(number, os.strerror(number))
+        return len(buffers[0])
+
+
+def errnos_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: Path, *, injects: bool
+) -> list[list[int]]:
+    """What the guest says of three statuses; of one of them nothing comes of the injection."""
+    namespace = Namespace(tmp_path, {"0x183": errno.EIO, "0x180": errno.EOPNOTSUPP})
+    if injects:
+        namespace.place.mkdir(parents=True)
+        for name in ("status", *errnos.ARMED):
+            (namespace.place / name).touch()
+    node = disk / "nvme0n1"
+    node.write_bytes(bytes(4096))
+    monkeypatch.setattr(errnos, "DEBUG", str(tmp_path))
+    monkeypatch.setattr(errnos.nvme, "find", lambda serial, nsid: str(node))
+    monkeypatch.setattr(os, "preadv", namespace.read)
+    found: list[list[int]] = ask(op="errnos", serial="S", nsid=1, statuses=[0x183, 0x180, 0x3])[
+        "errnos"
+    ]
+    if injects:
+        assert (namespace.place / "probability").read_text() == "0"
+    return found
+
+
+def test_the_kernel_tells_what_it_makes_of_a_status(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = errnos_of(tmp_path, monkeypatch, directory, injects=True)
+    assert found == [[0x183, errno.EIO], [0x180, errno.EOPNOTSUPP]]
+
+
+def test_a_kernel_without_fault_injection_tells_nothing(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert errnos_of(tmp_path, monkeypatch, directory, injects=False) == []
 
 
 @pytest.mark.parametrize(

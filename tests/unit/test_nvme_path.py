@@ -1,6 +1,7 @@
 """The offload path nvme-copy: its request, its limits, and the device's trace as proof."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -164,10 +165,43 @@ def test_a_request_is_in_logical_blocks_and_names_the_namespace_by_serial() -> N
 @pytest.mark.parametrize(
     ("status", "error"),
     [(0, ""), (0x006, "EIO"), (0x280, "ENODATA"), (0x281, "ENODATA"), (0x282, "EILSEQ"),
-     (0x081, "ENOSPC"), (0x001, "EOPNOTSUPP"), (0x371, "EIO")],
+     (0x081, "ENOSPC"), (0x001, "EOPNOTSUPP"), (0x371, "EIO"), (0x180, "EOPNOTSUPP"),
+     (0x021, "EREMOTEIO"), (0x082, "EREMOTEIO"), (0x285, "ENODATA"), (0x183, "EIO or EOPNOTSUPP")],
 )  # fmt: skip
 def test_a_status_is_the_errno_that_the_block_layer_makes_of_it(status: int, error: str) -> None:
     assert error_of(status) == error
+
+
+class Kernel:
+    """A guest's executor, whose kernel makes EOPNOTSUPP (95) of 183h if it has fault injection."""
+
+    def __init__(self, *, injects: bool) -> None:
+        self.made = [[0x183, 95], [0x006, 5]] if injects else []
+        self.asked: list[dict[str, object]] = []
+
+    def __call__(self, **request: object) -> dict[str, Any]:
+        self.asked.append(request)
+        return {"errnos": self.made}
+
+
+def test_what_the_kernel_was_seen_to_make_of_a_status_goes_before_any_table() -> None:
+    path, kernel = nvme_path(), Kernel(injects=True)
+    assert path.learn(kernel) == "this kernel's errnos of 2 NVMe statuses were found by trying"
+    path.learn(kernel)
+    (asked,) = kernel.asked
+    statuses = asked["statuses"]
+    assert isinstance(statuses, tuple)
+    assert {0x180, 0x021, 0x082, 0x285, 0x183} <= set(statuses)
+    assert path.completion({"status": 0x183, "dw0": 0, "seconds": 0.1}).error == "EOPNOTSUPP"
+    # One that was not tried, by the table.
+    assert path.completion({"status": 0x285, "dw0": 0, "seconds": 0.1}).error == "ENODATA"
+
+
+def test_without_fault_injection_a_status_of_which_kernels_differ_stays_open() -> None:
+    path = nvme_path()
+    assert "not tried: this kernel has no NVMe fault injection" in path.learn(Kernel(injects=False))
+    told = path.completion({"status": 0x183, "dw0": 0, "seconds": 0.1})
+    assert told.error == "EIO or EOPNOTSUPP"
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,11 @@ class CopyPath(ABC):
         """The ground as programs in the guest see it, through the page cache."""
         return CachedGround(subject.ask, self.node, self.unit)
 
+    def learn(self, ask: Ask) -> str:
+        """Find out in a guest that is up and idle what the path must know of its kernel; what that
+        was, in words, or ''."""
+        return ""
+
     def prepare(self, subject: Subject, copy: Copy, tagging: Tagging) -> None:
         """Let the window hold its tags, and everything come to rest."""
         self.ground(subject).write(tagging.window.start, tagging.data())

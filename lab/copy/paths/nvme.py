@@ -1,13 +1,13 @@
 """The paths `nvme-copy` and `nvme-cross-ns`: an NVMe Copy command by passthrough, and its proof."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from lab.copy.contract import Offload
-from lab.copy.ground import Ground, GuestGround, MediumGround
-from lab.copy.model import SECTOR, Completion, Copy, Extent
+from lab.copy.ground import Ask, Ground, GuestGround, MediumGround, errno_name
+from lab.copy.model import OR, SECTOR, Completion, Copy, Extent
 from lab.copy.paths.base import CopyPath, Seen, Subject
 from lab.copy.paths.find import free_namespaces, reference
 from lab.copy.sizes import exceeded
@@ -29,16 +29,17 @@ _BLOCKS = re.compile(r"\bnlb (\d+)")
 
 
 _ERRORS = {
-    0x001: "EOPNOTSUPP", 0x002: "EOPNOTSUPP", 0x00B: "EOPNOTSUPP",
-    0x080: "EREMOTEIO", 0x081: "ENOSPC", 0x083: "EBADE",
+    0x001: "EOPNOTSUPP", 0x002: "EOPNOTSUPP", 0x00B: "EOPNOTSUPP", 0x180: "EOPNOTSUPP",
+    0x021: "EREMOTEIO", 0x080: "EREMOTEIO", 0x082: "EREMOTEIO",
+    0x081: "ENOSPC", 0x083: "EBADE",
     0x181: "EILSEQ", 0x182: "ENODATA",
     0x1BD: "EOVERFLOW", 0x1BE: "ETOOMANYREFS",
-    0x280: "ENODATA", 0x281: "ENODATA", 0x286: "ENODATA", 0x287: "ENODATA",
+    0x280: "ENODATA", 0x281: "ENODATA", 0x285: "ENODATA", 0x286: "ENODATA", 0x287: "ENODATA",
     0x282: "EILSEQ", 0x283: "EILSEQ", 0x284: "EILSEQ",
     0x370: "ENOLINK",
 }  # fmt: skip
 """What the block layer makes of a status (drivers/nvme/host/core.c, nvme_error_status, and
-block/blk-core.c, blk_errors); EIO of all others."""
+block/blk-core.c, blk_errors, the same in Linux 6.12.117, 7.2 and 7.3); EIO of all others."""
 
 
 _MEDIA_ERRORS = {
@@ -53,9 +54,25 @@ _SIZE_LIMIT_EXCEEDED = 0x183
 """The status of a Copy above a limit (NVM Command Set 1.1, Copy command)."""
 
 
-def error_of(status: int) -> str:
-    """The name of the errno that a user of the block layer gets for an NVMe status; '' for 0."""
-    return _ERRORS.get(status, "EIO") if status else ""
+_OF_SOME_KERNELS = {_SIZE_LIMIT_EXCEEDED: ("EIO", "EOPNOTSUPP")}
+"""Statuses of which not all kernels make the same: 183h was taken for a command that is not
+supported, until Linux got to know what it means in 2025, which stable kernels were given too."""
+
+_TRIED = (*_ERRORS, *_OF_SOME_KERNELS, 0x006)
+"""The statuses of which a guest's kernel is asked what it makes; 006h is QEMU's for most errors."""
+
+
+def error_of(status: int, found: Mapping[int, str] | None = None) -> str:
+    """The name of the errno that a user of the block layer gets for an NVMe status; '' for 0.
+
+    `found` is what the guest's kernel was seen to make of some.  Where it was not tried and
+    kernels differ, both names: `EIO or EOPNOTSUPP`.
+    """
+    if not status:
+        return ""
+    if found and status in found:
+        return found[status]
+    return OR.join(_OF_SOME_KERNELS.get(status) or (_ERRORS.get(status, "EIO"),))
 
 
 class NvmePath(CopyPath):
@@ -68,6 +85,7 @@ class NvmePath(CopyPath):
         unit = drive.block_size // SECTOR
         super().__init__(drive, reference(drive), unit, drive.size, namespace.copy_limits, **where)
         self._namespace = namespace
+        self._errors: dict[int, str] | None = None
         # Only the kernel makes the protection information that goes with a tagged block.
         self.on_medium = not namespace.metadata
 
@@ -109,7 +127,17 @@ class NvmePath(CopyPath):
     def completion(self, answer: dict[str, Any]) -> Completion:
         if "errno" in answer:  # the driver refused, or gave up: no completion came from the device
             return super().completion(answer)
-        return completion(answer)
+        return completion(answer, self._errors)
+
+    def learn(self, ask: Ask) -> str:
+        if self._errors is None:
+            answer = ask(
+                op="errnos", serial=self.drive.serial, nsid=self.drive.nsid, statuses=_TRIED
+            )
+            self._errors = {status: errno_name(made) for status, made in answer["errnos"]}
+        if self._errors:
+            return f"this kernel's errnos of {len(self._errors)} NVMe statuses were found by trying"
+        return "errnos of NVMe statuses not tried: this kernel has no NVMe fault injection"
 
     def misnames(self, completion: Completion, stage: Stage) -> str:
         right, name = _MEDIA_ERRORS[stage]
@@ -185,10 +213,11 @@ class NvmeCrossNs(NvmePath):
         return super().request(copy) | {"source": self._source.nsid}
 
 
-def completion(answer: dict[str, Any]) -> Completion:
-    """What the executor reported of an NVMe command, as the end of a copy."""
+def completion(answer: dict[str, Any], errors: Mapping[int, str] | None = None) -> Completion:
+    """What the executor reported of an NVMe command, as the end of a copy; `errors`: what its
+    kernel was found to make of statuses."""
     status = answer["status"]
-    return Completion(status, answer["dw0"], answer["seconds"], error_of(status))
+    return Completion(status, answer["dw0"], answer["seconds"], error_of(status, errors))
 
 
 def check_limits(copy: Copy, limits: CopyLimits) -> None:
