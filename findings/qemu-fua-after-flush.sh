@@ -6,7 +6,7 @@
 # fdatasync.  10.0.13 and 11.1.3 begin the second write before the first was synced; one that is
 # the last before a power cut is lost, though it was acknowledged.  Why: FUA became a flush inside
 # of the write, before the write is counted as one that a flush would have something to do for.
-# A write without FUA in between hides it.  blklogwrites below a device shows the same.
+# A write without FUA in between hides it.
 . "$(dirname "$0")/lib"
 command -v strace >/dev/null || cannot "strace is missing: apt-get install strace"
 

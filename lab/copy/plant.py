@@ -11,6 +11,7 @@ from textwrap import fill
 from lab.copy.ground import Ground
 from lab.copy.model import SECTOR, Completion, Copy
 from lab.copy.oracle import Tagging, flip_bit
+from lab.copy.sizes import SIZE_LIMIT_EXCEEDED
 from lab.crash.writelog import Entry
 from lab.errors import UsageError
 from lab.vm.graph import Rule
@@ -204,6 +205,15 @@ class NoCopy(Plant):
 
     def request(self, request: dict[str, object]) -> dict[str, object]:
         return {**request, "pretend": True}
+
+
+class NoLimits(Plant):
+    kind, rule = "no-limits", "LIMITS"
+    does = "a copy that the device refused for its size is reported as success"
+
+    def completion(self, completion: Completion, copy: Copy) -> Completion:
+        refused = completion.status == SIZE_LIMIT_EXCEEDED
+        return replace(completion, status=0, error="") if refused else completion
 
 
 class StaleCache(Plant):

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from lab.copy.model import Copy
 from lab.profile.models import CopyLimits
 
+SIZE_LIMIT_EXCEEDED = 0x183
+"""The status by which a device must refuse a copy above a limit, without DNR."""
+
 MAX_RANGES = 256
 """What the command's number of ranges, 8 bits and zero-based, can say."""
 

@@ -33,8 +33,12 @@ QUIRKS = "quirks.yaml"
 REFERENCE_PROFILE = "loop-xfs-reflink"
 """Has the reference model, if the profile under test has it not."""
 
-ACTIONS = (Action.RESUME, Action.EIO, Action.ENOSPC, Action.DELAY, Action.KILL, Action.POWER_CUT)
-"""What every path can be done, so that all can be compared."""
+ACTIONS = (
+    Action.RESUME, Action.EIO, Action.ENOSPC, Action.DELAY, Action.KILL, Action.POWER_CUT,
+    Action.SIZE,
+)  # fmt: skip
+"""What every path can be done, so that all can be compared; sizes are tried where there are
+limits."""
 
 SECTORS = 64
 """Of one source range; whole blocks of every path."""
@@ -282,7 +286,7 @@ def jobs(profile: Profile, asked: Asked) -> Iterator[copy_faults.Job]:
         # On the same kernel: what differs shall be the path.
         home = load(REFERENCE_PROFILE, []).model_copy(update={"kernel": profile.kernel})
     for where, path in [(home, REFERENCE), *((profile, path) for path in paths)]:
-        yield copy_faults.with_sizes(copy_faults.job(where, asked.options(where, path)))
+        yield copy_faults.job(where, asked.options(where, path))
 
 
 def _own(profile: Profile) -> str:

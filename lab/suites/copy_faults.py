@@ -75,6 +75,8 @@ def job(profile: Profile, options: Options) -> Job:
     drawn = options.generated
     # Where no copy fits nothing can be drawn; the rehearsal of a sweep tells what the device says.
     setups = _sweep(path, options) if path.limits.none or not drawn else _generated(path, options)
+    if Action.SIZE in options.actions:
+        setups = _with_sizes(setups, path)
     return Job(
         profile, path, NAME, options.document(), setups, options.plant, options.hang_deadline,
         minimised=drawn is not None and drawn.minimise,
@@ -137,20 +139,19 @@ def _rehearsal(plan: Layout, path: CopyPath, options: Options) -> Setup:
     )  # fmt: skip
 
 
-def with_sizes(job: Job) -> Job:
+def _with_sizes(before: Setups, path: CopyPath) -> Setups:
     """The same with copies at, and just above, each limit of the device behind it."""
-    path = job.path
     found = list(path.sizes())
 
     def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
         last = 0
-        for number, setup in job.setups(bench, lambda total: expect(total + len(found))):
+        for number, setup in before(bench, lambda total: expect(total + len(found))):
             last = max(last, number)
             yield number, setup
         for number, (name, plan) in enumerate(found, last + 1):
             yield number, Setup(plan, REHEARSED, Action.SIZE, path.name, path.ref, size=name)
 
-    return replace(job, setups=setups)
+    return setups
 
 
 def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:

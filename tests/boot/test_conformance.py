@@ -12,7 +12,7 @@ from tests.boot.conftest import Lab
 def test_an_nvme_copy_is_compared_with_the_reference(lab: Lab) -> None:
     done = lab(
         "run", "nvme-copy", "conformance", "--json", "--",
-        "--actions", "resume,eio", "--ranges", "2", status=None, deadline=900,
+        "--actions", "resume,eio,size", "--ranges", "2", status=None, deadline=900,
     )  # fmt: skip
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["error"] is None

@@ -143,7 +143,7 @@ def test_a_controller_that_is_unplugged_in_mid_copy_comes_back(lab: Lab) -> None
     assert case["rules"]["RECOVERS"]["verdict"] == "holds"
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"stale-cache"}))
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"stale-cache", "no-limits"}))
 def test_every_planted_defect_is_caught_by_its_rule(lab: Lab, guest: str, kind: str) -> None:
     points, actions = WHERE.get(kind, ("write:2", "resume"))
     run = lab.faults(
@@ -156,6 +156,13 @@ def test_every_planted_defect_is_caught_by_its_rule(lab: Lab, guest: str, kind: 
     assert case["verdict"] == ("not exercised" if kind == "not-offloaded" else "violated")
     if kind in ON_EVERY_COPY:
         assert run["rehearsal"]["rules"][KINDS[kind].rule]["verdict"] == "violated"
+
+
+def test_a_size_that_is_not_refused_is_caught(lab: Lab, guest: str) -> None:
+    run = lab.faults("--plant", "no-limits", "--actions", "size", on=guest, status=1)
+    found = {case["name"]: case["rules"]["LIMITS"]["verdict"] for case in run["cases"]}
+    assert found["at msrc"] == "holds"
+    assert found["above msrc"] == "violated"
 
 
 def test_plant_help_lists_the_kinds(lab: Lab) -> None:

@@ -21,7 +21,7 @@ from lab.suites.guest_acts import (
 ONLY_HOLDS = {"resume", "throttle"}
 """What is done to these copies is to hold them, and to let them go."""
 
-UNHELD = {"eio-unheld", "rehearsal"}
+UNHELD = {"eio-unheld", "rehearsal", "size"}
 """The fault layer counts to the request by itself."""
 
 ENDS = {action for action in Action if action.ends_guest} - {Action.SYSRQ_CRASH}

@@ -108,7 +108,7 @@ def test_only_what_was_written_can_be_corrupted() -> None:
 
 def test_actions_are_named_one_by_one_or_all_at_once() -> None:
     assert actions_named("kill,eio,kill,") == (Action.KILL, Action.EIO)
-    assert set(actions_named("all")) == set(Action) - {Action.REHEARSAL}
+    assert set(actions_named("all")) == set(Action) - {Action.REHEARSAL, Action.SIZE}
     assert set(actions_named("reset,all")) == set(actions_named("all"))
     assert actions_named("rehearsal") == (Action.REHEARSAL,)
     assert actions_named("") == ()
@@ -127,6 +127,7 @@ def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
     assert set(Action) - set(HOST) == {
         "kill-copier", "fs-shutdown", "dm-error", "dm-delay", "dm-drop-writes", "dm-corrupt",
         "nfs-stop", "target-removed", "fail-make-request", "blk-error", "sysrq-crash", "rehearsal",
+        "size",
     }  # fmt: skip
 
 

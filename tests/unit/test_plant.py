@@ -12,6 +12,7 @@ from lab.copy.model import SECTOR, Completion
 from lab.copy.oracle import classify, flip_bit
 from lab.copy.paths.nvme import offload, parse_trace
 from lab.copy.plant import KINDS, Plant, find, listing
+from lab.copy.sizes import SIZE_LIMIT_EXCEEDED
 from lab.crash.writelog import Entry, Flag
 from lab.errors import UsageError
 from lab.guest.kmsg import complaints
@@ -184,6 +185,10 @@ def seen_with(plant: Plant, rule: str) -> Situation:
                 findings=findings(copied(1)),
                 injected="write 2 failed with errno 5",
             )
+        case "LIMITS":
+            told = plant.completion(Completion(SIZE_LIMIT_EXCEEDED, 0, 0.01), COPY)
+            size = "9 blocks in a range (mssrl 8)"
+            return situation(completion=told, findings=findings({}), size=size, excess=True)
         case "ERROR-CLASS":
             return situation(completion=plant.completion(DONE, COPY))
         case "RECOVERS":
@@ -229,13 +234,13 @@ def test_the_same_situation_without_a_plant_violates_nothing(rule: str) -> None:
 def test_a_plant_changes_the_one_thing_it_is_for(kind: str) -> None:
     plant, rules = find(kind), (Rule("flush_to_os", "write", 5, sector=9),)
     log = log_of_copy()
+    ends = {DONE, FAILED_IN_THE_SECOND, Completion(SIZE_LIMIT_EXCEEDED, 0, 0.01)}
     changed = {
         "rules": plant.rules(rules) != rules,
         "request": plant.request({"op": "copy"}) != {"op": "copy"},
         "delay": plant.delay(10.0) != 0,
         "kernel_message": plant.kernel_message() != "",
-        "completion": {plant.completion(told, COPY) for told in (DONE, FAILED_IN_THE_SECOND)}
-        != {DONE, FAILED_IN_THE_SECOND},
+        "completion": {plant.completion(end, COPY) for end in ends} != ends,
         "survivors": plant.survivors(log) != log,
         "cached": plant.cached(contents(copied()), COPY, TAGGING) != contents(copied()),
         "medium": kind in ON_MEDIUM,

@@ -10,7 +10,7 @@ from lab.copy.ground import Ask, Ground, GuestGround, MediumGround, errno_name
 from lab.copy.model import OR, SECTOR, Completion, Copy, Extent
 from lab.copy.paths.base import CopyPath, Seen, Subject
 from lab.copy.paths.find import free_namespaces, reference
-from lab.copy.sizes import exceeded
+from lab.copy.sizes import SIZE_LIMIT_EXCEEDED, exceeded
 from lab.errors import UsageError
 from lab.faults.model import Action, Point, Stage, points_of
 from lab.profile.models import CopyLimits, NvmeNamespace, Profile
@@ -50,11 +50,7 @@ _MEDIA_ERRORS = {
 Values that are specific to an I/O command set)."""
 
 
-_SIZE_LIMIT_EXCEEDED = 0x183
-"""The status of a Copy above a limit (NVM Command Set 1.1, Copy command)."""
-
-
-_OF_SOME_KERNELS = {_SIZE_LIMIT_EXCEEDED: ("EIO", "EOPNOTSUPP")}
+_OF_SOME_KERNELS = {SIZE_LIMIT_EXCEEDED: ("EIO", "EOPNOTSUPP")}
 """Statuses of which not all kernels make the same: 183h was taken for a command that is not
 supported, until Linux got to know what it means in 2025, which stable kernels were given too."""
 
@@ -146,11 +142,11 @@ class NvmePath(CopyPath):
         return f"the caller is told {completion}; a {stage} that fails is {right:#x}, {name}"
 
     def refuses_wrongly(self, completion: Completion) -> str:
-        if completion.status == _SIZE_LIMIT_EXCEEDED:
+        if completion.status == SIZE_LIMIT_EXCEEDED:
             return ""
         return (
             f"the caller is told {completion}; a copy above a limit is refused with "
-            f"{_SIZE_LIMIT_EXCEEDED:#x}, Command Size Limit Exceeded"
+            f"{SIZE_LIMIT_EXCEEDED:#x}, Command Size Limit Exceeded"
         )
 
     def offload(self, seen: Seen, copy: Copy) -> Offload:
