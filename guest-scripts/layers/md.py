@@ -4,6 +4,7 @@ import itertools
 import os
 
 import content
+import properties
 import system
 from layer import Layer, Made, device_below
 from pattern import Mismatch
@@ -36,18 +37,16 @@ class Md(Layer):
             system.settle()
         _bring_back(node, devices)
         await_sync(node, content.patience(system.size_of(node) * len(devices)))
-        self._look_at(node)
         return Made({"": node})
 
-    def _look_at(self, node):
-        """Raise Failure unless the array is what the profile asks for: mdadm 4.4 says nothing
-        where it leaves something out, or assembles what was made otherwise."""
-        for name, wanted in self.properties().items():
-            found = attribute(node, name)
-            if found != wanted:
-                raise system.Failure(node, f"{name} is {found}; the profile asks for {wanted}")
+    def asked(self, made):
+        # mdadm 4.4 says nothing where it leaves something out, or assembles another array.
+        node = made.devices[""]
+        for name, wanted in self.attributes().items():
+            where = properties.sysfs(node, f"md/{name}")
+            yield properties.Asked(name, wanted, attribute(node, name), where)
 
-    def properties(self):
+    def attributes(self):
         """What attributes of the array must be."""
         wanted = {"level": self.spec["level"], "raid_disks": str(len(self.spec["over"]))}
         if self.spec["level"] not in ("linear", "raid0"):

@@ -18,7 +18,7 @@ CHEAP = re.compile(
     r"|profile|image list|kernel list|results list))\b"
 )
 DEAR = {
-    r"--(kernel|set) ": "boots another guest, or a profile that is shown",
+    r"--(kernel|qemu|set) ": "boots another guest, or a profile that is shown",
     r"\./|RUN|PROFILE|NAME|DIR": "names what the reader has",
     r"lab fault nvme-copy (step|inject)": "wants a copy that is held: tests/boot/test_fault.py",
     r"256\+64": "the copy that is to be held",

@@ -43,9 +43,9 @@ def test_copies_are_interrupted_in_qemu_11_and_its_trace_stands_on_the_timeline(
         "--points", ",".join(POINTS), "--actions", ",".join(ACTIONS),
     )  # fmt: skip
     document = json.loads(done.stdout)
-    # `written` can only be resumed; everything was offloaded, and all of it holds.
+    # The rehearsal first; `written` can only be resumed; everything was offloaded, and holds.
     assert document["qemu"].startswith("11.")
-    assert len(document["cases"]) == 7
+    assert len(document["cases"]) == 8
     assert {case["verdict"] for case in document["cases"]} == {"holds"}
     assert all(case["rules"]["OFFLOADED"]["verdict"] == "holds" for case in document["cases"])
     run = lab11.state / "lab/runs" / document["run"]

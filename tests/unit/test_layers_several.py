@@ -152,7 +152,7 @@ def test_what_mdadm_is_told(keys: dict[str, Any], argv: list[str]) -> None:
     ],
 )
 def test_what_an_array_must_have_become(keys: dict[str, Any], wanted: dict[str, str]) -> None:
-    assert guest(md.Md, type="md", **keys).properties() == wanted
+    assert guest(md.Md, type="md", **keys).attributes() == wanted
 
 
 def test_an_array_is_found_by_its_member_and_waited_for(

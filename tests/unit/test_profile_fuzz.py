@@ -259,6 +259,9 @@ def test_extending_is_like_writing_it_all_in_one_file(
 ) -> None:
     kept = data.draw(st.sets(st.sampled_from(sorted(over)))) if over else set()
     over = {key: over[key] for key in over if key in kept}
+    # A base that is no proper YAML, as with 0E0 for a key, stays that whatever is laid over it.
+    if parse(written(base), "p").faults:
+        return
     file = path.parent / "base.yaml"
     file.write_text(written(base))
     path.write_text(written({**over, "extends": "base.yaml"}))
