@@ -18,7 +18,8 @@ MAX_RANGES = 256
 """What the command's number of ranges, 8 bits and zero-based, can say."""
 
 MAX_BLOCKS = 1 << 16
-"""What the number of blocks of a source range, 16 bits and zero-based, can say."""
+"""What the number of blocks of a source range, 16 bits and zero-based, can say (NVM Command Set
+1.1, Source Range Entries)."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from lab.copy import plant
 from lab.copy.paths.base import CopyPath
 from lab.copy.plant import Plant
+from lab.copy.sizes import MAX_BLOCKS
 from lab.errors import UsageError
 from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import SWEPT, Action, Point, actions_named, cells
@@ -19,9 +20,6 @@ MAX_DEADLINE = 3600.0
 
 
 MAX_CASES = 1_000_000
-
-MAX_BLOCKS = 1 << 16
-"""Blocks that one source range can name (NVM Command Set 1.1, Source Range Entries)."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ A finding that the lab can show again has two hidden lines below its heading,
     <!-- run: lab run … -->
     <!-- shows: REGEX -->
 
-and perhaps `<!-- qemu: NAME -->` for a QEMU that `lab qemu add` knows.  What is run must stand in
-the text too, unless that is what crashes.
+and what is run must stand in the text too.
 """
 
 import os
@@ -20,7 +19,7 @@ from lab import ROOT
 from tests.boot.conftest import Lab
 
 _SECTION = re.compile(r"^## (.*)$", re.MULTILINE)
-_NOTE = re.compile(r"^<!-- (run|shows|qemu): (.*) -->$", re.MULTILINE)
+_NOTE = re.compile(r"^<!-- (run|shows): (.*) -->$", re.MULTILINE)
 _SEEN = re.compile(r"^Seen on 20\d\d-\d\d-\d\d with ", re.MULTILINE)
 
 
@@ -64,10 +63,7 @@ def test_what_is_run_is_what_the_page_tells_the_reader_to_run() -> None:
 @pytest.mark.parametrize("found", AGAIN, ids=[found.title for found in AGAIN])
 def test_a_finding_is_seen_again(lab: Lab, found: Finding) -> None:
     _, *words = shlex.split(found.notes["run"])
-    qemu = ["--qemu", found.notes["qemu"]] if "qemu" in found.notes else []
-    # Options of the command come before the arguments of the suite.
-    at = words.index("--") if "--" in words else len(words)
-    done = lab(*words[:at], *qemu, *words[at:], status=None, deadline=1800)
+    done = lab(*words, status=None, deadline=1800)
     assert done.returncode in (0, 1), done.stderr
     seen = " ".join((done.stdout + done.stderr).split())
     assert re.search(found.notes["shows"], seen), f"not shown any more:\n{done.stdout}"

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from lab.copy.model import SECTOR, Extent, Layout
 from lab.copy.paths.base import GUARD
+from lab.copy.sizes import MAX_BLOCKS
 from lab.errors import UsageError
 from lab.faults.model import SWEPT, Action, Point, Stage, points_of
 from lab.suites.arguments import Help
-from lab.suites.options import MAX_BLOCKS, Generated, parse
+from lab.suites.options import Generated, parse
 from tests.unit.builders import nvme_path
 
 
