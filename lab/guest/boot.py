@@ -10,7 +10,7 @@ from lab.build.cmdline import KERNEL_ARGS
 from lab.build.image import Image, ensure_image
 from lab.build.kernel import Kernel, ensure_kernel
 from lab.build.qemu import ensure_qemu
-from lab.errors import GuestError
+from lab.errors import GuestError, HostError
 from lab.guest.initrd import initrd
 from lab.guest.keys import Keys
 from lab.host import qemu as host_qemu
@@ -72,7 +72,8 @@ def launch(
 ) -> Machine:
     """Start QEMU in the guest's directory, on the media that lie there, with empty write logs.
 
-    Raises HostError when it does not start, or when a device of the host must not be given away.
+    Raises HostError when it does not start, or when a device of the host must not be given away,
+    QemuDefect when it dies of a segmentation fault.
     """
     # Before every boot: what was free once may have been mounted since.
     check_host_devices(profile)
@@ -96,7 +97,12 @@ def launch(
         link=link,
         trees=platform.trees,
     )
-    return Machine.launch(directory, argv(profile, boot), on_event)
+    try:
+        return Machine.launch(directory, argv(profile, boot), on_event)
+    except HostError as error:
+        if exit_status(directory) == _SEGFAULT:
+            raise QemuDefect(error.message, detail=error.detail) from error
+        raise
 
 
 class QemuDefect(GuestError):

@@ -58,5 +58,7 @@ def _parameters(arguments: Iterable[str]) -> dict[str, Entry]:
 
 
 def _disk_list(profile: Profile) -> bytes:
-    """The disks that the guest waits for: a line with the name and the number of controllers."""
-    return "".join(f"{disk.ref} {disk.controllers}\n" for disk in disks(profile)).encode()
+    """The disks that the guest waits for: a line with the name, the number of controllers and the
+    other name."""
+    lines = (f"{disk.ref} {disk.controllers} {disk.alias}\n" for disk in disks(profile))
+    return "".join(lines).encode()

@@ -164,9 +164,7 @@ def test_qemu_that_segfaults_in_its_boot_is_started_once_more(own: Lab) -> None:
     wait_for(lambda: guest_pid(own), "QEMU")
     pid = guest_pid(own)
     assert pid
-    # With its first words the guest boots, and the lab waits for it.
-    guests = own.state / "lab/guests"
-    wait_for(lambda: any(p.stat().st_size for p in guests.glob("*/console.log")), "its console")
+    # Long before the guest's first words, whether the lab has reached QMP by now or not.
     os.kill(pid, signal.SIGSEGV)
     _, stderr = up.communicate(timeout=240)
     assert up.returncode == 0, stderr

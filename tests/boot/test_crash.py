@@ -91,3 +91,5 @@ def test_a_crash_is_a_violated_rule_and_the_sweep_goes_on(
     if rule == "NO-HANG":
         assert crashed.rules["RECOVERS"].verdict == "holds"
     assert report.exit_status == 1
+    # The guest was booted again, and has the names of its disks as before.
+    lab("ssh", guest, "--", "readlink -e /dev/lab/LABNVME0 && readlink -e /dev/lab/LABNVME0:1")
