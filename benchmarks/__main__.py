@@ -13,7 +13,7 @@ from statistics import median
 
 from benchmarks import vng
 from lab import ROOT
-from lab.build.kernel import Kernel, ensure_busybox, ensure_kernel
+from lab.artifacts.kernel import Kernel, ensure_busybox, ensure_kernel
 from lab.cli.terminal import print_error
 from lab.errors import HostError, LabError
 from lab.host import qemu

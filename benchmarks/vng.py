@@ -8,9 +8,9 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build import debian
-from lab.build.kernel import Kernel
-from lab.build.kernels.names import SHIPPED
+from lab.artifacts import debian
+from lab.artifacts.kernel import Kernel
+from lab.artifacts.kernels.names import SHIPPED
 from lab.errors import HostError
 from lab.host import dirs
 from lab.host.command import missing, run

@@ -69,14 +69,14 @@ def _asked(
     import hashlib
     import shlex
 
-    from lab.build.kernels.checkout import Checkout
-    from lab.build.qemus.names import canonical
+    from lab.artifacts.kernels.checkout import Checkout
+    from lab.artifacts.qemus.names import canonical
     from lab.errors import UsageError
     from lab.farm.bisect import Bisection
     from lab.farm.trial import Trial
     from lab.host import dirs
     from lab.profile.load import load
-    from lab.suites.catalogue import SUITES
+    from lab.suites.suite import SUITES
 
     try:
         words = shlex.split(run)
@@ -110,7 +110,7 @@ def _line(step: Step, left: int) -> str:
 
 
 def _described(asked: Bisection, commit: str) -> dict[str, str]:
-    from lab.build.kernels.git import git
+    from lab.artifacts.kernels.git import git
 
     words = git(asked.source, "show", "--no-patch", "--format=%an <%ae>%n%aI%n%s", commit)
     author, date, subject = words.split("\n", 2)

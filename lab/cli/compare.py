@@ -140,7 +140,7 @@ def bundle(
     Elsewhere `lab replay` takes it as it is.
     """
     from lab.cli.terminal import warn
-    from lab.suites.bundle import make
+    from lab.suites.copy_faults.bundle import make
 
     run, _, wanted = case.partition(":")
     target = file or Path(f"lab-{run}.tar.gz")

@@ -10,8 +10,8 @@ from lab.cli.terminal import print_error, print_json, warn
 
 if TYPE_CHECKING:
     from lab.profile.models import Profile
-    from lab.suites.campaign import Watcher
     from lab.suites.outcome import Outcome
+    from lab.suites.upstream.campaign import Watcher
 
 
 def run(
@@ -29,7 +29,7 @@ def run(
 
     # A mistake in the profile is told before anything slow is even imported.
     wanted = load(profile, changes)
-    from lab.cli.cases import print_outcome, watched
+    from lab.cli.show.cases import print_outcome, watched
     from lab.guest import registry
 
     registry.sweep()
@@ -45,7 +45,7 @@ def run(
     else:
         print_outcome(outcome)
         if outcome.latency:
-            from lab.cli.latency import print_latency
+            from lab.cli.show.latency import print_latency
 
             print_latency(outcome.latency)
     if outcome.error:
@@ -69,8 +69,7 @@ def _of_tree(
 
 
 def _fsx(profile: Profile, args: list[str], tree: Path | None, watcher: Watcher) -> Outcome:
-    from lab.suites import programs
-    from lab.suites.exercise import options, run
+    from lab.suites.fsx import options, programs, run
 
     asked = options.parse(args)
     if tree:
@@ -79,8 +78,7 @@ def _fsx(profile: Profile, args: list[str], tree: Path | None, watcher: Watcher)
 
 
 def _fsstress(profile: Profile, args: list[str], tree: Path | None, watcher: Watcher) -> Outcome:
-    from lab.suites import programs
-    from lab.suites.exercise import options
+    from lab.suites.fsx import options, programs
 
     return programs.run("fsstress", profile, options.parse(args), tree, watcher)
 

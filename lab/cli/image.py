@@ -11,7 +11,7 @@ from lab.cli.terminal import phases, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lab.build.artifacts import Artifact
+    from lab.artifacts.cache import Artifact
 
 app = typer.Typer(help="List, build and remove images.", no_args_is_help=True)
 
@@ -24,7 +24,7 @@ All = Annotated[bool, typer.Option("--all", help="Remove all that are built.")]
 @app.command("list")
 def list_images(json: Json = False) -> None:
     """List the images that can be named, and what is built of them."""
-    from lab.build.image import definitions
+    from lab.artifacts.image import definitions
 
     print_artifacts("image", definitions(), json=json)
 
@@ -32,7 +32,7 @@ def list_images(json: Json = False) -> None:
 @app.command("build")
 def build_image(name: Name) -> None:
     """Build an image now instead of at its first use."""
-    from lab.build.image import ensure_image
+    from lab.artifacts.image import ensure_image
 
     with phases() as progress:
         image = ensure_image(name, progress)
@@ -52,9 +52,9 @@ def print_artifacts(kind: str, known: Iterable[str], *, json: bool) -> None:
     """List the artifacts of a kind, and the `known` names that have none yet."""
     from dataclasses import asdict
 
-    from lab.build import artifacts
+    from lab.artifacts import cache
 
-    built = artifacts.listing(kind)
+    built = cache.listing(kind)
     unbuilt = sorted(set(known) - {artifact.name for artifact in built})
     if json:
         rows = [{**asdict(one.manifest()), "path": str(one.path)} for one in built]
@@ -70,12 +70,12 @@ def remove_artifacts(kinds: tuple[str, ...], name: str | None, *, everything: bo
 
     Raises UsageError unless exactly one of name and --all is given, or if nothing is built.
     """
-    from lab.build import artifacts
+    from lab.artifacts import cache
     from lab.errors import UsageError
 
     if (name is None) != everything:
         raise UsageError("give either a name or --all")
-    removed = [one for kind in kinds for one in artifacts.remove_named(kind, name)]
+    removed = [one for kind in kinds for one in cache.remove_named(kind, name)]
     if name is not None and not removed:
         raise UsageError(f"nothing is built of {name}", hint=f"see `lab {kinds[0]} list`")
     for artifact in removed:

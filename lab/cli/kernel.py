@@ -11,14 +11,14 @@ from lab.cli.image import All, Json
 from lab.cli.terminal import phases, print_json, print_table, warn
 
 if TYPE_CHECKING:
-    from lab.build.kernel import Named
+    from lab.artifacts.kernel import Named
 
 app = typer.Typer(help="Add, list, build and remove kernels.", no_args_is_help=True)
 
 
 def complete_kernel(incomplete: str) -> list[str]:
     """The names of kernels that start with `incomplete`, for the shell's completion."""
-    from lab.build.kernels.names import known
+    from lab.artifacts.kernels.names import known
 
     return [name for name in known() if name.startswith(incomplete)]
 
@@ -50,7 +50,7 @@ def with_kernel(changes: list[str] | None, kernel: str | None) -> list[str]:
         return changes or []
     from json import dumps
 
-    from lab.build.kernels.names import canonical, resolve
+    from lab.artifacts.kernels.names import canonical, resolve
 
     # Told before anything slow: a name that means nothing.
     reference = canonical(kernel)
@@ -63,7 +63,7 @@ def with_kernel(changes: list[str] | None, kernel: str | None) -> list[str]:
 @app.command("list")
 def list_kernels(json: Json = False) -> None:
     """List the kernels that can be named, and what is built of them."""
-    from lab.build.kernel import listing
+    from lab.artifacts.kernel import listing
 
     kernels = listing()
     if json:
@@ -110,7 +110,7 @@ def add_kernel(
     ] = None,
 ) -> None:
     """Give a kernel a name.  It is built at its first use, or by `lab kernel build`."""
-    from lab.build.kernels.ask import Asked, define
+    from lab.artifacts.kernels.ask import Asked, define
     from lab.errors import HostError
 
     asked = Asked(package, tree, image, modules, source, rev, series or [], config or [])
@@ -133,8 +133,8 @@ def add_kernel(
 @app.command("build")
 def build_kernel(kernel: Name) -> None:
     """Build a kernel's artifacts now instead of at their first use."""
-    from lab.build.kernel import ensure_kernel, refused
-    from lab.build.kernels.names import canonical, resolve
+    from lab.artifacts.kernel import ensure_kernel, refused
+    from lab.artifacts.kernels.names import canonical, resolve
 
     for remark in resolve(canonical(kernel)).remarks():
         warn(remark)
@@ -148,7 +148,7 @@ def build_kernel(kernel: Name) -> None:
 @app.command("rm")
 def remove_kernels(name: MaybeName = None, everything: All = False) -> None:
     """Remove what is built of a kernel, and its name if it was added."""
-    from lab.build.kernel import listing, remove
+    from lab.artifacts.kernel import listing, remove
     from lab.errors import UsageError
 
     if (name is None) != everything:

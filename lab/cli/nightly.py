@@ -35,7 +35,7 @@ def nightly(
     Exit status 1 if a kernel is worse than the baseline.
     """
     from lab.farm.plan import load
-    from lab.suites.catalogue import SUITES, check
+    from lab.suites.suite import SUITES, check
 
     wanted = load(plan, SUITES, check)
     if dry_run:

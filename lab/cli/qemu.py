@@ -11,14 +11,14 @@ from lab.cli.image import All, Json
 from lab.cli.terminal import phases, print_json, print_table
 
 if TYPE_CHECKING:
-    from lab.build.qemu import Named
+    from lab.artifacts.qemu import Named
 
 app = typer.Typer(help="Add, list and remove QEMUs.", no_args_is_help=True)
 
 
 def complete_qemu(incomplete: str) -> list[str]:
     """The names of QEMUs that start with `incomplete`, for the shell's completion."""
-    from lab.build.qemus.names import BOOK
+    from lab.artifacts.qemus.names import BOOK
 
     return [name for name in BOOK.known() if name.startswith(incomplete)]
 
@@ -40,7 +40,7 @@ def with_qemu(changes: list[str], qemu: str | None) -> list[str]:
         return changes
     from json import dumps
 
-    from lab.build.qemus.names import canonical, resolve
+    from lab.artifacts.qemus.names import canonical, resolve
 
     # Told before anything slow: a name that means nothing.
     reference = canonical(qemu)
@@ -51,7 +51,7 @@ def with_qemu(changes: list[str], qemu: str | None) -> list[str]:
 @app.command("list")
 def list_qemus(json: Json = False) -> None:
     """List the QEMUs that can be named, and what they are."""
-    from lab.build.qemu import listing
+    from lab.artifacts.qemu import listing
 
     qemus = listing()
     if json:
@@ -77,9 +77,9 @@ def add_qemu(
 
     Nothing is installed, and nobody needs to be root.
     """
-    from lab.build.qemu import add
-    from lab.build.qemus import names
-    from lab.build.qemus.source import Program, Source, Tree
+    from lab.artifacts.qemu import add
+    from lab.artifacts.qemus import names
+    from lab.artifacts.qemus.source import Program, Source, Tree
     from lab.errors import UsageError
 
     if sum(one is not None for one in (package, tree, path)) != 1:
@@ -100,7 +100,7 @@ def add_qemu(
 @app.command("rm")
 def remove_qemus(name: MaybeName = None, everything: All = False) -> None:
     """Remove what is unpacked of a QEMU, and its name if it was added."""
-    from lab.build.qemu import listing, remove
+    from lab.artifacts.qemu import listing, remove
     from lab.errors import UsageError
 
     if (name is None) != everything:

@@ -11,7 +11,7 @@ from lab.cli.qemu import Qemu
 from lab.cli.terminal import print_error, print_json, warn
 
 if TYPE_CHECKING:
-    from lab.suites.replay import Replay
+    from lab.suites.copy_faults.replay import Replay
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -46,8 +46,8 @@ def replay(
 
     Exit status 1 if it does not come to the same.
     """
-    from lab.suites import bundle as bundles
-    from lab.suites import replay as replays
+    from lab.suites.copy_faults import bundle as bundles
+    from lab.suites.copy_faults import replay as replays
 
     if found := bundles.named(case):
         recorded = bundles.find(*found, kernel, qemu)
@@ -55,7 +55,7 @@ def replay(
         recorded = replays.find(case)
         recorded = replays.on_kernel(recorded, kernel) if kernel else recorded
         recorded = replays.on_qemu(recorded, qemu) if qemu else recorded
-    from lab.cli.sweep import watched
+    from lab.cli.show.copy_faults import watched
     from lab.guest import registry
 
     registry.sweep()
@@ -75,8 +75,8 @@ def replay(
 def _print(done: Replay) -> None:
     from rich.console import Console
 
-    from lab.cli.sweep import print_summary
-    from lab.suites.replay import Outcome
+    from lab.cli.show.copy_faults import print_summary
+    from lab.suites.copy_faults.replay import Outcome
 
     recorded = done.recorded
     print(f"{recorded.id}, {recorded.setup.name}, recorded: {recorded.outcome}")

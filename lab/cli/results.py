@@ -47,7 +47,7 @@ def show(run: RunId, json: Json = False) -> None:
         return
     from rich.console import Console
 
-    from lab.cli.cases import print_cases, table, tally
+    from lab.cli.show.cases import print_cases, table, tally
 
     cases = _cases(past.document)
     console = Console(highlight=False)
@@ -60,7 +60,7 @@ def show(run: RunId, json: Json = False) -> None:
         + "".join(_remarks(run, found))
     )
     if measured := found.get("latency"):
-        from lab.cli.latency import print_latency
+        from lab.cli.show.latency import print_latency
 
         print_latency(measured)
     if found.get("error"):
@@ -93,7 +93,7 @@ def _row(name: str, document: dict[str, Any]) -> dict[str, str]:
 
         cases = f"none, {INTERRUPTED if runs.interrupted(name) else UNFINISHED}"
         return {"run": name, "suite": "-", "profile": "-", "cases": cases}
-    from lab.cli.cases import tally
+    from lab.cli.show.cases import tally
 
     return {
         "run": name,

@@ -13,13 +13,13 @@ from lab.cli.kernel import Kernel, with_kernel
 from lab.cli.profile import Changes, complete_profile
 from lab.cli.qemu import Qemu, with_qemu
 from lab.cli.terminal import print_error, print_json, warn
-from lab.suites.catalogue import SUITES
+from lab.suites.suite import SUITES
 
 if TYPE_CHECKING:
     from lab.guest.guest import Guest
     from lab.profile.models import Profile
-    from lab.suites.options import Options
-    from lab.suites.report import Report
+    from lab.suites.copy_faults.options import Options
+    from lab.suites.copy_faults.report import Report
 
 EXTERNAL = ("fstests", "blktests", "fsx", "fsstress", "verity", "cryptsetup")
 """Suites that have cases of their own (lab/cli/external.py)."""
@@ -97,9 +97,10 @@ def _copy_faults(
 
     # A mistake in the profile is told before anything slow is even imported.
     wanted = load(name, changes)
-    from lab.cli.sweep import watched
+    from lab.cli.show.copy_faults import watched
     from lab.guest import registry
-    from lab.suites import copy_faults, options
+    from lab.suites.copy_faults import options
+    from lab.suites.copy_faults import run as copy_faults
 
     asked = options.parse(args)
     registry.sweep()
@@ -135,11 +136,12 @@ def _conformance(name: str, changes: list[str], args: list[str], *, json: bool) 
     from lab.profile.load import load
 
     profile = load(name, changes)
-    from lab.cli.sweep import watched
+    from lab.cli.show.copy_faults import watched
     from lab.guest import registry
-    from lab.suites import conformance
+    from lab.suites.conformance import options
+    from lab.suites.conformance import run as conformance
 
-    asked = conformance.parse(args)
+    asked = options.parse(args)
     registry.sweep()
     with watched() as watch:
         done = conformance.run(profile, asked, watch)
@@ -148,7 +150,7 @@ def _conformance(name: str, changes: list[str], args: list[str], *, json: bool) 
     if json:
         print_json(done.document())
     elif done.reports:
-        from lab.cli.conformance import print_conformance
+        from lab.cli.show.conformance import print_conformance
 
         print_conformance(done)
     if done.error:
@@ -162,7 +164,7 @@ def _print(report: Report, asked: Options, json: bool) -> None:
     if json:
         print_json(report.document())
     else:
-        from lab.cli.sweep import print_report
+        from lab.cli.show.copy_faults import print_report
 
         print_report(report, asked)
     if report.error:

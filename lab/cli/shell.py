@@ -12,7 +12,7 @@ from lab.cli.terminal import phases, warn
 
 def complete_image(incomplete: str) -> list[str]:
     """The images that start with `incomplete`, for the shell's completion."""
-    from lab.build.image import definitions
+    from lab.artifacts.image import definitions
 
     return [name for name in sorted(definitions()) if name.startswith(incomplete)]
 
@@ -39,8 +39,8 @@ def shell(
     """
     import os
 
-    from lab.build import enter
-    from lab.build.image import ensure_image
+    from lab.artifacts import enter
+    from lab.artifacts.image import ensure_image
 
     with phases() as progress:
         built = ensure_image(image, progress)

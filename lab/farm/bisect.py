@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from lab.build.kernels.git import git
+from lab.artifacts.kernels.git import git
 from lab.errors import HostError, UsageError
 from lab.host import lock
 from lab.host.dirs import not_writable

@@ -15,8 +15,8 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lab.build.kernel import ensure_kernel
-from lab.build.qemu import ensure_qemu
+from lab.artifacts.kernel import ensure_kernel
+from lab.artifacts.qemu import ensure_qemu
 from lab.errors import LabError
 from lab.farm import job as runner
 from lab.farm.plan import Job, Plan, jobs

@@ -8,8 +8,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab.build.kernels.names import canonical, resolve
-from lab.build.qemus import names as qemus
+from lab.artifacts.kernels.names import canonical, resolve
+from lab.artifacts.qemus import names as qemus
 from lab.errors import LabError, ProfileError
 from lab.profile.document import parse
 from lab.profile.load import load as load_profile

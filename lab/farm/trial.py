@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build.kernel import ensure_kernel
-from lab.build.kernels import names
+from lab.artifacts.kernel import ensure_kernel
+from lab.artifacts.kernels import names
 from lab.errors import BuildError, GuestError, HostError
 from lab.farm import job as runner
 from lab.farm.bisect import Tried, Verdict

@@ -1,7 +1,7 @@
 """Tables of the device mapper that fail, wait or lie, made from those of a device that does not."""
 
 from lab.errors import GuestError
-from lab.faults.model import Action
+from lab.faults.actions import Action
 
 _TARGETS = {
     Action.DM_ERROR: "error",

@@ -13,7 +13,6 @@ happen: the copy goes on neither to its end nor to the write log.
 import time
 from collections.abc import Callable
 
-from lab.copy.model import SECTOR, Copy
 from lab.faults.model import Point, Stage
 from lab.faults.stepper import NotReached, Stepper
 from lab.vm.graph import Drive
@@ -24,11 +23,6 @@ _SETTLED = 0.1
 
 FOREVER = 1
 """Bytes a second: a sector waits for minutes, a range for hours."""
-
-
-def rate_for(copy: Copy, k: int, seconds: float) -> int:
-    """The limit, in bytes a second, under which the k-th write waits about that long."""
-    return max(1, int(copy.sources[k - 1].sectors * SECTOR / seconds))
 
 
 class Throttle:

@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.build.cmdline import KERNEL_ARGS
-from lab.build.image import Image, ensure_image
-from lab.build.kernel import Kernel, ensure_kernel
-from lab.build.qemu import ensure_qemu
+from lab.artifacts.cmdline import KERNEL_ARGS
+from lab.artifacts.image import Image, ensure_image
+from lab.artifacts.kernel import Kernel, ensure_kernel
+from lab.artifacts.qemu import ensure_qemu
 from lab.errors import GuestError, HostError
 from lab.guest.initrd import initrd
 from lab.guest.keys import Keys
 from lab.host import qemu as host_qemu
 from lab.host.command import tail
 from lab.host.dirs import not_writable
-from lab.host.handover import check_host_devices
 from lab.host.qemu import Accelerator
 from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG, INITRD, LAYERS_LOG, Boot, argv
+from lab.vm.given.handover import check_host_devices
 from lab.vm.graph import drives
 from lab.vm.link import Link
 from lab.vm.machine import Machine, exit_status

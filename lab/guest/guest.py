@@ -9,7 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from lab.build.qemus.names import HOST
+from lab.artifacts.qemus.names import HOST
 from lab.errors import HostError, LabError
 from lab.guest import boot, keys, openssh, readback, registry, stack
 from lab.guest.boot import Platform, Progress, QemuDefect

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lab import ROOT
-from lab.build.cmdline import KERNEL_ARGS, parameters
-from lab.build.initramfs import Entry, archive
-from lab.build.kernel import Kernel
+from lab.artifacts.cmdline import KERNEL_ARGS, parameters
+from lab.artifacts.initramfs import Entry, archive
+from lab.artifacts.kernel import Kernel
 from lab.guest import stack
 from lab.guest.keys import Keys
 from lab.profile.disk import disks

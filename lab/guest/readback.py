@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from lab.build.cmdline import parameters, words
+from lab.artifacts.cmdline import parameters, words
 from lab.errors import GuestError
 from lab.profile.models import Profile
 from lab.vm.argv import kernel_args

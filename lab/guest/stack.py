@@ -17,7 +17,7 @@ from typing import Any, Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from lab.build.artifacts import Progress
+from lab.artifacts.cache import Progress
 from lab.errors import GuestError
 from lab.guest import readback
 from lab.guest.readback import Setting

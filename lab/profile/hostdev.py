@@ -1,6 +1,7 @@
 """Storage of the host that is handed to the guest: everything on it will be lost.
 
-What a profile says here is only half of the safety; lab/host/disk.py looks at the device itself.
+What a profile says here is only half of the safety; lab/vm/given/disk.py looks at the device
+itself.
 """
 
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from lab.build.kernel import provenance
+from lab.artifacts.kernel import provenance
 from lab.errors import LabError
 from lab.guest.boot import Platform
 from lab.host import qemu

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lab.guest.boot import Progress
-from lab.suites.case import CaseResult
+from lab.suites.copy_faults.case import CaseResult
 
 
 @dataclass(frozen=True)

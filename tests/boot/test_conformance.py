@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any
 
-from lab.copy import quirks
 from lab.copy.contract import RULES
+from lab.suites.conformance import quirks
 from tests.boot.conftest import Lab
 
 

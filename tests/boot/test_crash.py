@@ -5,17 +5,18 @@ import signal
 from dataclasses import replace
 
 import pytest
+from lab.faults.actions import Action
 
 from lab.copy.ground import Ground
 from lab.copy.model import Copy
 from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
-from lab.faults.model import Action
 from lab.guest.guest import attach
 from lab.guest.registry import find
 from lab.profile.load import load
-from lab.suites import copy_faults, options
-from lab.suites.case import CaseResult
+from lab.suites.copy_faults import options
+from lab.suites.copy_faults import run as copy_faults
+from lab.suites.copy_faults.case import CaseResult
 from lab.suites.watch import Watch
 from lab.vm.graph import Rule
 from tests.boot.conftest import Lab

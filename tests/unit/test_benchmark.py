@@ -10,7 +10,7 @@ import pytest
 from benchmarks import vng
 from benchmarks.__main__ import boots, table, warm
 from lab import ROOT
-from lab.build.kernel import Kernel
+from lab.artifacts.kernel import Kernel
 from lab.errors import HostError
 
 RELEASE = "6.12.0-test"

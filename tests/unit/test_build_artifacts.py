@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import artifacts
+from lab.artifacts import cache
 from lab.errors import HostError
 
 
@@ -28,8 +28,8 @@ def write_one(directory: Path) -> dict[str, str]:
     return {"tool": "1.0"}
 
 
-def ensure(build: artifacts.Builder = write_one, *, text: str = "a") -> artifacts.Artifact:
-    return artifacts.ensure("thing", "one", {"text": text}, build, quiet, room=1)
+def ensure(build: cache.Builder = write_one, *, text: str = "a") -> cache.Artifact:
+    return cache.ensure("thing", "one", {"text": text}, build, quiet, room=1)
 
 
 def names(store: Path) -> set[str]:
@@ -48,7 +48,7 @@ def test_a_second_call_finds_the_first_build() -> None:
 
 def test_other_inputs_are_another_artifact() -> None:
     assert ensure(text="a").path != ensure(text="b").path
-    assert len(artifacts.listing("thing")) == 2
+    assert len(cache.listing("thing")) == 2
 
 
 def test_the_manifest_says_what_was_built() -> None:
@@ -61,7 +61,7 @@ def test_the_manifest_says_what_was_built() -> None:
 
 def test_a_damaged_manifest_is_a_host_error() -> None:
     artifact = ensure()
-    (artifact.path / artifacts.MANIFEST).write_text("{}")
+    (artifact.path / cache.MANIFEST).write_text("{}")
     with pytest.raises(HostError, match="damaged"):
         artifact.manifest()
 
@@ -89,7 +89,7 @@ def test_a_disk_that_gets_full_is_told_with_the_cure(store: Path) -> None:
 
 def test_too_little_space_is_told_before_building(store: Path) -> None:
     with pytest.raises(HostError, match="MiB are free"):
-        artifacts.ensure("thing", "one", {}, write_one, quiet, room=1 << 60)
+        cache.ensure("thing", "one", {}, write_one, quiet, room=1 << 60)
     assert names(store) == set()
 
 
@@ -146,9 +146,9 @@ def test_what_a_killed_builder_left_is_swept(store: Path, text: str) -> None:
 
 
 def test_removal_by_name(store: Path) -> None:
-    kept = artifacts.ensure("thing", "two", {}, write_one, quiet, room=1)
+    kept = cache.ensure("thing", "two", {}, write_one, quiet, room=1)
     doomed = ensure()
-    assert artifacts.remove_named("thing", "one") == [doomed]
-    assert artifacts.listing("thing") == [kept]
-    assert artifacts.remove_named("thing", None) == [kept]
+    assert cache.remove_named("thing", "one") == [doomed]
+    assert cache.listing("thing") == [kept]
+    assert cache.remove_named("thing", None) == [kept]
     assert names(store) == set()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import debian
+from lab.artifacts import debian
 from lab.errors import HostError
 from lab.host import dirs, settings
 
@@ -168,7 +168,7 @@ def test_sub_ids_of_each_user_end_after_the_last_range(tmp_path: Path) -> None:
 
 BUILD = """
 import signal, sys
-from lab.build import debian
+from lab.artifacts import debian
 # As the lab does: a shell's background job is born with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 debian._check_host = lambda: None

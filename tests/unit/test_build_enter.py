@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import enter
-from lab.build.image import Image
+from lab.artifacts import enter
+from lab.artifacts.image import Image
 from lab.errors import UsageError
 
 IMAGE = Image("build", Path("/nowhere/root.erofs"))
@@ -33,7 +33,7 @@ def test_root_that_is_nobody_at_the_server_is_told_whose_it_is(tmp_path: Path) -
     tree.mkdir()
     os.chown(tree, 65534, 65534)
     # As with root_squash: root without the right to write what belongs to others.
-    code = f"from lab.build.enter import *; print(unwritable(Path({str(tree)!r})))"
+    code = f"from lab.artifacts.enter import *; print(unwritable(Path({str(tree)!r})))"
     argv = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--inh-caps=-all"]
     assert shutil.which("setpriv")
     done = subprocess.run(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lab import ROOT
-from lab.build import image
+from lab.artifacts import image
 from lab.errors import ProfileError, UsageError
 
 GOOD = "suite: trixie\npackages: [bash]\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import modules
+from lab.artifacts import modules
 from lab.errors import HostError
 
 

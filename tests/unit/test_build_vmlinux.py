@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.build import vmlinux
+from lab.artifacts import vmlinux
 from lab.errors import HostError
 from tests.unit.builders import bzimage, efi_program, elf_kernel
 

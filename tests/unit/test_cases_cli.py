@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli import main
-from lab.cli.cases import Pace, duration, print_outcome, summary, tally
+from lab.cli.show.cases import Pace, duration, print_outcome, summary, tally
 from lab.errors import UsageError
 from lab.results.cases import Case, Status
 from lab.results.run import PROFILE, Run

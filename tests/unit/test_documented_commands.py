@@ -13,7 +13,7 @@ from lab import ROOT
 from lab.cli import _ClickException, app
 from lab.errors import LabError
 from lab.profile.load import load
-from lab.suites import catalogue
+from lab.suites import suite as catalogue
 from tests.documented import Command, commands
 
 WRONG = {

@@ -10,18 +10,10 @@ from hypothesis import strategies as st
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.errors import HostError, UsageError
 from lab.faults import choice
-from lab.faults.model import (
-    HOST,
-    SWEPT,
-    Action,
-    Point,
-    Stage,
-    actions_named,
-    cells,
-    points_of,
-    ranges_written,
-)
-from lab.faults.stepper import Fault, NotReached, Stdout, Stepper, fault
+from lab.faults.actions import HOST, SWEPT, Action, actions_named, cells
+from lab.faults.model import Point, Stage, points_of, ranges_written
+from lab.faults.stepper import Fault, NotReached, Stdout, Stepper
+from lab.suites.copy_faults.fault import fault
 from lab.vm.graph import Drive, Rule
 from lab.vm.machine import STDOUT, Machine
 from tests.unit.builders import COPY

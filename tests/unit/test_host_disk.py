@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lab.errors import HostError
-from lab.host import pci
-from lab.host.disk import check_block, refusals
-from lab.host.pci import check_nvme
 from lab.profile.hostdev import HostBlock, HostNvme
+from lab.vm.given import pci
+from lab.vm.given.disk import check_block, refusals
+from lab.vm.given.pci import check_nvme
 
 DISK = HostBlock(type="host-block", serial="S1", overwrite="S1", path="/dev/disk/by-id/x")
 ADDRESS = "0000:01:00.0"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.build.initramfs import Entry, archive, early, static_nodes
+from lab.artifacts.initramfs import Entry, archive, early, static_nodes
 
 _NAME = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1)
 _PART = _NAME.filter(lambda name: name not in (".", "..", "TRAILER!!!"))

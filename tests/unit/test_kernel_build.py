@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.build.kernels import config, kconfig, make, series
-from lab.build.kernels.checkout import Checkout
-from lab.build.kernels.linux import Linux
+from lab.artifacts.kernels import config, kconfig, make, series
+from lab.artifacts.kernels.checkout import Checkout
+from lab.artifacts.kernels.linux import Linux
 from lab.errors import BuildError, UsageError
 
 MAKEFILE = """\

@@ -8,8 +8,8 @@ import tarfile
 
 import pytest
 
-from lab.build import formats
-from lab.build.formats import Kind
+from lab.artifacts import formats
+from lab.artifacts.formats import Kind
 from tests.unit.builders import bzimage, efi_program, elf_kernel
 
 

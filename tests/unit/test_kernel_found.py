@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from lab import ROOT
-from lab.build import vmlinux
-from lab.build.kernels import found, names
-from lab.build.kernels.archive import Archive, together
-from lab.build.kernels.image import Image
-from lab.build.kernels.source import Source
-from lab.build.kernels.tree import Tree
+from lab.artifacts import vmlinux
+from lab.artifacts.kernels import found, names
+from lab.artifacts.kernels.archive import Archive, together
+from lab.artifacts.kernels.image import Image
+from lab.artifacts.kernels.source import Source
+from lab.artifacts.kernels.tree import Tree
 from lab.errors import LabError, UsageError
 from tests.unit.builders import bzimage, efi_program, elf_kernel, installed_modules, kernel_tree
 
@@ -416,7 +416,7 @@ def test_modules_of_a_read_only_store(tmp_path: Path) -> None:
         path.chmod(0o555)
     script = (
         "import json, sys; from pathlib import Path;"
-        "from lab.build.kernels.image import Image; place = Path(sys.argv[1]); place.mkdir();"
+        "from lab.artifacts.kernels.image import Image; place = Path(sys.argv[1]); place.mkdir();"
         "source = Image(image=sys.argv[2], modules=sys.argv[3]);"
         "print(json.dumps(source.build(place, lambda _: None)))"
     )

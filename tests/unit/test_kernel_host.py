@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import kernel
-from lab.build.kernels import make, names
-from lab.build.kernels.linux import Linux
+from lab.artifacts import kernel
+from lab.artifacts.kernels import make, names
+from lab.artifacts.kernels.linux import Linux
 from lab.errors import HostError
 
 

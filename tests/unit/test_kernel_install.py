@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.kernels import config, install
-from lab.build.kernels.tree import Tree
+from lab.artifacts.kernels import config, install
+from lab.artifacts.kernels.tree import Tree
 from lab.errors import HostError
 from tests.unit.builders import kernel_tree
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from lab.build import artifacts
-from lab.build.kernel import listing, remove
-from lab.build.kernels import names
-from lab.build.kernels.ask import Asked
-from lab.build.kernels.checkout import Checkout
-from lab.build.kernels.image import Image
-from lab.build.kernels.linux import Linux
-from lab.build.kernels.package import Package
-from lab.build.kernels.tree import Tree
+from lab.artifacts import cache
+from lab.artifacts.kernel import listing, remove
+from lab.artifacts.kernels import names
+from lab.artifacts.kernels.ask import Asked
+from lab.artifacts.kernels.checkout import Checkout
+from lab.artifacts.kernels.image import Image
+from lab.artifacts.kernels.linux import Linux
+from lab.artifacts.kernels.package import Package
+from lab.artifacts.kernels.tree import Tree
 from lab.errors import HostError, UsageError
 from lab.host import dirs
 from tests.unit.builders import kernel_tree
@@ -84,7 +84,7 @@ def test_what_another_name_has_as_well_is_not_removed(tmp_path: Path) -> None:
         names.add(name, Linux(source=tmp_path, series=series))
     checkout = Checkout(tmp_path).directory
     (checkout / "source").mkdir(parents=True)
-    built = artifacts.ensure("kernel", "linux", {}, _built(tmp_path), lambda _: None, room=0)
+    built = cache.ensure("kernel", "linux", {}, _built(tmp_path), lambda _: None, room=0)
     for name, left in (("one", (True, True)), ("same", (False, True)), ("patched", (False, False))):
         (kernel,) = (each for each in listing() if each.name == name)
         remove(kernel, lambda _: None)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.build.kernels import rejects
-from lab.build.kernels.linux import Linux
+from lab.artifacts.kernels import rejects
+from lab.artifacts.kernels.linux import Linux
 from lab.errors import ProfileError
 
 FILE = [f"line {number}" for number in range(1, 41)]

@@ -15,20 +15,20 @@ from typing import Any
 import pytest
 
 from lab import ROOT
-from lab.build import artifacts
-from lab.build.kernel import Named, listing, remove
-from lab.build.kernels import names
-from lab.build.kernels.checkout import Checkout
-from lab.build.kernels.linux import Linux
-from lab.build.kernels.tree import Tree
+from lab.artifacts import cache
+from lab.artifacts.kernel import Named, listing, remove
+from lab.artifacts.kernels import names
+from lab.artifacts.kernels.checkout import Checkout
+from lab.artifacts.kernels.linux import Linux
+from lab.artifacts.kernels.tree import Tree
 from lab.errors import UsageError
 from tests.unit.builders import kernel_tree
 
 FORK = multiprocessing.get_context("fork")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(autouse=True, name="cache")
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache directory of this test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
@@ -60,7 +60,7 @@ def _work(work: Callable[[int], str], number: int, barrier: Barrier, said: Any) 
         said.put(f"{type(error).__name__}: {error}")
 
 
-def built(source: Path) -> artifacts.Artifact:
+def built(source: Path) -> cache.Artifact:
     """An artifact of a kernel from these sources, as far as it is listed."""
     versions = {"source": Linux(source=source).summary, "release": "6.12"}
 
@@ -68,7 +68,7 @@ def built(source: Path) -> artifacts.Artifact:
         (place / "vmlinux").write_bytes(bytes(4096))
         return versions
 
-    return artifacts.ensure("kernel", "linux", {}, build, quiet, room=0)
+    return cache.ensure("kernel", "linux", {}, build, quiet, room=0)
 
 
 def named(name: str) -> Named:
@@ -120,7 +120,7 @@ def test_two_remove_the_same(tmp_path: Path) -> None:
         assert [each.name for each in listing()] == list(names.SHIPPED)
 
 
-@pytest.mark.parametrize("step", ["shutil.rmtree", "lab.build.kernels.names.forget"])
+@pytest.mark.parametrize("step", ["shutil.rmtree", "lab.artifacts.kernels.names.forget"])
 def test_a_removal_that_was_killed_is_done_again(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.build.kernels import mails, names, series
-from lab.build.kernels.ask import Asked, define
-from lab.build.kernels.checkout import Checkout
-from lab.build.kernels.linux import Linux
-from lab.build.kernels.scratch import Applied
+from lab.artifacts.kernels import mails, names, series
+from lab.artifacts.kernels.ask import Asked, define
+from lab.artifacts.kernels.checkout import Checkout
+from lab.artifacts.kernels.linux import Linux
+from lab.artifacts.kernels.scratch import Applied
 from lab.cli import main
 from lab.errors import ProfileError, UsageError
 from lab.host import dirs

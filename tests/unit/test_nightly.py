@@ -26,7 +26,7 @@ from lab.results.run import PROFILE, TOKEN, Run
 from lab.results.store.database import session
 from lab.results.store.query import night_named
 from lab.results.store.schema import JobRow, NightRow
-from lab.suites.catalogue import SUITES, check
+from lab.suites.suite import SUITES, check
 from tests.unit.conftest import empty_store
 
 TEXT = """\

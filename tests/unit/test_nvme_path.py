@@ -11,8 +11,8 @@ from lab.copy.paths.nvme import check_limits, completion, error_of, offload, par
 from lab.errors import HostError, UsageError
 from lab.faults.model import Stage
 from lab.profile.models import CopyLimits, Profile
-from lab.suites.copy_faults import job
-from lab.suites.options import parse
+from lab.suites.copy_faults.options import parse
+from lab.suites.copy_faults.run import job
 from tests.unit.builders import nvme_path
 
 TRACE = """\

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from lab.faults.actions import Action
 
 from lab.copy.ground import GuestGround, errno_name
 from lab.copy.model import SECTOR, Copy, Extent
@@ -12,7 +13,7 @@ from lab.copy.paths import PATHS, find
 from lab.copy.paths.base import GUARD, Seen, Subject
 from lab.copy.tags import describe
 from lab.errors import ProfileError, UsageError
-from lab.faults.model import Action, Point, Stage
+from lab.faults.model import Point, Stage
 from lab.profile.load import load
 from lab.profile.models import Profile
 from tests.unit.builders import DONE, FAILED
@@ -223,8 +224,8 @@ def test_a_mirror_has_regions_of_one_length_without_gaps() -> None:
     assert starts == [starts[0], starts[0] + 64, starts[0] + 128]
     assert copy.destination == copy.sources[-1].end + GUARD
     with pytest.raises(UsageError, match="one regular way"):
-        from lab.suites.generate import space
-        from lab.suites.options import parse
+        from lab.suites.copy_faults.generate import space
+        from lab.suites.copy_faults.options import parse
 
         space(parse(["--cases", "1"]), path)
 

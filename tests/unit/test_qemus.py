@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.build import qemu as qemus
-from lab.build.qemus import names, package
-from lab.build.qemus.package import Package
-from lab.build.qemus.source import Host, Program, Tree
+from lab.artifacts import qemu as qemus
+from lab.artifacts.qemus import names, package
+from lab.artifacts.qemus.package import Package
+from lab.artifacts.qemus.source import Host, Program, Tree
 from lab.errors import HostError, UsageError
 from lab.guest.guest import peer_profile
 from lab.host import dirs, qemu, qemu_answers

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.build.cmdline import Parameter, parameters, words
+from lab.artifacts.cmdline import Parameter, parameters, words
 from lab.errors import GuestError
 from lab.guest import readback, stack
 from lab.guest.initrd import _parameters

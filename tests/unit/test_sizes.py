@@ -3,15 +3,16 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lab.faults.actions import EVERY, Action
 
 from lab.copy.contract import Ruling, judge, overall
 from lab.copy.model import Completion, Copy, Extent
 from lab.copy.paths import REFERENCE, find
 from lab.copy.sizes import MAX_BLOCKS, MAX_RANGES, Shape, exceeded, shapes, sizes
-from lab.faults.model import EVERY, REHEARSED, Action
+from lab.faults.model import REHEARSED
 from lab.profile.load import load
 from lab.profile.models import CopyLimits
-from lab.suites.setup import Setup
+from lab.suites.copy_faults.cell import Setup
 from tests.unit.builders import COPY, findings, situation
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.cli.sweep import _GAP, _fitting
+from lab.cli.show.copy_faults import _GAP, _fitting
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(1, 200))

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.faults.stepper import NotReached
-from lab.faults.throttle import FOREVER, Throttle, rate_for
+from lab.faults.throttle import FOREVER, Throttle
+from lab.suites.copy_faults.fault import rate_for
 from lab.vm.machine import Machine
 from tests.unit.test_faults import COPY_EVENTS, DRIVE, Blkdebug
 

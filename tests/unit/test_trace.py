@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lab.errors import HostError
 from lab.host.process import Process
 from lab.results.run import TIMELINE, Run
-from lab.suites.taps import Taps
+from lab.suites.copy_faults.taps import Taps
 from lab.vm.argv import TRACE_LOG
 from lab.vm.machine import Machine
 from lab.vm.trace import TraceLine, parse

@@ -18,7 +18,8 @@ from lab.copy.oracle import Tagging
 from lab.copy.paths.find import reference
 from lab.copy.sizes import shapes
 from lab.errors import UsageError
-from lab.faults.model import Action, Point, Stage, points_of
+from lab.faults.actions import Action
+from lab.faults.model import Point, Stage, points_of
 from lab.profile.models import CopyLimits, Profile
 from lab.vm.graph import Drive
 

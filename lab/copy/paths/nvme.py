@@ -12,7 +12,8 @@ from lab.copy.paths.base import CopyPath, Seen, Subject
 from lab.copy.paths.find import free_namespaces, reference
 from lab.copy.sizes import SIZE_LIMIT_EXCEEDED, exceeded
 from lab.errors import UsageError
-from lab.faults.model import Action, Point, Stage, points_of
+from lab.faults.actions import Action
+from lab.faults.model import Point, Stage, points_of
 from lab.profile.models import CopyLimits, NvmeNamespace, Profile
 from lab.vm import trace
 from lab.vm.graph import Drive

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
-from lab.suites import external_options as driving
 from lab.suites.arguments import Parser
-from lab.suites.exclusions import Lists
-from lab.suites.external_options import Driving
-from lab.suites.habits import Habit, answer
+from lab.suites.upstream import options as driving
+from lab.suites.upstream.exclusions import Lists
+from lab.suites.upstream.habits import Habit, answer
+from lab.suites.upstream.options import Driving
 
 QUICK = 30
 """Seconds for tests that can be timed when nothing is selected, check's own default of -q."""

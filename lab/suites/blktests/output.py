@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from lab.results.cases import Status
-from lab.suites.progress import Began, Ended
+from lab.suites.upstream.reader import Began, Ended
 
 END = "check ended with status"
 """What the lab's command says behind check, with the status."""

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lab.build.kernel import ensure_kernel
+from lab.artifacts.kernel import ensure_kernel
 from lab.errors import UsageError
 from lab.guest.ssh import Session
 from lab.profile.models import Profile
-from lab.suites import known as known_failures
-from lab.suites import tree as trees
 from lab.suites.blktests.options import Options
 from lab.suites.blktests.output import END, CheckReader
 from lab.suites.blktests.selection import select
-from lab.suites.campaign import Job, Watcher, carry_out
-from lab.suites.exclusions import Lists, kernel_release, left_out
-from lab.suites.external import BASE, RESULTS, Command
 from lab.suites.outcome import Outcome
-from lab.suites.sections import LINKS, boot_profile, free_devices
+from lab.suites.upstream import known as known_failures
+from lab.suites.upstream import tree as trees
+from lab.suites.upstream.campaign import Job, Watcher, carry_out
+from lab.suites.upstream.devices import LINKS, boot_profile, free_devices
+from lab.suites.upstream.driver import BASE, RESULTS, Command
+from lab.suites.upstream.exclusions import Lists, kernel_release, left_out
 
 NAME = "blktests"
 IMAGE = "fstests"

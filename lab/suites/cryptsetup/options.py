@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
-from lab.suites import external_options as driving
 from lab.suites.arguments import Parser
 from lab.suites.cryptsetup.parts import SEPARATOR, parts
-from lab.suites.external_options import Driving
+from lab.suites.upstream import options as driving
+from lab.suites.upstream.options import Driving
 
 MAKEFILE = "tests/Makefile"
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from lab.guest.ssh import Session
 from lab.profile.models import Profile
 from lab.results.cases import Status
-from lab.suites import known as known_failures
-from lab.suites import tree as trees
-from lab.suites.campaign import Job, Watcher, carry_out
 from lab.suites.cryptsetup.options import MAKEFILE, Options, select
 from lab.suites.cryptsetup.parts import SEPARATOR, SKIPPED
-from lab.suites.external import BASE, TREE, Command
-from lab.suites.marks import MarkReader
 from lab.suites.outcome import Outcome
-from lab.suites.progress import Ended
+from lab.suites.upstream import known as known_failures
+from lab.suites.upstream import tree as trees
+from lab.suites.upstream.campaign import Job, Watcher, carry_out
+from lab.suites.upstream.driver import BASE, TREE, Command
+from lab.suites.upstream.marks import MarkReader
+from lab.suites.upstream.reader import Ended
 
 NAME = "cryptsetup"
 IMAGE = "fstests"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lab.errors import UsageError
 from lab.guest.ssh import Session
-from lab.suites.exclusions import Entry, Lists, kernel_release, left_out
 from lab.suites.fstests.options import NUMBER, Options
-from lab.suites.sections import Section
+from lab.suites.fstests.sections import Section
+from lab.suites.upstream.exclusions import Entry, Lists, kernel_release, left_out
 
 _GROUPS = "group.list"
 """In each directory of tests: a test's number and its groups, line by line (tools/mkgroupfile)."""

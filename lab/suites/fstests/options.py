@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
-from lab.suites import external_options as driving
 from lab.suites.arguments import Parser
-from lab.suites.exclusions import Lists
-from lab.suites.external_options import Driving
-from lab.suites.faulted.plan import Plan, load
-from lab.suites.habits import Habit, answer
-from lab.suites.sections import ROLES, TYPES
+from lab.suites.fstests.faults.plan import Plan, load
+from lab.suites.fstests.sections import ROLES, TYPES
+from lab.suites.upstream import options as driving
+from lab.suites.upstream.exclusions import Lists
+from lab.suites.upstream.habits import Habit, answer
+from lab.suites.upstream.options import Driving
 
 DEFAULT_GROUP = "quick"
 """What runs when nothing is selected: check's own `auto` takes hours."""

@@ -16,7 +16,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from lab.results.cases import Status
-from lab.suites.progress import Began, Ended
+from lab.suites.upstream.reader import Began, Ended
 
 _PASSED = re.compile(r"\s*(\d+s \.\.\. )?\s*\d+s\s*")
 _NOT_RUN = re.compile(r"\s*(\d+s \.\.\. )?\s*\[not run\]\s?(?P<why>[^\n]*)")

@@ -9,26 +9,25 @@ from pathlib import Path
 from lab.errors import GuestError, UsageError
 from lab.guest.ssh import Session
 from lab.profile.models import Profile
-from lab.suites import known as known_failures
-from lab.suites import tree as trees
-from lab.suites.campaign import Job, Watcher, carry_out
-from lab.suites.external import BASE, RESULTS, TREE, Command
-from lab.suites.faulted.making import Faulted
-from lab.suites.faulted.plan import Plan
-from lab.suites.faulted.recovery import Recovery
 from lab.suites.fstests import lists
+from lab.suites.fstests.faults.making import Faulted
+from lab.suites.fstests.faults.plan import Plan
+from lab.suites.fstests.faults.recovery import Recovery
 from lab.suites.fstests.options import Options
 from lab.suites.fstests.output import CheckReader, listed
-from lab.suites.outcome import Outcome
-from lab.suites.sections import (
-    LINKS,
+from lab.suites.fstests.sections import (
     SCRATCH_MNT,
     TEST_DIR,
     Section,
     Wanted,
-    boot_profile,
     sections,
 )
+from lab.suites.outcome import Outcome
+from lab.suites.upstream import known as known_failures
+from lab.suites.upstream import tree as trees
+from lab.suites.upstream.campaign import Job, Watcher, carry_out
+from lab.suites.upstream.devices import LINKS, boot_profile
+from lab.suites.upstream.driver import BASE, RESULTS, TREE, Command
 
 NAME = "fstests"
 IMAGE = "fstests"

@@ -13,12 +13,11 @@ from lab.profile.layers.data import DmCrypt, DmIntegrity
 from lab.profile.models import Profile
 from lab.results.cases import Case, Status
 from lab.results.run import Run
-from lab.suites.campaign import Watcher
-from lab.suites.disks import find_disks
+from lab.suites.guest import OwnGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
-from lab.suites.own_guest import OwnGuest
 from lab.suites.record import recorded
+from lab.suites.upstream.campaign import Watcher
 from lab.suites.verity import latency, refusals
 from lab.suites.verity.checker import Checker, Overdue, Wrong
 from lab.suites.verity.options import Options
@@ -27,6 +26,7 @@ from lab.suites.verity.sectors import Sectors
 from lab.suites.verity.target import targets
 from lab.suites.verity.trees import Trees
 from lab.vm.argv import CONSOLE_LOG
+from lab.vm.disks import find_disks
 
 NAME = "verity"
 NO_RETRIES = "nvme_core.max_retries=0"

@@ -8,10 +8,10 @@ from errno import EIO
 
 from lab.errors import GuestError, LabError
 from lab.guest.guest import Guest
-from lab.suites.disks import Disk
 from lab.suites.verity.checker import Checker, Overdue, Wrong, differences
 from lab.suites.verity.medium import Medium
 from lab.vm.argv import CONSOLE_LOG
+from lab.vm.disks import Disk
 from lab.vm.graph import Rule
 
 ALWAYS = "none"

@@ -9,10 +9,10 @@ from errno import EILSEQ
 from functools import partial
 
 from lab.profile.layers.data import DmCrypt, DmIntegrity
-from lab.suites.disks import Disk
 from lab.suites.verity.checker import Wrong, differences, failing, told
 from lab.suites.verity.medium import filled
 from lab.suites.verity.scene import Scene, Trial, identical
+from lab.vm.disks import Disk
 
 BLOCK = 4096
 BLOCKS = 512

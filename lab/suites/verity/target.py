@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from lab.errors import ProfileError
 from lab.profile.layers.data import DIGESTS, DmVerity
-from lab.suites.disks import Disk
 from lab.suites.verity.medium import Medium, Tree, root_hash
+from lab.vm.disks import Disk
 
 SALT = "5a17" * 16
 """In hex; always the same, so that the same data have the same root hash."""

@@ -1,0 +1,183 @@
+"""Kernels: the ELF image, its modules and the initramfs that reaches the root."""
+
+import re
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import ROOT
+from lab.artifacts import cache, debian
+from lab.artifacts import initramfs as early
+from lab.artifacts.cache import Artifact, Manifest, Progress
+from lab.artifacts.kernels import names, pack
+from lab.artifacts.kernels.linux import Linux, remove_checkout
+from lab.artifacts.kernels.source import Source, permitted
+
+FORMAT = 3
+"""Part of every kernel's key; raise it when this module builds differently."""
+
+_BUSYBOX_SUITE = "trixie"
+_BUSYBOX_PACKAGE = "busybox-static"
+
+_NAME = 120
+"""Characters of an artifact's name; a file's may have 255, with the key and more."""
+
+_SCRIPTS = ("init-early", "init")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A bootable kernel."""
+
+    name: str
+    key: str
+    """That of its artifact: two kernels with the same key are the same."""
+    release: str
+    """What `uname -r` says."""
+    vmlinux: Path
+    modules: Path
+    """erofs of /lib/modules/RELEASE."""
+    initramfs: Path
+    config: Path
+
+
+@dataclass(frozen=True)
+class Named:
+    """A kernel by its name, '' if it has none, and all that is built of it, newest first."""
+
+    name: str
+    source: str
+    artifacts: list[Artifact]
+    manifests: list[Manifest]
+    """Those of the artifacts, as they were when they were listed."""
+
+
+def ensure_kernel(reference: str, progress: Progress) -> Kernel:
+    """Return the kernel that `reference` means (lab.artifacts.kernels.names), building it on first
+    use: seconds for one that is compiled already, minutes for sources.
+
+    Raises UsageError for an unknown one, ProfileError for a series that does not apply, and
+    HostError when the host cannot build.
+    """
+    source = names.resolve(reference)
+
+    def build(directory: Path) -> dict[str, str]:
+        source.check_host()
+        versions = source.build(directory, lambda phase: progress(f"kernel {reference}: {phase}"))
+        return {**versions, "source": source.summary}
+
+    name = _artifact_name(reference, source)
+    with permitted():
+        inputs = {**source.inputs(progress), **pack.inputs(), "format": str(FORMAT)}
+    artifact = cache.ensure("kernel", name, inputs, build, progress, room=source.room)
+    return Kernel(
+        reference,
+        artifact.key,
+        (artifact.path / "release").read_text().strip(),
+        artifact.path / "vmlinux",
+        artifact.path / "modules.erofs",
+        _ensure_initramfs(artifact, progress).path / "initramfs.cpio",
+        artifact.path / "config",
+    )
+
+
+def refused(kernel: Kernel) -> list[str]:
+    """The options that the kernel's configuration asked for and its sources did not set, each with
+    the reason."""
+    return provenance(kernel).get("refused", "").splitlines()
+
+
+def provenance(kernel: Kernel) -> dict[str, str]:
+    """What a kernel is called, its key and release, and what it was made of."""
+    manifest = Artifact("kernel", "", kernel.key, kernel.vmlinux.parent).manifest()
+    return {"name": kernel.name, "key": kernel.key, **manifest.versions}
+
+
+def config_of(key: str) -> Path | None:
+    """The configuration of the kernel with this key; None if that is not built any more."""
+    found = [one.path / "config" for one in cache.listing("kernel") if one.key == key]
+    return next((path for path in found if path.is_file() and path.stat().st_size), None)
+
+
+def listing() -> list[Named]:
+    """The kernels that have names, and what else is built: trees and packages given as such."""
+    built: dict[str, list[tuple[Artifact, Manifest]]] = {}
+    for artifact, manifest in cache.manifests("kernel"):
+        # Those of an older lab, which no reference leads to any more, are left out.
+        if "source" in manifest.versions:
+            built.setdefault(manifest.versions["source"], []).append((artifact, manifest))
+    known = {name: source.summary for name, source in names.known().items()}
+    others = [("", summary) for summary in built if summary not in known.values()]
+    return [
+        Named(name, summary, [one for one, _ in made], [manifest for _, manifest in made])
+        for name, summary in (*known.items(), *others)
+        for made in [built.get(summary, [])]
+    ]
+
+
+def remove(kernel: Named, progress: Progress) -> list[Artifact]:
+    """Remove what is built of a kernel, and its name if it was added; what was removed.
+
+    What another name has as well stays, and so do guests that run it.  The name goes last: what
+    was interrupted can be done again.
+    """
+    source = names.added().get(kernel.name)
+    others = [other for name, other in names.known().items() if name != kernel.name]
+    if isinstance(source, Linux) and not any(map(source.shares_checkout, others)):
+        remove_checkout(source.source, progress)
+    doomed: list[Artifact] = []
+    if not any(other.summary == kernel.source for other in others):
+        keys = {artifact.key for artifact in kernel.artifacts}
+        initramfs = cache.manifests("initramfs")
+        doomed = [one for one, manifest in initramfs if manifest.versions.get("kernel") in keys]
+        doomed += kernel.artifacts
+    removed = [artifact for artifact in doomed if cache.remove(artifact)]
+    names.forget(kernel.name)
+    return removed
+
+
+def _artifact_name(reference: str, source: Source) -> str:
+    """A file name for a kernel: its own, the package's, the tree's; of a long path the end."""
+    name = re.sub(r"[^A-Za-z0-9._]+", "-", reference.removeprefix("/"))
+    return source.artifact or name[-_NAME:].lstrip(".-")
+
+
+def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
+    """The initramfs is an artifact of its own: a changed boot script costs no kernel build."""
+    scripts = {name: (ROOT / "guest-scripts" / name).read_bytes() for name in _SCRIPTS}
+    busybox = ensure_busybox(progress)
+
+    def build(directory: Path) -> dict[str, str]:
+        modules = kernel.path / "early"
+        image = early.early(
+            (busybox.path / "busybox").read_bytes(),
+            scripts,
+            {module.name: module.read_bytes() for module in modules.glob("*.ko")},
+            {name: (modules / name).read_text().split() for name in early.module_lists()},
+            early.static_nodes((modules / pack.NODES).read_text()),
+        )
+        (directory / "initramfs.cpio").write_bytes(image)
+        return {"kernel": kernel.key}
+
+    inputs = {name: script.decode() for name, script in scripts.items()}
+    inputs |= {"kernel": kernel.key, "busybox": busybox.key, "format": str(FORMAT)}
+    return cache.ensure("initramfs", kernel.name, inputs, build, progress, room=64 << 20)
+
+
+def ensure_busybox(progress: Progress) -> Artifact:
+    """The static busybox of Debian, shared by all kernels; it has `busybox` in it."""
+
+    def build(directory: Path) -> dict[str, str]:
+        progress("initramfs: busybox")
+        archive = directory / "package.tar"
+        debian.extract([_BUSYBOX_PACKAGE], _BUSYBOX_SUITE, archive)
+        with tarfile.open(archive) as tar:
+            content = tar.extractfile("./usr/bin/busybox")
+            assert content is not None  # a regular file has content
+            with content:
+                (directory / "busybox").write_bytes(content.read())
+        archive.unlink()
+        return {}
+
+    inputs = {"suite": _BUSYBOX_SUITE, "package": _BUSYBOX_PACKAGE, "format": str(FORMAT)}
+    return cache.ensure("tool", "busybox", inputs, build, progress, room=256 << 20)

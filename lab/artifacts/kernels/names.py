@@ -1,0 +1,121 @@
+"""What a kernel can be called: a name, a path, a commit of a git tree, or a Debian package."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from lab.artifacts.book import Book
+from lab.artifacts.kernels import found
+from lab.artifacts.kernels.archive import Archive
+from lab.artifacts.kernels.image import Image
+from lab.artifacts.kernels.linux import Linux
+from lab.artifacts.kernels.package import Package
+from lab.artifacts.kernels.source import Source
+from lab.artifacts.kernels.tree import Tree
+from lab.errors import UsageError
+from lab.host import dirs
+
+SHIPPED: dict[str, Package] = {
+    "debian": Package(package="linux-image-amd64"),
+    "debian-sid": Package(package="linux-image-amd64", suite="sid"),
+}
+"""Kernels that need no `lab kernel add`."""
+
+_PACKAGE = re.compile(r"(?P<package>linux-image-[a-z0-9+.-]+)(?:/(?P<suite>[a-z][a-z0-9-]*))?")
+
+_DEFINITION: TypeAdapter[Source] = TypeAdapter(
+    Annotated[Package | Tree | Image | Archive | Linux, Field(discriminator="type")]
+)
+_BOOK: Book[Source] = Book("kernel", "kernel", _DEFINITION, SHIPPED)
+
+
+def resolve(reference: str) -> Source:
+    """The source that a reference means.
+
+    A name that ships or was added; the path of a built tree, or of anything else that holds a
+    kernel (lab.artifacts.kernels.found); PATH@COMMIT of a git tree; `linux-image-…` with or without
+    /SUITE, as apt-get writes it.  Raises UsageError for anything else.
+    """
+    if source := known().get(reference):
+        return source
+    if "/" in reference and _exists(path := Path(reference).expanduser()):
+        return found.at(path)
+    if "/" in reference and (linux := _commit(reference)):
+        return linux
+    if package := _PACKAGE.fullmatch(reference):
+        return Package(**{key: value for key, value in package.groupdict().items() if value})
+    raise UsageError(
+        f"no kernel {reference}",
+        hint=f"known: {', '.join(known())}; or the path of a built tree or kernel image, "
+        "PATH@COMMIT of a git tree, or a Debian package such as linux-image-cloud-amd64/sid",
+    )
+
+
+def canonical(reference: str) -> str:
+    """A reference that means the same in every directory: a path becomes absolute.
+
+    A name goes before a directory of that name, which `./` tells apart.
+    """
+    path = Path(reference).expanduser()
+    if reference in known():
+        return reference
+    if _exists(path):
+        return str(path.absolute())
+    if linux := _commit(reference):
+        return commit(linux.source, linux.rev)
+    return reference
+
+
+def commit(tree: Path, rev: str) -> str:
+    """The reference to the kernel that a commit of a git tree makes."""
+    return f"{tree}@{rev}"
+
+
+def _commit(reference: str) -> Linux | None:
+    """The kernel that TREE@COMMIT means; None for any other reference."""
+    where, _, rev = reference.partition("@")
+    tree = Path(where).expanduser().absolute()
+    known_to_git = where and rev and (tree / ".git").exists()
+    return Linux(source=tree, rev=rev) if known_to_git else None
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is anything at a path, as far as this user may look."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # Whoever reads it says so.
+    except OSError:
+        return False  # Too long for a path.
+
+
+def known() -> dict[str, Source]:
+    """The kernels that have names: those that ship, then those that were added."""
+    return _BOOK.known()
+
+
+def added() -> dict[str, Source]:
+    """The kernels that were added.  Raises HostError for a definition that cannot be read."""
+    return _BOOK.added()
+
+
+def add(name: str, source: Source) -> None:
+    """Give a source a name.  Raises UsageError when it has another meaning already."""
+    _BOOK.add(name, source)
+
+
+def check_free(name: str) -> None:
+    """Raise UsageError for what is no name, or has a meaning already."""
+    _BOOK.check_free(name)
+
+
+def forget(name: str) -> None:
+    """Take the name from what was added under it, with the series that was fetched for it."""
+    _BOOK.forget(name, fetched(name))
+
+
+def fetched(name: str) -> Path:
+    """Where the series is kept that was fetched for a kernel."""
+    return dirs.state("kernels") / f"{name}.series"

@@ -1,0 +1,75 @@
+"""A kernel from a package of Debian."""
+
+import re
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from lab.artifacts import debian
+from lab.artifacts.cache import Progress
+from lab.artifacts.kernels.pack import pack
+from lab.artifacts.kernels.source import Source
+from lab.errors import HostError
+
+SUITE = "trixie"
+
+_MODULE = re.compile(r"(?:usr/)?lib/modules/(?P<release>[^/]+)/(?P<path>.+)")
+_BOOT = re.compile(
+    r"boot/(?P<old>vmlinuz|config)-[^/]+|(?:usr/)?lib/modules/[^/]+/(?P<new>vmlinuz|config)"
+)
+"""Debian keeps image and configuration in /boot; from 7.x on beside the modules."""
+
+
+class Package(Source):
+    """A Debian package that has, or depends on what has, a kernel and its modules."""
+
+    type: Literal["package"] = "package"
+    package: str = Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")
+    suite: str = Field(SUITE, pattern=r"^[a-z][a-z0-9-]*$")
+
+    @property
+    def summary(self) -> str:
+        return f"{self.package}/{self.suite}"
+
+    def inputs(self, progress: Progress) -> dict[str, str]:
+        return {"suite": self.suite, "package": self.package}
+
+    def build(self, directory: Path, progress: Progress) -> dict[str, str]:
+        progress("packages")
+        package = directory / "package.tar"
+        debian.extract([self.package], self.suite, package)
+        progress("modules")
+        base = directory / "base"
+        release = _sort_out(package, directory, base)
+        image = directory / "vmlinuz"
+        pack(directory, image.read_bytes(), base, release)
+        image.unlink()
+        package.unlink()
+        return {"release": release}
+
+
+def _sort_out(package: Path, directory: Path, base: Path) -> str:
+    """Unpack kernel and configuration to `directory`, the modules below `base`; the release."""
+    releases = set()
+    with tarfile.open(package) as tar:
+        for member in tar:
+            name = member.name.removeprefix("./")
+            boot, module = _BOOT.fullmatch(name), _MODULE.fullmatch(name)
+            if not member.isfile() or not (boot or module):
+                continue
+            if boot:
+                target = directory / (boot["old"] or boot["new"])
+            elif module:
+                releases.add(module["release"])
+                target = base / "lib/modules" / module["release"] / module["path"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            content = tar.extractfile(member)
+            assert content is not None  # a regular file has content
+            with content, target.open("wb") as file:
+                shutil.copyfileobj(content, file)
+    if len(releases) != 1 or not (directory / "vmlinuz").exists():
+        raise HostError(f"the package has no kernel with modules: {sorted(releases)}")
+    return releases.pop()

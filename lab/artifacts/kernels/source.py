@@ -1,0 +1,90 @@
+"""What every source of a kernel has in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from lab.artifacts import formats
+from lab.artifacts.cache import Progress
+from lab.errors import UsageError
+
+
+class Source(BaseModel, ABC):
+    """Where a kernel comes from; as JSON it is the definition of a named kernel."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    room: ClassVar[int] = 1 << 30
+    """Bytes free before a build."""
+
+    artifact: ClassVar[str] = ""
+    """Name that all artifacts of such a source share; else each has that of its kernel."""
+
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """Where it comes from, in a few words."""
+
+    @abstractmethod
+    def inputs(self, progress: Progress) -> dict[str, str]:
+        """All that the kernel is made of, for the artifact's key.
+
+        Raises UsageError when the source is not there, HostError when it cannot be read.
+        """
+
+    def check_host(self) -> None:
+        """Raise HostError, naming all of it, when this host lacks what building it needs."""
+
+    @abstractmethod
+    def build(self, directory: Path, progress: Progress) -> dict[str, str]:
+        """Fill `directory` by pack(); return the versions of what went in.  Raises HostError."""
+
+    def remarks(self) -> list[str]:
+        """What a user should know before the kernel boots; nothing for most."""
+        return []
+
+
+class Foreign(UsageError):
+    """What was given for a kernel is something else, and the message says what."""
+
+
+@contextmanager
+def permitted() -> Iterator[None]:
+    """Tell of a file or directory that this user may not read by a UsageError."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UsageError(
+            f"{error.filename}: this user may not read it",
+            hint=f"sudo chmod +r {error.filename}, or give a copy that is yours",
+        ) from error
+
+
+def readable(path: Path) -> str:
+    """A path as a user would write it, with ~ for the home directory."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def head(file: Path) -> bytes:
+    """The beginning of a file, enough to tell what it is.
+
+    Raises UsageError when it cannot be read: Ubuntu keeps /boot/vmlinuz-* for root alone.
+    """
+    try:
+        with permitted(), file.open("rb") as stream:
+            return stream.read(formats.HEAD)
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+
+
+def identity(file: Path) -> str:
+    """Place, size and time of a file, as make tells things apart; with a dash if there is none."""
+    if not file.exists():
+        return f"{file} -"
+    status = file.stat()
+    return f"{file} {status.st_size} {status.st_mtime_ns}"

@@ -1,0 +1,69 @@
+"""What a QEMU can be called: a name, a path, or a Debian package."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from lab.artifacts.book import Book
+from lab.artifacts.qemus.package import SUITE, Package
+from lab.artifacts.qemus.source import Host, Program, Source, Tree
+from lab.errors import UsageError
+
+HOST = "host"
+"""The one that a profile has unless it names another."""
+
+BOOK: Book[Source] = Book(
+    "QEMU",
+    "qemu",
+    TypeAdapter(Annotated[Host | Package | Tree | Program, Field(discriminator="type")]),
+    {HOST: Host()},
+)
+
+_PACKAGE = re.compile(
+    r"(?P<package>qemu-[a-z0-9+.-]+)(?:/(?P<suite>[a-z][a-z0-9-]*))?(?:=(?P<version>\S+))?"
+)
+
+
+def resolve(reference: str) -> Source:
+    """The source that a reference means.
+
+    A name that ships or was added; the path of a program, or of a build tree; `qemu-system-x86`
+    with or without /SUITE and =VERSION.  Raises UsageError for anything else.
+    """
+    if source := BOOK.known().get(reference):
+        return source
+    if "/" in reference and (path := Path(reference).expanduser()).exists():
+        path = path.absolute()
+        return Tree(tree=path) if path.is_dir() else Program(path=path)
+    if _PACKAGE.fullmatch(reference):
+        return package(reference)
+    raise UsageError(
+        f"no QEMU {reference}",
+        hint=f"known: {', '.join(BOOK.known())}; or the path of a program or of a build tree, or "
+        "a Debian package such as qemu-system-x86/sid; lab qemu add gives it a name",
+    )
+
+
+def package(words: str) -> Package:
+    """The package that PACKAGE[/SUITE][=VERSION] means.  Raises UsageError."""
+    rest, _, version = words.partition("=")
+    name, _, suite = rest.partition("/")
+    try:
+        return Package(package=name, suite=suite or SUITE, version=version)
+    except ValidationError as error:
+        raise UsageError(
+            f"{words}: no package", hint="such as qemu-system-x86/sid, or …/sid=1:11.1.3+ds-1"
+        ) from error
+
+
+def canonical(reference: str) -> str:
+    """A reference that means the same in every directory: a path becomes absolute.
+
+    A name goes before a file of that name, which `./` tells apart.
+    """
+    path = Path(reference).expanduser()
+    if reference in BOOK.known() or "/" not in reference or not path.exists():
+        return reference
+    return str(path.absolute())

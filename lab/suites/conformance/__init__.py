@@ -1,0 +1,1 @@
+"""The suite conformance: the same cases on several paths, compared with the reference."""

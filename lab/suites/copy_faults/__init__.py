@@ -1,0 +1,1 @@
+"""The suite copy-faults: a copy is frozen at every point, broken there, and judged."""

@@ -1,0 +1,1 @@
+"""What is done to a held copy, and what must be seen afterwards."""

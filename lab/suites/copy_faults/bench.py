@@ -1,0 +1,314 @@
+"""The bench: a guest with its executor, one offload path, and the taps that observe both."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lab.copy.ground import Ground
+from lab.copy.model import Completion, Copy, Layout
+from lab.copy.oracle import Findings, Tagging, classify
+from lab.copy.paths.base import CopyPath, Subject
+from lab.copy.paths.nvme import TRACE_EVENTS
+from lab.copy.tags import unreadable
+from lab.errors import GuestError, LabError
+from lab.faults.actions import Action
+from lab.faults.stepper import Fault
+from lab.guest import retries, stack
+from lab.guest.boot import Platform
+from lab.guest.executor import Executor
+from lab.guest.guest import Guest
+from lab.guest.meanwhile import Meanwhile
+from lab.guest.media import create_media
+from lab.guest.ssh import Session
+from lab.host.clone import clone
+from lab.host.dirs import not_writable
+from lab.results.run import Run
+from lab.suites.copy_faults import fua
+from lab.suites.copy_faults.taps import Taps
+from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
+from lab.vm.graph import Drive
+from lab.vm.machine import ARGV, STDERR
+from lab.vm.qmp import QmpTimeout
+
+_ANSWER_DEADLINE = 60.0
+_MEND_DEADLINE = 180.0
+_CLOSE_DEADLINE = 30.0
+
+
+class DeviceFailed(Exception):
+    """The device under test crashed or hung: a finding, and no failure of the lab."""
+
+
+class NotSupported(Exception):
+    """The path does not work on this kernel or device, even without a fault: what was said."""
+
+
+class Bench:
+    """Everything a case needs; `connect` after each boot, `close` at the end."""
+
+    def __init__(self, run: Run, guest: Guest, platform: Platform, path: CopyPath) -> None:
+        self.run = run
+        self.guest = guest
+        self.path = path
+        self.answered: dict[str, Any] | None = None
+        """The executor's answer to the last copy; None if none came."""
+        self.lacking: dict[Action, str] = {}
+        """Actions that this guest's kernel has not what they need for, with what it said."""
+        self._platform = platform
+        self._generation = 0
+        self._taps: Taps | None = None
+        self._session: Session | None = None
+        self._executor: Executor | None = None
+        self._reboots = 0
+        self._blind: str | None = None
+        self.connect()
+
+    @property
+    def drive(self) -> Drive:
+        """The disk at the bottom of the path."""
+        return self.path.drive
+
+    @property
+    def subject(self) -> Subject:
+        """What the path needs of the guest."""
+        return Subject(self.ask, self.medium)
+
+    @property
+    def ground(self) -> Ground:
+        """Where the oracle writes and reads."""
+        return self.path.ground(self.subject)
+
+    @property
+    def medium(self) -> Path:
+        """The medium's file on the host."""
+        return self.guest.directory / self.drive.medium
+
+    @property
+    def write_log(self) -> Path:
+        """The write log's file on the host."""
+        return self.guest.directory / self.drive.write_log
+
+    @property
+    def executor(self) -> Executor:
+        """The executor in the guest."""
+        assert self._executor is not None
+        return self._executor
+
+    @property
+    def taps(self) -> Taps:
+        """What observes the guest and its device."""
+        assert self._taps is not None
+        return self._taps
+
+    def connect(self) -> None:
+        """Start the executor and the taps in a freshly booted guest."""
+        self.guest.machine.trace(TRACE_EVENTS)
+        self._session = self.guest.connect()
+        self._executor = Executor(self._session)
+        # A guest that was up before the run has its stack; one booted again has lost its layers.
+        lost = bool(self._reboots and self.guest.record.profile.layers)
+        if lost or not stack.found(self.guest.directory):
+            self._bring_up()
+        else:
+            self.guest.await_ready()
+        # A fault that strikes once would be nothing to whoever does not use passthrough.
+        retries.let_errors_through(self._session)
+        directory = self.guest.directory
+        learnt = self.path.learn(self.ask)
+        if learnt:
+            self.run.emit("lab", "learnt", text=learnt)
+        others = [directory / drive.write_log for drive in self.path.others]
+        self._taps = Taps(self.run, directory / TRACE_LOG, self.write_log, self.ask, others)
+        self._taps.open()
+
+    def _bring_up(self) -> None:
+        for part in self.guest.bring_up(self._progress):
+            self.run.emit("guest", part.event, name=part.name, status=part.status, said=part.why())
+
+    @property
+    def capabilities(self) -> list[dict[str, Any]]:
+        """What the guest's kernel offers on each disk and layer."""
+        return stack.table(stack.found(self.guest.directory), self.guest.record.missing)
+
+    def disconnect(self) -> None:
+        """Let go of the guest, dead or alive."""
+        if self._session:
+            self._session.close()
+        self._executor = self._session = None
+
+    def reboot(self) -> None:
+        """Boot the killed guest again on its media; the boot that ended is kept as evidence."""
+        self.disconnect()
+        self.keep_evidence()
+        start = time.monotonic()
+        self.guest.reboot(self._platform, self._progress, self.run.qmp_event)
+        self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
+        self._reboots += 1
+        self.connect()
+
+    def _progress(self, text: str) -> None:
+        self.run.emit("lab", "progress", text=text)
+
+    def keep_evidence(self) -> None:
+        """Copy what the boot left (console, stderr, argv, write log) into the run's directory."""
+        directory = self.guest.directory
+        for name in (CONSOLE_LOG, STDERR):
+            self.run.keep(directory / name, name)
+        with suppress(OSError):
+            self.run.write(ARGV, (directory / ARGV).read_text())
+        number = len(list(self.run.directory.glob("write-log-*")))
+        self.run.keep(self.write_log, f"write-log-{number:03}", move=not self.guest.machine.alive())
+
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Ask the executor for anything but a copy.  Raises GuestError."""
+        return self.executor.request(_ANSWER_DEADLINE, **request)
+
+    def tag(self, layout: Layout) -> Tagging:
+        """Tag the window with a new generation, and let everything come to rest."""
+        self._generation += 1
+        tagging = Tagging(layout.window, self._generation, self.run.number)
+        try:
+            self.path.prepare(self.subject, layout.copy, tagging)
+        except OSError as error:
+            raise not_writable(self.medium, error) from error
+        return tagging
+
+    def tag_cached(self, layout: Layout) -> Tagging:
+        """Tag the window through the page cache with a new generation, and leave it there."""
+        self._generation += 1
+        tagging = Tagging(layout.window, self._generation, self.run.number)
+        self.path.cache(self.subject).write(tagging.window.start, tagging.data())
+        return tagging
+
+    def look(self, copy: Copy, tagging: Tagging) -> Findings:
+        """Let the oracle read the ground; what cannot even be opened is lost, sector by sector."""
+        try:
+            data = self.ground.read(tagging.window)
+        except GuestError as error:
+            if not self.guest.machine.alive():
+                raise
+            self.run.emit("lab", "not read", text=str(error))
+            data = unreadable("what held it is gone") * tagging.window.sectors
+        return classify(copy, tagging, data)
+
+    def renew(self) -> None:
+        """Boot the guest again on fresh media: nothing on them could be used any more."""
+        self.guest.machine.kill()
+        stack.forget(self.guest.directory)
+        create_media(self.guest.directory, self.guest.record.profile)
+        self.reboot()
+
+    def mend(self, *, rebooted: bool) -> str:
+        """Make the ground usable again; what could not be made good, or ''."""
+
+        def ask(**request: object) -> dict[str, Any]:
+            return self.executor.request(_MEND_DEADLINE, **request)
+
+        try:
+            problem = self.path.mend(Subject(ask, self.medium), rebooted=rebooted)
+        except GuestError as error:
+            # A file system that cannot even be taken down: only a boot gets rid of it.
+            self.guest.machine.kill()
+            self.reboot()
+            problem = str(error)
+        if problem:
+            self.run.emit("lab", "not mended", text=problem)
+        return problem
+
+    def set_fault(self, fault: Fault) -> None:
+        """Give the next case a fault layer of its own."""
+        self.guest.machine.exchange_fault_layer(self.drive, fault.rules, fault.fragment, fault.more)
+
+    def start(self, request: dict[str, object]) -> None:
+        """Send the copy to the executor; does not wait."""
+        self.answered = None
+        self.run.emit("guest", "copy", request=request)
+        self.executor.send(**request)
+
+    def completed(self, deadline: float) -> Completion | None:
+        """The end of the copy as its caller was told, or None: when it does not come in `deadline`
+        seconds, or the caller was killed."""
+        self.answered = answer = self.executor.answer(deadline)
+        if answer is None:
+            return None
+        self.run.emit("guest", "completion", **answer)
+        return None if "killed" in answer else self.path.completion(answer)
+
+    @contextmanager
+    def device_may_fail(self) -> Iterator[None]:
+        """What goes wrong inside because QEMU crashed, or hangs, is raised as DeviceFailed."""
+        try:
+            yield
+        except LabError as error:
+            crash = self.guest.machine.crash()
+            if not crash and isinstance(error, QmpTimeout):
+                crash = f"QEMU hangs: {error.message}"
+            if not crash:
+                raise
+            self.run.emit("guest", "crash", text=crash)
+            raise DeviceFailed(crash) from error
+
+    def sh(self, script: str, *words: str, deadline: float) -> str:
+        """Run a shell script in the guest, with `words` as its arguments; what it prints.  Raises
+        GuestError."""
+        assert self._session is not None
+        return self._session.run(["sh", "-ec", script, "sh", *words], deadline=deadline).stdout
+
+    def meanwhile(self, script: str, *words: str) -> Meanwhile:
+        """Start a shell script in the guest, and go on."""
+        assert self._session is not None
+        return Meanwhile(self._session.channel(["sh", "-ec", script, "sh", *words]))
+
+    def await_console(self, text: str, deadline: float) -> None:
+        """Wait until the guest has said something on its console.  Raises GuestError."""
+        console = self.guest.directory / CONSOLE_LOG
+        end = time.monotonic() + deadline
+        while text not in console.read_text(errors="replace"):
+            if time.monotonic() > end:
+                raise GuestError(f"the guest did not say {text!r} within {deadline:.0f} s")
+            time.sleep(0.02)
+
+    def flush(self) -> None:
+        """A Flush from the guest.  Raises GuestError if it does not succeed."""
+        answer = self.ask(op="flush", serial=self.drive.serial, nsid=self.drive.nsid)
+        self.run.emit("guest", "flush", **answer)
+        if answer["status"]:
+            raise GuestError(
+                f"flush failed with status {answer['status']:#x} although no fault is set"
+            )
+
+    def blind(self) -> str:
+        """Why the write log cannot tell what FUA makes durable, or ''; tried once, while nothing
+        else goes on."""
+        if self._blind is None:
+            self._blind = (
+                "" if self.drive.virtio_blk else fua.blind(self.drive, self.ask, self.taps)
+            )
+            self.run.emit("lab", "fua", text=self._blind or "the write log tells of FUA")
+        return self._blind
+
+    def log_to_kernel(self, message: str) -> None:
+        """Have the guest's kernel log a message."""
+        self.sh('echo "$1" >/dev/kmsg', message, deadline=30)
+
+    def snapshot(self) -> Path:
+        """A copy of the medium as it is now, beside it."""
+        base = self.medium.with_suffix(".base")
+        try:
+            clone(self.medium, base)
+        except OSError as error:
+            base.unlink(missing_ok=True)
+            raise not_writable(base, error) from error
+        return base
+
+    def close(self) -> None:
+        """Keep the evidence and let go of the guest, which is as it was if it runs on."""
+        with suppress(LabError):
+            # Of a run that is broken off there may be a copy that must end before.
+            if self._session and self._executor and self.guest.machine.alive():
+                retries.restore(self._session)
+                self._executor.request(_CLOSE_DEADLINE, op="leave")
+        self.disconnect()
+        self.keep_evidence()

@@ -1,0 +1,276 @@
+"""One case of copy-faults: tag, freeze, act, release, observe, recover, judge."""
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lab.copy.contract import (
+    Aftermath,
+    Cached,
+    Recovery,
+    Situation,
+    Verdict,
+    judge,
+    overall,
+)
+from lab.copy.model import SECTOR, Completion
+from lab.copy.oracle import Tagging, classify
+from lab.copy.paths.base import Seen
+from lab.copy.plant import Plant
+from lab.copy.sizes import exceeded, sizes
+from lab.crash.writelog import Entry
+from lab.errors import GuestError
+from lab.faults.actions import Action
+from lab.faults.model import Point, Stage
+from lab.guest.kmsg import complaints
+from lab.suites.copy_faults.bench import Bench, DeviceFailed
+from lab.suites.copy_faults.cell import Setup
+from lab.suites.copy_faults.interruption import Interruption, Told
+
+_DISTURBANCES = {
+    Action.RESET: "the controller was reset",
+    Action.PAUSE: "the guest's driver gave up on the command",
+    Action.UNPLUG: "the controller was removed",
+    Action.FS_SHUTDOWN: "the file system below was shut down",
+    Action.DM_ERROR: "a layer below began to fail",
+    Action.DM_DROP_WRITES: "a layer below dropped writes",
+    Action.DM_CORRUPT: "a layer below changed what was written",
+    Action.TARGET_REMOVED: "the target was taken from its initiator",
+    Action.FAIL_REQUEST: "the block layer failed a request",
+    Action.BLK_ERROR: "the block layer failed what it was told to",
+}
+"""What may make a copy fail although the medium returns no error."""
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """A judged case."""
+
+    point: Point
+    action: Action
+    situation: Situation
+    rules: dict[str, Verdict]
+    verdict: str
+    seconds: float
+    told: Completion | None = None
+    """What the caller of the copy was told, whatever defect is planted."""
+    messages: tuple[str, ...] = ()
+    """What the guest's kernel logged meanwhile."""
+
+    def document(self) -> dict[str, Any]:
+        """The case as it stands in the run's JSON."""
+        seen = self.situation
+        copy, told = seen.findings.copy, seen.completion
+        return {
+            "point": str(self.point),
+            "action": str(self.action),
+            "copy": {
+                "sources": [[source.start, source.sectors] for source in copy.sources],
+                "destination": copy.destination,
+                "unit": copy.unit,
+            },
+            "outcome": {
+                "reached": seen.reached,
+                "completion": told
+                and {"status": told.status, "dw0": told.ranges_done, "error": told.error or None},
+                "seconds": told and round(told.seconds, 6),
+                "injected": seen.injected or None,
+                "disturbed": seen.disturbed or None,
+                "corrupted": list(seen.corrupted),
+                "lost": list(seen.lost),
+                "lied": seen.lied or None,
+                "blind": seen.blind or None,
+                "aftermath": str(seen.aftermath),
+                "flushed": seen.flushed,
+                "destination": seen.findings.summary(),
+            },
+            "rules": {
+                rule: {"verdict": str(verdict.verdict), "evidence": verdict.evidence}
+                for rule, verdict in self.rules.items()
+            },
+            "verdict": self.verdict,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+class Case:
+    """One cell of the matrix, on a bench whose guest is up and idle before and after."""
+
+    def __init__(self, bench: Bench, setup: Setup, plant: Plant, hang: float) -> None:
+        self._bench = bench
+        self._setup = setup
+        self._layout = setup.layout
+        self._point = setup.point
+        self._action = setup.action
+        self._plant = plant
+        self._hang = hang
+
+    def run(self) -> CaseResult:
+        """Carry the case out and judge it.
+
+        Raises HostError or GuestError when the lab, and not the copy, failed.
+        """
+        point, action, run = self._point, self._action, self._bench.run
+        start = time.monotonic()
+        run.emit("lab", "case", point=str(point), action=str(action))
+        situation, told = self._observe()
+        verdicts = judge(situation)
+        verdict = overall(situation, verdicts)
+        run.emit("oracle", "verdict", point=str(point), action=str(action), verdict=verdict)
+        seconds = time.monotonic() - start
+        return CaseResult(
+            point, action, situation, verdicts, verdict, seconds,
+            told.completion, tuple(told.messages),
+        )  # fmt: skip
+
+    def _observe(self) -> tuple[Situation, Told]:
+        """What there was to be seen, and what the copy's caller was told."""
+        bench, copy, plant = self._bench, self._layout.copy, self._plant
+        tagging = bench.tag(self._layout)
+        try:
+            with bench.device_may_fail():
+                told = Interruption(bench, self._setup, tagging, plant, self._hang).carry_out()
+        except DeviceFailed as failure:
+            told = Told(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
+        offload = bench.path.offload(self._seen(told, tagging), copy)
+        problem = ""
+        if not bench.path.on_medium:
+            # Only the guest can tell what became of the sectors.
+            anew = told.aftermath is Aftermath.REMOUNTED
+            problem = self._revive() if told.ended else bench.mend(rebooted=anew)
+        plant.medium(bench.ground, copy, tagging, _succeeded(told))
+        findings = bench.look(copy, tagging)
+        if bench.path.on_medium and told.ended:
+            problem = self._revive()
+        elif problem:
+            bench.renew()
+        if not told.ended:
+            problem = problem or bench.path.check(bench.subject, copy, told.completion)
+        situation = Situation(
+            findings=findings,
+            aftermath=told.aftermath,
+            completion=told.completion and plant.completion(told.completion, copy),
+            injected=self._injected(told),
+            flushed=told.flushed or (bench.path.durable and _succeeded(told)),
+            waited=told.waited,
+            deadline=self._hang,
+            crash=told.crash,
+            complaints=self._complaints(told),
+            stray_writes=self._stray(told.entries) if bench.path.on_medium else (),
+            offload=offload,
+            recovery=self._recover(problem),
+            reached=told.reached,
+            disturbed=_DISTURBANCES.get(self._action, "") if told.reached else "",
+            corrupted=told.corrupted,
+            lost=told.lost,
+            lied=told.lied,
+            blind=told.blind,
+            redundant=bench.path.redundant,
+        )
+        if self._action is Action.SIZE:
+            by_limits = ", ".join(map(str, sizes(copy, bench.path.limits)))
+            situation = replace(situation, size=by_limits, excess=self._is_excess())
+        if self._action is Action.REHEARSAL and bench.path.through_cache and _succeeded(told):
+            situation = replace(situation, cached=self._through_cache())
+        return situation, told
+
+    def _is_excess(self) -> bool:
+        """Whether the device must refuse the copy for its size alone."""
+        bench, copy = self._bench, self._layout.copy
+        return self._action is Action.SIZE and bool(exceeded(copy, bench.path.limits))
+
+    def _seen(self, told: Told, tagging: Tagging) -> Seen:
+        """What the taps saw of the copy."""
+        bench = self._bench
+        carried = bench.taps.carrying(list(told.entries), tagging.mark)
+        return Seen(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
+
+    def _revive(self) -> str:
+        """Boot the guest again; what is wrong with the ground then, or ''."""
+        bench = self._bench
+        bench.guest.machine.kill()
+        try:
+            bench.reboot()
+        except GuestError as error:
+            if not bench.guest.machine.alive():
+                raise
+            # It came up, and a layer did not.
+            return str(error)
+        return bench.mend(rebooted=True)
+
+    def _complaints(self, told: Told) -> tuple[str, ...]:
+        """What the kernel said of hangs and crashes, but for the timeout that was the action."""
+        found = complaints(told.messages)
+        if self._action is Action.PAUSE:
+            return tuple(line for line in found if "timeout" not in line)
+        return found
+
+    def _ranges_begun(self, told: Told) -> int:
+        """How many source ranges the device must have seen."""
+        if not told.reached or told.crash:
+            return 0
+        if _succeeded(told) and not self._action.errno:
+            return len(self._layout.copy.sources)
+        return self._bench.path.begun(self._point)
+
+    def _injected(self, told: Told) -> str:
+        if not self._action.errno or not told.reached:
+            return ""
+        operation = "read" if self._point.stage is Stage.READ else "write"
+        return f"{operation} {self._point.k} failed with errno {self._action.errno}"
+
+    def _stray(self, entries: tuple[Entry, ...]) -> tuple[str, ...]:
+        """The logged writes that are not inside the destination."""
+        target = self._layout.copy.target
+        first, last = target.start * SECTOR, target.end * SECTOR
+        return tuple(
+            f"{entry.length} bytes written at sector {entry.offset // SECTOR}"
+            for entry in entries
+            if entry.length and not (first <= entry.offset and entry.offset + entry.length <= last)
+        )
+
+    def _recover(self, problem: str) -> Recovery:
+        """The same copy again, on fresh tags, with nothing in its way.
+
+        `problem` is what is known to be wrong already.
+        """
+        bench = self._bench
+        # What is too long is so again; it must not have harmed what comes next.
+        layout = bench.path.layout(1, 1) if self._is_excess() else self._layout
+        copy, tagging = layout.copy, bench.tag(layout)
+        completion = None
+        try:
+            with bench.device_may_fail():
+                bench.start(bench.path.request(copy))
+                completion = bench.completed(self._hang)
+        except DeviceFailed as failure:
+            problem = problem or str(failure)
+        if completion is None:
+            if bench.path.on_medium:
+                findings = bench.look(copy, tagging)
+                self._revive()
+                return Recovery(completion, findings, problem)
+            problem = problem or self._revive()
+        elif not problem:
+            problem = bench.path.check(bench.subject, copy, completion)
+        return Recovery(completion, bench.look(copy, tagging), problem)
+
+    def _through_cache(self) -> Cached:
+        """The same copy again, of tags that are in the page cache only."""
+        bench, copy = self._bench, self._layout.copy
+        tagging = bench.tag_cached(self._layout)
+        completion = None
+        with suppress(DeviceFailed), bench.device_may_fail():
+            bench.start(self._plant.request(bench.path.request(copy)))
+            completion = bench.completed(self._hang)
+        if completion is None:
+            self._revive()
+            return Cached(completion)
+        data = bench.path.cache(bench.subject).read(tagging.window)
+        read = classify(copy, tagging, self._plant.cached(data, copy, tagging))
+        return Cached(completion, read, bench.look(copy, tagging))
+
+
+def _succeeded(told: Told) -> bool:
+    return told.completion is not None and told.completion.succeeded

@@ -1,0 +1,271 @@
+"""How a copy is interrupted: brought to a point, acted on there, and let go or ended."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from lab.copy.contract import Aftermath
+from lab.copy.model import SECTOR, Completion
+from lab.copy.oracle import Tagging
+from lab.copy.plant import Plant
+from lab.crash import writelog
+from lab.crash.writelog import Entry
+from lab.errors import LabError
+from lab.faults.actions import Action
+from lab.faults.model import Stage
+from lab.faults.stepper import NotReached, Stepper
+from lab.faults.throttle import FOREVER, Throttle
+from lab.suites.copy_faults.acts.host import ACTS, PATIENCE_MS, PAUSE, RESET_HOLD
+from lab.suites.copy_faults.acts.scene import Effect, Grip, Scene
+from lab.suites.copy_faults.bench import Bench, DeviceFailed
+from lab.suites.copy_faults.cell import Setup
+from lab.suites.copy_faults.fault import fault, rate_for
+
+_HOLD_DEADLINE = 30.0
+"""Seconds for a copy to come to a point; it takes milliseconds."""
+
+_AFTERMATHS = {
+    Action.SYSRQ_CRASH: Aftermath.CRASHED,
+    Action.KILL: Aftermath.KILLED,
+    Action.POWER_CUT: Aftermath.POWER_LOST,
+    Action.POWER_CUT_KEPT: Aftermath.CACHE_KEPT,
+    Action.POWER_CUT_PREFIX: Aftermath.CACHE_PART,
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an interruption came to, for the caller of the copy and for whoever watched.
+
+    `waited`: seconds from the release to the completion, or to the end of a copy whose caller was
+    killed.  `ended`: the guest is gone, or must be ended.  `messages`: of the kernel.  `entries`:
+    the write log's.  `corrupted`, `lost`, `lied`: what the lab did to the medium (Effect).
+    `blind`: why the write log cannot tell what was durable.
+    """
+
+    completion: Completion | None = None
+    waited: float | None = None
+    flushed: bool = False
+    reached: bool = True
+    ended: bool = False
+    crash: str = ""
+    aftermath: Aftermath = Aftermath.LIVE
+    messages: list[str] = field(default_factory=list)
+    entries: tuple[Entry, ...] = ()
+    corrupted: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
+    lied: str = ""
+    blind: str = ""
+
+
+class Interruption:
+    """One copy on a bench whose guest is up and idle, interrupted once."""
+
+    def __init__(
+        self, bench: Bench, setup: Setup, tagging: Tagging, plant: Plant, hang: float
+    ) -> None:
+        self._bench = bench
+        self._copy = setup.layout.copy
+        self._point = setup.point
+        self._action = setup.action
+        self._block_error = setup.block_error
+        self._tagging = tagging
+        self._plant = plant
+        self._hang = hang
+        self._fault = fault(
+            setup.action, setup.point, setup.layout.copy, setup.cut,
+            flushes=not bench.path.passthrough,
+        )  # fmt: skip
+
+    def carry_out(self) -> Told:
+        """Interrupt the copy, and leave the medium as it is then.
+
+        Raises DeviceFailed, HostError and GuestError.
+        """
+        bench = self._bench
+        blind = self._blind()
+        bench.set_fault(replace(self._fault, rules=self._plant.rules(self._fault.rules)))
+        bench.taps.forget()
+        if self._action.ends_guest:
+            aftermath = _AFTERMATHS[self._action]
+            return replace(self._end_guest(), aftermath=aftermath, ended=True, blind=blind)
+        told = self._interrupt() if self._fault.held else self._run_unheld()
+        unplugged = self._action is Action.UNPLUG and told.reached
+        aftermath = Aftermath.UNPLUGGED if unplugged else Aftermath.LIVE
+        messages = bench.taps.kernel_messages() if told.waited is not None else []
+        entries = tuple(bench.taps.writes())
+        doubtful = self._is_doubtful(told)
+        ends = doubtful and bench.path.survives_boot
+        if ends:
+            bench.guest.machine.kill()
+        if doubtful:
+            aftermath = Aftermath.KILLED if ends else Aftermath.REMOUNTED
+        return replace(
+            told, aftermath=aftermath, messages=messages, entries=entries,
+            ended=ends or told.waited is None or self._action.costs_boot,
+        )  # fmt: skip
+
+    def _blind(self) -> str:
+        """Why a medium that is rebuilt from the write log shows nothing of what is durable by
+        itself, where it matters; ''.  All of a cache that is kept leaves nothing to ask."""
+        takes_cache = self._action.cuts_power and self._action is not Action.POWER_CUT_KEPT
+        return self._bench.blind() if takes_cache and self._bench.path.durable else ""
+
+    def _is_doubtful(self, told: Told) -> bool:
+        """Whether only the end of the guest, or at least of the mount, shows what is on the medium:
+        where a layer lies, and where a file system reports success although the disk failed.  It
+        may have written the same elsewhere, and may have it in memory only."""
+        told_success = told.completion is not None and told.completion.succeeded
+        fails = bool(self._action.errno) or self._action is Action.BLK_ERROR
+        failed = fails and told.reached and not self._bench.path.on_medium
+        return bool(told.lied) or (failed and told_success and self._bench.path.durable)
+
+    def _start(self) -> None:
+        request = self._bench.path.request(self._copy)
+        if self._action is Action.KILL_COPIER:
+            request["own_process"] = True
+        elif self._action is Action.PAUSE:
+            request["timeout_ms"] = PATIENCE_MS
+        self._bench.start(self._plant.request(request))
+
+    def _hold(self) -> Grip:
+        """Start the copy and freeze it at the point.  Raises NotReached."""
+        bench = self._bench
+        grip = self._hold_by_limit() if self._action.throttles else self._hold_by_breakpoint()
+        bench.run.emit("stepper", "held", point=str(self._point))
+        return grip
+
+    def _hold_by_breakpoint(self) -> Stepper:
+        bench = self._bench
+        stepper = Stepper(bench.guest.machine, bench.drive, bench.executor.has_answer)
+        stepper.arm(self._point)
+        self._start()
+        try:
+            stepper.hold(self._point, self._fault.nth, _HOLD_DEADLINE)
+        except BaseException:
+            # Whatever writes next would be held there, and nobody would release it.
+            with suppress(LabError):
+                stepper.disarm()
+            raise
+        return stepper
+
+    def _hold_by_limit(self) -> Throttle:
+        bench, k = self._bench, self._point.k
+        throttle = Throttle(
+            bench.guest.machine, bench.drive, bench.taps.written, bench.executor.has_answer
+        )
+        held = {Action.RESET: RESET_HOLD, Action.PAUSE: PAUSE}.get(self._action)
+        rate = rate_for(self._copy, k, held) if held else FOREVER
+        throttle.hold(k, rate, self._start, _HOLD_DEADLINE)
+        return throttle
+
+    def _interrupt(self) -> Told:
+        """Hold the copy, act on it, release it, and wait for its end."""
+        bench, plant = self._bench, self._plant
+        if plant.kernel_message():
+            bench.log_to_kernel(plant.kernel_message())
+        try:
+            grip = self._hold()
+        except NotReached:
+            return self._ended(time.monotonic(), Effect(), reached=False)
+        try:
+            effect = self._act(grip)
+            released = time.monotonic()
+            time.sleep(plant.delay(self._hang))
+        except DeviceFailed:
+            raise
+        except BaseException:
+            # Broken off, by whom ever: nobody else would let the copy go.
+            with suppress(LabError):
+                grip.release()
+            raise
+        grip.release()
+        bench.run.emit("stepper", "release")
+        told = self._ended(released, effect)
+        effect.after(self._hang)
+        return told
+
+    def _run_unheld(self) -> Told:
+        """Let the copy run into the error, and wait for its end."""
+        self._start()
+        return self._ended(time.monotonic(), Effect())
+
+    def _ended(self, since: float, effect: Effect, *, reached: bool = True) -> Told:
+        """Wait for the end of the copy."""
+        completion = self._bench.completed(self._hang)
+        # Whoever was killed is told nothing, but has ended.
+        answered = self._bench.answered is not None
+        return Told(
+            completion, time.monotonic() - since if answered else None, reached=reached,
+            corrupted=effect.corrupted, lost=effect.lost, lied=effect.lied,
+        )  # fmt: skip
+
+    def _act(self, grip: Grip) -> Effect:
+        """Do to the held copy what the action says."""
+        act = ACTS.get(self._action)
+        if act is None:
+            return Effect()
+        effect = act(self._scene(grip))
+        self._bench.run.emit("stepper", "inject", action=str(self._action))
+        return effect
+
+    def _scene(self, grip: Grip) -> Scene:
+        return Scene(
+            self._bench, self._copy, self._point, self._tagging, grip, self._fault, self._hang,
+            self._block_error,
+        )  # fmt: skip
+
+    def _end_guest(self) -> Told:
+        """Run the copy up to the point, kill QEMU there, and leave the medium that survives."""
+        bench = self._bench
+        base = bench.snapshot() if self._action.cuts_power else None
+        told = Told()
+        if self._point.stage in (Stage.COMPLETED, Stage.FLUSHED):
+            told = self._complete()
+        else:
+            try:
+                grip = self._hold()
+                if self._action is Action.SYSRQ_CRASH:
+                    self._act(grip)
+            except NotReached:
+                told = Told(bench.completed(self._hang), reached=False)
+        bench.guest.machine.kill()
+        bench.run.emit("stepper", str(self._action), point=str(self._point))
+        entries = bench.taps.writes()
+        if base:
+            survivors = self._plant.survivors(self._survivors(entries))
+            writelog.replay(bench.write_log, list(survivors), base)
+            base.replace(bench.medium)
+            size = sum(entry.length for entry in survivors)
+            bench.run.emit("crash", "rebuilt", entries=len(survivors), bytes=size)
+        return replace(told, entries=tuple(entries))
+
+    def _complete(self) -> Told:
+        """Let the copy run to its end undisturbed, and flush if the point says so."""
+        self._start()
+        start = time.monotonic()
+        completion = self._bench.completed(self._hang)
+        if completion is None:
+            return Told()
+        waited = time.monotonic() - start
+        flush = self._point.stage is Stage.FLUSHED and completion.succeeded
+        if flush:
+            self._bench.flush()
+        return Told(completion, waited, flushed=flush)
+
+    def _survivors(self, entries: list[Entry]) -> Sequence[Entry]:
+        """The logged writes that outlive the power, whole blocks in the order of the log.
+
+        How much of the cache a prefix keeps is drawn from the case itself, so that the same case
+        keeps the same.
+        """
+        if self._action is Action.POWER_CUT_KEPT:
+            return entries
+        if self._action is Action.POWER_CUT:
+            return writelog.durable(entries)
+        block = self._copy.unit * SECTOR
+        blocks = sum(entry.length for entry in writelog.cached(entries)) // block
+        drawn = Random(f"{self._point} {self._copy}").randint(0, blocks)
+        return writelog.kept_up_to(entries, drawn * block)

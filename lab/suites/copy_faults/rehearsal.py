@@ -1,0 +1,95 @@
+"""A copy without any fault, before those with one: does the path work, and what are its points?
+
+It is a case like any other, and judged whether or not it has a point at which it could be
+interrupted; copies that are held tell how many points there are where the path cannot.
+"""
+
+from lab.copy.model import Layout
+from lab.copy.plant import Plant
+from lab.errors import GuestError
+from lab.faults.model import Point, Stage
+from lab.faults.stepper import Fault, NotReached, Stepper
+from lab.profile.models import CopyLimits
+from lab.suites.copy_faults.bench import Bench, NotSupported
+from lab.suites.copy_faults.case import CaseResult
+from lab.suites.copy_faults.report import broken_rules
+
+_DEADLINE = 60.0
+"""Seconds for a copy that nothing holds."""
+
+
+_DONE_HARM = {"PREFIX", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "NO-HANG"}
+"""What not even a copy that fails may violate."""
+
+
+def is_case(result: CaseResult, *, first: bool) -> bool:
+    """Whether a copy without any fault is a case of its run: the first is, and each that found
+    something, but none that a path which is not supported just refused."""
+    told = result.told
+    if told and not told.succeeded:
+        return not _DONE_HARM.isdisjoint(broken_rules(result))
+    return first or result.verdict != "holds"
+
+
+def goes_on(result: CaseResult, limits: CopyLimits) -> bool:
+    """Whether copies with faults can follow one without; none can where that never ended.
+
+    Raises NotSupported where it failed for its caller.
+    """
+    told = result.told
+    if told and not told.succeeded:
+        lines = [f"kernel: {line}" for line in result.messages]
+        if limits.none:
+            lines.append("the profile asks for a namespace that no Copy fits: copy: none")
+        raise NotSupported("\n".join([told.said or str(told), *lines]))
+    return told is not None
+
+
+def points(bench: Bench, layout: Layout, plant: Plant) -> list[Point]:
+    """Every point of a copy that works, in the order of their numbers.
+
+    Raises GuestError when it does not end.
+    """
+    known = bench.path.points(len(layout.copy.sources))
+    if known is not None:
+        return known
+    bench.set_fault(Fault())
+    reads, writes = (_count(bench, layout, stage, plant) for stage in (Stage.READ, Stage.WRITE))
+    found = [Point(Stage.READ, k) for k in range(1, reads + 1)]
+    for k in range(1, writes + 1):
+        found += [Point(Stage.WRITE, k), Point(Stage.WRITTEN, k)]
+    last = [Point(Stage.COMPLETED)]
+    if not bench.path.durable:
+        last.append(Point(Stage.FLUSHED))
+    return found + last
+
+
+def _count(bench: Bench, layout: Layout, stage: Stage, plant: Plant) -> int:
+    """A copy that is held at each of its reads, or writes; how often it was held.
+
+    What a file system sends together is held once: while the first waits, the others go by.
+    """
+    bench.tag(layout)
+    bench.taps.forget()
+    bench.run.emit("lab", "count", stage=stage)
+    stepper = Stepper(bench.guest.machine, bench.drive, bench.executor.has_answer)
+    stepper.arm(Point(stage, 1))
+    bench.start(plant.request(bench.path.request(layout.copy)))
+    held = _step_through(stepper, stage)
+    if bench.completed(_DEADLINE) is None:
+        raise GuestError(
+            f"path {bench.path.name}: a copy without a fault did not end in {_DEADLINE:.0f} s"
+        )
+    return held
+
+
+def _step_through(stepper: Stepper, stage: Stage) -> int:
+    held = 0
+    try:
+        stepper.hold(Point(stage, 1), 1, _DEADLINE)
+        while True:
+            held += 1
+            stepper.advance(Point(stage, held + 1), _DEADLINE)
+    except NotReached:
+        stepper.disarm()
+    return held

@@ -1,0 +1,229 @@
+"""The suite copy-faults: copies, interrupted at every point by every action."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lab.copy.model import Layout
+from lab.copy.paths import find
+from lab.copy.paths.base import CopyPath
+from lab.copy.paths.nvme import check_limits
+from lab.copy.plant import Plant
+from lab.errors import LabError
+from lab.faults.actions import Action
+from lab.faults.model import REHEARSED
+from lab.guest.boot import Platform
+from lab.guest.guest import Guest
+from lab.host import qemu
+from lab.profile.models import Profile
+from lab.results.run import Run
+from lab.suites.copy_faults import rehearsal
+from lab.suites.copy_faults.acts.ability import able
+from lab.suites.copy_faults.bench import Bench, NotSupported
+from lab.suites.copy_faults.booted import Booted
+from lab.suites.copy_faults.case import Case, CaseResult
+from lab.suites.copy_faults.cell import Setup
+from lab.suites.copy_faults.generate import cut, draw, space, strike
+from lab.suites.copy_faults.minimise import minimise
+from lab.suites.copy_faults.options import Options
+from lab.suites.copy_faults.report import Judged, Report, broken_rules
+from lab.suites.record import describe
+from lab.suites.watch import Watch
+
+NAME = "copy-faults"
+
+
+Setups = Callable[[Bench, Callable[[int], None]], Iterator[tuple[int, Setup]]]
+"""From a bench, and a function that takes the number of cases, to numbers and cases; the next is
+asked for when the one before has been judged."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Cases to carry out on a path of a profile, one after the other.
+
+    `asked`: what they come from, for the run's JSON.  `setups` gives them one by one with their
+    numbers, once the guest is up, and tells how many there will be as soon as it knows.
+    `minimised`: the first failing case of each kind is to be made smaller.  `rehearses`: its
+    copies without a fault say whether any with one are to follow.
+    """
+
+    profile: Profile
+    path: CopyPath
+    suite: str
+    asked: dict[str, Any]
+    setups: Setups
+    plant: Plant
+    hang_deadline: float
+    minimised: bool = False
+    rehearses: bool = True
+
+
+def run(profile: Profile, options: Options, watch: Watch, *, on: Guest | None = None) -> Report:
+    """Run the suite in a guest of its own, or in the running guest `on`; see carry_out()."""
+    return carry_out(job(profile, options), watch, on=on)
+
+
+def job(profile: Profile, options: Options) -> Job:
+    """What the options ask for on a profile.
+
+    Raises ProfileError or UsageError when the profile has no such path, cannot hold the copies, or
+    nothing of it is possible there.
+    """
+    path = find(profile, options.path, options.ref, fua=options.fua)
+    options.possible(path)
+    drawn = options.generated
+    # Where no copy fits nothing can be drawn; the rehearsal of a sweep tells what the device says.
+    setups = _sweep(path, options) if path.limits.none or not drawn else _generated(path, options)
+    if Action.SIZE in options.actions:
+        setups = _with_sizes(setups, path)
+    return Job(
+        profile, path, NAME, options.document(), setups, options.plant, options.hang_deadline,
+        minimised=drawn is not None and drawn.minimise,
+    )  # fmt: skip
+
+
+def _sweep(path: CopyPath, options: Options) -> Setups:
+    """One regular copy: undisturbed, and then at every point."""
+    ranges, blocks = (1, 1) if path.limits.none else (options.ranges, options.blocks)
+    plan = path.layout(ranges, blocks)
+    if not path.limits.none:
+        check_limits(plan.copy, path.limits)
+    if known := path.points(ranges):
+        options.cells(path, known)
+
+    def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
+        first = _rehearsal(plan, path, options)
+        yield 0, first
+        found = options.cells(path, rehearsal.points(bench, plan, options.plant))
+        possible = able(bench, (action for _, action in found))
+        found = [cell for cell in found if cell[1] in possible]
+        expect(1 + len(found))
+        for number, (point, action) in enumerate(found, 1):
+            yield number, replace(first, point=point, action=action, cut=options.torn_at)
+
+    return setups
+
+
+def _generated(path: CopyPath, options: Options) -> Setups:
+    """Copies of all shapes, each interrupted once; before the first, and wherever only a rehearsal
+    tells the points, the same undisturbed."""
+    drawn = options.generated
+    assert drawn
+    whole = space(options, path)
+
+    def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
+        told = path.points(1) is not None
+        expect(1 + drawn.cases)
+        where = whole
+        for number in range(1, drawn.cases + 1):
+            plan = draw(where, drawn.seed, number)
+            setup = _rehearsal(plan, path, options)
+            if number == 1 or not told:
+                # Behind the cases, which keep the numbers they are drawn by.
+                yield (drawn.cases + number if number > 1 else 0), setup
+            if number == 1:
+                where = replace(whole, actions=able(bench, whole.actions))
+            found = rehearsal.points(bench, plan, options.plant)
+            point, action = strike(where, drawn.seed, number, found)
+            torn = cut(plan, point, drawn.seed, number)
+            yield number, replace(setup, point=point, action=action, cut=torn)
+
+    return setups
+
+
+def _rehearsal(plan: Layout, path: CopyPath, options: Options) -> Setup:
+    return Setup(
+        plan, REHEARSED, Action.REHEARSAL, path.name, path.ref, fua=options.fua,
+        block_error=options.block_error,
+    )  # fmt: skip
+
+
+def _with_sizes(before: Setups, path: CopyPath) -> Setups:
+    """The same with copies at, and just above, each limit of the device behind it."""
+    found = list(path.sizes())
+
+    def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
+        last = 0
+        for number, setup in before(bench, lambda total: expect(total + len(found))):
+            last = max(last, number)
+            yield number, setup
+        for number, (name, plan) in enumerate(found, last + 1):
+            yield number, Setup(plan, REHEARSED, Action.SIZE, path.name, path.ref, size=name)
+
+    return setups
+
+
+def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
+    """Boot, carry out the cases and judge them.
+
+    What the lab itself fails at ends the run and stands in the report, with all cases judged
+    until then; only errors from before the first boot are raised (ProfileError, HostError).
+    """
+    profile = job.profile
+    platform = Platform.find(profile, watch.progress)
+    start = time.monotonic()
+    with Run(profile.name, job.suite) as record:
+        describe(record, profile, platform)
+        report = Report(
+            record.id, record.directory, job.suite, profile, job.asked, job.plant, job.path,
+            platform.kernel.release, qemu.version(platform.qemu),
+            platform.accelerator.name, platform.accelerator.why,
+        )  # fmt: skip
+        try:
+            with Booted(record, profile, platform, job.path, watch.progress, on) as bench:
+                report.capabilities = bench.capabilities
+                report.boot = bench.guest.boot_seconds if on is None else None
+                _judge_all(job, bench, report, watch)
+        except NotSupported as why:
+            report.not_supported = str(why)
+        except LabError as error:
+            record.emit("lab", "error", message=str(error))
+            report.error = error
+        finally:
+            report.seconds = time.monotonic() - start
+            record.finish(report.document())
+    return report
+
+
+def _judge_all(job: Job, bench: Bench, report: Report, watch: Watch) -> None:
+    """Carry out and judge one case after the other.  Raises NotSupported where the path does not
+    work without a fault."""
+    known: set[tuple[object, ...]] = set()
+    for number, setup in job.setups(bench, watch.expect):
+        report.lacking = {str(action): said for action, said in bench.lacking.items()}
+        judged = Judged(number, setup, _judge(job, bench, number, setup))
+        rehearsed = job.rehearses and setup.action is Action.REHEARSAL
+        if not rehearsed or rehearsal.is_case(judged.result, first=not number):
+            report.cases.append(judged)
+            watch.judged(judged.result)
+        if rehearsed and not rehearsal.goes_on(judged.result, job.path.limits):
+            return
+        broken = broken_rules(judged.result)
+        kind = (setup.action, setup.point.stage, *broken)
+        if job.minimised and judged.result.verdict == "violated" and kind not in known:
+            known.add(kind)
+            judged.minimised = _minimised(job, bench, judged)
+
+
+def _judge(job: Job, bench: Bench, number: int, setup: Setup) -> CaseResult:
+    # Should the lab break off in this case, the timeline still says what it was.
+    bench.run.emit("lab", "setup", number=number, **setup.document())
+    return Case(bench, setup, job.plant, job.hang_deadline).run()
+
+
+def _minimised(job: Job, bench: Bench, judged: Judged) -> Judged:
+    """The smallest case found that breaks the same rules, which may be the case itself."""
+    broken = set(broken_rules(judged.result))
+    smallest = judged.result
+
+    def fails(setup: Setup) -> bool:
+        nonlocal smallest
+        result = _judge(job, bench, judged.number, setup)
+        if not broken <= set(broken_rules(result)):
+            return False
+        smallest = result
+        return True
+
+    return Judged(judged.number, minimise(judged.setup, fails), smallest)

@@ -1,0 +1,200 @@
+"""The suite fsx: the lab's own exerciser on a file system of the profile."""
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from lab.errors import GuestError, LabError, ProfileError, UsageError
+from lab.guest import sysrq
+from lab.guest.boot import Platform
+from lab.guest.relay import Relay
+from lab.profile.layers.filesystems import FileSystem, Mounted
+from lab.profile.models import Profile, stack
+from lab.results.cases import Case, Status
+from lab.results.run import Run
+from lab.suites.fsx.case import Course, Wrong
+from lab.suites.fsx.client import Exerciser, Overdue, kernel_said
+from lab.suites.fsx.model import Mismatch
+from lab.suites.fsx.options import Options
+from lab.suites.guest import OwnGuest
+from lab.suites.ledger import Ledger
+from lab.suites.outcome import Outcome
+from lab.suites.record import recorded
+from lab.suites.upstream.campaign import Watcher
+
+NAME = "fsx"
+FILE = "exerciser"
+
+_DEADLINE = 120.0
+"""Seconds that an operation may take, unless the person says otherwise."""
+_LAYERS_DEADLINE = 300.0
+_DUMP_DEADLINE = 90.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the file is, and what is shut down below it; mount points in the guest."""
+
+    name: str
+    mount: str
+    shutdown: str = ""
+
+    @property
+    def file(self) -> str:
+        """The file that is worked on."""
+        return f"{self.mount}/{FILE}"
+
+
+def places(profile: Profile, options: Options) -> Places:
+    """The file system on top, or the one that was asked for.
+
+    Raises ProfileError when there is none, UsageError for one that does not exist.
+    """
+    mounted = {layer.name: layer for layer in profile.layers if isinstance(layer, Mounted)}
+    tops = [name for name in mounted if name not in stack(profile).users]
+    if not tops:
+        raise ProfileError(
+            f"profile {profile.name}: fsx needs a file system",
+            hint="add one to the profile's layers, or take loop-xfs-reflink",
+        )
+    for name in filter(None, (options.on, options.shutdown)):
+        if name not in mounted:
+            raise UsageError(f"no file system {name}", hint=f"there are: {', '.join(mounted)}")
+    if options.shutdown and not isinstance(mounted[options.shutdown], FileSystem):
+        raise UsageError(f"{options.shutdown} cannot be shut down: it is mounted from a server")
+    name = options.on or tops[-1]
+    below = mounted[options.shutdown].mount_point if options.shutdown else ""
+    return Places(name, mounted[name].mount_point, below)
+
+
+def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
+    """Boot, carry out the cases and take the guest down.
+
+    What the lab itself fails at ends the run and stands in the outcome; only errors from before the
+    boot are raised (UsageError, ProfileError, HostError).
+    """
+    where = places(profile, options)
+    platform = Platform.find(profile, watcher.progress)
+    asked = options.document()
+    with recorded(NAME, profile, platform, asked, selected=options.cases) as (record, outcome):
+        ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
+        watcher.on_total(options.cases)
+        with OwnGuest(record, profile, platform, watcher.progress) as own:
+            bench = _Bench(record, own, where, options)
+            own.describe(outcome)
+            outcome.speed = bench.speed
+            for number in range(options.cases):
+                ledger.begin(where.name, _name(options.seed + number))
+                ledger.add(bench.case(options.seed + number))
+    return outcome
+
+
+def _name(seed: int) -> str:
+    return f"seed-{seed}"
+
+
+class _Bench:
+    """Where cases are carried out, in a guest that some of them spoil."""
+
+    def __init__(self, record: Run, own: OwnGuest, where: Places, options: Options) -> None:
+        self._record = record
+        self._own = own
+        self._where = where
+        self._options = options
+        self._deadline = options.deadline or _DEADLINE
+        self.speed = 1.0
+        self._connect()
+
+    def _connect(self) -> None:
+        self._session = self._own.connect()
+        self._own.guest.bring_up(self._own.progress)
+        self._relay = Relay(self._session, measure=self.speed == 1.0)
+        self.speed = max(self.speed, self._relay.speed)
+
+    def _reboot(self) -> None:
+        self._own.reboot()
+        self._connect()
+
+    def case(self, seed: int) -> Case:
+        """Carry out the case of a seed, and judge it."""
+        start = time.monotonic()
+        course = self._course(seed)
+        heard: list[str] = []
+        status, reason, extra = self._judged(course, heard)
+        directory = f"cases/{self._where.name}/{_name(seed)}"
+        evidence = {"operations.jsonl": course.log.text(), **extra}
+        if status is not Status.PASS:
+            evidence["dmesg"] = "\n".join([*heard, ""])
+        for name, text in evidence.items():
+            self._record.save(f"{directory}/{name}", text.encode())
+        refused = [f"{kind}: {said}" for kind, said in course.refused.items()]
+        return Case(
+            _name(seed), status, round(time.monotonic() - start, 3), reason, self._where.name,
+            files=tuple(sorted(f"{directory}/{name}" for name in evidence)),
+            output="\n".join(f"not supported: {text}" for text in refused),
+        )  # fmt: skip
+
+    def _course(self, seed: int) -> Course:
+        numbers = random.Random(seed)
+        ops = len(self._options.replay) or self._options.ops
+        exerciser = Exerciser(self._session, self._where.file, self._deadline)
+        down: Callable[[], None] | None = None
+        if self._where.shutdown:
+            request = {"op": "shutdown", "path": self._where.shutdown}
+
+            def down() -> None:
+                if answer := exerciser.request(request)["errno"]:
+                    raise GuestError(f"{self._where.shutdown} cannot be shut down: errno {answer}")
+
+        at = numbers.randint(max(1, ops // 2), ops)
+        return Course(exerciser, numbers, ops, self._options.kinds, self._options.replay, down, at)
+
+    def _judged(self, course: Course, heard: list[str]) -> tuple[Status, str, dict[str, str]]:
+        """What a case comes to: its status, why, and what a guest that hangs has to say."""
+        try:
+            course.run()
+            lost = self._after_loss(course) if course.shut_down else None
+            messages, trouble = kernel_said(self._relay)
+            heard += messages
+            if trouble:
+                self._reboot()
+                return Status.CRASHED, trouble, {}
+            if lost:
+                return Status.FAIL, f"data lost that was fsynced: {lost}", {}
+            return Status.PASS, "", {}
+        except Wrong as wrong:
+            heard += kernel_said(self._relay)[0]
+            return Status.FAIL, str(wrong), {}
+        except Overdue:
+            tasks = ""
+            with suppress(LabError):
+                tasks = sysrq.tasks(self._own.guest.machine, _DUMP_DEADLINE)
+            self._reboot()
+            return (
+                Status.HUNG,
+                f"no answer within {self._deadline:.0f} s",
+                {"console": tasks},
+            )
+        finally:
+            course.exerciser.close()
+
+    def _after_loss(self, course: Course) -> Mismatch | None:
+        """Take everything down, bring it up again, and compare what is there with what must be."""
+        course.exerciser.close()
+        self._record.emit("suite", "remount", versions=len(course.model.versions))
+        self._session.run(["layers", "down"], deadline=_LAYERS_DEADLINE)
+        done = self._session.run(["layers", "up"], deadline=_LAYERS_DEADLINE, check=False)
+        if done.status:
+            said = " ".join((done.stderr or done.stdout).split()[-30:])
+            raise Wrong(f"the file systems do not come up again: {said}")
+        again = Exerciser(self._session, self._where.file, self._deadline)
+        try:
+            again.request({"op": "open", "fresh": False})
+            answer = again.request({"op": "sums", "drop": False})
+        finally:
+            again.close()
+        if answer["errno"]:
+            raise Wrong(f"the file cannot be read after the loss: {answer['said']}")
+        return course.model.lost(answer["size"], answer["sums"])

@@ -1,0 +1,240 @@
+"""A run of an external suite: guests, lanes, and what they come to."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from lab.errors import UsageError
+from lab.faults.byhand import require_free
+from lab.guest import guest as guests
+from lab.guest import stack
+from lab.guest.boot import Platform
+from lab.guest.guest import Guest
+from lab.guest.ssh import Session
+from lab.host.process import me
+from lab.profile.models import Profile
+from lab.results.cases import Case, Status
+from lab.results.run import Run
+from lab.suites.fstests.faults.making import Faulted
+from lab.suites.ledger import Ledger
+from lab.suites.outcome import Outcome
+from lab.suites.record import recorded
+from lab.suites.upstream import known as known_failures
+from lab.suites.upstream import shards
+from lab.suites.upstream import tree as trees
+from lab.suites.upstream.driver import SERIAL, Batch, External
+from lab.suites.upstream.known import Known
+from lab.suites.upstream.lane import Lane, Stopped
+from lab.suites.upstream.options import Driving
+from lab.suites.upstream.watchdog import Watchdog
+from lab.vm.graph import drives
+from lab.vm.machine import ARGV
+
+Select = Callable[[Session, str], Sequence[str]]
+"""The cases of a section, as the suite in the guest names them."""
+
+LeaveOut = Callable[[Session, str, Sequence[str]], Mapping[str, str]]
+"""Which of these cases of a section are not to be carried out in this guest, and why."""
+
+
+def nothing(session: Session, section: str, names: Sequence[str]) -> Mapping[str, str]:
+    """None of them."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Job:
+    """An external suite on a profile.
+
+    `fs` has the sections, and the file system of each.  `asked` and `configs` are for the run's
+    JSON.
+    """
+
+    name: str
+    profile: Profile
+    suite: External
+    layout: trees.Layout
+    tree: Path
+    select: Select
+    fs: Mapping[str, str]
+    configs: Mapping[str, str]
+    asked: Mapping[str, Any]
+    known: Sequence[Known]
+    driving: Driving
+    on: str = ""
+    """A guest that an earlier run left up."""
+    leave_out: LeaveOut = nothing
+    faulted: Callable[[], Faulted] | None = None
+    """Makes what is done to a guest meanwhile, if anything is."""
+
+
+class Watcher(Protocol):
+    """Whoever watches a run."""
+
+    def progress(self, text: str, /) -> None:
+        """This is being done now."""
+
+    def on_total(self, cases: int, /) -> None:
+        """So many results are to come."""
+
+    def on_begin(self, title: str, /) -> None:
+        """A case has begun."""
+
+    def on_case(self, case: Case, /) -> None:
+        """A case has its result."""
+
+
+def carry_out(job: Job, watcher: Watcher) -> Outcome:
+    """Boot, carry out the cases and take the guests down.
+
+    What the lab itself fails at ends the run and stands in the outcome, with all cases until then;
+    only errors from before the first boot are raised (UsageError, ProfileError, HostError).
+    """
+    on = _running(job)
+    platform = Platform.find(job.profile, watcher.progress)
+    packed = trees.pack(job.layout, job.tree, platform.image, watcher.progress)
+    platform = replace(platform, trees=((SERIAL, packed),))
+    if on:
+        _check_tree(on, packed)
+    with recorded(
+        job.name, job.profile, platform, job.asked, sections=job.configs, tree=str(job.tree)
+    ) as (record, outcome):
+        ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
+        _Campaign(job, platform, record, ledger, watcher, outcome, on).run()
+    return outcome
+
+
+@dataclass
+class _Campaign:
+    job: Job
+    platform: Platform
+    record: Run
+    ledger: Ledger
+    watcher: Watcher
+    outcome: Outcome
+    on: Guest | None
+    """The guest that was up before."""
+
+    def run(self) -> None:
+        """Choose the cases in a first guest, and share them out."""
+        job = self.job
+        seen = shards.seen(job.name, job.profile.name, self.platform.accelerator.name)
+        watchdog = Watchdog(job.driving.deadline, seen)
+        stop = threading.Event()
+        with self._lane(1, watchdog, stop) as first:
+            names = {section: self._chosen(first.session(), section) for section in job.fs}
+            found = stack.found(first.guest.directory)
+            self.outcome.capabilities = stack.table(found, first.guest.record.missing)
+            self.outcome.speed = watchdog.speed
+            self.outcome.boot = first.guest.boot_seconds
+            self.ledger.known = self._known(first.session(), names)
+            batches = [
+                Batch(section, names[section], attempt)
+                for attempt in range(1, job.driving.loop + 1)
+                for section in job.fs
+                if names[section]
+            ]
+            of_each = 2 if job.faulted else 1
+            carried_out = sum(len(batch.names) for batch in batches)
+            self.outcome.selected = len(self.ledger.cases) + of_each * carried_out
+            self.watcher.on_total(of_each * carried_out)
+            shares = shards.share(batches, job.driving.shards, seen)
+            if job.driving.shards == 1:
+                first.work(shares[0])
+            else:
+                self._work_side_by_side(first, shares, watchdog, stop)
+
+    def _chosen(self, session: Session, section: str) -> tuple[str, ...]:
+        """The cases of a section; those that are left out have their result with that."""
+        names = self.job.select(session, section)
+        left_out = self.job.leave_out(session, section, names)
+        for name, why in left_out.items():
+            self.ledger.add(Case(name, Status.NOTRUN, 0, why, section))
+        return tuple(name for name in names if name not in left_out)
+
+    def _known(self, session: Session, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        def tried(argv: Sequence[str]) -> bool:
+            return session.run(argv, deadline=60, check=False).status == 0
+
+        return known_failures.applying(self.job.known, names, self.job.fs, tried)
+
+    @contextmanager
+    def _lane(self, number: int, watchdog: Watchdog, stop: threading.Event) -> Iterator[Lane]:
+        """A lane with a guest, which is gone at the end unless it is to be kept, or was up."""
+        if self.on and number == 1:
+            guest = self.on
+        else:
+            name = f"run-{self.record.id}" + (f"-{number}" if number > 1 else "")
+            guest = guests.start(
+                name, self.job.profile, self.watcher.progress,
+                owner=me(), platform=self.platform, on_event=self.record.qmp_event,
+            )  # fmt: skip
+        lane = Lane(
+            self.record, guest, self.platform, self.job.suite, self.ledger, watchdog,
+            self.watcher.progress, stop, doomed=guest is not self.on,
+            faulted=self.job.faulted and self.job.faulted(),
+        )  # fmt: skip
+        with ExitStack() as cleanup:
+            cleanup.callback(lambda: guest.down() if lane.doomed else guest.release())
+            cleanup.callback(lane.keep_evidence)
+            cleanup.callback(lane.disconnect)
+            yield lane
+            if number == 1 and (self.job.driving.keep or self.on):
+                lane.session()  # the last case may have cost the guest
+                lane.doomed = False
+                self.outcome.guest = guest.record.name
+
+    def _work_side_by_side(
+        self, first: Lane, shares: Sequence[Sequence[Batch]], watchdog: Watchdog,
+        stop: threading.Event,
+    ) -> None:  # fmt: skip
+        """Work in a thread for each lane; when one fails, all end."""
+
+        def work(number: int) -> None:
+            with self._lane(number, watchdog, stop) as lane:
+                lane.work(shares[number - 1])
+
+        with ThreadPoolExecutor(len(shares), "lane") as pool:
+            lanes = [pool.submit(first.work, shares[0])]
+            lanes += [pool.submit(work, number) for number in range(2, len(shares) + 1)]
+            try:
+                done, _ = wait(lanes, return_when=FIRST_EXCEPTION)
+            finally:
+                # A failure, or Ctrl-C: the others leave at their next look.
+                stop.set()
+        for lane in done:
+            error = lane.exception()
+            if error and not isinstance(error, Stopped):
+                raise error
+
+
+def _running(job: Job) -> Guest | None:
+    """The guest that an earlier run of the same profile left up, if it is to be used.  Raises
+    UsageError."""
+    if not job.on:
+        return None
+    guest = guests.attach(job.on)
+    if guest.record.profile != job.profile:
+        raise UsageError(
+            f"guest {job.on} is of another profile than {job.profile.name} as {job.name} boots it",
+            hint="--on is for a guest that an earlier run left up with --keep; --set what was set "
+            "for that",
+        )
+    require_free(guest)
+    for drive in drives(guest.record.profile):
+        # A run that was killed may have left a request that is still to fail.
+        guest.machine.exchange_fault_layer(drive)
+    return guest
+
+
+def _check_tree(guest: Guest, packed: Path) -> None:
+    """Raise UsageError unless the guest has that tree."""
+    if str(packed) not in (guest.directory / ARGV).read_text():
+        raise UsageError(
+            f"guest {guest.record.name} has another tree, or this one before it was changed",
+            hint="a run without --on boots a guest that has it",
+        )

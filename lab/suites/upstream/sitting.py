@@ -1,0 +1,203 @@
+"""A sitting: one command of a suite from its start to its end, and the cases it carries out."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lab.guest.relay import File, Read
+from lab.host.command import tail
+from lab.results.cases import FAILURES, Case, Status
+from lab.suites.ledger import Ledger
+from lab.suites.upstream.driver import Batch, External
+from lab.suites.upstream.reader import Began, Ended
+from lab.suites.upstream.watchdog import Watchdog
+
+SHOWN = 16384
+"""Characters of a case's output that its record has; the file has all."""
+
+_TAIL = 20000
+
+Excuse = Callable[[Sequence[str]], str]
+"""Why a case was bound to fail, by what the kernel logged while it ran; '' where it was not."""
+
+
+def no_excuse(messages: Sequence[str]) -> str:
+    """It was not."""
+    return ""
+
+
+class GuestLost(Exception):
+    """The guest is of no use any more, through the case that ran."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Files of a case that are to be fetched from the guest."""
+
+    tag: str
+    paths: tuple[str, ...]
+
+
+@dataclass
+class _Ending:
+    """A case that has ended, while its evidence is still on its way."""
+
+    ended: Ended
+    seconds: float
+    dmesg: list[str]
+    files: list[str] = field(default_factory=list)
+
+
+class Sitting:
+    """The state of a suite's command; it is told everything, and does nothing by itself but
+    write down results and evidence."""
+
+    def __init__(
+        self, suite: External, batch: Batch, left: list[str], ledger: Ledger, watchdog: Watchdog,
+        excuse: Excuse = no_excuse,
+    ) -> None:  # fmt: skip
+        self.batch = batch
+        self.left = left
+        """Cases without a result; those that get one are taken out."""
+        self.case = ""
+        """The case that runs."""
+        self.exited = False
+        self.console = ""
+        """What the dying guest said on its serial console."""
+        self._suite = suite
+        self._ledger = ledger
+        self._watchdog = watchdog
+        self._excuse = excuse
+        self._reader = suite.reader(left)
+        self._since = time.monotonic()
+        self._dmesg: list[str] = []
+        self._output = ""
+        self._endings: dict[str, _Ending] = {}
+        """By name, cases whose evidence is on its way."""
+        self._dying: _Ending | None = None
+        """The case that runs, once it is clear that it has no proper end."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether no evidence is on its way any more."""
+        return not self._endings
+
+    def tail(self) -> str:
+        """The end of what the command said."""
+        return tail(self._output)
+
+    def read(self, text: str) -> Iterator[Began | Wanted]:
+        """What the next piece of output tells: cases that begin, and files that must be fetched of
+        those that did not pass.  Other results are written down."""
+        self._output = (self._output + text)[-_TAIL:]
+        for step in self._reader.feed(text):
+            yield from self._take(step)
+
+    def end(self, status: int) -> Iterator[Began | Wanted]:
+        """The command has ended: what that tells of the case that ran."""
+        self.exited = True
+        for step in self._reader.finish():
+            said = f"{step.output}\nthe suite ended with status {status}".strip()
+            yield from self._take(Ended(step.name, step.status, step.reason, said))
+
+    def _take(self, step: Began | Ended) -> Iterator[Began | Wanted]:
+        now = time.monotonic()
+        if isinstance(step, Began):
+            self.case, self._since, self._dmesg = step.name, now, []
+            yield step
+            return
+        ending = _Ending(step, now - self._since, self._dmesg)
+        self.case, self._since, self._dmesg = "", now, []
+        if step.status in FAILURES:
+            self._endings[step.name] = ending
+            yield Wanted(step.name, tuple(self._evidence(step.name)))
+        else:
+            self._write_down(ending)
+
+    def hear(self, message: str) -> None:
+        """The kernel logged a message."""
+        self._dmesg.append(message)
+
+    def check_time(self) -> None:
+        """Raises GuestLost when the case that runs is overdue, or none begins, or evidence does
+        not come."""
+        title = Case(self.case, Status.HUNG, 0, section=self.batch.section).title
+        deadline = self._watchdog.deadline(title) if self.case else self._watchdog.between
+        if time.monotonic() - self._since > deadline:
+            raise GuestLost(Status.HUNG, f"no end within {deadline:.0f} s")
+
+    def so_far(self) -> Wanted:
+        """The files of the case that runs, which will have no proper end."""
+        ended = Ended(self.case, Status.HUNG, "", "")
+        self._dying = _Ending(ended, time.monotonic() - self._since, self._dmesg)
+        self._endings[self.case] = self._dying
+        return Wanted(self.case, tuple(self._evidence(self.case)))
+
+    def file(self, event: object) -> None:
+        """A file that was asked for has come, or all have."""
+        if isinstance(event, File) and (ending := self._endings.get(event.tag)):
+            name = kept(self._suite.evidence(self.batch.section, event.tag), event.path)
+            ending.files.append(self._save(event.tag, name, event.data))
+        elif isinstance(event, Read):
+            told = self._endings.pop(event.tag, None)
+            # The one without a proper end gets its result from bury().
+            if told and told is not self._dying:
+                self._write_down(told)
+
+    def bury(self, lost: GuestLost) -> None:
+        """Give the case that ran the result of a guest that is lost, and those before it that
+        still waited for evidence the result that they had."""
+        self._endings.pop(self.case, None)
+        for ending in self._endings.values():
+            self._write_down(ending)
+        self._endings.clear()
+        own = self._dying or _Ending(
+            Ended(self.case, lost.status, "", ""), time.monotonic() - self._since, self._dmesg
+        )
+        if self.console:
+            own.files.append(self._save(self.case, "console", self.console.encode()))
+        ended = Ended(self.case, lost.status, lost.reason, "")
+        self._write_down(_Ending(ended, own.seconds, own.dmesg, own.files))
+
+    def _write_down(self, ending: _Ending) -> None:
+        ended = ending.ended
+        files = ending.files
+        if ended.status in FAILURES:
+            if ended.output:
+                files.append(self._save(ended.name, "output", ended.output.encode()))
+            text = "\n".join([*ending.dmesg, ""])
+            files.append(self._save(ended.name, "dmesg", text.encode()))
+        case = Case(
+            ended.name, ended.status, round(ending.seconds, 3), ended.reason, self.batch.section,
+            self.batch.attempt, files=tuple(sorted(files)), output=ended.output[:SHOWN],
+            known=self._excuse(ending.dmesg) if ended.status is Status.FAIL else "",
+        )  # fmt: skip
+        self.left.remove(ended.name)
+        self._ledger.add(case)
+
+    def _evidence(self, name: str) -> Iterable[str]:
+        """Where in the guest a case may have left something."""
+        return self._suite.evidence(self.batch.section, name).values()
+
+    def _save(self, case: str, name: str, data: bytes) -> str:
+        """Keep evidence of a case in the run's directory; its path there."""
+        repeated = f".{self.batch.attempt}" if self.batch.attempt > 1 else ""
+        parts = ["cases", self.batch.section, f"{case.replace('/', '-')}{repeated}", name]
+        path = "/".join(filter(None, parts))
+        self._ledger.run.save(path, data)
+        return path
+
+
+def kept(evidence: Mapping[str, str], path: str) -> str:
+    """The name under which a file is kept that was found at a path in the guest (External)."""
+    for name, pattern in evidence.items():
+        before, star, after = pattern.partition("*")
+        piece = path[len(before) : len(path) - len(after)] if star else ""
+        if path == f"{before}{piece}{after}" and "/" not in piece:
+            return name.replace("*", piece)
+    raise KeyError(path)

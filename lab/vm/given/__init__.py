@@ -1,0 +1,1 @@
+"""Devices of the host that a guest is given."""

@@ -1,0 +1,232 @@
+"""Bundles: what is in one, what must not be in one, and what a host may lack to replay it."""
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.errors import UsageError
+from lab.profile.models import Profile
+from lab.results import bundle as bundles
+from lab.results.run import KERNEL, PROFILE, TIMELINE, Run
+from lab.suites.copy_faults import bundle
+from lab.suites.copy_faults.report import Judged
+from tests.unit.suites.copy_faults.test_replay import CUT, EIO, MACHINE, report, result
+from tests.unit.test_cases_cli import lab
+
+SOURCE = {"name": "offload", "key": "0" * 16, "release": "6.12.0-lab", "source": "~/linux + a.mbox"}
+LOG = "write-log-000"
+HOLE = 64 << 20
+
+
+def recorded(machine: Profile = MACHINE, *cases: Judged) -> Run:
+    """A run with two cases, of which the second failed."""
+    cases = cases or (Judged(1, CUT, result(CUT)), Judged(2, EIO, result(EIO, "SOURCE")))
+    with Run("p", "copy-faults") as run:
+        run.write(PROFILE, machine.model_dump_json(by_alias=True))
+        run.write(KERNEL, json.dumps(SOURCE))
+        run.emit("kernel", "message", level=3, text="I/O error")
+        run.save("console.log", b"lab: ready\n")
+        with (run.directory / LOG).open("wb") as log:
+            log.write(b"x" * 4096)
+            os.truncate(log.fileno(), HOLE)
+        run.finish(report(run, *cases).document())
+    return run
+
+
+def on_debian(**changes: Any) -> Profile:
+    return MACHINE.model_copy(update=changes)
+
+
+def made(run: Run, target: Path, wanted: str = "") -> Path:
+    bundle.make(run.id, wanted, target)
+    return target
+
+
+def test_a_bundle_has_the_evidence_and_what_it_takes_to_do_it_again(tmp_path: Path) -> None:
+    run = recorded()
+    lacking = bundle.make(run.id, "", tmp_path / "b.tar.gz")
+    assert lacking == ["kernel.config: the kernel is not built any more"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.tar.gz"]
+    with tarfile.open(tmp_path / "b.tar.gz") as tar:
+        names = {member.name.removeprefix(f"lab-{run.id}") for member in tar}
+        log = tar.extractfile(f"lab-{run.id}/kernel.log")
+        write_log = tar.getmember(f"lab-{run.id}/{LOG}")
+        assert log and log.read().decode().endswith("I/O error\n")
+        assert write_log.issparse() and write_log.size == HOLE
+    assert names == {
+        "", *(f"/{name}" for name in (
+            "bundle.json", "console.log", "kernel.json", "kernel.log", PROFILE, "run.json",
+            TIMELINE, LOG,
+        )),
+    }  # fmt: skip
+    # The hole takes no room.
+    assert (tmp_path / "b.tar.gz").stat().st_size < 20_000
+    about = bundles.read(tmp_path / "b.tar.gz").about
+    assert (about.run, about.case, about.suite) == (run.id, "2", "copy-faults")
+    assert about.kernel == SOURCE
+    assert about.plan and (about.plan["point"], about.plan["action"]) == ("write:2", "eio")
+
+
+def test_the_case_that_failed_is_found_where_the_run_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recorded()
+    path = made(run, tmp_path / "b.tar.gz")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+    assert bundle.named(str(path)) == (path, "")
+    found = bundle.find(path, "", None)
+    assert (found.id, found.setup, found.profile) == (f"{run.id}:2", EIO, MACHINE)
+    assert str(found.outcome) == "violated SOURCE"
+    # Any other case is in it too.
+    assert bundle.named(f"{path}:flushed,power-cut") == (path, "flushed,power-cut")
+    assert bundle.find(path, "flushed,power-cut", None).setup == CUT
+    on_sid = bundle.find(path, "", "debian-sid")
+    assert on_sid.profile == on_debian(kernel="debian-sid")
+
+
+def test_no_case_is_guessed(tmp_path: Path) -> None:
+    run = recorded(
+        MACHINE, Judged(1, EIO, result(EIO, "PREFIX")), Judged(2, CUT, result(CUT, "SOURCE"))
+    )
+    path = made(run, tmp_path / "b.tar.gz")
+    with pytest.raises(UsageError, match=r"which case\? it has 2.*1, 2"):
+        bundle.find(path, "", None)
+    assert bundle.find(made(run, tmp_path / "c.tar.gz", "write:2,eio"), "", None).setup == EIO
+    with pytest.raises(UsageError, match="has no case 7"):
+        made(run, tmp_path / "d.tar.gz", "7")
+    assert not (tmp_path / "d.tar.gz").exists()
+
+
+def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
+    namespace = {"size": 2**26, "medium": "/srv/media/prepared.raw"}
+    machine = Profile.model_validate(
+        {
+            "name": "p",
+            "description": "for a test",
+            "kernel": "offload",
+            "image": "mine",
+            "devices": (
+                {"type": "nvme", "serial": "S", "namespaces": (namespace,)},
+                {"type": "host-block", "serial": "H", "overwrite": "H", "path": "/dev/sdb"},
+            ),
+        }
+    )
+    path = made(recorded(machine), tmp_path / "b.tar.gz")
+    with pytest.raises(UsageError) as caught:
+        bundle.find(path, "", None)
+    said = str(caught.value)
+    for words in (
+        "no kernel offload; it was 6.12.0-lab, of ~/linux + a.mbox", "lab kernel add offload",
+        "no image mine", "device H was a device of the host",
+        "no prepared medium /srv/media/prepared.raw for S",
+    ):  # fmt: skip
+        assert words in said
+    with pytest.raises(UsageError) as caught:
+        bundle.find(path, "", "debian")
+    assert "no kernel" not in str(caught.value)
+    with pytest.raises(UsageError, match="no kernel nope"):
+        bundle.find(path, "", "nope")
+
+
+def rewritten(path: Path, target: Path, *more: tarfile.TarInfo, without: str = "") -> Path:
+    """The bundle with other members in it, or without one."""
+    with tarfile.open(path) as old, tarfile.open(target, "w") as new:
+        for member in old:
+            if not without or not member.name.endswith(without):
+                new.addfile(member, old.extractfile(member) if member.isreg() else None)
+        for member in more:
+            new.addfile(member, io.BytesIO(b"x" * member.size))
+    return target
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, link
+    return member
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        entry("/etc/passwd"),
+        entry("../x"),
+        entry("lab-x/../../x"),
+        entry("lab-x/..", tarfile.DIRTYPE),
+        entry("elsewhere/x"),
+        entry("lab-x/link", tarfile.SYMTYPE, "/etc"),
+        entry("lab-x/link", tarfile.LNKTYPE, "run.json"),
+        entry("lab-x/null", tarfile.CHRTYPE),
+        entry("lab-x/pipe", tarfile.FIFOTYPE),
+        entry("lab-x/run.json"),
+        entry("lab-x/" + "d/" * 400 + "x"),
+        entry("/"),
+        entry("."),
+    ],
+)
+def test_what_has_no_place_in_a_bundle_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
+    good = made(recorded(), tmp_path / "b.tar.gz")
+    bad = rewritten(good, tmp_path / "bad.tar", member)
+    with pytest.raises(UsageError, match="has no place in one"):
+        bundles.read(bad)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "run.json", "profile.json"])
+def test_half_a_bundle_is_none(tmp_path: Path, name: str) -> None:
+    good = made(recorded(), tmp_path / "b.tar.gz")
+    with pytest.raises(UsageError, match=f"{name} is missing"):
+        bundles.read(rewritten(good, tmp_path / "bad.tar", without=name))
+
+
+@given(cut=st.integers(0, 3000), junk=st.binary(max_size=40))
+def test_a_damaged_bundle_never_ends_in_a_traceback(
+    cut: int, junk: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = tmp_path_factory.mktemp("damaged")
+    content = made(recorded(), place / "b.tar.gz").read_bytes()
+    damaged = place / "damaged.tar.gz"
+    damaged.write_bytes(content[:cut] + junk + content[cut + len(junk) + 1 :])
+    try:
+        bundles.read(damaged)
+    except UsageError as error:
+        assert str(damaged) in str(error)
+
+
+def test_a_later_format_is_told(tmp_path: Path) -> None:
+    run = recorded()
+    about = bundles.read(made(run, tmp_path / "b.tar.gz")).about
+    more = tmp_path / "more"
+    more.mkdir()
+    later = about.model_copy(update={"format": 2})
+    bundles.pack(run.directory, later, more, tmp_path / "later.tar.gz")
+    with pytest.raises(UsageError, match="did a later lab write it"):
+        bundles.read(tmp_path / "later.tar.gz")
+
+
+def test_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = recorded()
+    monkeypatch.chdir(tmp_path)
+    assert lab(monkeypatch, "results", "bundle", run.id) == 0
+    assert capsys.readouterr().out.startswith(f"lab-{run.id}.tar.gz 0.0 MB")
+    assert lab(monkeypatch, "results", "bundle", run.id, "no/such/place.tar.gz") == 3
+    assert "tar: " in capsys.readouterr().err
+    for words, said in (
+        (["nothing.tar.gz"], "no such file"),
+        ([f"lab-{run.id}.tar.gz:9"], "has no case 9"),
+        ([f"lab-{run.id}.tar.gz", "--kernel", "nope"], "no kernel nope"),
+    ):
+        assert lab(monkeypatch, "replay", *words) == 2
+        assert said in capsys.readouterr().err
+    with Run("p", "conformance") as whole:
+        whole.write(PROFILE, "{}")
+        whole.finish({"suite": "conformance", "paths": [{"run": run.id}], "cases": []})
+    assert lab(monkeypatch, "results", "bundle", whole.id) == 2
+    assert f"is made of others: {run.id}" in capsys.readouterr().err

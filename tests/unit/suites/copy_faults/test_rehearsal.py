@@ -1,0 +1,165 @@
+"""Copies without a fault: they are cases, and decide what follows them."""
+
+from dataclasses import replace
+from typing import ClassVar, cast
+
+import pytest
+
+from lab.cli.show import copy_faults as sweep
+from lab.copy.contract import Situation, judge, overall
+from lab.errors import HostError, LabError, UsageError
+from lab.faults.actions import Action, cells
+from lab.faults.model import REHEARSED, points_of
+from lab.profile.models import Profile
+from lab.results.cases import read
+from lab.results.junit import xml
+from lab.results.run import Run
+from lab.results.store.feed import case_rows
+from lab.suites.copy_faults import run as copy_faults
+from lab.suites.copy_faults.bench import Bench, NotSupported
+from lab.suites.copy_faults.case import CaseResult
+from lab.suites.copy_faults.cell import Setup
+from lab.suites.copy_faults.options import parse
+from lab.suites.copy_faults.rehearsal import goes_on, is_case
+from lab.suites.copy_faults.report import Judged, Report
+from tests.unit.builders import DONE, FAILED, copied, findings, nvme_path, profile, situation
+
+ROOM = Profile.model_validate(
+    {
+        "name": "p",
+        "description": "for a test",
+        "devices": ({"type": "nvme", "serial": "S", "namespaces": ({"size": 2**26},)},),
+    }
+)
+NOTHING = situation(findings=findings({}))
+HANGS = situation(completion=None, waited=None)
+REFUSED = situation(completion=FAILED, findings=findings({}))
+CORRUPTS = situation(completion=FAILED, findings=findings({62: bytes(512)}))
+
+
+def judged(seen: Situation) -> CaseResult:
+    """A rehearsal in which this was seen."""
+    rules = judge(seen)
+    return CaseResult(
+        REHEARSED, Action.REHEARSAL, seen, rules, overall(seen, rules), 0.1,
+        seen.completion, ("nvme0: I/O error",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "first", "is_one"),
+    [
+        (situation(), True, True),
+        (situation(), False, False),
+        (NOTHING, True, True),
+        (NOTHING, False, True),
+        (HANGS, True, True),
+        (REFUSED, True, False),
+        (CORRUPTS, True, True),
+    ],
+)
+def test_the_first_is_a_case_and_each_that_found_something(
+    seen: Situation, first: bool, is_one: bool
+) -> None:
+    assert is_case(judged(seen), first=first) is is_one
+
+
+def test_faults_follow_a_copy_that_ended_well_and_none_that_did_not() -> None:
+    assert goes_on(judged(situation()), nvme_path().limits)
+    assert goes_on(judged(NOTHING), nvme_path().limits)
+    assert not goes_on(judged(HANGS), nvme_path().limits)
+    with pytest.raises(NotSupported, match=r"status 0x280.*\nkernel: nvme0: I/O error"):
+        goes_on(judged(REFUSED), nvme_path().limits)
+
+
+def test_a_planted_error_is_none_of_the_path() -> None:
+    planted = replace(judged(replace(REFUSED, findings=findings(copied()))), told=DONE)
+    assert goes_on(planted, nvme_path().limits)
+    assert is_case(planted, first=True)
+
+
+def run_of(args: list[str]) -> list[tuple[int, Setup]]:
+    """The cases of a run on nvme-copy with these arguments, and how many it tells there are."""
+    told: list[int] = []
+    job = copy_faults.job(ROOM, parse(args))
+    found = list(job.setups(cast(Bench, FakeBench()), told.append))
+    assert told == [len(found)]
+    return found
+
+
+class FakeBench:
+    """As much of a bench as cases on a path with known points need."""
+
+    path = nvme_path()
+    lacking: ClassVar[dict[Action, str]] = {}
+
+
+def test_a_sweep_begins_with_the_copy_that_is_not_interrupted() -> None:
+    (zero, first), *others = run_of(["--actions", "eio", "--ranges", "2"])
+    assert (zero, first.name) == (0, "rehearsal")
+    assert [number for number, _ in others] == list(range(1, 5))
+    assert {setup.layout for _, setup in others} == {first.layout}
+    assert [setup.name for _, setup in others] == [
+        f"{point} {action}" for point, action in cells(points_of(2), [Action.EIO])
+    ]
+
+
+def test_it_can_be_all_there_is() -> None:
+    assert [setup.name for _, setup in run_of(["--ranges", "2", "--actions", "rehearsal"])] == [
+        "rehearsal"
+    ]
+    assert len(run_of(["--ranges", "2", "--actions", "rehearsal,torn", "--points", "write:1"])) == 2
+
+
+def test_generated_cases_keep_the_numbers_they_are_drawn_by() -> None:
+    found = run_of(["--cases", "3", "--seed", "5", "--actions", "eio"])
+    assert [number for number, _ in found] == [0, 1, 2, 3]
+    assert found[0][1].name == "rehearsal"
+    assert found[0][1].layout == found[1][1].layout
+
+
+def report(error: LabError | None, *results: CaseResult) -> Report:
+    """The report of a run with these rehearsals."""
+    asked = parse(["--actions", "eio"])
+    path = nvme_path()
+    setup = Setup(path.layout(1, 8), REHEARSED, Action.REHEARSAL, path.name, path.ref)
+    cases = [Judged(number, setup, result) for number, result in enumerate(results)]
+    with Run("p", "copy-faults") as run:
+        return Report(
+            run.id, run.directory, "copy-faults", profile(), asked.document(), asked.plant, path,
+            "6.12", "7.2", "tcg", cases=cases, error=error,
+        )  # fmt: skip
+
+
+NO_POINTS = UsageError("none of these actions is possible at any of these points: completed")
+
+
+@pytest.mark.parametrize(
+    ("seen", "error", "status"),
+    [
+        (situation(), None, 0),
+        (NOTHING, None, 1),
+        (NOTHING, NO_POINTS, 1),
+        (situation(), NO_POINTS, 2),
+        (NOTHING, HostError("no QEMU"), 3),
+    ],
+)
+def test_what_it_finds_is_not_undone_by_points_that_are_not_there(
+    seen: Situation, error: LabError | None, status: int
+) -> None:
+    assert report(error, judged(seen)).exit_status == status
+
+
+def test_it_is_a_case_wherever_cases_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(None, judged(NOTHING))
+    document = found.document()
+    (row,) = case_rows(document)
+    assert (row["name"], row["status"]) == ("nvme-copy:rehearsal", "fail")
+    assert row["rules"]["COMPLETE"].startswith("success: all destination sectors must be new")
+    text = xml(found.run, "copy-faults", [read(case) for case in document["cases"]])
+    assert 'name="rehearsal"' in text
+    assert "<failure" in text
+    sweep.print_report(found, parse(["--actions", "eio"]))
+    printed = capsys.readouterr().out
+    assert "rehearsal: COMPLETE" in printed
+    assert f"lab replay {found.run}:0" in printed

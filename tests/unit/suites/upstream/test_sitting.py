@@ -1,0 +1,158 @@
+"""A sitting: how what a suite, the kernel and the clock say becomes results with evidence."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from lab.guest.relay import File, Read
+from lab.guest.ssh import Session
+from lab.results.cases import Case, Status
+from lab.results.run import Run
+from lab.suites.fstests.output import CheckReader
+from lab.suites.ledger import Ledger
+from lab.suites.upstream.driver import Batch, Command
+from lab.suites.upstream.reader import Began
+from lab.suites.upstream.sitting import GuestLost, Sitting, Wanted, kept
+from lab.suites.upstream.watchdog import Watchdog
+
+NAMES = ["generic/001", "generic/002", "generic/003"]
+
+
+class Suite:
+    """fstests, without a guest."""
+
+    def prepare(self, session: Session, section: str) -> None:
+        raise AssertionError("nothing is prepared here")
+
+    def command(self, section: str, names: Sequence[str]) -> Command:
+        return Command(["check", *names])
+
+    def reader(self, names: Sequence[str]) -> CheckReader:
+        return CheckReader(names)
+
+    def evidence(self, section: str, name: str) -> Mapping[str, str]:
+        return {"full": f"/results/{section}/{name}.full", "out.bad": f"/r/{name}.out.bad"}
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    with Run("profile", "fstests") as made:
+        yield made
+
+
+@pytest.fixture
+def ledger(run: Run) -> Ledger:
+    return Ledger(run, lambda _: None, lambda _: None, known={"xfs:generic/002": "since ever"})
+
+
+def sitting_of(ledger: Ledger, left: list[str], deadline: float | None = None) -> Sitting:
+    return Sitting(Suite(), Batch("xfs", tuple(left)), left, ledger, Watchdog(deadline))
+
+
+def told(sitting: Sitting, text: str) -> list[Began | Wanted]:
+    return list(sitting.read(text))
+
+
+def contents(run: Run, case: Case) -> dict[str, str]:
+    return {Path(name).name: (run.directory / name).read_text() for name in case.files}
+
+
+def test_a_pass_is_written_down_at_once(ledger: Ledger) -> None:
+    left = list(NAMES)
+    sitting = sitting_of(ledger, left)
+    assert told(sitting, "generic/001   3s\n") == [Began("generic/001")]
+    assert [(case.title, case.status) for case in ledger.cases] == [("xfs:generic/001", "pass")]
+    assert left == NAMES[1:]
+
+
+def test_a_failure_waits_for_its_evidence_while_the_next_case_runs(
+    run: Run, ledger: Ledger
+) -> None:
+    left = list(NAMES)
+    sitting = sitting_of(ledger, left)
+    sitting.hear("before any case")
+    told(sitting, "generic/002 ")
+    sitting.hear("its own message")
+    wanted, _ = told(sitting, "- output mismatch (see x)\n    +wrong\ngeneric/003 ")
+    sitting.hear("of the next case")
+    assert isinstance(wanted, Wanted)
+    assert wanted.paths == ("/results/xfs/generic/002.full", "/r/generic/002.out.bad")
+    assert (ledger.cases, sitting.settled, left) == ([], False, NAMES)
+    sitting.file(File(wanted.tag, wanted.paths[0], 4, b"all\n"))
+    sitting.file(Read(wanted.tag))
+    (case,) = ledger.cases
+    assert (case.status, case.known, sitting.settled) == (Status.FAIL, "since ever", True)
+    assert contents(run, case) == {
+        "full": "all\n",
+        "dmesg": "its own message\n",
+        "output": "- output mismatch (see x)\n    +wrong",
+    }
+
+
+def test_a_case_that_is_overdue_costs_the_guest(ledger: Ledger) -> None:
+    sitting = sitting_of(ledger, list(NAMES), 0.0001)
+    told(sitting, "generic/001 ")
+    with pytest.raises(GuestLost, match="no end within") as caught:
+        while True:
+            sitting.check_time()
+    assert caught.value.status is Status.HUNG
+
+
+def test_who_is_buried_has_what_could_be_fetched_and_others_keep_their_results(
+    run: Run, ledger: Ledger
+) -> None:
+    left = list(NAMES)
+    sitting = sitting_of(ledger, left)
+    told(sitting, "generic/001 - output mismatch\ngeneric/003 ")
+    sitting.hear("Oops: oh")
+    wanted = sitting.so_far()
+    sitting.file(File(wanted.tag, wanted.paths[0], 9, b"so far\n"))
+    sitting.file(Read(wanted.tag))
+    sitting.console = "trace\n"
+    sitting.bury(GuestLost(Status.CRASHED, "Oops: oh"))
+    failed, crashed = ledger.cases
+    assert (failed.name, failed.status) == ("generic/001", Status.FAIL)
+    assert (crashed.name, crashed.status, crashed.reason) == (
+        "generic/003", Status.CRASHED, "Oops: oh",
+    )  # fmt: skip
+    assert contents(run, crashed) == {
+        "full": "so far\n", "console": "trace\n", "dmesg": "Oops: oh\n",
+    }  # fmt: skip
+    assert left == ["generic/002"]
+
+
+def test_a_suite_that_ends_in_the_middle_of_a_case_fails_it(ledger: Ledger) -> None:
+    sitting = sitting_of(ledger, list(NAMES))
+    told(sitting, "generic/001 ")
+    (wanted,) = sitting.end(143)
+    assert isinstance(wanted, Wanted)
+    sitting.file(Read(wanted.tag))
+    (case,) = ledger.cases
+    assert (case.status, case.output) == (Status.FAIL, "the suite ended with status 143")
+
+
+def test_repetitions_keep_their_evidence_apart(run: Run, ledger: Ledger) -> None:
+    for attempt in (1, 2):
+        batch = Batch("xfs", ("generic/001",), attempt)
+        sitting = Sitting(Suite(), batch, ["generic/001"], ledger, Watchdog())
+        told(sitting, "generic/001 ")
+        sitting.bury(GuestLost(Status.HUNG, "no end"))
+    assert [case.files for case in ledger.cases] == [
+        ("cases/xfs/generic-001/dmesg",), ("cases/xfs/generic-001.2/dmesg",),
+    ]  # fmt: skip
+
+
+def test_results_stand_in_the_timeline(run: Run, ledger: Ledger) -> None:
+    ledger.add(Case("generic/001", Status.PASS, 1.0, section="xfs"))
+    lines = (run.directory / "timeline.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["event"] == "case"
+    assert json.loads(lines[-1])["status"] == "pass"
+
+
+def test_what_a_pattern_finds_is_kept_under_the_piece_that_it_stands_for() -> None:
+    evidence = {"log": "/r/a.log", "*.out": "/r/*/a.out", "*.out.bad": "/r/*/a.out.bad"}
+    assert kept(evidence, "/r/a.log") == "log"
+    assert kept(evidence, "/r/nodev/a.out") == "nodev.out"
+    assert kept(evidence, "/r/nodev_tr_loop/a.out.bad") == "nodev_tr_loop.out.bad"

@@ -1,0 +1,55 @@
+"""Imports go one way: no two rooms import each other, and CONTRIBUTING says the order."""
+
+import ast
+import re
+from collections import defaultdict
+from itertools import combinations
+
+from lab import ROOT
+
+
+def rooms() -> dict[str, set[str]]:
+    """The rooms (packages right below lab/) that each room imports from."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in (ROOT / "lab").glob("*/**/*.py"):
+        room = path.relative_to(ROOT / "lab").parts[0]
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            parts = [name.split(".") for name in names]
+            found[room] |= {part[1] for part in parts if part[0] == "lab" and len(part) > 1}
+        found[room].discard(room)
+    return {room: {other for other in others if other in found} for room, others in found.items()}
+
+
+def layers() -> list[list[str]]:
+    """The arrow line of CONTRIBUTING: groups of rooms, the highest first."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (line,) = re.findall(r"Imports go one way: `([^`]+)`", text)
+    return [group.strip().split(", ") for group in line.split("→")]
+
+
+def test_no_two_rooms_import_each_other() -> None:
+    imports = rooms()
+    both = [
+        (one, other)
+        for one, other in combinations(sorted(imports), 2)
+        if other in imports[one] and one in imports[other]
+    ]
+    assert both == []
+
+
+def test_every_room_has_its_place_and_imports_only_from_below() -> None:
+    places = {room: level for level, group in enumerate(layers()) for room in group}
+    imports = rooms()
+    assert places.keys() == imports.keys()
+    upwards = [
+        (room, other)
+        for room, others in imports.items()
+        for other in others
+        if places[other] <= places[room]
+    ]
+    assert upwards == []
