@@ -9,6 +9,7 @@ and renames at the end: what is there under its own name is complete.
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -67,6 +68,10 @@ class Artifact:
             ) from error
 
 
+Made = tuple[Artifact, Manifest]
+"""A finished build, and its manifest as it was when it was listed."""
+
+
 def ensure(
     kind: str,
     name: str,
@@ -108,17 +113,10 @@ def listing(kind: str) -> list[Artifact]:
     return [one for _, one in sorted(found, key=lambda each: (each[1].name, each[0]))]
 
 
-def manifests(kind: str) -> list[tuple[Artifact, Manifest]]:
-    """The same, with what the store knows about each."""
-    found = []
-    for artifact in listing(kind):
-        try:
-            found.append((artifact, artifact.manifest()))
-        except HostError:
-            # A damaged one is told of; one that was removed since is none.
-            if artifact.path.exists():
-                raise
-    return found
+def manifests(kind: str) -> list[Made]:
+    """The same, with what the store knows about each.  Raises HostError for a damaged one."""
+    made = [(artifact, _manifest(artifact)) for artifact in listing(kind)]
+    return [(artifact, manifest) for artifact, manifest in made if manifest]
 
 
 def remove(artifact: Artifact) -> bool:
@@ -194,6 +192,25 @@ def _check_room(artifact: Artifact, room: int) -> None:
             f" {artifact.path.parent}, but only {free >> 20} MiB are free",
             hint="free some space there, or set XDG_CACHE_HOME to a larger file system",
         )
+
+
+def _manifest(artifact: Artifact) -> Manifest | None:
+    """The manifest of an artifact; None if another process removes it meanwhile."""
+    try:
+        # Held open, so that its inode's number is given to no other directory.
+        directory = os.open(artifact.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return artifact.manifest()
+    except HostError:
+        # What was removed is not damaged, even if it was built again since, at the same path.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(directory), artifact.path.stat()):
+                raise
+        return None
+    finally:
+        os.close(directory)
 
 
 def _partial(artifact: Artifact) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lab import ROOT
 from lab.artifacts import cache, debian
 from lab.artifacts import initramfs as early
-from lab.artifacts.cache import Artifact, Manifest, Progress
+from lab.artifacts.cache import Artifact, Made, Progress
 from lab.artifacts.kernels import names, pack
 from lab.artifacts.kernels.linux import Linux, remove_checkout
 from lab.artifacts.kernels.source import Source, permitted
@@ -47,9 +47,7 @@ class Named:
 
     name: str
     source: str
-    artifacts: list[Artifact]
-    manifests: list[Manifest]
-    """Those of the artifacts, as they were when they were listed."""
+    made: list[Made]
 
 
 def ensure_kernel(reference: str, progress: Progress) -> Kernel:
@@ -101,7 +99,7 @@ def config_of(key: str) -> Path | None:
 
 def listing() -> list[Named]:
     """The kernels that have names, and what else is built: trees and packages given as such."""
-    built: dict[str, list[tuple[Artifact, Manifest]]] = {}
+    built: dict[str, list[Made]] = {}
     for artifact, manifest in cache.manifests("kernel"):
         # Those of an older lab, which no reference leads to any more, are left out.
         if "source" in manifest.versions:
@@ -109,9 +107,7 @@ def listing() -> list[Named]:
     known = {name: source.summary for name, source in names.known().items()}
     others = [("", summary) for summary in built if summary not in known.values()]
     return [
-        Named(name, summary, [one for one, _ in made], [manifest for _, manifest in made])
-        for name, summary in (*known.items(), *others)
-        for made in [built.get(summary, [])]
+        Named(name, summary, built.get(summary, [])) for name, summary in (*known.items(), *others)
     ]
 
 
@@ -127,10 +123,11 @@ def remove(kernel: Named, progress: Progress) -> list[Artifact]:
         remove_checkout(source.source, progress)
     doomed: list[Artifact] = []
     if not any(other.summary == kernel.source for other in others):
-        keys = {artifact.key for artifact in kernel.artifacts}
+        own = [artifact for artifact, _ in kernel.made]
+        keys = {artifact.key for artifact in own}
         initramfs = cache.manifests("initramfs")
         doomed = [one for one, manifest in initramfs if manifest.versions.get("kernel") in keys]
-        doomed += kernel.artifacts
+        doomed += own
     removed = [artifact for artifact in doomed if cache.remove(artifact)]
     names.forget(kernel.name)
     return removed

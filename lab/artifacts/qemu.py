@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.artifacts import cache
-from lab.artifacts.cache import Artifact, Progress
+from lab.artifacts.cache import Artifact, Made, Progress
 from lab.artifacts.qemus import names, package
 from lab.artifacts.qemus.source import Source
 from lab.errors import LabError
@@ -17,7 +17,7 @@ class Named:
 
     name: str
     source: str
-    artifacts: list[Artifact]
+    made: list[Made]
     version: str = ""
     """As it says itself; '' where it is not unpacked, or does not run."""
 
@@ -44,26 +44,25 @@ def add(name: str, source: Source, progress: Progress) -> str:
 def listing() -> list[Named]:
     """The QEMUs that have names, and what else is unpacked: packages given as such."""
     found = [
-        Named(name, source.summary, source.artifacts(), _version(source))
+        Named(name, source.summary, made, _version(source, made))
         for name, source in names.BOOK.known().items()
+        for made in [source.made()]
     ]
     named = {one.source for one in found}
-    others: dict[str, list[Artifact]] = {}
-    for artifact in cache.listing(package.KIND):
-        source = artifact.manifest().versions["source"]
+    others: dict[str, list[Made]] = {}
+    for artifact, manifest in cache.manifests(package.KIND):
+        source = manifest.versions["source"]
         if source not in named:
-            others.setdefault(source, []).append(artifact)
+            others.setdefault(source, []).append((artifact, manifest))
     return found + [
-        Named("", source, made, made[0].manifest().versions["version"])
-        for source, made in others.items()
+        Named("", source, made, made[0][1].versions["version"]) for source, made in others.items()
     ]
 
 
-def _version(source: Source) -> str:
+def _version(source: Source, made: list[Made]) -> str:
     """What is known of its version without unpacking anything."""
-    made = source.artifacts()
     if made:
-        return made[0].manifest().versions["version"]
+        return made[0][1].versions["version"]
     if isinstance(source, package.Package):
         return ""
     try:
@@ -81,6 +80,4 @@ def remove(qemu: Named) -> list[Artifact]:
     others = [other for name, other in names.BOOK.known().items() if name != qemu.name]
     if any(other.summary == qemu.source for other in others):
         return []
-    for artifact in qemu.artifacts:
-        cache.remove(artifact)
-    return qemu.artifacts
+    return [artifact for artifact, _ in qemu.made if cache.remove(artifact)]

@@ -11,7 +11,7 @@ from lab.cli.terminal import phases, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lab.artifacts.cache import Artifact
+    from lab.artifacts.cache import Manifest
 
 app = typer.Typer(help="List, build and remove images.", no_args_is_help=True)
 
@@ -54,13 +54,13 @@ def print_artifacts(kind: str, known: Iterable[str], *, json: bool) -> None:
 
     from lab.artifacts import cache
 
-    built = cache.listing(kind)
-    unbuilt = sorted(set(known) - {artifact.name for artifact in built})
+    built = cache.manifests(kind)
+    unbuilt = sorted(set(known) - {artifact.name for artifact, _ in built})
     if json:
-        rows = [{**asdict(one.manifest()), "path": str(one.path)} for one in built]
+        rows = [{**asdict(manifest), "path": str(artifact.path)} for artifact, manifest in built]
         print_json(rows + [{"kind": kind, "name": name, "built": None} for name in unbuilt])
         return
-    table = [_row(artifact) for artifact in built]
+    table = [_row(manifest) for _, manifest in built]
     table += [(name, "-", "not built", "-") for name in unbuilt]
     print_table(("NAME", "KEY", "BUILT (UTC)", "SIZE"), table)
 
@@ -82,7 +82,6 @@ def remove_artifacts(kinds: tuple[str, ...], name: str | None, *, everything: bo
         print(f"removed {artifact.kind} {artifact.name} {artifact.key}")
 
 
-def _row(artifact: Artifact) -> tuple[str, str, str, str]:
-    manifest = artifact.manifest()
+def _row(manifest: Manifest) -> tuple[str, str, str, str]:
     built = manifest.built.replace("T", " ")[:16]
-    return artifact.name, artifact.key, built, f"{manifest.size / 1e6:.0f} MB"
+    return manifest.name, manifest.key, built, f"{manifest.size / 1e6:.0f} MB"

@@ -164,11 +164,11 @@ def remove_kernels(name: MaybeName = None, everything: All = False) -> None:
 
 
 def _row(kernel: Named) -> tuple[str, str, str, str, str]:
-    if not kernel.artifacts:
+    if not kernel.made:
         return kernel.name, kernel.source, "-", "not built", "-"
-    manifest = kernel.manifests[0]
+    _, manifest = kernel.made[0]
     built = manifest.built.replace("T", " ")[:16]
-    size = sum(each.size for each in kernel.manifests)
+    size = sum(each.size for _, each in kernel.made)
     release = manifest.versions["release"]
     return kernel.name or "-", kernel.source, release, built, f"{size / 1e6:.0f} MB"
 
@@ -176,6 +176,5 @@ def _row(kernel: Named) -> tuple[str, str, str, str, str]:
 def _document(kernel: Named) -> dict[str, object]:
     from dataclasses import asdict
 
-    made = zip(kernel.artifacts, kernel.manifests, strict=True)
-    built = [{**asdict(manifest), "path": str(one.path)} for one, manifest in made]
+    built = [{**asdict(manifest), "path": str(one.path)} for one, manifest in kernel.made]
     return {"name": kernel.name, "source": kernel.source, "built": built}

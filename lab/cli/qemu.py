@@ -115,18 +115,17 @@ def remove_qemus(name: MaybeName = None, everything: All = False) -> None:
 
 def _row(qemu: Named) -> tuple[str, str, str, str, str]:
     version = qemu.version.partition(" (")[0] or "-"
-    if not qemu.artifacts:
+    if not qemu.made:
         return qemu.name, qemu.source, version, "-", "-"
-    manifest = qemu.artifacts[0].manifest()
-    size = sum(artifact.manifest().size for artifact in qemu.artifacts)
-    when = manifest.built.replace("T", " ")[:16]
+    size = sum(manifest.size for _, manifest in qemu.made)
+    when = qemu.made[0][1].built.replace("T", " ")[:16]
     return qemu.name or "-", qemu.source, version, when, f"{size / 1e6:.0f} MB"
 
 
 def _document(qemu: Named) -> dict[str, object]:
     from dataclasses import asdict
 
-    built = [{**asdict(one.manifest()), "path": str(one.path)} for one in qemu.artifacts]
+    built = [{**asdict(manifest), "path": str(artifact.path)} for artifact, manifest in qemu.made]
     return {
         "name": qemu.name, "source": qemu.source, "version": qemu.version or None, "built": built,
     }  # fmt: skip

@@ -66,6 +66,34 @@ def test_a_damaged_manifest_is_a_host_error() -> None:
         artifact.manifest()
 
 
+def test_damaged_is_what_stays_so() -> None:
+    artifact = ensure()
+    (artifact.path / cache.MANIFEST).unlink()
+    with pytest.raises(HostError, match="damaged"):
+        cache.manifests("thing")
+
+
+def test_what_is_removed_while_it_is_listed_is_not_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure()
+    read = cache.Artifact.manifest
+    again = False
+
+    def late(artifact: cache.Artifact) -> cache.Manifest:
+        """Read it after another process has removed it, and built it again if `again`."""
+        cache.remove(artifact)
+        try:
+            return read(artifact)
+        finally:
+            if again:
+                ensure()
+
+    monkeypatch.setattr(cache.Artifact, "manifest", late)
+    assert cache.manifests("thing") == []
+    again = True
+    ensure()
+    assert cache.manifests("thing") == []
+
+
 @pytest.mark.parametrize("failure", [HostError("no network"), KeyboardInterrupt(), OSError(5)])
 def test_a_failing_build_leaves_nothing(store: Path, failure: BaseException) -> None:
     def fail(directory: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from lab.artifacts import cache, debian
-from lab.artifacts.cache import Artifact, Progress
+from lab.artifacts.cache import Made, Progress
 from lab.artifacts.qemus.source import PROGRAM, Source
 from lab.errors import HostError
 from lab.host import qemu as host_qemu
@@ -77,9 +77,9 @@ class Package(Source):
         made = cache.ensure(KIND, name, self._inputs, build, progress, room=_ROOM)
         return made.path / PROGRAM
 
-    def artifacts(self) -> list[Artifact]:
-        found = cache.listing(KIND)
-        return [one for one in found if one.manifest().versions["source"] == self.summary]
+    def made(self) -> list[Made]:
+        found = cache.manifests(KIND)
+        return [one for one in found if one[1].versions["source"] == self.summary]
 
     def _unpack(self, directory: Path) -> dict[str, str]:
         archive, root = directory / "package.tar", directory / "root"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from lab.artifacts.cache import Artifact, Progress
+from lab.artifacts.cache import Made, Progress
 from lab.artifacts.kernels.source import readable
 from lab.errors import UsageError
 from lab.host import qemu as host_qemu
@@ -33,7 +33,7 @@ class Source(BaseModel, ABC):
         Raises UsageError when the source is not there, HostError when it cannot be had.
         """
 
-    def artifacts(self) -> list[Artifact]:
+    def made(self) -> list[Made]:
         """What is built of it; nothing where it is used in place."""
         return []
 
