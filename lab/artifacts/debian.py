@@ -36,6 +36,10 @@ GRACE = 10.0
 # In the words of apt 2.6 (libapt-pkg, deb/debmetaindex.cc).
 _EXPIRED = re.compile(r"Release file for (?P<file>\S+) is expired \(invalid since (?P<age>[^)]*)\)")
 _EARLY = re.compile(r"Release file for (?P<file>\S+) is not valid yet")
+_NO_VERSION = re.compile(r"Version '(?P<version>[^']*)' for '(?P<package>[^']*)' was not found")
+_NO_PACKAGE = re.compile(r"Unable to locate package (?P<package>\S+)")
+_UNREACHED = re.compile(r"Failed to fetch|^E: .*apt-get update", re.MULTILINE)
+"""Not `I: running apt-get update...`, which stands in every log of mmdebstrap."""
 _NO_EXPIRY = 'Acquire::Check-Valid-Until "false"'
 """An option of apt.conf(5); signatures are checked all the same."""
 
@@ -198,7 +202,14 @@ def _cure(log: str) -> str:
         return "sudo apt-get install debian-archive-keyring"
     if "No space left" in log:
         return f"free space in {tempfile.gettempdir()}, or set TMPDIR to a larger file system"
-    if "Failed to fetch" in log or "apt-get update" in log:
+    if lacking := _NO_VERSION.search(log):
+        return (
+            f"that suite has no {lacking['package']} of version {lacking['version']}, or no longer:"
+            " leave the version out for the one that it has now"
+        )
+    if lacking := _NO_PACKAGE.search(log):
+        return f"that suite has no package {lacking['package']}: name another package or suite"
+    if _UNREACHED.search(log):
         return "check that this host reaches its Debian mirror, then try again"
     return ""
 

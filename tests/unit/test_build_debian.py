@@ -54,6 +54,10 @@ def test_what_mmdebstrap_is_told(fake: Path, tmp_path: Path) -> None:
     ("log", "cure"),
     [
         ("E: Failed to fetch x", "mirror"),
+        ("E: apt-get update --error-on=any failed", "mirror"),
+        ("I: running apt-get update...", None),
+        ("E: Version '1:9' for 'qemu' was not found", "no qemu of version 1:9"),
+        ("E: Unable to locate package qemv", "no package qemv"),
         ("E: unshare() failed", "user namespaces"),
         ("W: NO_PUBKEY 1", "debian-archive-keyring"),
         ("dpkg: No space left on device", "TMPDIR"),
