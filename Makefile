@@ -9,7 +9,7 @@ SCRIPTS := scripts/setup .ci/run findings/run $(wildcard findings/*.sh) lab/vm/s
 	guest-scripts/suites/mount-tree tests/fixtures/fstests/check tests/fixtures/blktests/check \
 	lab/artifacts/enter.sh
 
-.PHONY: help demo test unit boot check setup benchmark matrix findings
+.PHONY: help demo test unit boot check shellcheck setup benchmark matrix findings
 
 help:
 	@echo "make demo       boot nvme-copy, interrupt NVMe copies at every point, judge each"
@@ -32,6 +32,10 @@ check: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/codespell
+	@$(MAKE) --no-print-directory shellcheck
+
+shellcheck:
 	shellcheck $(SCRIPTS)
 
 unit: setup

@@ -14,7 +14,7 @@ GOOD = "suite: trixie\npackages: [bash]\n"
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (GOOD + "packges: [zsh]\n", "packges: Extra inputs"),
+        (GOOD + "package: [zsh]\n", "package: Extra inputs"),
         ("suite: trixie\n", "packages: Field required"),
         ("suite: trixie\npackages: bash\n", "packages: Input should be a valid list"),
         ("suite: trixie\npackages: [bash, 3]\n", r"packages\.1: Input should be a valid string"),

@@ -386,8 +386,8 @@ def test_what_was_printed_before_the_observation_is_past(tmp_path: Path) -> None
     stdout = Stdout(path)
     assert stdout.new_text() == ""
     with path.open("a") as out:
-        out.write("Suspended req")
-    assert stdout.new_text() == "Suspended req"
+        out.write("Suspended")
+    assert stdout.new_text() == "Suspended"
     with path.open("a") as out:
-        out.write("uest 'a'\n")
+        out.write(" request 'a'\n")
     assert stdout.new_text() == "Suspended request 'a'\n"

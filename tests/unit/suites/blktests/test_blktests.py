@@ -57,8 +57,8 @@ def test_what_the_arguments_mean(tree: Path, args: list[str], meant: list[str]) 
     [
         (["block/007"], "no test or group block/007"),
         (["block/../../tests/block/001"], "no test or group"),
-        (["-g", "blok"], "no test or group blok"),
-        (["-x", "blok"], "no test or group blok"),
+        (["-g", "nope"], "no test or group nope"),
+        (["-x", "nope"], "no test or group nope"),
         (["-g", "loop", "-x", "loop"], "nothing is selected"),
     ],
 )
