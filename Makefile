@@ -33,6 +33,7 @@ check: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/codespell
+	.venv/bin/actionlint examples/workflows/*.yml
 	@$(MAKE) --no-print-directory shellcheck
 
 shellcheck:

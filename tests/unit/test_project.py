@@ -12,6 +12,11 @@ import yaml
 from lab import ROOT
 
 HOOKS = ".pre-commit-config.yaml"
+GOOD = {
+    ".sh": "#!/bin/sh\n",
+    ".yml": "on: push\njobs:\n  job:\n    runs-on: ubuntu-24.04\n    steps: [{run: make}]\n",
+}
+"""By suffix, what nothing is to be said against; elsewhere an empty file."""
 
 
 def test_the_licence_is_the_one_named() -> None:
@@ -74,12 +79,19 @@ def checkout(tmp_path: Path) -> Path:
         ("ruff-format", "lab/new.py", "a  =  1\n", "would be reformatted"),
         ("mypy", "lab/new.py", 'a: int = "1"\n', "Incompatible types"),
         ("codespell", "docs.md", "It is wri" + "ten.\n", "==> written"),
+        (
+            "actionlint",
+            "examples/workflows/new.yml",
+            GOOD[".yml"] + "    if: ${{ nope }}\n",
+            "nope",
+        ),
         ("shellcheck", "findings/new.sh", "#!/bin/sh\ncat $1\n", "SC2086"),
     ],
 )
 def test_a_hook_finds(checkout: Path, hook: str, name: str, text: str, said: str) -> None:
     run = [str(ROOT / ".venv/bin/pre-commit"), "run", hook, "--files", name]
-    (checkout / name).write_text("#!/bin/sh\n" if name.endswith(".sh") else "")
+    (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / name).write_text(GOOD.get(Path(name).suffix, ""))
     assert "Passed" in told(run, checkout)
     (checkout / name).write_text(text)
     output = told(run, checkout)
