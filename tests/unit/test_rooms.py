@@ -53,3 +53,9 @@ def test_every_room_has_its_place_and_imports_only_from_below() -> None:
         if places[other] <= places[room]
     ]
     assert upwards == []
+
+
+def test_the_architecture_has_a_paragraph_for_each_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    told = set(re.findall(r"^\*\*`lab/([a-z]+)`\*\*", text, re.MULTILINE))
+    assert told == set(rooms())
