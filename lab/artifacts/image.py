@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab import ROOT
+from lab import share
 from lab.artifacts import cache, debian
 from lab.artifacts.cache import Artifact, Progress
 from lab.errors import ProfileError, UsageError
@@ -52,7 +52,7 @@ class Image:
 def definitions() -> dict[str, Path]:
     """Definition files by name: the user's own, then those that ship."""
     found: dict[str, Path] = {}
-    for directory in (ROOT / "images", dirs.config("images")):
+    for directory in (share.directory("images"), dirs.config("images")):
         found.update((path.stem, path) for path in sorted(directory.glob("*.yaml")))
     return found
 

@@ -5,7 +5,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import ROOT
+from lab import share
 from lab.artifacts import cache, debian
 from lab.artifacts import initramfs as early
 from lab.artifacts.cache import Artifact, Made, Progress
@@ -141,7 +141,8 @@ def _artifact_name(reference: str, source: Source) -> str:
 
 def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
     """The initramfs is an artifact of its own: a changed boot script costs no kernel build."""
-    scripts = {name: (ROOT / "guest-scripts" / name).read_bytes() for name in _SCRIPTS}
+    boot = share.directory("guest-scripts")
+    scripts = {name: (boot / name).read_bytes() for name in _SCRIPTS}
     busybox = ensure_busybox(progress)
 
     def build(directory: Path) -> dict[str, str]:

@@ -79,7 +79,10 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run a command; the exit status says whose fault it was: 0, 1, 2 or 3."""
     if "_LAB_COMPLETE" in os.environ:
-        app(prog_name="lab")  # the shell asks for completions; does not return
+        try:
+            app(prog_name="lab")  # the shell asks for completions; does not return
+        except LabError as error:
+            sys.exit(error.exit_status)
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab import ROOT
+from lab import share
 from lab.artifacts.cmdline import KERNEL_ARGS, parameters
 from lab.artifacts.initramfs import Entry, archive
 from lab.artifacts.kernel import Kernel
@@ -13,8 +13,6 @@ from lab.profile.disk import disks
 from lab.profile.models import Profile
 from lab.vm.argv import kernel_args
 from lab.vm.link import Link
-
-_SCRIPTS = ROOT / "guest-scripts"
 
 
 def initrd(
@@ -36,8 +34,9 @@ def initrd(
         files["lab/layers-up"] = Entry.file(b"")
     if link:
         files["lab/link"] = Entry.file(f"{link.address} {link.peer}\n".encode())
+    scripts = share.directory("guest-scripts")
     # The boot scripts, beside these directories, are part of the shared initramfs.
-    for package in sorted(path for path in _SCRIPTS.iterdir() if path.is_dir()):
+    for package in sorted(path for path in scripts.iterdir() if path.is_dir()):
         for module in sorted(package.glob("*.py")):
             files[f"lab/{package.name}/{module.name}"] = Entry.file(module.read_bytes())
         for command in sorted(path for path in package.iterdir() if path.is_file()):

@@ -4,7 +4,7 @@ import difflib
 import os
 from pathlib import Path
 
-from lab import ROOT
+from lab import share
 from lab.errors import ProfileError
 from lab.host import dirs
 
@@ -12,8 +12,8 @@ SUFFIXES = (".yaml", ".yml")
 
 
 def shipped() -> list[Path]:
-    """The profiles that come with the lab."""
-    return _profiles_in(ROOT / "profiles")
+    """The profiles that come with the lab.  Raises HostError when they are missing."""
+    return _profiles_in(share.directory("profiles"))
 
 
 def available() -> dict[str, Path]:

@@ -9,28 +9,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import ROOT
+from lab import share
 from lab.artifacts.kernels.kconfig import Symbol, find
 from lab.errors import UsageError
 
 ALWAYS = ("machine", "storage", "faults")
 """Fragments of every kernel that the lab builds."""
 
-_SHIPPED = ROOT / "images/kernel"
 _SET = re.compile(r"(CONFIG_\w+)=(.*)")
 _UNSET = re.compile(r"# (CONFIG_\w+) is not set")
 
 
 def variants() -> list[str]:
     """The fragments that ship and can be added by name."""
-    return sorted(path.stem for path in _SHIPPED.glob("*.config") if path.stem not in ALWAYS)
+    shipped = share.directory("images/kernel").glob("*.config")
+    return sorted(path.stem for path in shipped if path.stem not in ALWAYS)
 
 
 def fragment(name: str) -> Path:
     """The file of a fragment, by the name of one that ships or by path.  Raises UsageError."""
-    shipped = _SHIPPED / f"{name}.config"
     if name in (*ALWAYS, *variants()):
-        return shipped
+        return share.directory("images/kernel") / f"{name}.config"
     path = Path(name).absolute()
     if not path.is_file():
         raise UsageError(
