@@ -8,11 +8,12 @@ import signal
 import sys
 import traceback
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
+from lab import __version__
 from lab.cli import (
     bisect,
     compare,
@@ -41,6 +42,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"lab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _lab(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None: ...
+
+
 app.add_typer(profile.app, name="profile")
 app.add_typer(image.app, name="image")
 app.add_typer(kernel.app, name="kernel")

@@ -32,6 +32,8 @@ class Lab:
 
     state: Path
     env: dict[str, str]
+    program: str = LAB
+    cwd: Path | None = None
 
     def __call__(
         self,
@@ -44,8 +46,9 @@ class Lab:
         """Run a command with `text` on its stdin; `status` is the exit status it must have (None:
         any)."""
         done = subprocess.run(
-            [LAB, *words],
+            [self.program, *words],
             env=self.env | (env or {}),
+            cwd=self.cwd,
             input=text,
             capture_output=True,
             text=True,
@@ -60,8 +63,9 @@ class Lab:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command and do not wait for it."""
         return subprocess.Popen(
-            [LAB, *words],
+            [self.program, *words],
             env=self.env,
+            cwd=self.cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

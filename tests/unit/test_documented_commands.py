@@ -131,3 +131,11 @@ def test_exceptions_are_in_use() -> None:
 
 def test_there_are_many() -> None:
     assert len([command for command in ALL if not command.mention]) > 100
+
+
+def test_the_packages_to_install_by_hand_are_those_that_setup_installs() -> None:
+    (listed,) = re.findall(r"apt-get install ((?:.*\\\n)*.*)", (ROOT / "README.md").read_text())
+    needed = (ROOT / "scripts/setup").read_text().partition("<<END\n")[2].partition("END\n")[0]
+    packages = {line.split()[1] for line in needed.splitlines()}
+    packages |= {"uidmap", "debian-archive-keyring"}
+    assert set(listed.replace("\\\n", "").split()) == packages - {"shellcheck", "make"}
