@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import vng
-from lab import ROOT
 from lab.artifacts.kernel import Kernel, ensure_busybox, ensure_kernel
 from lab.cli.terminal import print_error
 from lab.errors import HostError, LabError
@@ -21,6 +20,7 @@ from lab.profile.find import shipped
 from lab.profile.load import load
 
 LAB = str(Path(sys.executable).with_name("lab"))
+PAGE = Path(__file__).resolve().parent.parent / "docs/benchmarks.md"
 PAIRS = 5
 NAME = "benchmark"
 
@@ -214,7 +214,7 @@ def main() -> None:
         "",
         *points(),
     ]
-    (ROOT / "docs/benchmarks.md").write_text("\n".join(page) + "\n")
+    PAGE.write_text("\n".join(page) + "\n")
 
 
 if __name__ == "__main__":

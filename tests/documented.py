@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab import ROOT
+from tests import ROOT
 
 PAGES = (
     ROOT / "README.md",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT
+from tests import ROOT
 from tests.boot.conftest import LAB, Lab
 from tests.documented import Command, commands
 

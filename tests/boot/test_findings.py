@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab import ROOT
+from tests import ROOT
 from tests.boot.conftest import Lab
 
 _SECTION = re.compile(r"^## (.*)$", re.MULTILINE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab import ROOT
+from tests import ROOT
 from tests.boot.conftest import Lab, booted, capability, steps, verified
 
 LAYERS = """\

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT
+from tests import ROOT
 from tests.boot.conftest import Lab
 
 pytestmark = pytest.mark.skipif(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT
+from tests import ROOT
 from tests.boot.conftest import Lab, make_lab, steps, wait_for
 
 SHIPPED = sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml"))

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab import ROOT
 from lab.copy.contract import Aftermath, Offload, Recovery, Situation
 from lab.copy.model import SECTOR, Completion, Copy, Extent
 from lab.copy.oracle import Findings, Tagging, classify
@@ -20,6 +19,7 @@ from lab.guest.registry import Record
 from lab.host.process import Process, me
 from lab.profile.models import CopyLimits, NvmeNamespace, Profile
 from lab.vm.graph import Drive
+from tests import ROOT
 
 WINDOW = Extent(16, 64)
 TAGGING = Tagging(WINDOW, generation=3, run=7)

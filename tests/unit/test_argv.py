@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import ROOT
 from lab.guest.guest import peer_profile
 from lab.profile.device_rules import MAX_PORTS
 from lab.profile.load import load, load_file
@@ -25,6 +24,7 @@ from lab.profile.problem import InvalidProfileError
 from lab.vm.argv import Boot, argv
 from lab.vm.graph import Rule, drives
 from lab.vm.link import Link
+from tests import ROOT
 
 GOLDEN = Path(__file__).with_name("golden")
 

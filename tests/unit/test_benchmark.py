@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks import vng
 from benchmarks.__main__ import boots, table, warm
-from lab import ROOT
 from lab.artifacts.kernel import Kernel
 from lab.errors import HostError
+from tests import ROOT
 
 RELEASE = "6.12.0-test"
 

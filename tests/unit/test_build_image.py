@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT
 from lab.artifacts import image
 from lab.errors import ProfileError, UsageError
+from tests import ROOT
 
 GOOD = "suite: trixie\npackages: [bash]\n"
 

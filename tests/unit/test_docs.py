@@ -11,11 +11,11 @@ from typing import get_args
 
 import pytest
 
-from lab import ROOT
 from lab.profile.fields import tag_of
 from lab.profile.keys import Section, sections
 from lab.profile.load import load_file
 from lab.profile.models import Device, Layer
+from tests import ROOT
 
 GUIDE = ROOT / "docs" / "profiles.md"
 KEYS = ROOT / "docs" / "profile-keys.md"

@@ -9,11 +9,11 @@ import pytest
 import typer
 from typer.main import get_command
 
-from lab import ROOT
 from lab.cli import _ClickException, app
 from lab.errors import LabError
 from lab.profile.load import load
 from lab.suites import suite as catalogue
+from tests import ROOT
 from tests.documented import Command, commands
 
 WRONG = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import ROOT
+from tests import ROOT
 from tests.documented import Command
 from tests.unit.test_documented_commands import check
 

@@ -13,10 +13,10 @@ from typing import Any, cast
 
 import pytest
 
-from lab import ROOT
 from lab.errors import GuestError
 from lab.guest.executor import Executor
 from lab.guest.ssh import Session
+from tests import ROOT
 from tests.unit.builders import until
 
 SCRIPTS = ROOT / "guest-scripts"

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import ROOT
 from lab.copy.ground import GuestGround
 from lab.copy.model import SECTOR, Extent
 from lab.copy.paths import PATHS
 from lab.copy.tags import describe
+from tests import ROOT
 
 COPIES, LAYERS = ROOT / "guest-scripts/copies", ROOT / "guest-scripts/layers"
 

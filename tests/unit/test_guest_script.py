@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import ROOT
+from tests import ROOT
 
 PROGRAM = ROOT / "guest-scripts/copies"
 LAYERS = {"LAB_LAYERS": str(ROOT / "guest-scripts/layers")}

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT
 from lab.artifacts import vmlinux
 from lab.artifacts.kernels import found, names
 from lab.artifacts.kernels.archive import Archive, together
@@ -21,6 +20,7 @@ from lab.artifacts.kernels.image import Image
 from lab.artifacts.kernels.source import Source
 from lab.artifacts.kernels.tree import Tree
 from lab.errors import LabError, UsageError
+from tests import ROOT
 from tests.unit.builders import bzimage, efi_program, elf_kernel, installed_modules, kernel_tree
 
 RELEASE = "6.12.0-test"

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from lab import ROOT
 from lab.artifacts import cache
 from lab.artifacts.kernel import Named, listing, remove
 from lab.artifacts.kernels import names
@@ -22,6 +21,7 @@ from lab.artifacts.kernels.checkout import Checkout
 from lab.artifacts.kernels.linux import Linux
 from lab.artifacts.kernels.tree import Tree
 from lab.errors import UsageError
+from tests import ROOT
 from tests.unit.builders import kernel_tree
 
 FORK = multiprocessing.get_context("fork")

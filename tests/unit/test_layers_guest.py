@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import ROOT
+from tests import ROOT
 
 
 def load(name: str) -> Any:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lab import ROOT
 from lab.cli.profile import app, complete_profile
 from lab.errors import ProfileError
 from lab.profile.load import load
 from lab.profile.models import Profile
 from lab.profile.schema import json_schema
+from tests import ROOT
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ import jsonschema
 import pytest
 import yaml
 
-from lab import ROOT
 from lab.profile.find import shipped
 from lab.profile.load import load
 from lab.profile.models import NvmeController
 from lab.profile.schema import json_schema
+from tests import ROOT
 
 FILE = ROOT / "profiles/profile.schema.json"
 DATA = yaml.safe_load((ROOT / "profiles/nvme-copy.yaml").read_text())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lab import ROOT
+from tests import ROOT
 
 HOOKS = ".pre-commit-config.yaml"
 GOOD = {

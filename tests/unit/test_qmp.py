@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT
+from tests import ROOT
 
 CLIENT = """
 import os, signal, socket, sys, threading

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from lab import ROOT
 from lab.guest.relay import Exited, File, Kernel, Read, Said, _event
+from tests import ROOT
 
 RELAY = ROOT / "guest-scripts/suites/relay"
 

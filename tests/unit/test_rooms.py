@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from itertools import combinations
 
-from lab import ROOT
+from tests import ROOT
 
 
 def rooms() -> dict[str, set[str]]:

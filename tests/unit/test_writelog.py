@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import ROOT
 from lab.crash.writelog import Entry, Flag, cached, durable, kept_up_to, prefix, read, replay
 from lab.errors import HostError
+from tests import ROOT
 
 BLOCKS = 8
 """Size of the logged device, in blocks of the log's sector size."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT
 from lab.errors import UsageError
 from lab.profile.find import find
 from lab.profile.load import load
 from lab.suites.blktests.options import Options, parse
 from lab.suites.blktests.run import Blktests, config, devices
 from lab.suites.blktests.selection import select
+from tests import ROOT
 
 TESTS = {
     "block/001": "QUICK=1\n",

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from lab import ROOT
 from lab.errors import ProfileError, UsageError
 from lab.profile.load import load, load_file
 from lab.profile.models import Profile
 from lab.suites.fstests.faults.recovery import Recovery
 from lab.suites.fstests.sections import Wanted, sections
 from lab.suites.upstream.devices import boot_profile
+from tests import ROOT
 
 DISKS = """description: d
 devices:

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab import ROOT
 from lab.errors import ProfileError, UsageError
 from lab.profile.load import load
 from lab.suites.fsx.case import Course, Wrong
@@ -21,6 +20,7 @@ from lab.suites.fsx.model import Model, blocks, exact
 from lab.suites.fsx.operations import BLOCK, KINDS, MAX_SIZE, Operation, draw
 from lab.suites.fsx.options import parse
 from lab.suites.fsx.run import places
+from tests import ROOT
 
 SCRIPTS = ROOT / "guest-scripts"
 

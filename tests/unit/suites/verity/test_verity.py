@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import ROOT
 from lab.cli.show.latency import bars
 from lab.errors import GuestError, ProfileError, UsageError
 from lab.profile.layers.data import DmCrypt, fec_size, tree_size
@@ -40,6 +39,7 @@ from lab.suites.verity.sectors import crypt_table
 from lab.suites.verity.target import Target, targets
 from lab.suites.verity.trees import Trees, refusal
 from lab.vm.disks import find_disks
+from tests import ROOT
 from tests.unit.test_layers_dm import SALT, VERITY_ROOT
 
 SIZE = 4096
