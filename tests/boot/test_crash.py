@@ -5,12 +5,12 @@ import signal
 from dataclasses import replace
 
 import pytest
-from lab.faults.actions import Action
 
 from lab.copy.ground import Ground
 from lab.copy.model import Copy
 from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
+from lab.faults.actions import Action
 from lab.guest.guest import attach
 from lab.guest.registry import find
 from lab.profile.load import load

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from lab.faults.actions import Action
 
 from lab.copy.ground import GuestGround, errno_name
 from lab.copy.model import SECTOR, Copy, Extent
@@ -13,6 +12,7 @@ from lab.copy.paths import PATHS, find
 from lab.copy.paths.base import GUARD, Seen, Subject
 from lab.copy.tags import describe
 from lab.errors import ProfileError, UsageError
+from lab.faults.actions import Action
 from lab.faults.model import Point, Stage
 from lab.profile.load import load
 from lab.profile.models import Profile

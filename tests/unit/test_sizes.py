@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.faults.actions import EVERY, Action
 
 from lab.copy.contract import Ruling, judge, overall
 from lab.copy.model import Completion, Copy, Extent
 from lab.copy.paths import REFERENCE, find
 from lab.copy.sizes import MAX_BLOCKS, MAX_RANGES, Shape, exceeded, shapes, sizes
+from lab.faults.actions import EVERY, Action
 from lab.faults.model import REHEARSED
 from lab.profile.load import load
 from lab.profile.models import CopyLimits

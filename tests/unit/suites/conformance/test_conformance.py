@@ -7,9 +7,9 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.faults.actions import Action
 
 from lab.copy.contract import RULES, Ruling
+from lab.faults.actions import Action
 from lab.faults.model import Stage
 from lab.suites.conformance.matrix import (
     Difference,

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.faults.actions import Action
 
 from lab.copy.contract import RULES, Ruling
 from lab.errors import UsageError
+from lab.faults.actions import Action
 from lab.faults.model import Stage
 from lab.suites.conformance import quirks
 from lab.suites.conformance.matrix import Difference, Ruled, Situation

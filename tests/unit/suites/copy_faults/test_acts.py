@@ -3,9 +3,9 @@
 import subprocess
 
 import pytest
-from lab.faults.actions import Action
 
 from lab.errors import GuestError
+from lab.faults.actions import Action
 from lab.faults.tables import ACTIONS, struck
 from lab.suites.copy_faults.acts.ability import _TRIALS
 from lab.suites.copy_faults.acts.guest import (

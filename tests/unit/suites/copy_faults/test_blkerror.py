@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.faults.actions import Action
 
 from lab.copy.model import Copy, Extent, Layout
 from lab.errors import GuestError, UsageError
+from lab.faults.actions import Action
 from lab.faults.blkerror import BlockError
 from lab.faults.model import Point, Stage
 from lab.faults.stepper import Fault

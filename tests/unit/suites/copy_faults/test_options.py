@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.faults.actions import SWEPT, Action
 
 from lab.copy.model import SECTOR, Extent, Layout
 from lab.copy.paths.base import GUARD
 from lab.copy.sizes import MAX_BLOCKS
 from lab.errors import UsageError
+from lab.faults.actions import SWEPT, Action
 from lab.faults.model import Point, Stage, points_of
 from lab.suites.arguments import Help
 from lab.suites.copy_faults.options import Generated, parse

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.faults.actions import Action
 
 from lab.copy.contract import Ruling, Verdict, judge
 from lab.copy.model import Layout
 from lab.copy.plant import Plant
 from lab.errors import HostError, UsageError
+from lab.faults.actions import Action
 from lab.faults.model import Point, Stage
 from lab.profile.models import Profile
 from lab.results.run import PROFILE, Run, ids

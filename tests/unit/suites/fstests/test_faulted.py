@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.faults.actions import Action
 
 from lab.errors import ProfileError
+from lab.faults.actions import Action
 from lab.faults.model import Point, Stage
 from lab.profile.load import load as load_profile
 from lab.results.cases import Status
