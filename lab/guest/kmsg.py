@@ -7,17 +7,20 @@ lib/bug.c, mm/kasan/report.c, kernel/panic.c, kernel/rcu/tree_stall.h).
 
 import re
 
+_OOPS = (
+    r"BUG: (?:kernel NULL pointer dereference|unable to handle )|Oops: |kernel BUG at "
+    r"|Kernel panic - not syncing|general protection fault|Unable to handle kernel "
+)
 _FATAL = (
     r"INFO: task \S+ blocked for more than \d+ seconds"
-    r"|(?:watchdog: )?BUG: "
-    r"|Oops: |Kernel panic - not syncing|kernel BUG at |general protection fault"
-    r"|Unable to handle kernel "
+    rf"|(?:watchdog: )?BUG: |{_OOPS}"
     r"|rcu: INFO: rcu_\w+ (?:self-)?detected (?:stall|expedited stalls)"
 )
 _TROUBLE = re.compile(
     _FATAL + r"|WARNING: (?:CPU: \d+|\S+:\d+ at )|nvme nvme\d+: I/O tag \d+ .*timeout"
 )
 _IS_FATAL = re.compile(_FATAL)
+_IS_OOPS = re.compile(_OOPS)
 
 
 def complaints(messages: list[str]) -> tuple[str, ...]:
@@ -29,3 +32,9 @@ def fatal(message: str) -> bool:
     """Whether the message says that the kernel hangs, has locked up or has oopsed: whatever runs
     after that proves nothing.  A warning is not that much."""
     return _IS_FATAL.match(message) is not None
+
+
+def oopsed(message: str) -> bool:
+    """Whether the message says that what ran in the kernel is gone for good; not that something
+    takes long, as it may on a slow host, and not what a sanitizer has to say."""
+    return _IS_OOPS.match(message) is not None

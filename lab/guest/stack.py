@@ -20,12 +20,13 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from lab.artifacts.cache import Progress
 from lab.errors import GuestError
 from lab.guest import readback
+from lab.guest.oops import Console
 from lab.guest.readback import Setting
 from lab.host.dirs import not_writable
 from lab.profile.asked import asked
 from lab.profile.disk import disks
 from lab.profile.models import Profile
-from lab.vm.argv import LAYERS_LOG
+from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.link import Link
 from lab.vm.machine import Machine
 from lab.vm.support import Missing
@@ -37,6 +38,9 @@ _ENDED = "lab: layers up ended"
 
 _STEP_DEADLINE = 180.0
 """Seconds for one layer; mkfs, a mirror's first copy and the like under emulation."""
+
+_AFTERMATH = 2.0
+"""Seconds after an oops for the rest of its trace, which goes out over a slow port."""
 
 
 class Capability(BaseModel):
@@ -139,7 +143,7 @@ def forget(directory: Path) -> None:
 def collect(machine: Machine, progress: Progress) -> tuple[Part, ...]:
     """What the guest tells of its layers as it makes them, written down in its directory too.
 
-    Raises GuestError when it stops telling, HostError if QEMU dies.
+    Raises GuestError when it stops telling, or its kernel oopses; HostError if QEMU dies.
     """
     before = {part.name: part for part in found(machine.directory)}
     parts: list[Part] = []
@@ -162,8 +166,9 @@ def collect(machine: Machine, progress: Progress) -> tuple[Part, ...]:
 def _steps(machine: Machine) -> Iterator[dict[str, Any]]:
     """The steps that the guest tells, as they come, up to its last word."""
     words: list[str] = []
+    console = Console(machine.directory / CONSOLE_LOG)
     with (machine.directory / LAYERS_LOG).open(errors="replace") as log:
-        while not (line := _next_line(log, machine)).startswith(_ENDED):
+        while not (line := _next_line(log, machine, console)).startswith(_ENDED):
             try:
                 yield json.loads(line)
             except ValueError:  # a program's complaint, or what a full disk left of a step
@@ -172,7 +177,7 @@ def _steps(machine: Machine) -> Iterator[dict[str, Any]]:
         raise GuestError("layers up failed in the guest", detail="\n".join(words))
 
 
-def _next_line(log: TextIO, machine: Machine) -> str:
+def _next_line(log: TextIO, machine: Machine, console: Console) -> str:
     end = time.monotonic() + _STEP_DEADLINE
     line = ""
     while True:
@@ -187,8 +192,14 @@ def _next_line(log: TextIO, machine: Machine) -> str:
         if shutil.disk_usage(machine.directory).free == 0:
             # QEMU drops what it cannot write, so nothing would ever come.
             raise not_writable(machine.directory, OSError(ENOSPC, os.strerror(ENOSPC)))
+        if oops := console.oops():
+            time.sleep(_AFTERMATH)
+            raise console.error("while its layers came up", oops)
         if time.monotonic() > end:
-            raise GuestError(f"layers up in the guest: nothing within {_STEP_DEADLINE:.0f} s")
+            raise GuestError(
+                f"layers up in the guest: nothing within {_STEP_DEADLINE:.0f} s",
+                detail=console.end(20),
+            )
         time.sleep(0.01)
 
 

@@ -173,6 +173,29 @@ def test_qemu_that_segfaults_in_its_boot_is_started_once_more(own: Lab) -> None:
     assert own.ls()["nvme-copy"]["state"] == "up"
 
 
+NEVER_UP = """\
+description: a layer that is never up, since what is below answers after minutes
+devices: [{type: nvme, serial: D, namespaces: [{size: 320M}]}]
+layers:
+- {name: slow, type: dm-delay, over: D, read: 600s, write: 600s}
+- {name: fs, type: xfs, over: slow}
+"""
+
+
+def test_an_oops_while_layers_come_up_ends_the_wait(own: Lab, tmp_path: Path) -> None:
+    """The message is the kernel's own, though nothing is wrong with this one."""
+    profile = tmp_path / "slow.yaml"
+    profile.write_text(NEVER_UP)
+    up = own.start("up", str(profile))
+    wait_for(lambda: "slow" in own.ls(), "its record", deadline=240)
+    oops = "BUG: kernel NULL pointer dereference, address: 0000000000000008"
+    own("ssh", "slow", "--", f"echo '<1>{oops}' >/dev/kmsg")
+    _, stderr = up.communicate(timeout=120)
+    assert up.returncode == 3, stderr
+    assert f"lab: the guest's kernel failed while its layers came up: {oops}" in stderr
+    assert oops in (own.state / "lab/failed/slow/console.log").read_text()
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_up_cleans_up(own: Lab, number: signal.Signals, status: int) -> None:
     up = own.start("up", "nvme-copy")

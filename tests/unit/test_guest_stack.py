@@ -8,9 +8,10 @@ import pytest
 
 from lab.errors import GuestError, HostError
 from lab.guest import stack
+from lab.guest.oops import Console
 from lab.guest.stack import Capability, Part
 from lab.profile.models import Profile
-from lab.vm.argv import LAYERS_LOG
+from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.link import Link
 
 
@@ -48,6 +49,39 @@ class Told:
     def died(self) -> HostError:
         """Its end."""
         return HostError("QEMU is gone")
+
+
+OOPS = """\
+lab: sshd listens
+Please press Enter to activate this console. [    7.112233] BUG: kernel NULL pointer dereference, address: 0000000000000008
+[    7.112240] Oops: Oops: 0002 [#1] PREEMPT SMP
+"""
+
+
+def test_an_oops_while_layers_come_up_ends_the_wait_and_is_quoted(tmp_path: Path) -> None:
+    (tmp_path / CONSOLE_LOG).write_text(OOPS)
+    with pytest.raises(GuestError, match="NULL pointer dereference, address: 0") as caught:
+        collect(Told(tmp_path, json.dumps(UP) + "\n"))
+    assert "Oops: 0002" in str(caught.value.detail)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[    7.112233] INFO: task mkfs.xfs:12 blocked for more than 122 seconds.",
+        "[    7.112233] BUG: KASAN: slab-use-after-free in f+0x1/0x2",
+        "[    7.112233] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [mkfs.xfs:12]",
+        "somebody said BUG: kernel NULL pointer dereference",
+    ],
+)
+def test_what_takes_long_or_is_no_oops_is_waited_for(tmp_path: Path, line: str) -> None:
+    (tmp_path / CONSOLE_LOG).write_text(f"{line}\n")
+    console = Console(tmp_path / CONSOLE_LOG)
+    assert console.oops() == ""
+    with (tmp_path / CONSOLE_LOG).open("a") as log:
+        log.write(OOPS)
+    assert "NULL pointer" in console.oops()
+    assert console.oops() == ""
 
 
 def collect(machine: Told) -> tuple[Part, ...]:
