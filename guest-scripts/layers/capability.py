@@ -1,4 +1,5 @@
-"""A capability: a dict of its name, `supported` (None: not tried), and what there is to say."""
+"""A capability: a dict of its name, `supported` (None: not tried), and what there is to say; it is
+`wrong` where success was reported without reason."""
 
 import system
 from area import NotTried
@@ -6,6 +7,10 @@ from area import NotTried
 
 class Lacks(Exception):
     """Something is not supported, for a reason that is no errno."""
+
+
+class Lies(Exception):
+    """Success was reported, and what is there says otherwise."""
 
 
 def attempt(capability, action, *arguments):
@@ -17,6 +22,8 @@ def attempt(capability, action, *arguments):
         return result(capability, None, f"not tried: {why}")
     except Lacks as why:
         return result(capability, False, str(why))
+    except Lies as why:
+        return result(capability, False, str(why)) | {"wrong": True}
     except system.Failure as problem:
         said = "; ".join(problem.said.splitlines())
     except OSError as problem:

@@ -7,7 +7,7 @@ import os
 
 import system
 from area import NotTried, area, block_size
-from capability import Lacks, attempt, result
+from capability import Lacks, Lies, attempt, result
 
 
 def block(device, other=None, why_not=""):
@@ -102,21 +102,59 @@ def _restore(at):
 
 
 def _copy_file_range(at, source, offset):
-    done = os.copy_file_range(source, at.disk.fd, at.size, offset, at.target)
-    if done != at.size or not at.copied():
-        raise Lacks(f"{done} of {at.size} bytes reported, and the content is not the source's")
+    return _reported(
+        os.copy_file_range(source, at.disk.fd, at.size, offset, at.target), at.copied, at
+    )
+
+
+def _reported(done, copied, at):
+    """What to say of a copy of which so many bytes were reported.  Raises Lacks, Lies."""
+    if done != at.size:
+        raise Lacks(f"{done} of {at.size} bytes")
+    if not copied():
+        raise Lies(f"{done} of {at.size} bytes reported, and the content is not the source's")
     return f"{done} bytes, compared"
 
 
 def _copy_from(at, other):
+    """A copy from a pattern on another device, which is then as it was; from what stands there, if
+    that is in use."""
+    try:
+        there = area(other)
+    except NotTried:
+        return _copy_from_used(at, other)
+    with there:
+        if there.size != at.size:
+            raise NotTried("the other has blocks of another size")
+        there.prepare()
+        try:
+            done = os.copy_file_range(there.disk.fd, at.disk.fd, at.size, there.source, at.target)
+            return _reported(done, lambda: _moved(there, at), at)
+        finally:
+            there.restore()
+
+
+def _copy_from_used(at, other):
     from direct import Direct
 
     with Direct(other, write=False) as source:
         wanted = source.read(0, at.size)
+        if wanted == at.disk.read(at.target, at.size):
+            raise NotTried("the other is in use, and has what stands here already")
         done = os.copy_file_range(source.fd, at.disk.fd, at.size, 0, at.target)
-    if done != at.size or at.disk.read(at.target, at.size) != wanted:
-        raise Lacks(f"{done} of {at.size} bytes reported, and the content is not the source's")
-    return f"{done} bytes, compared"
+    return _reported(done, lambda: at.disk.read(at.target, at.size) == wanted, at)
+
+
+def _moved(there, at):
+    """Whether the target holds the other's pattern, and the other and the source have their own."""
+    held = [
+        (there, there.source, there.pattern),
+        (at, at.source, at.pattern),
+        (at, at.target, there.pattern),
+    ]
+    return all(
+        area.disk.read(offset, at.size) == pattern.blocks(0, 1) for area, offset, pattern in held
+    )
 
 
 def _nvme_limits(found, name):
@@ -146,7 +184,7 @@ def _nvme_copy(at, device, limits):
     name = system.block_name(device)
     nvme_copy.copy(name, at.source // size, blocks, at.target // size, limits.pi)
     if at.disk.read(at.target, blocks * size) != at.pattern.blocks(0, 1)[: blocks * size]:
-        raise Lacks("success reported, and the content is not the source's")
+        raise Lies("success reported, and the content is not the source's")
     return f"{blocks * size} bytes, compared"
 
 
@@ -164,7 +202,7 @@ def _zero_out(at, device):
 
     ioctls.zero_out(at.disk.fd, at.target, at.size)
     if any(at.disk.read(at.target, at.size)):
-        raise Lacks("BLKZEROOUT reported success, and not all is zero")
+        raise Lies("BLKZEROOUT reported success, and not all is zero")
     most = system.queue(device, "write_zeroes_max_bytes", "0")
     if most == "0":
         raise Lacks("write_zeroes_max_bytes 0: the kernel writes the zeroes")
@@ -182,7 +220,7 @@ def _extended_copy(at, device):
     size = block_size(device)
     xcopy.copy(device, device, at.source // size, at.target // size, at.size // size)
     if not at.copied():
-        raise Lacks("success reported, and the content is not the source's")
+        raise Lies("success reported, and the content is not the source's")
     return f"{at.size} bytes, compared"
 
 

@@ -4,7 +4,7 @@ import os
 
 import ioctls
 import system
-from capability import Lacks, attempt, result
+from capability import Lacks, Lies, attempt, result
 from direct import Direct
 from pattern import Pattern
 
@@ -51,9 +51,9 @@ def _trial(trial, source, target):
 
 
 def _compare(file, data):
-    """Raise Lacks unless a file has that content."""
+    """Raise Lies unless a file has that content."""
     if os.pread(file.fileno(), len(data) + 1, 0) != data:
-        raise Lacks("success reported, and the content is not what it should be")
+        raise Lies("success reported, and the content is not what it should be")
 
 
 def _copy_file_range(source, target, data):

@@ -128,8 +128,13 @@ def _add_facts(branch: Tree, facts: Iterable[str], part: Part | None) -> None:
         if each.capability in _TOLD:
             said = _HIDDEN_KEY.sub("(key)", each.said)
             branch.add(_text(f"{each.capability}: {said}", "dim"))
+    for each in found:
+        if each.wrong:
+            branch.add(_text(f"WRONG: {each.capability}: {each.said}", "bold red"))
     for title, supported in (("works", True), ("not supported", False)):
-        names = [each.capability for each in found if each.supported is supported]
+        names = [
+            each.capability for each in found if each.supported is supported and not each.wrong
+        ]
         if names := [name for name in names if not _is_fact(name)]:
             branch.add(_text(f"{title}: {', '.join(names)}", "dim"))
 

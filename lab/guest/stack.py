@@ -44,13 +44,15 @@ _AFTERMATH = 2.0
 
 
 class Capability(BaseModel):
-    """Something tried on a disk or layer: `supported` is None where it could not be tried."""
+    """Something tried on a disk or layer: `supported` is None where it could not be tried; it is
+    `wrong` where success was reported without reason."""
 
     model_config = ConfigDict(frozen=True)
 
     capability: str
     supported: bool | None
     said: str = ""
+    wrong: bool = False
 
 
 class Property(BaseModel):

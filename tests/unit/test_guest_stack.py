@@ -53,7 +53,8 @@ class Told:
 
 OOPS = """\
 lab: sshd listens
-Please press Enter to activate this console. [    7.112233] BUG: kernel NULL pointer dereference, address: 0000000000000008
+Please press Enter to activate this console. \
+[    7.112233] BUG: kernel NULL pointer dereference, address: 0000000000000008
 [    7.112240] Oops: Oops: 0002 [#1] PREEMPT SMP
 """
 

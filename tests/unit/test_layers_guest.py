@@ -1,6 +1,7 @@
 """guest-scripts/layers: what is pure in it - patterns, formats, parsing, and what a person sees."""
 
 import errno
+import os
 import struct
 import sys
 from importlib import import_module
@@ -245,10 +246,68 @@ def test_a_trial_ends_as_supported_not_supported_or_not_tried(
     invalid = OSError(errno.EINVAL, "Invalid argument")
     assert raising(invalid) == capability(False, "EINVAL (Invalid argument)")
     assert raising(probe.Lacks("nothing there")) == capability(False, "nothing there")
+    assert raising(probe.Lies("no")) == capability(False, "no") | {"wrong": True}
     assert raising(system.Failure("mkfs", "one\ntwo")) == capability(False, "one; two")
     assert raising(probe.NotTried("read-only")) == capability(None, "not tried: read-only")
     with pytest.raises(ZeroDivisionError):
         raising(ZeroDivisionError())
+
+
+class File:
+    """What lies at the places of an area: a pattern, and what is to be overwritten."""
+
+    fd = 0
+
+    def __init__(self, content: dict[int, bytes]) -> None:
+        self.content = content
+
+    def read(self, offset: int, size: int) -> bytes:
+        """What lies there."""
+        assert len(self.content[offset]) == size
+        return self.content[offset]
+
+
+class Place:
+    """An area of one block and another."""
+
+    size, source, target = 64, 0, 64
+
+    def __init__(self) -> None:
+        self.pattern = pattern.Pattern(self.size)
+        self.block = self.pattern.blocks(0, 1)
+        self.disk = File({self.source: self.block, self.target: bytes(self.size)})
+
+    def __enter__(self) -> "Place":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def prepare(self) -> None: ...
+
+    def restore(self) -> None: ...
+
+
+@pytest.mark.parametrize("wrong", ["", "nothing moved", "its own block", "source", "the other"])
+def test_a_copy_that_moves_nothing_or_too_much_is_no_copy(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    """As a kernel with a series under review did: the full length, and every sector old."""
+    at, there = Place(), Place()
+    monkeypatch.setattr(probe, "area", lambda device: there)
+
+    def copy(*_: int) -> int:
+        moved = {"nothing moved": bytes(64), "its own block": at.block}.get(wrong, there.block)
+        at.disk.content[64] = moved
+        if wrong in ("source", "the other"):
+            (at if wrong == "source" else there).disk.content[0] = bytes(64)
+        return 64
+
+    monkeypatch.setattr(os, "copy_file_range", copy)
+    if not wrong:
+        assert probe._copy_from(at, "/dev/other") == "64 bytes, compared"
+        return
+    with pytest.raises(probe.Lies, match="64 of 64 bytes reported"):
+        probe._copy_from(at, "/dev/other")
 
 
 def test_a_step_is_one_aligned_line() -> None:

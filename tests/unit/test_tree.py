@@ -46,6 +46,7 @@ PARTS = (
             Capability(capability="discard", supported=True),
             Capability(capability="copy_file_range", supported=False, said="EINVAL"),
             Capability(capability="NVMe Copy", supported=None, said="not tried"),
+            Capability(capability="write zeroes", supported=False, said="not zero", wrong=True),
         ),
     ),
     Part(event="layer", name="dust", status="not supported", tried="modprobe", said="not found"),
@@ -92,8 +93,9 @@ def test_what_was_found_stands_beside_it() -> None:
     lines = drawn(*PARTS)
     assert "├── S:1  nvme, 64M, blocks of 512 bytes  /dev/nvme0n1" in lines
     at = lines.index("│   └── sums  dm-integrity, 60M  /dev/mapper/sums")
-    assert lines[at + 1 : at + 4] == [
+    assert lines[at + 1 : at + 5] == [
         "│       ├── table: crypt (key) 0",
+        "│       ├── WRONG: write zeroes: not zero",
         "│       ├── works: discard",
         "│       ├── not supported: copy_file_range",
     ]
