@@ -1,6 +1,7 @@
 """What makes it a project: its licence, and checks before a commit, those of `make check`."""
 
 import os
+import re
 import shutil
 import subprocess
 import tomllib
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import lab
 from tests import ROOT
 
 HOOKS = ".pre-commit-config.yaml"
@@ -25,6 +27,11 @@ def test_the_licence_is_the_one_named() -> None:
     assert project["license-files"] == ["LICENSE"]
     head = (ROOT / "LICENSE").read_text().split("\n", 2)[:2]
     assert [line.strip() for line in head] == ["GNU GENERAL PUBLIC LICENSE", "Version 2, June 1991"]
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    (first, *_) = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first == lab.__version__
 
 
 def hooks() -> list[dict[str, str]]:
