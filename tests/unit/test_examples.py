@@ -1,6 +1,7 @@
 """What examples/ has is what the lab takes: profiles and plans are looked at by its own commands,
 workflows by actionlint, and the commands in them by the command line."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lab.results.run import PROFILE, Run
 from tests import ROOT
 from tests.documented import Command
 from tests.unit.test_documented_commands import check
@@ -21,10 +23,11 @@ PROFILES, PLANS = (
 )
 
 
-def ran(*argv: str | Path) -> subprocess.CompletedProcess[str]:
+def ran(*argv: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command of the checkout, as one types it there."""
     return subprocess.run(
-        argv, cwd=ROOT, check=False, capture_output=True, text=True, timeout=120
+        argv, cwd=ROOT, env={**os.environ, **environment}, check=False, capture_output=True,
+        text=True, timeout=120,
     )  # fmt: skip
 
 
@@ -82,6 +85,29 @@ def test_one_that_is_wrong_is_none(tmp_path: Path, right: str, wrong: str, said:
     assert said in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("workflow", "step", "left"),
+    [
+        ("hosted.yml", "Tell", ["junit.xml", "summary"]),
+        ("self-hosted.yml", "Write the pages", ["pages/index.html"]),
+    ],
+)
+def test_what_a_run_left_is_told(tmp_path: Path, workflow: str, step: str, left: list[str]) -> None:
+    (job,) = yaml.safe_load((EXAMPLES / "workflows" / workflow).read_text())["jobs"].values()
+    (script,) = (each["run"] for each in job["steps"] if each.get("name") == step)
+    (tmp_path / "report").write_text("79 cases: 79 holds\n")
+    with Run("nvme-copy", "fsx") as run:
+        run.write(PROFILE, "{}")
+        run.finish({"suite": "fsx", "profile": "nvme-copy", "kernel": "6.12",
+                    "cases": [{"name": "one", "status": "pass"}]})  # fmt: skip
+    places = {"RUNNER_TEMP": str(tmp_path), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    ended = ran("bash", "-e", "-c", script, **places)
+    assert ended.returncode == 0, ended.stderr
+    for name in left:
+        text = (tmp_path / name).read_text()
+        assert "one" in text or "79 holds" in text
+
+
 @pytest.mark.parametrize("path", [*PROFILES, *PLANS, *WORKFLOWS], ids=name)
 def test_commands_are_some(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
@@ -94,5 +120,5 @@ def test_commands_are_some(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for words in Command(path.name, 0, text, inline=False).simple():
             if words[0] == "make":
                 assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M), words
-            else:
+            elif words[0] == "lab":
                 check(words)
