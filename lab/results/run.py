@@ -8,6 +8,9 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +33,23 @@ _BROKEN_OFF = "broken off"
 """The last event of a run that was interrupted: its document may have some of its cases."""
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+
+
+Listener = Callable[[str, str, dict[str, Any]], None]
+"""Is told the source, the name and the data of each event of a run, as it happens, in the thread in
+which it does: the run waits for it."""
+
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Have the runs that begin in the block tell their events."""
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
 
 
 @dataclass(frozen=True)
@@ -135,6 +155,7 @@ class Run:
         """Drawn for the tags, so that what an earlier run left cannot pass for this one's."""
         self._lock = threading.Lock()
         self._said: list[tuple[str, dict[str, Any]]] = []
+        self._listener = _LISTENER.get()
         try:
             self._timeline = (self.directory / TIMELINE).open("a", buffering=1)
         except OSError as error:
@@ -159,6 +180,8 @@ class Run:
                 return  # closed: a last event of a QEMU that is going away
             except OSError as error:
                 raise not_writable(self.directory, error) from error
+        if self._listener:
+            self._listener(source, event, data)
 
     def qmp_event(self, name: str, data: dict[str, Any]) -> None:
         """Append an event of QEMU; the sink that a machine is given."""

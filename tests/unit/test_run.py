@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import HostError
 from lab.host import dirs
-from lab.results.run import DOCUMENT, PROFILE, TIMELINE, Run, ids, load
+from lab.results.run import DOCUMENT, PROFILE, TIMELINE, Run, heard_by, ids, load
 
 
 def events(run: Run) -> list[dict[str, Any]]:
@@ -171,3 +171,14 @@ def test_a_run_remembers_what_qemu_said() -> None:
         run.qmp_event("DEVICE_DELETED", {"device": "d0", "path": "/machine"})
         assert run.qemu_said("DEVICE_DELETED", device="d0")
         assert not run.qemu_said("DEVICE_DELETED", device="d1")
+
+
+def test_a_listener_hears_every_event_of_the_runs_that_begin_meanwhile() -> None:
+    heard: list[tuple[str, str, dict[str, Any]]] = []
+    with heard_by(lambda *event: heard.append(event)), Run("p", "s") as run:
+        run.emit("lab", "one", n=1)
+    run.emit("lab", "after the end")
+    with Run("p", "s") as other:
+        other.emit("lab", "unheard")
+    assert [event for _, event, _ in heard] == ["run", "one"]
+    assert heard[1] == ("lab", "one", {"n": 1})
