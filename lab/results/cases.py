@@ -77,12 +77,22 @@ def read(document: dict[str, Any]) -> Case:
         str(document["name"]),
         Status(said) if said else _VERDICTS[document["verdict"]],
         float(document.get("seconds", 0.0)),
-        str(document.get("reason", "")),
+        str(document.get("reason", "")) or _broken(document),
         str(document.get("section", "")),
         int(document.get("attempt", 1)),
         str(document.get("known", "")),
         tuple(document.get("files", ())),
         str(document.get("output", "")),
+    )
+
+
+def _broken(document: dict[str, Any]) -> str:
+    """The rules that a judged case has violated, with the evidence; '' of any other."""
+    rules = document.get("rules") or {}
+    return "; ".join(
+        f"{rule}: {found['evidence']}"
+        for rule, found in rules.items()
+        if found["verdict"] == "violated"
     )
 
 

@@ -46,6 +46,16 @@ def test_cases_that_are_judged_by_the_contract_are_read_too() -> None:
         assert read({"name": "write:1 eio", "verdict": verdict, "seconds": 2}).status == status
 
 
+def test_a_judged_case_that_failed_says_which_rules_it_broke() -> None:
+    rules = {
+        "COMPLETE": {"verdict": "violated", "evidence": "2 sectors are not"},
+        "SOURCE": {"verdict": "holds", "evidence": "unchanged"},
+        "OFFLOADED": {"verdict": "violated", "evidence": "no Copy was seen"},
+    }
+    case = read({"name": "write:1 eio", "verdict": "violated", "rules": rules})
+    assert case.reason == "COMPLETE: 2 sectors are not; OFFLOADED: no Copy was seen"
+
+
 def test_cases_are_counted_by_status_and_repetitions_by_case() -> None:
     some = [
         Case("a", Status.PASS, 1, section="xfs"),
