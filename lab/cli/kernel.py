@@ -48,16 +48,13 @@ def with_kernel(changes: list[str] | None, kernel: str | None) -> list[str]:
     """The changes that --set and --kernel ask for."""
     if kernel is None:
         return changes or []
-    from json import dumps
-
-    from lab.artifacts.kernels.names import canonical, resolve
+    from lab.artifacts.kernels.names import canonical, change, resolve
 
     # Told before anything slow: a name that means nothing.
-    reference = canonical(kernel)
-    for remark in resolve(reference).remarks():
+    asked = change(kernel)
+    for remark in resolve(canonical(kernel)).remarks():
         warn(remark)
-    # Quoted: 6.12 is a name, not a number.
-    return [*(changes or []), f"kernel={dumps(reference)}"]
+    return [*(changes or []), asked]
 
 
 @app.command("list")

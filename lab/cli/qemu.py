@@ -38,14 +38,10 @@ def with_qemu(changes: list[str], qemu: str | None) -> list[str]:
     """The changes of a profile, and that which --qemu asks for."""
     if qemu is None:
         return changes
-    from json import dumps
-
-    from lab.artifacts.qemus.names import canonical, resolve
+    from lab.artifacts.qemus.names import change
 
     # Told before anything slow: a name that means nothing.
-    reference = canonical(qemu)
-    resolve(reference)
-    return [*changes, f"machine.qemu={dumps(reference)}"]
+    return [*changes, change(qemu)]
 
 
 @app.command("list")

@@ -101,26 +101,35 @@ class Guest:
         if self.peer:
             self.peer.down()
 
-    def release(self) -> None:
-        """Let the guest outlive this process."""
+    def close(self) -> None:
+        """Let go of QEMU, the peer's as well, without touching it."""
         for guest in filter(None, (self.peer, self)):
             guest.machine.close()
+
+    def release(self) -> None:
+        """Let the guest outlive this process."""
+        self.close()
+        for guest in filter(None, (self.peer, self)):
             if guest.record.owner:
                 guest.record = guest.record.model_copy(update={"owner": None})
                 registry.write(guest.directory, guest.record)
 
 
-def up(name: str, profile: Profile, progress: Progress) -> Guest:
-    """Start a guest on fresh media and wait until all its layers are up.
+def up(name: str, profile: Profile, progress: Progress, *, owner: Process | None = None) -> Guest:
+    """Start a guest on fresh media and wait until all its layers are up; it stays, or as long as
+    its `owner`, and anybody may speak to its QEMU.
 
     Raises ProfileError, HostError or GuestError; what was started is gone then, and the console,
     stderr and argv of the failed boot are kept in the state directory under failed/NAME.
     """
     # Ours until it is complete: a lab that is killed meanwhile leaves what can be swept.
-    guest = start(name, profile, progress, owner=me())
+    guest = start(name, profile, progress, owner=owner or me())
     try:
         guest.bring_up(progress)
-        guest.release()
+        if owner:
+            guest.close()
+        else:
+            guest.release()
     except BaseException:
         _keep_failed(guest.directory)
         guest.down()

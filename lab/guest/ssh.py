@@ -27,6 +27,14 @@ class Result:
     stdout: str
     stderr: str
 
+    def require_success(self) -> None:
+        """Raise GuestError unless the exit status is 0."""
+        if self.status != 0:
+            raise GuestError(
+                f"exit status {self.status} in the guest: {shlex.join(self.argv)}",
+                detail=self.stderr or self.stdout,
+            )
+
 
 class Session:
     """An SSH connection to a guest; use it as a context manager."""
@@ -84,11 +92,8 @@ class Session:
             result = _collect(channel, tuple(argv), end)
         finally:
             channel.close()
-        if check and result.status != 0:
-            raise GuestError(
-                f"exit status {result.status} in the guest: {shlex.join(argv)}",
-                detail=result.stderr or result.stdout,
-            )
+        if check:
+            result.require_success()
         return result
 
     def write(self, path: str, text: str, *, deadline: float = 60.0) -> None:

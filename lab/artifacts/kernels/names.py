@@ -1,5 +1,6 @@
 """What a kernel can be called: a name, a path, a commit of a git tree, or a Debian package."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -66,6 +67,15 @@ def canonical(reference: str) -> str:
     if linux := _commit(reference):
         return commit(linux.source, linux.rev)
     return reference
+
+
+def change(reference: str) -> str:
+    """The change of a profile (`--set`) that asks for a kernel.  Raises UsageError for a name that
+    means nothing."""
+    found = canonical(reference)
+    resolve(found)
+    # Quoted: 6.12 is a name, not a number.
+    return f"kernel={json.dumps(found)}"
 
 
 def commit(tree: Path, rev: str) -> str:

@@ -1,5 +1,6 @@
 """What a QEMU can be called: a name, a path, or a Debian package."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -67,3 +68,11 @@ def canonical(reference: str) -> str:
     if reference in BOOK.known() or "/" not in reference or not path.exists():
         return reference
     return str(path.absolute())
+
+
+def change(reference: str) -> str:
+    """The change of a profile (`--set`) that asks for a QEMU.  Raises UsageError for a name that
+    means nothing."""
+    found = canonical(reference)
+    resolve(found)
+    return f"machine.qemu={json.dumps(found)}"
