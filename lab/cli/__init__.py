@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from types import FrameType
 from typing import Annotated, Any
 
@@ -98,6 +99,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run a command; the exit status says whose fault it was: 0, 1, 2 or 3."""
+    warnings.formatwarning = lambda message, *_, **__: f"lab: warning: {message}\n"
     if "_LAB_COMPLETE" in os.environ:
         try:
             app(prog_name="lab")  # the shell asks for completions; does not return

@@ -1,0 +1,108 @@
+"""What installed packages add to the lab: suites, paths, layers and actions, as entry points.
+
+Nothing is looked for before somebody asks for the names of a group, and no package is imported
+before somebody asks for what it brings.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+from lab.errors import HostError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+_T = TypeVar("_T")
+
+SUITES, PATHS, LAYERS, ACTIONS = "lab.suites", "lab.paths", "lab.layers", "lab.actions"
+
+_ONE = {SUITES: "suite", PATHS: "path", LAYERS: "layer", ACTIONS: "action"}
+"""What one of each group is called."""
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class PluginWarning(UserWarning):
+    """A plugin is broken and was left out."""
+
+
+@cache
+def names(group: str) -> tuple[str, ...]:
+    """The names that packages give in a group, whether or not what they stand for can be used."""
+    return tuple(sorted({entry.name for entry in _entries(group)}))
+
+
+@cache
+def found(group: str) -> Mapping[str, object]:
+    """What packages bring in a group, by name.
+
+    What cannot be imported is named in a PluginWarning and left out.  Raises HostError if two of
+    them have the same name.
+    """
+    by_name: dict[str, EntryPoint] = {}
+    for entry in _entries(group):
+        if first := by_name.get(entry.name):
+            raise HostError(
+                f"{_package(first)} and {_package(entry)} both bring a {_ONE[group]} {entry.name}",
+                hint="uninstall one of them",
+            )
+        by_name[entry.name] = entry
+    return dict(_loaded(group, by_name))
+
+
+def together(group: str, own: Mapping[str, _T], kind: type[_T]) -> dict[str, _T]:
+    """The lab's own of a group, and what packages add to it, by name.
+
+    What is no `kind`, or has a `name` other than that of its entry point, is named in a
+    PluginWarning and left out.  Raises HostError if a package brings one that there is.
+    """
+    made = dict(own)
+    for name, each in found(group).items():
+        if name in own:
+            (entry,) = (entry for entry in _entries(group) if entry.name == name)
+            raise HostError(
+                f"{_package(entry)} brings a {_ONE[group]} {name}, but the lab has one of that "
+                "name",
+                hint="uninstall it, or give that another name",
+            )
+        if not isinstance(each, kind):
+            _leave_out(group, name, f"it is a {type(each).__name__}, not a {kind.__name__}")
+        elif (own_name := getattr(each, "name", name)) != name:
+            _leave_out(group, name, f"it calls itself {own_name}")
+        else:
+            made[name] = each
+    return made
+
+
+def _entries(group: str) -> list["EntryPoint"]:
+    # Imported late: `lab --help` must not wait for it.
+    from importlib.metadata import entry_points
+
+    return sorted(entry_points(group=group), key=lambda entry: (entry.name, _package(entry)))
+
+
+def _loaded(group: str, entries: Mapping[str, "EntryPoint"]) -> Iterator[tuple[str, object]]:
+    for name, entry in entries.items():
+        if not _NAME.fullmatch(name):
+            _leave_out(group, name, "a name has lower-case letters, digits and dashes")
+            continue
+        try:
+            yield name, entry.load()
+        except (Exception, SystemExit) as error:
+            # Whatever a stranger's module fails with.
+            _leave_out(group, name, f"{entry.value}: {type(error).__name__}: {error}")
+
+
+def _leave_out(group: str, name: str, why: str) -> None:
+    packages = {_package(entry) for entry in _entries(group) if entry.name == name}
+    words = " ".join(why.split())
+    text = f"{_ONE[group]} {name} of {', '.join(sorted(packages))} is left out: {words}"
+    warnings.warn(text, PluginWarning, stacklevel=3)
+
+
+def _package(entry: "EntryPoint") -> str:
+    """The package that has an entry point, with its version."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "a package"

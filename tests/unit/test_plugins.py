@@ -1,0 +1,137 @@
+"""What packages add: found by entry points; the broken are named and left out, clashes refused."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab import plugins
+from lab.errors import HostError
+from lab.plugins import SUITES, PluginWarning
+
+Install = Callable[[str, str, str], None]
+"""Takes a package's name, its entry points of lab.suites, and the text of its module."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that has a name."""
+
+    name: str
+
+
+THING = """
+from tests.unit.test_plugins import Thing
+mine = Thing("mine")
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Puts packages where Python finds them, as an installer leaves them."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    modules = []
+
+    def made(name: str, entries: str, module: str) -> None:
+        module_name = name.replace("-", "_")
+        (tmp_path / f"{module_name}.py").write_text(module)
+        info = tmp_path / f"{module_name}-1.5.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
+        (info / "entry_points.txt").write_text(f"[lab.suites]\n{entries}\n")
+        modules.append(module_name)
+        forget()
+
+    def forget() -> None:
+        plugins.names.cache_clear()
+        plugins.found.cache_clear()
+
+    yield made
+    for module in modules:
+        sys.modules.pop(module, None)
+    forget()
+
+
+def test_what_a_package_brings_is_found_by_its_name(install: Install) -> None:
+    install("acme-lab", "mine = acme_lab:mine", THING)
+    assert "mine" in plugins.names(SUITES)
+    assert plugins.found(SUITES)["mine"] == Thing("mine")
+    assert plugins.together(SUITES, {"own": Thing("own")}, Thing) == {
+        "own": Thing("own"),
+        "mine": Thing("mine"),
+    }
+
+
+def test_names_are_told_without_importing_anything(install: Install) -> None:
+    install("acme-lab", "mine = acme_lab:mine", "raise RuntimeError")
+    assert plugins.names(SUITES) == ("mine",)
+
+
+@pytest.mark.parametrize(
+    ("entries", "module", "why"),
+    [
+        ("bad = acme_lab:mine", "import no_such_module", "ModuleNotFoundError: No module named"),
+        ("bad = acme_lab:mine", "mine = (", "SyntaxError"),
+        ("bad = acme_lab:mine", "raise SystemExit('unlicensed')", "SystemExit: unlicensed"),
+        ("bad = acme_lab:other", THING, "AttributeError"),
+        ("bad = acme_lab, then", THING, "acme_lab, then: "),
+        ("Bad One = acme_lab:mine", THING, "lower-case letters, digits and dashes"),
+        ("bad = acme_lab:mine", THING, "it calls itself mine"),
+        ("bad = acme_lab", THING, "it is a module, not a Thing"),
+    ],
+)
+def test_a_broken_plugin_is_named_and_left_out(
+    install: Install, entries: str, module: str, why: str
+) -> None:
+    install("acme-lab", entries, module)
+    install("sound", "mine = sound:mine", THING)
+    with pytest.warns(PluginWarning, match="of acme-lab 1.5 is left out: ") as warned:
+        made = plugins.together(SUITES, {}, Thing)
+    assert list(made) == ["mine"]
+    (told,) = warned
+    assert why in str(told.message)
+    assert "\n" not in str(told.message)
+
+
+def test_two_packages_with_one_name_are_refused(install: Install) -> None:
+    install("acme-lab", "mine = acme_lab:mine", THING)
+    install("other-lab", "mine = other_lab:mine", THING)
+    with pytest.raises(HostError) as caught:
+        plugins.found(SUITES)
+    assert caught.value.message == "acme-lab 1.5 and other-lab 1.5 both bring a suite mine"
+
+
+def test_a_name_of_the_labs_own_is_refused(install: Install) -> None:
+    install("acme-lab", "mine = acme_lab:mine", THING)
+    with pytest.raises(HostError, match=r"acme-lab 1\.5 brings a suite mine, but the lab has one"):
+        plugins.together(SUITES, {"mine": Thing("mine")}, Thing)
+
+
+def test_the_command_line_tells_a_broken_plugin_once_in_one_line(
+    install: Install, tmp_path: Path
+) -> None:
+    install("acme-lab", "bad = acme_lab:mine", "raise RuntimeError('two\\nlines')")
+    said = after_help("from lab import plugins; plugins.found('lab.suites')", tmp_path)
+    assert said == (
+        "lab: warning: suite bad of acme-lab 1.5 is left out: "
+        "acme_lab:mine: RuntimeError: two lines\n"
+    )
+
+
+def test_help_looks_for_no_plugin(tmp_path: Path) -> None:
+    said = after_help("print('importlib.metadata' in sys.modules, file=sys.stderr)", tmp_path)
+    assert said == "False\n"
+
+
+def after_help(code: str, path: Path) -> str:
+    """What Python says on stderr when it does `code` after `lab --help`, with packages in `path`
+    as well."""
+    wrapped = f"import sys, lab.cli\ntry: lab.cli.main()\nexcept SystemExit: {code}"
+    return subprocess.run(
+        [sys.executable, "-c", wrapped, "--help"], capture_output=True, text=True,
+        check=True, timeout=60, env={**os.environ, "PYTHONPATH": str(path)},
+    ).stderr  # fmt: skip
