@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.cli.qemu import Qemu, with_qemu
+from lab.cli.qemu import Qemu, qemu_named
 from lab.cli.terminal import print_json, print_table, timed_lines
 
 if TYPE_CHECKING:
@@ -70,13 +70,12 @@ def _asked(
     import shlex
 
     from lab.artifacts.kernels.checkout import Checkout
-    from lab.artifacts.qemus.names import canonical
     from lab.errors import UsageError
     from lab.farm.bisect import Bisection
     from lab.farm.trial import Trial
     from lab.host import dirs
-    from lab.profile.load import load
-    from lab.suites.suite import SUITES
+    from lab.suites.request import Request
+    from lab.suites.suite import find
 
     try:
         words = shlex.split(run)
@@ -88,20 +87,20 @@ def _asked(
             hint="such as --run 'nvme-copy copy-faults -- --points write:2 --actions eio'",
         )
     profile, suite, args = words[0], words[1], tuple(words[3:])
-    if suite not in SUITES:
-        raise UsageError(f"no suite {suite}", hint=f"there are: {', '.join(SUITES)}")
-    load(profile, with_qemu([], qemu))
+    find(suite)
+    request = Request(profile, suite, args, qemu=qemu_named(qemu))
+    request.load()
     checkout = Checkout(source.absolute())
     if not checkout.is_git:
         raise UsageError(f"{source}: no git tree", hint="--source DIR, where .git is")
     ends = [checkout.commit(good), checkout.commit(bad)]
-    within = [canonical(qemu)] if qemu else []
+    within = [request.qemu] if request.qemu else []
     key = hashlib.sha256(
         "\0".join([str(checkout.source), *ends, *words, *within]).encode()
     ).hexdigest()
     place = dirs.state("bisects", key[:12])
     bisection = Bisection(checkout.source, ends[0], ends[1], place)
-    return bisection, Trial(checkout.source, profile, suite, args, place, say, "".join(within))
+    return bisection, Trial(checkout.source, request, place, say)
 
 
 def _line(step: Step, left: int) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.cli.kernel import Kernel, with_kernel
+from lab.cli.kernel import Kernel, kernel_named
 from lab.cli.profile import Changes, complete_profile
-from lab.cli.qemu import Qemu, with_qemu
+from lab.cli.qemu import Qemu, qemu_named
 from lab.cli.terminal import phases, print_json, print_table, warn
 
 if TYPE_CHECKING:
@@ -54,10 +54,11 @@ def up(
 ) -> None:
     """Boot a guest of a profile; it stays until `lab down`."""
     from lab.errors import UsageError
+    from lab.profile.change import booting
     from lab.profile.load import load
 
     # A mistake in the profile is told before anything slow is even imported.
-    wanted = load(profile, with_qemu(with_kernel(changes, kernel), qemu))
+    wanted = load(profile, booting(changes or [], kernel_named(kernel), qemu_named(qemu)))
     from lab.guest import guest as guests
     from lab.guest import registry
 

@@ -44,17 +44,17 @@ Kernel = Annotated[
 ]
 
 
-def with_kernel(changes: list[str] | None, kernel: str | None) -> list[str]:
-    """The changes that --set and --kernel ask for."""
+def kernel_named(kernel: str | None) -> str:
+    """What --kernel names, as it is kept; '' for nothing.  Told before anything slow: a name that
+    means nothing."""
     if kernel is None:
-        return changes or []
-    from lab.artifacts.kernels.names import canonical, change, resolve
+        return ""
+    from lab.artifacts.kernels.names import canonical, resolve
 
-    # Told before anything slow: a name that means nothing.
-    asked = change(kernel)
-    for remark in resolve(canonical(kernel)).remarks():
+    reference = canonical(kernel)
+    for remark in resolve(reference).remarks():
         warn(remark)
-    return [*(changes or []), asked]
+    return reference
 
 
 @app.command("list")

@@ -35,9 +35,8 @@ def nightly(
     Exit status 1 if a kernel is worse than the baseline.
     """
     from lab.farm.plan import load
-    from lab.suites.suite import SUITES, check
 
-    wanted = load(plan, SUITES, check)
+    wanted = load(plan)
     if dry_run:
         _dry_run(wanted, json)
         return
@@ -87,7 +86,7 @@ def _dry_run(plan: Plan, json: bool) -> None:
     if json:
         print_json(
             {
-                "jobs": [{**job.model_dump(), "seconds": taken} for job, taken in wanted],
+                "jobs": [{**job.document(), "seconds": taken} for job, taken in wanted],
                 "seconds": total,
                 "budget": plan.budget,
             }

@@ -34,14 +34,16 @@ Qemu = Annotated[
 ]
 
 
-def with_qemu(changes: list[str], qemu: str | None) -> list[str]:
-    """The changes of a profile, and that which --qemu asks for."""
+def qemu_named(qemu: str | None) -> str:
+    """What --qemu names, as it is kept; '' for nothing.  Told before anything slow: a name that
+    means nothing."""
     if qemu is None:
-        return changes
-    from lab.artifacts.qemus.names import change
+        return ""
+    from lab.artifacts.qemus.names import canonical, resolve
 
-    # Told before anything slow: a name that means nothing.
-    return [*changes, change(qemu)]
+    reference = canonical(qemu)
+    resolve(reference)
+    return reference
 
 
 @app.command("list")

@@ -8,10 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.farm.plan import Job
 from lab.host import dirs
 from lab.host.command import end_group, ends_with_us, tail
 from lab.results import run as runs
+from lab.suites.request import Request
 
 GRACE = 90.0
 """Seconds for an interrupted run to take its guest down."""
@@ -30,18 +30,15 @@ class Ended:
     """Exit status of `lab run`; None if whoever waited for it was killed."""
 
 
-def carry_out(job: Job, token: str, directory: Path) -> Ended:
-    """Run a job to its end.
+def carry_out(request: Request, token: str, directory: Path) -> Ended:
+    """Run what is asked for to its end.
 
     `token` names it in the timeline of its run, by which found() finds that again; what the run
     prints goes to files in `directory`.  Whatever ends this process ends the run, which then takes
     its guest down.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    argv = [
-        sys.executable, "-m", "lab", "run", job.profile, job.suite, "--kernel", job.kernel,
-        *(("--qemu", job.qemu) if job.qemu else ()), "--json", "--", *job.args,
-    ]  # fmt: skip
+    argv = [sys.executable, "-m", "lab", *request.words("--json")]
     log = directory / "log"
     with log.open("w") as said, (directory / "run.json").open("w") as told:
         process = subprocess.Popen(

@@ -24,6 +24,7 @@ from lab.guest import registry
 from lab.host import dirs, lock
 from lab.results.store.feed import feed
 from lab.results.store.schema import JobRow, NightRow, RunRow
+from lab.suites.request import Request
 
 PENDING, DONE, FAILED, LEFT_OUT = "pending", "done", "failed", "left out"
 
@@ -87,9 +88,10 @@ def _begin(session: Session, plan: Plan) -> NightRow:
 
 def row_of(position: int, job: Job) -> JobRow:
     """A row of the store for a job that waits."""
+    asked = job.request
     return JobRow(
-        position=position, kernel=job.kernel, qemu_name=job.qemu, baseline=job.baseline,
-        profile=job.profile, suite=job.suite, args=json.dumps(job.args),
+        position=position, kernel=asked.kernel, qemu_name=asked.qemu, baseline=job.baseline,
+        profile=asked.profile, suite=asked.suite, args=json.dumps(asked.options),
         repetition=job.repetition, state=PENDING,
         run_id=None, seconds=0.0, said="",
     )  # fmt: skip
@@ -97,10 +99,9 @@ def row_of(position: int, job: Job) -> JobRow:
 
 def as_job(row: JobRow) -> Job:
     """What a row of the store asks for."""
-    return Job(
-        kernel=row.kernel, qemu=row.qemu_name, baseline=row.baseline, profile=row.profile,
-        suite=row.suite, args=tuple(json.loads(row.args)), repetition=row.repetition, priority=0,
-    )  # fmt: skip
+    options = tuple(json.loads(row.args))
+    request = Request(row.profile, row.suite, options, kernel=row.kernel, qemu=row.qemu_name)
+    return Job(request, row.baseline, row.repetition)
 
 
 def _build(session: Session, night: NightRow, progress: Callable[[str], None]) -> dict[str, str]:
@@ -135,7 +136,7 @@ def _carry_out(
     elif not ended.run:
         on_job(row, total)
         start = time.monotonic()
-        ended = runner.carry_out(as_job(row), token, place(night.id) / str(row.position))
+        ended = runner.carry_out(as_job(row).request, token, place(night.id) / str(row.position))
         row.seconds = time.monotonic() - start
     row.run_id = ended.run or None
     row.said = ended.said

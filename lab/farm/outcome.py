@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
 from lab.farm.night import DONE, FAILED
-from lab.farm.plan import under_test
 from lab.results.baseline import Comparison, compared
 from lab.results.site.write import Night
 from lab.results.store.schema import JobRow, NightRow, RunRow
+from lab.suites.request import under_test
 
 
 def outcome(session: Session, night: NightRow) -> dict[str, Comparison]:

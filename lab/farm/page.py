@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
-from lab.farm.night import DONE, FAILED, as_job
+from lab.farm.night import DONE, FAILED
 from lab.results.markdown import version
 from lab.results.remarks import remarks
 from lab.results.store.query import cases_of
@@ -160,8 +160,7 @@ def _rest(cells: Sequence[Cell], explained: Sequence[Known]) -> Iterator[str]:
 
 
 def _what(cell: Cell) -> tuple[str, str, str]:
-    job = as_job(cell.job)
-    return job.profile, job.suite, " ".join(json.loads(cell.job.args))
+    return cell.job.profile, cell.job.suite, " ".join(json.loads(cell.job.args))
 
 
 def _platform(cell: Cell, cells: Sequence[Cell]) -> tuple[str, str]:

@@ -1,10 +1,11 @@
 """A plan: kernels by QEMUs by profiles by suites, read from YAML and checked before it starts."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +16,8 @@ from lab.profile.document import parse
 from lab.profile.load import load as load_profile
 from lab.profile.problem import InvalidProfileError, KeyPath
 from lab.profile.units import Duration, Size
+from lab.suites.request import Request
+from lab.suites.suite import check, suites
 
 _T = TypeVar("_T")
 _NAMES = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -40,7 +43,7 @@ class Qemu(_Model):
     baseline: bool = False
 
 
-class Suite(_Model):
+class PlannedSuite(_Model):
     """A suite with its arguments, on each profile of the plan or on some."""
 
     suite: str
@@ -76,7 +79,7 @@ class Plan(_Model):
     qemus: tuple[Qemu, ...] = ()
     """Empty: that of each profile."""
     profiles: _NAMES
-    suites: tuple[Suite, ...] = Field(min_length=1)
+    suites: tuple[PlannedSuite, ...] = Field(min_length=1)
     budget: Duration = 12 * 3600.0
     """Seconds after which no further run is begun."""
     retention: Retention = Retention()
@@ -87,36 +90,34 @@ class Plan(_Model):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-class Job(_Model):
+@dataclass(frozen=True)
+class Job:
     """One run that a plan asks for."""
 
-    kernel: str
-    qemu: str = ""
-    """Empty: that of the profile."""
+    request: Request
     baseline: bool
-    profile: str
-    suite: str
-    args: tuple[str, ...]
-    repetition: int
+    repetition: int = 1
     """From 1 on."""
-    priority: int
+    priority: int = 0
 
     @property
     def title(self) -> str:
         """How people call it."""
         again = f" #{self.repetition}" if self.repetition > 1 else ""
-        what = f"{' '.join([self.suite, *self.args])} on {self.profile}"
-        return f"{what}, {self.under_test}{again}"
+        return f"{self.request.title}{again}"
 
-    @property
-    def under_test(self) -> str:
-        """Kernel and QEMU, which together are compared with those of the baseline."""
-        return under_test(self.kernel, self.qemu)
-
-
-def under_test(kernel: str, qemu: str) -> str:
-    """What people call a kernel in a QEMU; '' for a QEMU that the plan does not name."""
-    return f"{kernel} in {qemu}" if qemu else kernel
+    def document(self) -> dict[str, Any]:
+        """Its JSON."""
+        return {
+            "kernel": self.request.kernel,
+            "qemu": self.request.qemu,
+            "baseline": self.baseline,
+            "profile": self.request.profile,
+            "suite": self.request.suite,
+            "args": list(self.request.options),
+            "repetition": self.repetition,
+            "priority": self.priority,
+        }
 
 
 def jobs(plan: Plan) -> list[Job]:
@@ -132,8 +133,8 @@ def jobs(plan: Plan) -> list[Job]:
     ]
     found = [
         Job(
-            kernel=kernel, qemu=qemu, baseline=baseline, profile=profile, suite=suite.suite,
-            args=suite.words, repetition=repetition, priority=suite.priority,
+            Request(profile, suite.suite, suite.words, kernel=kernel, qemu=qemu),
+            baseline, repetition, suite.priority,
         )
         for suite in plan.suites
         for profile in suite.profiles or plan.profiles
@@ -145,11 +146,8 @@ def jobs(plan: Plan) -> list[Job]:
 
 _OF_PROFILE = Qemu(qemu="", baseline=True)
 
-Check = Callable[[str, Sequence[str]], None]
-"""Raises UsageError for arguments that a suite does not understand."""
 
-
-def load(path: Path, suites: Collection[str], check: Check) -> Plan:
+def load(path: Path) -> Plan:
     """The plan in a YAML file, with all that it names looked up.
 
     Raises InvalidProfileError with a line for each thing that is wrong.
@@ -165,7 +163,7 @@ def load(path: Path, suites: Collection[str], check: Check) -> Plan:
     else:
         try:
             plan = Plan.model_validate({**data, "name": path.stem})
-            wrong += _unknown(plan, suites, check)
+            wrong += _unknown(plan)
         except ValidationError as error:
             wrong += [(_path(each["loc"]), each["msg"]) for each in error.errors()]
     if problems := document.problems(wrong):
@@ -183,7 +181,7 @@ def load(path: Path, suites: Collection[str], check: Check) -> Plan:
     )
 
 
-def _unknown(plan: Plan, suites: Collection[str], check: Check) -> Iterator[tuple[KeyPath, str]]:
+def _unknown(plan: Plan) -> Iterator[tuple[KeyPath, str]]:
     """What the plan names and nobody knows."""
     if sum(kernel.baseline for kernel in plan.kernels) != 1:
         yield ("kernels",), "expected one kernel with `baseline: true`"
@@ -203,8 +201,8 @@ def _unknown(plan: Plan, suites: Collection[str], check: Check) -> Iterator[tupl
         if said := _refusal(load_profile, profile):
             yield ("profiles", number), said
     for number, suite in enumerate(plan.suites):
-        if suite.suite not in suites:
-            yield ("suites", number, "suite"), f"no such suite; there are: {', '.join(suites)}"
+        if suite.suite not in suites():
+            yield ("suites", number, "suite"), f"no such suite; there are: {', '.join(suites())}"
         elif said := _refusal(partial(check, suite.suite), suite.words):
             yield ("suites", number, "args" if suite.args else "suite"), said
         for at, profile in enumerate(suite.profiles):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from json import dumps
 from typing import Any
 
 from lab.errors import ProfileError, UsageError
@@ -55,6 +56,13 @@ class Change:
     def place(self) -> Place:
         """Where the value stands, for the problems with it."""
         return Place(f"--set {_printable(self.argument)}", None)
+
+
+def booting(changes: Sequence[str], kernel: str, qemu: str) -> list[str]:
+    """The changes, and those that give a profile another kernel or QEMU, where one is named."""
+    # Quoted: 6.12 is a name, not a number.
+    named = {"kernel": kernel, "machine.qemu": qemu}
+    return [*changes, *(f"{path}={dumps(name)}" for path, name in named.items() if name)]
 
 
 def changed(document: Document, changes: Sequence[Change]) -> Document:

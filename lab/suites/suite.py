@@ -1,26 +1,97 @@
-"""The suites that there are, and what each makes of its arguments."""
+"""What a suite is, and which suites there are.
 
-from collections.abc import Sequence
+The command line asks for this at every start: nothing heavy is imported here, and a suite's own
+record names what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from lab.errors import UsageError
 
-_PARSERS = {
-    "copy-faults": "lab.suites.copy_faults.options",
-    "conformance": "lab.suites.conformance.options",
-    "fstests": "lab.suites.fstests.options",
-    "blktests": "lab.suites.blktests.options",
-    "fsx": "lab.suites.fsx.options",
-    "fsstress": "lab.suites.fsx.options",
-    "verity": "lab.suites.verity.options",
-    "cryptsetup": "lab.suites.cryptsetup.options",
+if TYPE_CHECKING:
+    from lab.suites.request import Assignment
+
+_OWN = {
+    "copy-faults": "lab.suites.copy_faults:SUITE",
+    "conformance": "lab.suites.conformance:SUITE",
+    "fstests": "lab.suites.fstests:SUITE",
+    "blktests": "lab.suites.blktests:SUITE",
+    "fsx": "lab.suites.fsx:FSX",
+    "fsstress": "lab.suites.fsx:FSSTRESS",
+    "verity": "lab.suites.verity:SUITE",
+    "cryptsetup": "lab.suites.cryptsetup:SUITE",
 }
-"""Modules with a parse(), imported when they are needed."""
+"""Where the lab's own are declared."""
 
-SUITES = tuple(_PARSERS)
+SUITES = tuple(_OWN)
+"""The names of the lab's own."""
 
 
-def check(suite: str, args: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class Late:
+    """What stands at `reference`, MODULE:NAME; the module is imported when it is called."""
+
+    reference: str
+
+    def resolve(self) -> Any:
+        """What stands there."""
+        module, _, name = self.reference.partition(":")
+        return getattr(import_module(module), name)
+
+    def __call__(self, *args: Any) -> Any:
+        """Call it."""
+        return self.resolve()(*args)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A suite: all that the lab must know of one.
+
+    `parse` makes options of the words after `--`; it raises UsageError, or Help where that is
+    asked for.  `run` boots, carries out the cases and takes the guests down; it raises UsageError,
+    ProfileError and HostError from before the first boot, later errors stand in what it returns.
+    """
+
+    name: str
+    does: str
+    """In a few words."""
+    parse: Callable[[Sequence[str]], Any]
+    run: Callable[[Assignment[Any], Any], Any]
+    tree: bool = False
+    """Whether a person can name a built tree of it."""
+    reuses: bool = False
+    """Whether it can run in a guest that is up."""
+    shows: str = "lab.cli.show.cases"
+    """The module that prints it, see lab/cli/show."""
+
+
+@cache
+def suites() -> Mapping[str, Suite]:
+    """All suites by name: the lab's own, and those that packages bring.
+
+    Raises HostError if two have the same name; see lab/plugins.py for those that are broken.
+    """
+    from lab import plugins
+
+    own = {name: Late(reference).resolve() for name, reference in _OWN.items()}
+    return plugins.together(plugins.SUITES, own, Suite)
+
+
+def find(name: str) -> Suite:
+    """The suite of that name.  Raises UsageError."""
+    found = suites()
+    if name not in found:
+        raise UsageError(f"no suite {name}", hint=f"there are: {', '.join(found)}")
+    return found[name]
+
+
+def check(name: str, words: Sequence[str]) -> None:
     """Whether a suite understands its arguments where nobody sits at a terminal.
 
     Raises UsageError if it does not.
@@ -28,9 +99,9 @@ def check(suite: str, args: Sequence[str]) -> None:
     # Imported late: the command line asks for the names alone.
     from lab.suites.arguments import Help
 
-    if "-" in args:
-        raise UsageError(f"{suite}: there is no list on stdin", hint="name the cases, or a file")
+    if "-" in words:
+        raise UsageError(f"{name}: there is no list on stdin", hint="name the cases, or a file")
     try:
-        import_module(_PARSERS[suite]).parse(list(args))
+        find(name).parse(words)
     except Help:
-        raise UsageError(f"{suite}: help is for people") from None
+        raise UsageError(f"{name}: help is for people") from None

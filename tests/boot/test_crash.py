@@ -76,9 +76,8 @@ def test_a_crash_is_a_violated_rule_and_the_sweep_goes_on(
     monkeypatch.setenv("XDG_STATE_HOME", str(lab.state))
     asked = options.parse(["--points", f"{point},written:2", "--actions", f"{action},resume"])
     judged: list[CaseResult] = []
-    report = copy_faults.run(
-        load("nvme-copy"),
-        replace(asked, plant=Abort(guest, hook)),
+    report = copy_faults.carry_out(
+        copy_faults.job(load("nvme-copy"), replace(asked, plant=Abort(guest, hook))),
         Watch(lambda phase: None, lambda total: None, judged.append),
         on=attach(guest),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli import main
-from lab.cli.show.cases import Pace, duration, print_outcome, summary, tally
+from lab.cli.show.cases import Pace, duration, show, summary, tally
 from lab.errors import UsageError
 from lab.results.cases import Case, Status
 from lab.results.run import PROFILE, Run
@@ -52,7 +52,7 @@ def test_a_case_in_a_line() -> None:
 def test_the_end_of_a_run_tells_what_is_worth_a_look(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_outcome(outcome(tmp_path))
+    show(outcome(tmp_path), None)
     out = capsys.readouterr().out
     assert "xfs:generic/002 fail 4.0 s: output mismatch" in out
     assert "… 18 more lines" in out

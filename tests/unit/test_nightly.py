@@ -26,7 +26,7 @@ from lab.results.run import PROFILE, TOKEN, Run
 from lab.results.store.database import session
 from lab.results.store.query import night_named
 from lab.results.store.schema import JobRow, NightRow
-from lab.suites.suite import SUITES, check
+from lab.suites.request import Request
 from tests.unit.conftest import empty_store
 
 TEXT = """\
@@ -53,7 +53,7 @@ class Killed(BaseException):
 def plan_in(place: Path, text: str = TEXT) -> Plan:
     path = place / "night.yaml"
     path.write_text(text)
-    return load(path, SUITES, check)
+    return load(path)
 
 
 @pytest.fixture
@@ -77,18 +77,18 @@ class Bench:
         if self.steps in self.kills:
             raise Killed
 
-    def carry_out(self, job: Job, token: str, _directory: Path) -> Ended:
+    def carry_out(self, asked: Request, token: str, _directory: Path) -> Ended:
         self._step()
         self.begun.append(token)
-        broken = self.failing and self.failing in (job.kernel, job.qemu)
+        broken = self.failing and self.failing in (asked.kernel, asked.qemu)
         verdict = "violated" if broken else "holds"
         rules = {"PREFIX": {"verdict": verdict, "evidence": "sector 1"}}
         case = {"name": "write:1 eio", "number": 1, "verdict": verdict, "rules": rules}
         os.environ[TOKEN] = token
-        run = Run(job.profile, job.suite)
+        run = Run(asked.profile, asked.suite)
         self._step()
-        run.write(PROFILE, json.dumps({"kernel": job.kernel, "machine": {"qemu": job.qemu}}))
-        run.finish({"suite": job.suite, "profile": job.profile, "kernel": job.kernel,
+        run.write(PROFILE, json.dumps({"kernel": asked.kernel, "machine": {"qemu": asked.qemu}}))
+        run.finish({"suite": asked.suite, "profile": asked.profile, "kernel": asked.kernel,
                     "cases": [case], "seconds": 2.0, "plant": self.plant or None})  # fmt: skip
         run.close()
         # Between the end of the run and the entry in the store.
@@ -118,7 +118,10 @@ def carry_out(plan: Plan) -> NightRow:
 
 
 def test_priorities_come_first_and_kernels_stay_together(plan: Plan) -> None:
-    told = [(job.suite, job.profile, job.repetition, job.kernel) for job in jobs(plan)]
+    told = [
+        (job.request.suite, job.request.profile, job.repetition, job.request.kernel)
+        for job in jobs(plan)
+    ]
     assert told == [
         ("copy-faults", "nvme-copy", 1, "debian"), ("copy-faults", "nvme-copy", 1, "debian-sid"),
         ("copy-faults", "nvme-copy", 2, "debian"), ("copy-faults", "nvme-copy", 2, "debian-sid"),
@@ -130,7 +133,7 @@ def test_priorities_come_first_and_kernels_stay_together(plan: Plan) -> None:
 
 def test_shards_are_an_argument_of_the_suite(tmp_path: Path) -> None:
     text = TEXT.replace("args: [-g, quick]", "args: [-g, quick]\n    shards: 3")
-    args = {job.suite: job.args for job in jobs(plan_in(tmp_path, text))}
+    args = {job.request.suite: job.request.options for job in jobs(plan_in(tmp_path, text))}
     assert args == {"copy-faults": (), "fstests": ("-g", "quick", "--shards", "3")}
 
 
@@ -169,7 +172,7 @@ def test_what_is_wrong_with_a_plan_is_told_at_once(
 
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="No such file"):
-        load(tmp_path / "none.yaml", SUITES, check)
+        load(tmp_path / "none.yaml")
 
 
 def test_a_night(plan: Plan, bench: Bench) -> None:
@@ -187,8 +190,7 @@ def test_a_night(plan: Plan, bench: Bench) -> None:
     assert told["kernels"]["debian-sid"]["changes"][0]["run"] == {"passed": 0, "ran": 2}
     with session() as store:
         assert seconds(store, jobs(plan)[0]) is not None
-        unknown = jobs(plan)[0].model_copy(update={"suite": "fsx"})
-        assert seconds(store, unknown) is None
+        assert seconds(store, Job(Request("nvme-copy", "fsx"), baseline=True)) is None
 
 
 def test_the_next_night_is_a_new_one(plan: Plan, bench: Bench, tmp_path: Path) -> None:
@@ -288,7 +290,7 @@ qemus:
 
 def test_qemus_are_a_dimension_of_a_plan(tmp_path: Path, bench: Bench) -> None:
     plan = plan_in(tmp_path, QEMUS)
-    first = [(job.kernel, job.qemu, job.baseline) for job in jobs(plan)[:4]]
+    first = [(job.request.kernel, job.request.qemu, job.baseline) for job in jobs(plan)[:4]]
     assert first == [
         ("debian", "host", True),
         ("debian", "qemu-system-x86/sid", False),
@@ -386,9 +388,7 @@ def test_evidence_of_old_nights_is_removed_and_results_stay(tmp_path: Path, benc
 
 
 def test_a_run_is_a_process_of_its_own(tmp_path: Path) -> None:
-    job = Job(kernel="debian", baseline=True, profile="nvme-copy", suite="nope", args=(),
-              repetition=1, priority=0)  # fmt: skip
-    ended = runner.carry_out(job, "n/1", tmp_path / "1")
+    ended = runner.carry_out(Request("nvme-copy", "nope", kernel="debian"), "n/1", tmp_path / "1")
     assert ended.run == ""
     assert "no suite nope" in ended.said
 

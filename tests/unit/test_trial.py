@@ -13,10 +13,10 @@ from lab.farm import job as runner
 from lab.farm import trial
 from lab.farm.bisect import Tried, Verdict
 from lab.farm.job import Ended
-from lab.farm.plan import Job
 from lab.farm.trial import Trial
 from lab.guest import guest as guests
 from lab.profile.models import Profile
+from lab.suites.request import Request
 
 COMMIT = "c" * 40
 
@@ -28,15 +28,15 @@ class Fate:
         self.build: LabError | None = None
         self.run = Ended("20261124-000001-0001", "", 0)
         self.boot: LabError | None = None
-        self.asked: list[Job] = []
+        self.asked: list[Request] = []
         self.downs = 0
 
     def ensure_kernel(self, _reference: str, _progress: object) -> None:
         if self.build:
             raise self.build
 
-    def carry_out(self, job: Job, _token: str, _directory: Path) -> Ended:
-        self.asked.append(job)
+    def carry_out(self, request: Request, _token: str, _directory: Path) -> Ended:
+        self.asked.append(request)
         return self.run
 
     def start(self, _name: str, _profile: Profile, _progress: object, *, owner: object) -> "Fate":
@@ -58,9 +58,8 @@ def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
 
 
 def tried(place: Path) -> Tried:
-    args = ("--actions", "eio")
-    judge = Trial(place / "linux", "nvme-copy", "copy-faults", args, place / "b", lambda _: None)
-    return judge(COMMIT)
+    request = Request("nvme-copy", "copy-faults", ("--actions", "eio"))
+    return Trial(place / "linux", request, place / "b", lambda _: None)(COMMIT)
 
 
 @pytest.mark.parametrize(("status", "verdict"), [(0, Verdict.GOOD), (1, Verdict.BAD)])
@@ -69,9 +68,9 @@ def test_the_exit_status_of_the_run_is_the_verdict(
 ) -> None:
     fate.run = Ended("20261124-000001-0001", "", status)
     assert tried(tmp_path) == Tried(verdict, "20261124-000001-0001")
-    (job,) = fate.asked
-    assert job.kernel == f"{tmp_path / 'linux'}@{COMMIT}"
-    assert (job.profile, job.suite, job.args) == ("nvme-copy", "copy-faults", ("--actions", "eio"))
+    kernel = f"{tmp_path / 'linux'}@{COMMIT}"
+    words = ("--actions", "eio")
+    assert fate.asked == [Request("nvme-copy", "copy-faults", words, kernel=kernel)]
 
 
 def test_what_does_not_build_is_skipped_and_not_run(tmp_path: Path, fate: Fate) -> None:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from lab.cli.show.latency import print_latency
 from lab.cli.terminal import timed_lines
 from lab.results.cases import Case, Status, counts, ratios
 
@@ -33,7 +34,7 @@ _SHOWN = 12
 
 
 @contextmanager
-def watched() -> Iterator[Watcher]:
+def watched(_options: object) -> Iterator[Watcher]:
     """Show a run: a bar with rate and time left on a terminal, a line per case elsewhere."""
     if not sys.stderr.isatty():
         yield _Lines()
@@ -127,8 +128,9 @@ def summary(case: Case) -> str:
     return f"{case.title}{repeated} {case.status} {case.seconds:.1f} s{reason}{known}"
 
 
-def print_outcome(outcome: Outcome) -> None:
-    """What failed and why, how many of which kind, on what, and where the evidence lies."""
+def show(outcome: Outcome, _options: object) -> None:
+    """What failed and why, how many of which kind, on what, and where the evidence lies; and what
+    was measured."""
     console = Console(highlight=False)
     print_cases(console, outcome.cases)
     # The distribution's package version, in parentheses, is in the JSON.
@@ -147,6 +149,8 @@ def print_outcome(outcome: Outcome) -> None:
             f"guest {outcome.guest} is still up: lab ssh {outcome.guest}; lab down {outcome.guest}",
             soft_wrap=True,
         )
+    if outcome.latency:
+        print_latency(outcome.latency)
 
 
 def print_cases(console: Console, cases: Iterable[Case]) -> None:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lab.cli.show.copy_faults import watching
 from lab.copy.contract import Ruling
 from lab.copy.paths import REFERENCE
 from lab.suites.conformance.matrix import Difference, Ruled, Situation
+from lab.suites.conformance.options import Asked
 from lab.suites.conformance.report import Conformance
 from lab.suites.conformance.run import QUIRKS
+from lab.suites.watch import Watch
 
 
-def print_conformance(done: Conformance) -> None:
+@contextmanager
+def watched(_options: Asked) -> Iterator[Watch]:
+    """Show a run, all paths as one."""
+    with watching() as watch:
+        yield watch
+
+
+def show(done: Conformance, _options: Asked) -> None:
     """What each path came to, where it differs, and what became of that."""
+    if not done.reports:
+        return
     console = Console(highlight=False)
     for report in done.reports:
         if report.not_supported:

@@ -28,8 +28,18 @@ _STYLES = {"holds": "green", "violated": "bold red", "not exercised": "yellow"}
 
 
 @contextmanager
-def watched() -> Iterator[Watch]:
-    """Show a run: a bar on a terminal, a line per case elsewhere."""
+def watched(options: Options) -> Iterator[Watch]:
+    """Show a run, and of generated cases first what they are drawn from."""
+    if options.generated:
+        # Told before anything can go wrong: with it the same cases can be drawn again.
+        print(f"seed {options.generated.seed}", file=sys.stderr)
+    with watching() as watch:
+        yield watch
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Show judged cases: a bar on a terminal, a line per case elsewhere."""
     if not sys.stderr.isatty():
         line = timed_lines()
         yield Watch(line, lambda total: line(f"{total} cases"), lambda case: line(_summary(case)))
@@ -57,7 +67,7 @@ def _summary(case: CaseResult) -> str:
     return " ".join([f"{name}: {case.verdict}", *broken_rules(case)])
 
 
-def print_report(report: Report, asked: Options) -> None:
+def show(report: Report, asked: Options) -> None:
     """The matrix, what was violated and why, and where the evidence lies."""
     console = Console(highlight=False)
     if report.not_supported:

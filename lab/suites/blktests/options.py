@@ -1,6 +1,7 @@
 """The arguments of blktests: those of the lab, and those of check that select tests."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ class Options(Driving):
         }
 
 
-def parse(args: list[str]) -> Options:
+def parse(args: Sequence[str]) -> Options:
     """Read the suite's arguments, and a list of tests on stdin where one is `-`.  Raises
     UsageError."""
     given = _parser().parse_intermixed_args(args)

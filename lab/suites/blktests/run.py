@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from lab.artifacts.kernel import ensure_kernel
 from lab.errors import UsageError
@@ -13,6 +12,7 @@ from lab.suites.blktests.options import Options
 from lab.suites.blktests.output import END, CheckReader
 from lab.suites.blktests.selection import select
 from lab.suites.outcome import Outcome
+from lab.suites.request import Assignment
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import tree as trees
 from lab.suites.upstream.campaign import Job, Watcher, carry_out
@@ -52,17 +52,14 @@ mount -t configfs configfs /sys/kernel/config
 """
 
 
-def run(
-    profile: Profile, place: Path, options: Options, tree: Path | None, watcher: Watcher,
-    on: str = "",
-) -> Outcome:  # fmt: skip
-    """Run blktests on a profile, whose file is at `place`.
+def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
+    """Run blktests on a profile.
 
-    `tree` is a built one, by default the one in the user's settings, `on` a guest that an earlier
-    run left up.  Raises UsageError, ProfileError and HostError before anything is booted; see
-    carry_out().
+    The tree is a built one, by default the one in the user's settings.  Raises UsageError,
+    ProfileError and HostError before anything is booted; see carry_out().
     """
-    tree = trees.choose(LAYOUT, tree)
+    profile, options = asked.profile, asked.options
+    tree = trees.choose(LAYOUT, asked.request.tree)
     names = select(tree, options)
     options.lists.check()
     lab_config = config(devices(profile, options.devices))
@@ -78,9 +75,9 @@ def run(
         fs={"": ""},
         configs={"": options.config + lab_config},
         asked=options.document(),
-        known=known_failures.chosen(options.known, place, NAME),
+        known=known_failures.chosen(options.known, asked.place, NAME),
         driving=options,
-        on=on,
+        on=asked.request.on,
         leave_out=partial(_left_out, options.lists),
     )
     return carry_out(job, watcher)

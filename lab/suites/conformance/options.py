@@ -1,5 +1,6 @@
 """What the suite conformance is asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class Asked:
         )  # fmt: skip
 
 
-def parse(args: list[str]) -> Asked:
+def parse(args: Sequence[str]) -> Asked:
     """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
     parser = Parser(NAME)
     add = parser.add_argument

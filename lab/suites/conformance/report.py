@@ -64,6 +64,11 @@ class Conformance:
         return [each for each in self.differences() if not self.quirk(each)]
 
     @property
+    def accelerator_note(self) -> str:
+        """Why it is not KVM."""
+        return self.reports[-1].accelerator_note if self.reports else ""
+
+    @property
     def exit_status(self) -> int:
         """0: no difference, but known quirks; 1: a new one, or a path that could not be compared;
         otherwise that of the lab's error."""

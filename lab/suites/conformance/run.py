@@ -17,6 +17,7 @@ from lab.suites.conformance import quirks
 from lab.suites.conformance.options import NAME, Asked
 from lab.suites.conformance.report import Conformance
 from lab.suites.copy_faults import run as copy_faults
+from lab.suites.request import Assignment
 from lab.suites.watch import Watch
 
 QUIRKS = "quirks.yaml"
@@ -26,9 +27,10 @@ REFERENCE_PROFILE = "loop-xfs-reflink"
 """Has the reference model, if the profile under test has it not."""
 
 
-def run(profile: Profile, asked: Asked, watch: Watch) -> Conformance:
+def run(assignment: Assignment[Asked], watch: Watch) -> Conformance:
     """Run the suite.  Only errors from before the first boot are raised (ProfileError,
     UsageError, HostError); others stand in what is returned."""
+    profile, asked = assignment.profile, assignment.options
     todo = list(jobs(profile, asked))
     start = time.monotonic()
     total = 0

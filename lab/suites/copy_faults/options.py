@@ -119,7 +119,7 @@ def _listed(points: Sequence[Point]) -> str:
     return ", ".join(map(str, points))
 
 
-def parse(args: list[str]) -> Options:
+def parse(args: Sequence[str]) -> Options:
     """Read a suite's arguments.  Raises UsageError, or Help where that is asked for."""
     given = _parser().parse_args(args)
     if given.plant == "help":

@@ -18,6 +18,7 @@ from lab.guest.guest import Guest
 from lab.host import qemu
 from lab.profile.models import Profile
 from lab.results.run import Run
+from lab.suites.attached import attached
 from lab.suites.copy_faults import rehearsal
 from lab.suites.copy_faults.acts.ability import able
 from lab.suites.copy_faults.bench import Bench, NotSupported
@@ -29,10 +30,12 @@ from lab.suites.copy_faults.minimise import minimise
 from lab.suites.copy_faults.options import Options
 from lab.suites.copy_faults.report import Judged, Report, broken_rules
 from lab.suites.record import describe
+from lab.suites.request import Assignment
 from lab.suites.watch import Watch
 
 NAME = "copy-faults"
 
+_UP = "name that profile, and --set what was set when it was started"
 
 Setups = Callable[[Bench, Callable[[int], None]], Iterator[tuple[int, Setup]]]
 """From a bench, and a function that takes the number of cases, to numbers and cases; the next is
@@ -60,9 +63,10 @@ class Job:
     rehearses: bool = True
 
 
-def run(profile: Profile, options: Options, watch: Watch, *, on: Guest | None = None) -> Report:
-    """Run the suite in a guest of its own, or in the running guest `on`; see carry_out()."""
-    return carry_out(job(profile, options), watch, on=on)
+def run(asked: Assignment[Options], watch: Watch) -> Report:
+    """Run the suite in a guest of its own, or in one that is up; see job() and carry_out()."""
+    on = attached(asked.request.on, asked.profile, NAME, _UP) if asked.request.on else None
+    return carry_out(job(asked.profile, asked.options), watch, on=on)
 
 
 def job(profile: Profile, options: Options) -> Job:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -35,7 +35,7 @@ class Options(Driving):
         return {"select": list(self.names), "use_tasklets": self.tasklets, **self.driving()}
 
 
-def parse(args: list[str]) -> Options:
+def parse(args: Sequence[str]) -> Options:
     """Read the suite's arguments, and a list of scripts on stdin where one is `-`.  Raises
     UsageError."""
     parser = Parser("cryptsetup")

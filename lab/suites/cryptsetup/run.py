@@ -5,14 +5,13 @@ import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lab.guest.ssh import Session
-from lab.profile.models import Profile
 from lab.results.cases import Status
 from lab.suites.cryptsetup.options import MAKEFILE, Options, select
 from lab.suites.cryptsetup.parts import SEPARATOR, SKIPPED
 from lab.suites.outcome import Outcome
+from lab.suites.request import Assignment
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import tree as trees
 from lab.suites.upstream.campaign import Job, Watcher, carry_out
@@ -60,17 +59,15 @@ _MODULES = "loop dm-crypt dm-verity dm-integrity dm-zero"
 """What the first of cryptsetup's tests loads (00modules-test), for all that follow; and loop."""
 
 
-def run(
-    profile: Profile, place: Path, options: Options, tree: Path | None, watcher: Watcher,
-    on: str = "",
-) -> Outcome:  # fmt: skip
-    """Run cryptsetup's tests in a guest of a profile, whose file is at `place`.
+def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
+    """Run cryptsetup's tests in a guest of a profile.
 
-    They make their own devices.  `tree` is a built one, by default the one in the user's settings,
-    `on` a guest that an earlier run left up.  Raises UsageError, ProfileError and HostError before
-    anything is booted; see carry_out().
+    They make their own devices.  The tree is a built one, by default the one in the user's
+    settings.  Raises UsageError, ProfileError and HostError before anything is booted; see
+    carry_out().
     """
-    tree = trees.choose(LAYOUT, tree)
+    profile, options = asked.profile, asked.options
+    tree = trees.choose(LAYOUT, asked.request.tree)
     chosen = select(tree, options)
     job = Job(
         name=NAME,
@@ -82,9 +79,9 @@ def run(
         fs={"": ""},
         configs={},
         asked=options.document(),
-        known=known_failures.chosen(options.known, place, NAME),
+        known=known_failures.chosen(options.known, asked.place, NAME),
         driving=options,
-        on=on,
+        on=asked.request.on,
     )
     return carry_out(job, watcher)
 

@@ -1,7 +1,7 @@
 """The arguments of fstests: those of the lab, and those of check that select cases."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Options(Driving):
         }
 
 
-def parse(args: list[str]) -> Options:
+def parse(args: Sequence[str]) -> Options:
     """Read the suite's arguments, and a list of cases on stdin where one is `-`.  Raises
     UsageError."""
     given = _parser().parse_intermixed_args(args)

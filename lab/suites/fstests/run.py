@@ -23,6 +23,7 @@ from lab.suites.fstests.sections import (
     sections,
 )
 from lab.suites.outcome import Outcome
+from lab.suites.request import Assignment
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import tree as trees
 from lab.suites.upstream.campaign import Job, Watcher, carry_out
@@ -60,17 +61,14 @@ done"""
 _CLEAR = 'for dir; do mkdir -p "$dir"; umount -R "$dir" 2>/dev/null; done; true'
 
 
-def run(
-    profile: Profile, place: Path, options: Options, tree: Path | None, watcher: Watcher,
-    on: str = "",
-) -> Outcome:  # fmt: skip
-    """Run fstests on a profile, whose file is at `place`.
+def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
+    """Run fstests on a profile.
 
-    `tree` is a built one, by default the one in the user's settings, `on` a guest that an earlier
-    run left up.  Raises UsageError, ProfileError and HostError before anything is booted; see
-    carry_out().
+    The tree is a built one, by default the one in the user's settings.  Raises UsageError,
+    ProfileError and HostError before anything is booted; see carry_out().
     """
-    tree = trees.choose(LAYOUT, tree)
+    profile, options = asked.profile, asked.options
+    tree = trees.choose(LAYOUT, asked.request.tree)
     wanted = Wanted(options.fs, options.devices, options.pool)
     made = meant(sections(profile, wanted), options)
     lists.check(options, tree, made)
@@ -87,9 +85,9 @@ def run(
         fs={section.name: section.fstyp for section in made.values()},
         configs={section.name: section.config(RESULTS) for section in made.values()},
         asked=options.document(),
-        known=known_failures.chosen(options.known, place, NAME),
+        known=known_failures.chosen(options.known, asked.place, NAME),
         driving=options,
-        on=on,
+        on=asked.request.on,
         leave_out=partial(lists.leave_out, options, tree, made),
         faulted=_faulted(options.faults, booted, made),
     )

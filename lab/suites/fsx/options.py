@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Options:
         }
 
 
-def parse(args: list[str]) -> Options:
+def parse(args: Sequence[str]) -> Options:
     """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
     given = _parser().parse_args(args)
     if not 1 <= given.cases <= MAX_CASES or not 1 <= given.ops <= MAX_OPS:

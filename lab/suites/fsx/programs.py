@@ -3,18 +3,17 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lab.errors import UsageError
 from lab.guest.ssh import Session
 from lab.host import settings
-from lab.profile.models import Profile
 from lab.results.cases import Status
 from lab.suites.fstests.run import IMAGE, LAYOUT
 from lab.suites.fsx.operations import KINDS
 from lab.suites.fsx.options import Options
 from lab.suites.fsx.run import places
 from lab.suites.outcome import Outcome
+from lab.suites.request import Assignment
 from lab.suites.upstream import tree as trees
 from lab.suites.upstream.campaign import Job, Watcher, carry_out
 from lab.suites.upstream.driver import RESULTS, Command
@@ -66,14 +65,13 @@ _RANGE = re.compile(r"^(0x[0-9a-f]+)\s+0x[0-9a-f]+\s+0x[0-9a-f]+\s+0x[0-9a-f]+",
 _LOGGED = re.compile(r"^(\d+)\(\s*\d+ mod \d+\): .*$", re.MULTILINE)
 
 
-def run(
-    name: str, profile: Profile, options: Options, tree: Path | None, watcher: Watcher
-) -> Outcome:
+def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
     """Run fsx or fsstress on the file system on top of a profile.
 
     Raises UsageError, ProfileError and HostError before anything is booted; see carry_out().
     """
-    found = tree or settings.load().suites.fstests.tree
+    name, profile, options = asked.request.suite, asked.profile, asked.options
+    found = asked.request.tree or settings.load().suites.fstests.tree
     if found is None:
         raise UsageError(
             f"{name}: which tree? it is part of fstests", hint="--tree DIR; see docs/fsx.md"

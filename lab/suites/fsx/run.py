@@ -22,6 +22,7 @@ from lab.suites.guest import OwnGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
 from lab.suites.record import recorded
+from lab.suites.request import Assignment
 from lab.suites.upstream.campaign import Watcher
 
 NAME = "fsx"
@@ -69,16 +70,19 @@ def places(profile: Profile, options: Options) -> Places:
     return Places(name, mounted[name].mount_point, below)
 
 
-def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
+def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
     """Boot, carry out the cases and take the guest down.
 
     What the lab itself fails at ends the run and stands in the outcome; only errors from before the
     boot are raised (UsageError, ProfileError, HostError).
     """
+    profile, options = asked.profile, asked.options
     where = places(profile, options)
     platform = Platform.find(profile, watcher.progress)
-    asked = options.document()
-    with recorded(NAME, profile, platform, asked, selected=options.cases) as (record, outcome):
+    with recorded(NAME, profile, platform, options.document(), selected=options.cases) as (
+        record,
+        outcome,
+    ):
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(options.cases)
         with OwnGuest(record, profile, platform, watcher.progress) as own:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lab.errors import UsageError
-from lab.faults.byhand import require_free
 from lab.guest import guest as guests
 from lab.guest import stack
 from lab.guest.boot import Platform
@@ -19,6 +18,7 @@ from lab.host.process import me
 from lab.profile.models import Profile
 from lab.results.cases import Case, Status
 from lab.results.run import Run
+from lab.suites.attached import attached
 from lab.suites.fstests.faults.making import Faulted
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
@@ -36,6 +36,8 @@ from lab.vm.machine import ARGV
 
 Select = Callable[[Session, str], Sequence[str]]
 """The cases of a section, as the suite in the guest names them."""
+
+_UP = "--on is for a guest that an earlier run left up with --keep; --set what was set for that"
 
 LeaveOut = Callable[[Session, str, Sequence[str]], Mapping[str, str]]
 """Which of these cases of a section are not to be carried out in this guest, and why."""
@@ -94,7 +96,7 @@ def carry_out(job: Job, watcher: Watcher) -> Outcome:
     What the lab itself fails at ends the run and stands in the outcome, with all cases until then;
     only errors from before the first boot are raised (UsageError, ProfileError, HostError).
     """
-    on = _running(job)
+    on = _left_up(job)
     platform = Platform.find(job.profile, watcher.progress)
     packed = trees.pack(job.layout, job.tree, platform.image, watcher.progress)
     platform = replace(platform, trees=((SERIAL, packed),))
@@ -212,19 +214,12 @@ class _Campaign:
                 raise error
 
 
-def _running(job: Job) -> Guest | None:
+def _left_up(job: Job) -> Guest | None:
     """The guest that an earlier run of the same profile left up, if it is to be used.  Raises
     UsageError."""
     if not job.on:
         return None
-    guest = guests.attach(job.on)
-    if guest.record.profile != job.profile:
-        raise UsageError(
-            f"guest {job.on} is of another profile than {job.profile.name} as {job.name} boots it",
-            hint="--on is for a guest that an earlier run left up with --keep; --set what was set "
-            "for that",
-        )
-    require_free(guest)
+    guest = attached(job.on, job.profile, job.name, _UP)
     for drive in drives(guest.record.profile):
         # A run that was killed may have left a request that is still to fail.
         guest.machine.exchange_fault_layer(drive)

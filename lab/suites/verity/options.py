@@ -1,5 +1,6 @@
 """The arguments of verity."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -34,7 +35,7 @@ class Options:
         return {"only": list(self.only), "seconds": self.seconds, "plant": self.plant or None}
 
 
-def parse(args: list[str]) -> Options:
+def parse(args: Sequence[str]) -> Options:
     """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
     kinds = "; ".join(f"{kind}: {does}" for kind, does in PLANTS.items())
     parser = Parser("verity")

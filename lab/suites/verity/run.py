@@ -17,6 +17,7 @@ from lab.suites.guest import OwnGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
 from lab.suites.record import recorded
+from lab.suites.request import Assignment
 from lab.suites.upstream.campaign import Watcher
 from lab.suites.verity import latency, refusals
 from lab.suites.verity.checker import Checker, Overdue, Wrong
@@ -75,21 +76,21 @@ def subjects(profile: Profile) -> list[Subject]:
     return found
 
 
-def run(profile: Profile, options: Options, watcher: Watcher) -> Outcome:
+def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
     """Boot, carry out the cases and take the guest down.
 
     What the lab itself fails at ends the run and stands in the outcome; only errors from before the
     boot are raised (UsageError, ProfileError, HostError).
     """
+    profile, options = asked.profile, asked.options
     tested = subjects(profile)
     bare = _bare(profile)
     platform = Platform.find(bare, watcher.progress)
     measured: list[dict[str, Any]] = []
     chosen = _chosen(tested, options, measured)
-    asked = options.document()
     with recorded(
-        NAME, profile, platform, asked, selected=len(chosen), latency=measured
-    ) as (record, outcome):  # fmt: skip
+        NAME, profile, platform, options.document(), selected=len(chosen), latency=measured
+    ) as (record, outcome):
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(len(chosen))
         with OwnGuest(record, bare, platform, watcher.progress) as own:

@@ -85,7 +85,7 @@ class Window(_Model):
         )
 
 
-class Request(_Model):
+class FailedRequest(_Model):
     """One request of a disk that fails, in each case; `error` is an errno."""
 
     disk: str
@@ -101,9 +101,9 @@ class Plan:
     """All faults that are made."""
 
     windows: tuple[Window, ...] = ()
-    requests: tuple[Request, ...] = ()
+    requests: tuple[FailedRequest, ...] = ()
 
-    def __iter__(self) -> Iterator[Window | Request]:
+    def __iter__(self) -> Iterator[Window | FailedRequest]:
         yield from self.windows
         yield from self.requests
 
@@ -138,14 +138,14 @@ def load(path: Path) -> Plan:
         raise ProfileError(f"{path}: expected a list of faults", hint="see docs/suites.md")
     faults = [_fault(path, number, entry) for number, entry in enumerate(found, start=1)]
     windows = tuple(fault for fault in faults if isinstance(fault, Window))
-    requests = tuple(fault for fault in faults if isinstance(fault, Request))
+    requests = tuple(fault for fault in faults if isinstance(fault, FailedRequest))
     _once(path, [window.layer for window in windows])
     _once(path, [request.disk for request in requests])
     return Plan(windows, requests)
 
 
-def _fault(path: Path, number: int, entry: Any) -> Window | Request:
-    kind = Window if isinstance(entry, dict) and "layer" in entry else Request
+def _fault(path: Path, number: int, entry: Any) -> Window | FailedRequest:
+    kind = Window if isinstance(entry, dict) and "layer" in entry else FailedRequest
     try:
         return kind.model_validate(entry)
     except ValidationError as error:

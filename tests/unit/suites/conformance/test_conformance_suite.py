@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.cli.show.conformance import print_conformance
+from lab.cli.show.conformance import show
 from lab.copy.contract import Offload, Ruling, Verdict, judge
 from lab.copy.model import Completion, Layout
 from lab.copy.paths import REFERENCE, find
@@ -276,7 +276,7 @@ def test_a_stage_and_an_action_are_the_situation() -> None:
 
 def printed(found: Conformance, capsys: pytest.CaptureFixture[str]) -> str:
     """What a person sees at a terminal of 80 columns."""
-    print_conformance(found)
+    show(found, parse([]))
     return capsys.readouterr().out
 
 

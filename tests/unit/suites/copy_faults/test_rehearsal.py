@@ -159,7 +159,7 @@ def test_it_is_a_case_wherever_cases_are_told(capsys: pytest.CaptureFixture[str]
     text = xml(found.run, "copy-faults", [read(case) for case in document["cases"]])
     assert 'name="rehearsal"' in text
     assert "<failure" in text
-    sweep.print_report(found, parse(["--actions", "eio"]))
+    sweep.show(found, parse(["--actions", "eio"]))
     printed = capsys.readouterr().out
     assert "rehearsal: COMPLETE" in printed
     assert f"lab replay {found.run}:0" in printed

@@ -13,7 +13,7 @@ from lab.faults.model import Point, Stage
 from lab.profile.load import load as load_profile
 from lab.results.cases import Status
 from lab.suites.fstests.faults.making import seen
-from lab.suites.fstests.faults.plan import MAX_K, Plan, Request, Window, load
+from lab.suites.fstests.faults.plan import MAX_K, FailedRequest, Plan, Window, load
 from lab.suites.fstests.faults.recovery import _RECOVER, Recovery
 from lab.suites.fstests.sections import Section, Wanted, sections
 from lab.suites.upstream.reader import Began, Ended
@@ -40,7 +40,7 @@ def test_a_plan_has_windows_and_requests(tmp_path: Path) -> None:
     assert [str(fault) for fault in plan] == [
         "dm-error of flakey for 2s every 20s", "eio at write:100 of LABNVME0",
     ]  # fmt: skip
-    assert plan.requests == (Request(disk="LABNVME0", at="write:100", error="eio"),)
+    assert plan.requests == (FailedRequest(disk="LABNVME0", at="write:100", error="eio"),)
     assert plan.requests[0].at == Point(Stage.WRITE, 100)
     assert (plan.windows[0].every, plan.windows[0].length) == (20, 2)
 
@@ -79,7 +79,7 @@ def test_a_profile_must_have_what_is_to_fail(tmp_path: Path) -> None:
         plan.check(load_profile("nvme-copy"))
     assert "none" in caught.value.hint
     with pytest.raises(ProfileError, match="no emulated disk LABNVME7"):
-        Plan(requests=(Request(disk="LABNVME7", at="read:1", error="5"),)).check(
+        Plan(requests=(FailedRequest(disk="LABNVME7", at="read:1", error="5"),)).check(
             load_profile("nvme-copy")
         )
 
