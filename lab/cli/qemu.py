@@ -39,11 +39,9 @@ def qemu_named(qemu: str | None) -> str:
     means nothing."""
     if qemu is None:
         return ""
-    from lab.artifacts.qemus.names import canonical, resolve
+    from lab.artifacts.qemus.names import named
 
-    reference = canonical(qemu)
-    resolve(reference)
-    return reference
+    return named(qemu)
 
 
 @app.command("list")

@@ -11,6 +11,7 @@ from lab.guest import guest as guests
 from lab.guest import registry
 from lab.guest.boot import Progress
 from lab.host.process import me
+from lab.profile.change import booting
 from lab.profile.load import load
 from lab.profile.models import Profile
 
@@ -25,12 +26,14 @@ def wanted(
     profile: str | os.PathLike[str], kernel: str | None, qemu: str | None, changes: Iterable[str]
 ) -> Profile:
     """A profile by its name or path, with what was set.  Raises ProfileError and UsageError."""
-    asked = [changes] if isinstance(changes, str) else list(changes)
-    if kernel is not None:
-        asked.append(kernels.change(kernel))
-    if qemu is not None:
-        asked.append(qemus.change(qemu))
-    return load(os.fspath(profile), asked)
+    return load(
+        os.fspath(profile), booting(listed(changes), kernels.named(kernel), qemus.named(qemu))
+    )
+
+
+def listed(changes: Iterable[str]) -> list[str]:
+    """Changes of a profile, of which one need not be a list."""
+    return [changes] if isinstance(changes, str) else list(changes)
 
 
 def guest(

@@ -1,6 +1,5 @@
 """What a kernel can be called: a name, a path, a commit of a git tree, or a Debian package."""
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -69,13 +68,14 @@ def canonical(reference: str) -> str:
     return reference
 
 
-def change(reference: str) -> str:
-    """The change of a profile (`--set`) that asks for a kernel.  Raises UsageError for a name that
-    means nothing."""
+def named(reference: str | None) -> str:
+    """What a kernel that is asked for is called in every directory; '' for none.  Raises UsageError
+    for a name that means nothing."""
+    if reference is None:
+        return ""
     found = canonical(reference)
     resolve(found)
-    # Quoted: 6.12 is a name, not a number.
-    return f"kernel={json.dumps(found)}"
+    return found
 
 
 def commit(tree: Path, rev: str) -> str:

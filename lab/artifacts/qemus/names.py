@@ -1,6 +1,5 @@
 """What a QEMU can be called: a name, a path, or a Debian package."""
 
-import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -70,9 +69,11 @@ def canonical(reference: str) -> str:
     return str(path.absolute())
 
 
-def change(reference: str) -> str:
-    """The change of a profile (`--set`) that asks for a QEMU.  Raises UsageError for a name that
-    means nothing."""
+def named(reference: str | None) -> str:
+    """What a QEMU that is asked for is called in every directory; '' for none.  Raises UsageError
+    for a name that means nothing."""
+    if reference is None:
+        return ""
     found = canonical(reference)
     resolve(found)
-    return f"machine.qemu={json.dumps(found)}"
+    return found
