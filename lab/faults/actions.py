@@ -1,6 +1,5 @@
 """What can be done to a copy at a point (actions), and which points and actions go together."""
 
-from collections.abc import Iterable
 from enum import StrEnum
 
 from lab.errors import UsageError
@@ -174,11 +173,3 @@ def actions_named(text: str) -> tuple[Action, ...]:
     groups = {"all": EVERY, "host": HOST}
     found = (groups.get(name) or (Action.parse(name),) for name in names)
     return tuple(dict.fromkeys(action for actions in found for action in actions))
-
-
-def cells(points: Iterable[Point], actions: Iterable[Action]) -> list[tuple[Point, Action]]:
-    """The possible combinations: first all after which the guest goes on, then those that cost a
-    boot each; in the order of the actions, and of the points for each, within both."""
-    wanted = [(point, action) for action in actions for point in points]
-    possible = [cell for cell in wanted if cell[1].possible_at(cell[0])]
-    return sorted(possible, key=lambda cell: cell[1].costs_boot)

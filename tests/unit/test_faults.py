@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.errors import HostError, UsageError
 from lab.faults import choice
-from lab.faults.actions import HOST, SWEPT, Action, actions_named, cells
+from lab.faults.actions import HOST, SWEPT, Action, actions_named
 from lab.faults.model import Point, Stage, points_of, ranges_written
 from lab.faults.stepper import Fault, NotReached, Stdout, Stepper
 from lab.suites.copy_faults.fault import fault
@@ -159,26 +159,6 @@ def test_the_points_of_a_copy_come_in_the_order_in_which_they_are_reached() -> N
     assert [str(point) for point in points_of(2)] == [
         "read:1", "write:1", "written:1", "read:2", "write:2", "written:2", "completed", "flushed",
     ]  # fmt: skip
-
-
-def test_cells_that_cost_a_boot_come_last() -> None:
-    actions = [Action.KILL, Action.UNPLUG, Action.EIO, Action.RESUME]
-    found = cells([Point(Stage.READ, 1), Point(Stage.COMPLETED)], actions)
-    assert [f"{point} {action}" for point, action in found] == [
-        "read:1 eio", "read:1 resume", "read:1 kill", "completed kill", "read:1 unplug",
-    ]  # fmt: skip
-
-
-@given(st.lists(POINTS, unique=True, max_size=8), st.sets(st.sampled_from(Action)))
-def test_cells_are_all_possible_combinations_once(points: list[Point], acts: set[Action]) -> None:
-    found = cells(points, acts)
-    assert len(found) == len(set(found))
-    assert set(found) == {
-        (point, action) for point in points for action in acts if action.possible_at(point)
-    }
-    for action in acts:
-        of_action = [point for point, other in found if other is action]
-        assert of_action == [point for point in points if point in of_action]
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def _fitting(widths: Sequence[int], room: int) -> Iterator[slice]:
 def _tally(report: Report, asked: Options) -> Table:
     """Generated cases: actions by verdicts, as counts."""
     table = Table("action", *_STYLES, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for action in (Action.REHEARSAL, *asked.actions):
+    for action in (Action.REHEARSAL, *asked.selection.actions):
         found = Counter(case.result.verdict for case in report.cases if case.setup.action == action)
         cells = [Text(str(found[each] or "·"), style) for each, style in _STYLES.items()]
         table.add_row(action, *cells)

@@ -14,6 +14,7 @@ from lab.suites.arguments import Parser
 from lab.suites.conformance import quirks
 from lab.suites.conformance.quirks import Quirk
 from lab.suites.copy_faults.options import MAX_DEADLINE, Options
+from lab.suites.copy_faults.selection import Selection
 
 NAME = "conformance"
 ACTIONS = (
@@ -51,7 +52,7 @@ class Asked:
         """The sweep of one path."""
         unit = find(profile, path).unit
         return Options(
-            self.ranges, max(SECTORS // unit, 1), self.actions, (), plant.find(""),
+            self.ranges, max(SECTORS // unit, 1), Selection(self.actions), plant.find(""),
             self.hang_deadline, path=path,
         )  # fmt: skip
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from lab.copy.model import SECTOR, Copy, Extent, Layout
 from lab.copy.paths.base import GUARD, CopyPath
 from lab.errors import UsageError
-from lab.faults.actions import Action, cells
 from lab.faults.model import Point
 from lab.suites.copy_faults.options import Options
+from lab.suites.copy_faults.selection import Cell, Selection
 
 GRID = 8
 """Blocks to which the parts of an aligned copy are aligned: 4 KiB, or 32 KiB of large blocks."""
@@ -36,30 +36,26 @@ _LENGTHS = ("one", "short", "any", "any", "longest")
 class Space:
     """What cases are drawn from.
 
-    `unit`: sectors in a block; `first` and `end`: the first block that a window may have, and
-    the blocks of the ground; `ranges`, `length` and `total`: the most source ranges, blocks in
-    one of them, and blocks in all.  `points`: those asked for, () for all that there are.
-    `known`: by the number of ranges, the points asked for of such a copy; {} where only a
-    rehearsal can tell.  `to_the_end`: a copy may reach the last block of the ground.
-    `copies_last`: the destination lies behind the sources, and all that at the beginning.
+    `first` and `end`: the first block that a window may have, and the blocks of the ground;
+    `ranges`, `length` and `total`: the most source ranges, blocks in one of them, and blocks in
+    all.  `known`: by the number of ranges, the points of such a copy; {} where only a rehearsal can
+    tell.  `to_the_end`: a copy may reach the last block of the ground.
     """
 
-    unit: int
+    path: CopyPath
+    selection: Selection
     first: int
     end: int
     ranges: int
     length: int
     total: int
-    points: tuple[Point, ...]
-    actions: tuple[Action, ...]
-    known: Mapping[int, tuple[Point, ...]] = field(default_factory=dict)
+    known: Mapping[int, Sequence[Point]] = field(default_factory=dict)
     to_the_end: bool = True
-    copies_last: bool = False
 
     @property
     def guard(self) -> int:
         """Blocks before and behind the copy that must not change."""
-        return max(GUARD // self.unit, 1)
+        return max(GUARD // self.path.unit, 1)
 
 
 def space(options: Options, path: CopyPath) -> Space:
@@ -83,22 +79,19 @@ def space(options: Options, path: CopyPath) -> Space:
             hint="ask for fewer ranges, or for a larger disk or layer",
         )
     known = {
-        count: tuple(point for point in found if not options.points or point in options.points)
-        for count in range(1, ranges + 1)
-        if (found := path.points(count)) is not None
+        count: found for count in range(1, ranges + 1) if (found := path.points(count)) is not None
     }
-    actions = tuple(filter(path.possible, options.actions))
-    if known and not any(cells(points, actions) for points in known.values()):
+    selection = options.selection
+    if known and not any(selection.on(path, points) for points in known.values()):
         raise UsageError(
             f"none of these actions is possible at any of these points of a copy of {ranges} "
             "ranges, more than which is not allowed",
             hint="ask for other actions or points, or raise msrc in the profile",
         )
     return Space(
-        unit, first, end, ranges, min(options.blocks, limits.mssrl), total,
-        options.points, actions, known,
+        path, selection, first, end, ranges, min(options.blocks, limits.mssrl), total, known,
         # A planted defect may strike behind the destination, where there must be something to hit.
-        to_the_end=not options.plant.kind, copies_last=path.copies_last,
+        to_the_end=not options.plant.kind,
     )  # fmt: skip
 
 
@@ -108,7 +101,7 @@ def draw(space: Space, seed: int, number: int) -> Layout:
     ranges = dice.choice(_countable(space))
     grid = dice.choice((1, GRID))
     sources = _sources(dice, space, ranges, grid)
-    if space.copies_last:
+    if space.path.copies_last:
         destination = _up(max(source.end for source in sources) + _gap(dice), grid)
     else:
         sources, destination = _with_destination(dice, sources, grid)
@@ -119,20 +112,22 @@ def _countable(space: Space) -> list[int]:
     """The numbers of ranges with which something can be done at a point asked for."""
     if not space.known:
         return list(range(1, space.ranges + 1))
-    return [count for count, points in space.known.items() if cells(points, space.actions)]
+    return [
+        count for count, points in space.known.items() if space.selection.on(space.path, points)
+    ]
 
 
-def strike(space: Space, seed: int, number: int, points: Sequence[Point]) -> tuple[Point, Action]:
+def strike(space: Space, seed: int, number: int, points: Sequence[Point]) -> Cell:
     """What happens where in case `number`, given all points of its copy; every action that is
     possible comes equally often.  Raises UsageError where none is."""
     dice = random.Random(f"{seed}:{number}:fault")
-    wanted = [point for point in points if not space.points or point in space.points]
-    found = cells(wanted, space.actions)
+    found = space.selection.on(space.path, points)
     if not found:
         raise UsageError(
             f"case {number}: none of these actions is possible at any of these points of the copy"
         )
-    action = dice.choice([each for each in space.actions if any(each == a for _, a in found)])
+    there = {action for _, action in found}
+    action = dice.choice([each for each in space.selection.actions if each in there])
     return dice.choice([point for point, each in found if each == action]), action
 
 
@@ -219,10 +214,10 @@ def _layout(dice: random.Random, space: Space, sources: list[Extent], destinatio
     size = max(destination + sum(source.sectors for source in sources), *(s.end for s in sources))
     tail = space.guard
     base = space.first + space.guard
-    if dice.random() < 0.25 and not space.copies_last:
+    if dice.random() < 0.25 and not space.path.copies_last:
         tail = dice.choice((0 if space.to_the_end else space.guard, space.guard))
         base = space.end - tail - size
-    unit = space.unit
+    unit = space.path.unit
     copy = Copy(
         tuple(Extent((base + source.start) * unit, source.sectors * unit) for source in sources),
         (base + destination) * unit,

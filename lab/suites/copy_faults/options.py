@@ -11,10 +11,11 @@ from lab.copy.paths.base import CopyPath
 from lab.copy.plant import Plant
 from lab.copy.sizes import MAX_BLOCKS
 from lab.errors import UsageError
-from lab.faults.actions import SWEPT, Action, actions_named, cells
+from lab.faults.actions import SWEPT, Action, actions_named
 from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
 from lab.suites.arguments import Help, Parser
+from lab.suites.copy_faults.selection import Cell, Selection
 
 MAX_DEADLINE = 3600.0
 """Seconds; by then the guest's own timeout would strike."""
@@ -39,9 +40,9 @@ class Generated:
 class Options:
     """A sweep of one copy, or cases drawn at random.
 
-    A sweep copies `ranges` source ranges of `blocks` blocks each, interrupted at all `points` (()
-    for all that there are) by all `actions`.  Of generated cases these are the limits within
-    which each draws a copy, a point and an action of its own.  `hang_deadline`: seconds after the
+    A sweep copies `ranges` source ranges of `blocks` blocks each, interrupted by all actions at
+    all points of the selection.  Of generated cases these are the limits within which each draws a
+    copy, a point and an action of its own.  `hang_deadline`: seconds after the
     release within which a copy must complete.  `path` and `ref`: the offload path and the disk or
     layer it is tried on, '' for the profile's own.  `fua`: the copy itself must be durable.
     `torn_at`: blocks of its range that a torn write leaves, 0 for half of them.  `block_error`:
@@ -50,8 +51,7 @@ class Options:
 
     ranges: int
     blocks: int
-    actions: tuple[Action, ...]
-    points: tuple[Point, ...]
+    selection: Selection
     plant: Plant
     hang_deadline: float
     generated: Generated | None = None
@@ -61,34 +61,35 @@ class Options:
     torn_at: int = 0
     block_error: BlockError = ALIKE
 
-    def possible(self, path: CopyPath) -> list[Action]:
+    def possible(self, path: CopyPath) -> tuple[Action, ...]:
         """The actions that mean something on the path.  Raises UsageError when none does."""
-        found = [action for action in self.actions if path.possible(action)]
+        found = self.selection.possible(path)
         if not found:
+            asked = ", ".join(self.selection.actions)
             raise UsageError(
-                f"{path.name} on {path.ref}: {', '.join(self.actions)}: not possible on this path",
+                f"{path.name} on {path.ref}: {asked}: not possible on this path",
                 hint=f"possible are: {', '.join(each for each in Action if path.possible(each))}",
             )
         return found
 
-    def cells(self, path: CopyPath, points: Sequence[Point]) -> list[tuple[Point, Action]]:
+    def cells(self, path: CopyPath, points: Sequence[Point]) -> list[Cell]:
         """What can be done where, given all points of the copy, apart from the rehearsal.
 
         Raises UsageError when a point that was asked for is none of them, or no action is
         possible at any.
         """
-        for point in self.points:
+        for point in self.selection.points:
             if point not in points:
                 raise UsageError(
                     f"point {point}: a copy of {self.ranges} ranges by {path.name} has none",
                     hint=f"it has {_listed(points)}",
                 )
-        wanted = [point for point in points if not self.points or point in self.points]
         faults = [action for action in self.possible(path) if not action.undisturbed]
-        found = cells(wanted, faults)
+        found = [cell for cell in self.selection.on(path, points) if cell[1] in faults]
         if faults and not found:
+            wanted = _listed(self.selection.among(points))
             raise UsageError(
-                f"none of these actions is possible at any of these points: {_listed(wanted)}",
+                f"none of these actions is possible at any of these points: {wanted}",
                 hint="errors strike at read:K (eio) or write:K; completed and flushed are for "
                 "kill and power-cut",
             )
@@ -109,8 +110,8 @@ class Options:
             "minimise": drawn.minimise if drawn else None,
             "ranges": self.ranges,
             "blocks": self.blocks,
-            "actions": list(self.actions),
-            "points": [str(point) for point in self.points],
+            "actions": list(self.selection.actions),
+            "points": [str(point) for point in self.selection.points],
             "hang_deadline": self.hang_deadline,
         }
 
@@ -135,10 +136,10 @@ def parse(args: Sequence[str]) -> Options:
     if not 0 < given.hang_deadline <= MAX_DEADLINE:
         raise UsageError(f"copy-faults: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
     points = [Point.parse(text) for text in given.points.split(",") if text]
+    wanted = Selection(actions_named(given.actions) or SWEPT, tuple(dict.fromkeys(points)))
     return Options(
-        ranges, blocks, actions_named(given.actions) or SWEPT, tuple(dict.fromkeys(points)),
-        plant.find(given.plant), given.hang_deadline, drawn, given.path, given.on, given.fua,
-        given.torn_at, BlockError.parse(given.blk_error),
+        ranges, blocks, wanted, plant.find(given.plant), given.hang_deadline, drawn, given.path,
+        given.on, given.fua, given.torn_at, BlockError.parse(given.blk_error),
     )  # fmt: skip
 
 

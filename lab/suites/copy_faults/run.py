@@ -80,7 +80,7 @@ def job(profile: Profile, options: Options) -> Job:
     drawn = options.generated
     # Where no copy fits nothing can be drawn; the rehearsal of a sweep tells what the device says.
     setups = _sweep(path, options) if path.limits.none or not drawn else _generated(path, options)
-    if Action.SIZE in options.actions:
+    if Action.SIZE in options.selection.actions:
         setups = _with_sizes(setups, path)
     return Job(
         profile, path, NAME, options.document(), setups, options.plant, options.hang_deadline,
@@ -128,7 +128,8 @@ def _generated(path: CopyPath, options: Options) -> Setups:
                 # Behind the cases, which keep the numbers they are drawn by.
                 yield (drawn.cases + number if number > 1 else 0), setup
             if number == 1:
-                where = replace(whole, actions=able(bench, whole.actions))
+                able_to = able(bench, whole.selection.possible(path))
+                where = replace(whole, selection=replace(whole.selection, actions=able_to))
             found = rehearsal.points(bench, plan, options.plant)
             point, action = strike(where, drawn.seed, number, found)
             torn = cut(plan, point, drawn.seed, number)

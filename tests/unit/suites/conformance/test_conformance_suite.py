@@ -35,7 +35,7 @@ def test_without_arguments_what_every_path_can_be_done_is_compared() -> None:
     assert (asked.paths, asked.ranges, asked.actions, asked.known) == ((), 2, ACTIONS, ())
     for profile, path in ((NVME, "nvme-copy"), (MODEL, REFERENCE), (load("zns", []), "zns-copy")):
         options = asked.options(profile, path)
-        assert all(find(profile, path).possible(action) for action in options.actions)
+        assert all(find(profile, path).possible(action) for action in options.selection.actions)
         # The same copy everywhere, whatever the blocks of a path are.
         copy = find(profile, path).layout(options.ranges, options.blocks).copy
         assert [source.sectors for source in copy.sources] == [64, 64]

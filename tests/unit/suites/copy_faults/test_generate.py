@@ -12,7 +12,7 @@ from lab.copy.paths.base import FIRST, GUARD
 from lab.copy.paths.nvme import NvmeCopy, check_limits
 from lab.copy.paths.zns import ZnsCopy
 from lab.errors import UsageError
-from lab.faults.actions import SWEPT, Action, cells
+from lab.faults.actions import SWEPT
 from lab.faults.model import Point, Stage, points_of
 from lab.profile.models import CopyLimits, NvmeNamespace
 from lab.suites.copy_faults.cell import Setup
@@ -84,7 +84,7 @@ def test_every_case_is_a_legal_copy_that_the_device_takes(
     last = max(part.end for part in (*copy.sources, copy.target))
     assert first - window.start >= GUARD
     assert window.end - last == GUARD or window.end == on.size // SECTOR
-    assert (setup.point, setup.action) in cells(points_of(len(copy.sources)), Action)
+    assert (setup.point, setup.action) in where.selection.on(on, points_of(len(copy.sources)))
 
 
 @given(st.integers(), st.integers(1, 10**6))

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.faults.actions import Action, cells
+from lab.faults.actions import Action
 from lab.faults.model import Point, Stage, points_of
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.generate import draw, space, strike
 from lab.suites.copy_faults.minimise import minimise, smaller
 from lab.suites.copy_faults.options import parse
+from lab.suites.copy_faults.selection import Cell, Selection
 from tests.unit.builders import nvme_path
 
 
@@ -24,6 +25,11 @@ def setups(draw_from: st.DrawFn) -> Setup:
     seed = draw_from(st.integers())
     plan = draw(where, seed, 1)
     return Setup(plan, *strike(where, seed, 1, points_of(len(plan.copy.sources))))
+
+
+def possible(ranges: int) -> list[Cell]:
+    """All that can be done to a copy of so many ranges."""
+    return Selection(tuple(Action)).on(nvme_path(), points_of(ranges))
 
 
 def blocks(setup: Setup) -> int:
@@ -38,7 +44,7 @@ def test_every_candidate_is_smaller_and_a_possible_case(setup: Setup) -> None:
         less = candidate.layout.copy
         assert blocks(candidate) < blocks(setup)
         assert less.sources
-        assert (candidate.point, candidate.action) in cells(points_of(len(less.sources)), Action)
+        assert (candidate.point, candidate.action) in possible(len(less.sources))
         assert candidate.point.stage is setup.point.stage
         assert candidate.layout.window == setup.layout.window
         assert less.destination == copy.destination
@@ -58,7 +64,7 @@ def test_what_always_fails_ends_as_a_block_in_as_few_ranges_as_the_action_takes(
     assert blocks(least) == ranges
     assert not any(
         setup.action == action and point.stage is setup.point.stage
-        for point, action in cells(points_of(ranges - 1), Action)
+        for point, action in possible(ranges - 1)
         if ranges > 1
     )
     assert least.action == setup.action

@@ -18,8 +18,8 @@ from tests.unit.builders import nvme_path
 def test_without_arguments_everything_is_tried_at_every_point() -> None:
     asked = parse([])
     assert (asked.ranges, asked.blocks, asked.hang_deadline) == (4, 64, 10.0)
-    assert asked.actions == SWEPT
-    assert asked.points == ()
+    assert asked.selection.actions == SWEPT
+    assert asked.selection.points == ()
     assert {point for point, _ in asked.cells(nvme_path(), points_of(4))} == set(points_of(4))
     assert asked.plant.kind == ""
 
@@ -30,15 +30,15 @@ def test_every_argument_arrives() -> None:
          "--plant", "flip-bit", "--hang-deadline", "2.5"]
     )  # fmt: skip
     assert (asked.ranges, asked.blocks, asked.hang_deadline) == (2, 8, 2.5)
-    assert asked.actions == (Action.TORN, Action.KILL)
-    assert asked.points == (Point(Stage.WRITE, 2), Point(Stage.FLUSHED))
+    assert asked.selection.actions == (Action.TORN, Action.KILL)
+    assert asked.selection.points == (Point(Stage.WRITE, 2), Point(Stage.FLUSHED))
     assert asked.plant.kind == "flip-bit"
 
 
 def test_what_is_named_twice_is_done_once() -> None:
     asked = parse(["--actions", "kill,eio,kill", "--points", "read:1,read:1"])
-    assert asked.actions == (Action.KILL, Action.EIO)
-    assert asked.points == (Point(Stage.READ, 1),)
+    assert asked.selection.actions == (Action.KILL, Action.EIO)
+    assert asked.selection.points == (Point(Stage.READ, 1),)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from lab.cli.show import copy_faults as sweep
 from lab.copy.contract import Situation, judge, overall
 from lab.errors import HostError, LabError, UsageError
-from lab.faults.actions import Action, cells
+from lab.faults.actions import Action
 from lab.faults.model import REHEARSED, points_of
 from lab.profile.models import Profile
 from lab.results.cases import read
@@ -22,6 +22,7 @@ from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.options import parse
 from lab.suites.copy_faults.rehearsal import goes_on, is_case
 from lab.suites.copy_faults.report import Judged, Report
+from lab.suites.copy_faults.selection import Selection
 from tests.unit.builders import DONE, FAILED, copied, findings, nvme_path, profile, situation
 
 ROOM = Profile.model_validate(
@@ -100,7 +101,7 @@ def test_a_sweep_begins_with_the_copy_that_is_not_interrupted() -> None:
     assert [number for number, _ in others] == list(range(1, 5))
     assert {setup.layout for _, setup in others} == {first.layout}
     assert [setup.name for _, setup in others] == [
-        f"{point} {action}" for point, action in cells(points_of(2), [Action.EIO])
+        f"{point} eio" for point, _ in Selection((Action.EIO,)).on(nvme_path(), points_of(2))
     ]
 
 
