@@ -16,6 +16,7 @@ from lab.guest.registry import find
 from lab.profile.load import load
 from lab.suites.copy_faults import options
 from lab.suites.copy_faults import run as copy_faults
+from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.watch import Watch
 from lab.vm.graph import Rule
@@ -56,12 +57,12 @@ class Abort(Plant):
 @pytest.mark.parametrize(
     ("hook", "point", "action", "rule"),
     [
-        ("before the copy", "write:2", Action.RESUME, "NO-HANG"),
-        ("while it runs", "write:2", Action.RESUME, "NO-HANG"),
-        ("while it runs", "flushed", Action.POWER_CUT, "NO-HANG"),
-        ("while it is held", "write:2", Action.RESUME, "NO-HANG"),
-        ("while it is held", "write:2", Action.THROTTLE, "NO-HANG"),
-        ("before it recovers", "write:2", Action.RESUME, "RECOVERS"),
+        ("before the copy", "write:2", action_called("resume"), "NO-HANG"),
+        ("while it runs", "write:2", action_called("resume"), "NO-HANG"),
+        ("while it runs", "flushed", action_called("power-cut"), "NO-HANG"),
+        ("while it is held", "write:2", action_called("resume"), "NO-HANG"),
+        ("while it is held", "write:2", action_called("throttle"), "NO-HANG"),
+        ("before it recovers", "write:2", action_called("resume"), "RECOVERS"),
     ],
 )
 def test_a_crash_is_a_violated_rule_and_the_sweep_goes_on(

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.errors import HostError, UsageError
 from lab.faults import choice
-from lab.faults.actions import HOST, SWEPT, Action, actions_named
+from lab.faults.actions import REHEARSAL, SIZE, Action
 from lab.faults.model import Point, Stage, points_of, ranges_written
 from lab.faults.stepper import Fault, NotReached, Stdout, Stepper
-from lab.suites.copy_faults.fault import fault
+from lab.suites.copy_faults.acts.registry import action_called, actions, find, named, swept
+from lab.suites.copy_faults.fault import Strike
 from lab.vm.graph import Drive, Rule
 from lab.vm.machine import STDOUT, Machine
 from tests.unit.builders import COPY
@@ -42,49 +43,49 @@ def test_what_is_no_point_is_refused_with_what_would_be(text: str) -> None:
     assert "write:K" in caught.value.hint
 
 
-@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("action", actions())
 def test_an_action_reads_back_as_it_is_written(action: Action) -> None:
-    assert Action.parse(str(action)) is action
+    assert find(str(action)).action is action
 
 
 def test_what_is_no_action_is_refused_with_the_list() -> None:
     with pytest.raises(UsageError) as caught:
-        Action.parse("explode")
-    assert caught.value.hint == "one of " + ", ".join(Action)
+        find("explode")
+    assert caught.value.hint == "one of " + ", ".join(map(str, actions()))
 
 
 @pytest.mark.parametrize(
     ("action", "stages"),
     [
-        (Action.RESUME, "read write written"),
-        (Action.EIO, "read write"),
-        (Action.ENOSPC, "write"),
-        (Action.TORN, "write"),
-        (Action.CORRUPT, "read write written"),
-        (Action.THROTTLE, "write"),
-        (Action.DELAY, "read write written"),
-        (Action.RESET, "write"),
-        (Action.UNPLUG, "read write written"),
-        (Action.KILL, "read write written completed flushed"),
-        (Action.POWER_CUT, "read write written completed flushed"),
-        (Action.POWER_CUT_KEPT, "read write written completed flushed"),
-        (Action.POWER_CUT_PREFIX, "read write written completed flushed"),
-        (Action.EIO_UNHELD, "read write"),
-        (Action.LOST_WRITE, "written"),
-        (Action.STALE_READ, "read"),
-        (Action.QMP_LOST, "read write written"),
-        (Action.PAUSE, "write"),
-        (Action.KILL_COPIER, "read write written"),
-        (Action.FS_SHUTDOWN, "read write written"),
-        (Action.DM_ERROR, "read write written"),
-        (Action.DM_DELAY, "read write written"),
-        (Action.DM_DROP_WRITES, "read write written"),
-        (Action.DM_CORRUPT, "read write written"),
-        (Action.NFS_STOP, "read write written"),
-        (Action.TARGET_REMOVED, "read write written"),
-        (Action.FAIL_REQUEST, "read write written"),
-        (Action.BLK_ERROR, "read write written"),
-        (Action.SYSRQ_CRASH, "read write written"),
+        (action_called("resume"), "read write written"),
+        (action_called("eio"), "read write"),
+        (action_called("enospc"), "write"),
+        (action_called("torn"), "write"),
+        (action_called("corrupt"), "read write written"),
+        (action_called("throttle"), "write"),
+        (action_called("delay"), "read write written"),
+        (action_called("reset"), "write"),
+        (action_called("unplug"), "read write written"),
+        (action_called("kill"), "read write written completed flushed"),
+        (action_called("power-cut"), "read write written completed flushed"),
+        (action_called("power-cut-kept"), "read write written completed flushed"),
+        (action_called("power-cut-prefix"), "read write written completed flushed"),
+        (action_called("eio-unheld"), "read write"),
+        (action_called("lost-write"), "written"),
+        (action_called("stale-read"), "read"),
+        (action_called("qmp-lost"), "read write written"),
+        (action_called("pause"), "write"),
+        (action_called("kill-copier"), "read write written"),
+        (action_called("fs-shutdown"), "read write written"),
+        (action_called("dm-error"), "read write written"),
+        (action_called("dm-delay"), "read write written"),
+        (action_called("dm-drop-writes"), "read write written"),
+        (action_called("dm-corrupt"), "read write written"),
+        (action_called("nfs-stop"), "read write written"),
+        (action_called("target-removed"), "read write written"),
+        (action_called("fail-make-request"), "read write written"),
+        (action_called("blk-error"), "read write written"),
+        (action_called("sysrq-crash"), "read write written"),
     ],
 )
 def test_an_action_is_possible_only_where_it_means_something(action: Action, stages: str) -> None:
@@ -93,39 +94,44 @@ def test_an_action_is_possible_only_where_it_means_something(action: Action, sta
 
 
 def test_only_what_was_written_can_be_corrupted() -> None:
-    possible = [str(point) for point in points_of(2) if Action.CORRUPT.possible_at(point)]
+    possible = [str(point) for point in points_of(2) if action_called("corrupt").possible_at(point)]
     assert possible == ["written:1", "read:2", "write:2", "written:2"]
     assert [ranges_written(Point.parse(text)) for text in possible] == [1, 1, 1, 2]
 
 
 def test_actions_are_named_one_by_one_or_all_at_once() -> None:
-    assert actions_named("kill,eio,kill,") == (Action.KILL, Action.EIO)
-    assert set(actions_named("all")) == set(Action) - {Action.REHEARSAL, Action.SIZE}
-    assert set(actions_named("reset,all")) == set(actions_named("all"))
-    assert actions_named("rehearsal") == (Action.REHEARSAL,)
-    assert actions_named("") == ()
+    assert named("kill,eio,kill,") == (action_called("kill"), action_called("eio"))
+    assert set(named("all")) == set(actions()) - {REHEARSAL, SIZE}
+    assert set(named("reset,all")) == set(named("all"))
+    assert named("rehearsal") == (REHEARSAL,)
+    assert named("") == ()
     with pytest.raises(UsageError, match="'al'"):
-        actions_named("al")
+        named("al")
 
 
 def test_a_sweep_that_names_no_actions_fits_a_terminal() -> None:
     widest = len("written:1")
-    assert widest + 2 + sum(max(len(action), len("holds")) + 2 for action in SWEPT) <= 80
+    assert widest + 2 + sum(max(len(str(action)), len("holds")) + 2 for action in swept()) <= 80
 
 
 def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
-    assert actions_named("host") == HOST
-    assert set(SWEPT) < set(HOST)
-    assert set(Action) - set(HOST) == {
+    assert set(swept()) < set(named("host"))
+    assert set(map(str, actions())) - set(map(str, named("host"))) == {
         "kill-copier", "fs-shutdown", "dm-error", "dm-delay", "dm-drop-writes", "dm-corrupt",
         "nfs-stop", "target-removed", "fail-make-request", "blk-error", "sysrq-crash", "rehearsal",
         "size",
     }  # fmt: skip
 
 
+def fault(name: str, point: Point, copy: Copy, cut: int = 0, *, flushes: bool = False) -> Fault:
+    """What an action asks of the fault layer."""
+    act = find(name)
+    return act.fault(Strike(copy, point, act.errno, cut, flushes))
+
+
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_a_request_that_fails_unheld_is_counted_to(k: int) -> None:
-    found = fault(Action.EIO_UNHELD, Point(Stage.WRITE, k), COPY)
+    found = fault("eio-unheld", Point(Stage.WRITE, k), COPY)
     unheld = found.more
     assert unheld is not None
     assert not found.held
@@ -139,19 +145,19 @@ def test_a_request_that_fails_unheld_is_counted_to(k: int) -> None:
 
 
 def test_a_flush_of_the_guest_arms_nothing() -> None:
-    found = fault(Action.EIO, Point(Stage.WRITE, 2), COPY, flushes=True)
+    found = fault("eio", Point(Stage.WRITE, 2), COPY, flushes=True)
     assert found.rules == ()
     assert found.more == choice.options()
     assert found.arming == tuple(choice.commands("write", 5))
-    assert fault(Action.RESUME, Point(Stage.WRITE, 2), COPY, flushes=True).more is None
+    assert fault("resume", Point(Stage.WRITE, 2), COPY, flushes=True).more is None
     # Only where addresses are those of the medium, and there no file system is.
-    torn = Action.TORN, Point(Stage.WRITE, 2), COPY
+    torn = "torn", Point(Stage.WRITE, 2), COPY
     assert fault(*torn, flushes=True) == fault(*torn)
 
 
 @pytest.mark.parametrize(("cut", "sectors"), [(0, 2), (1, 1), (3, 3), (4, 2), (99, 2)])
 def test_a_write_tears_where_it_is_told_to(cut: int, sectors: int) -> None:
-    torn = fault(Action.TORN, Point(Stage.WRITE, 2), COPY, cut)
+    torn = fault("torn", Point(Stage.WRITE, 2), COPY, cut)
     assert torn.rules[0].sector == COPY.pieces()[1][1].start + sectors
 
 
@@ -166,27 +172,27 @@ def test_the_points_of_a_copy_come_in_the_order_in_which_they_are_reached() -> N
     [("resume", 0), ("kill", 0), ("power-cut", 0), ("eio", 5), ("torn", 5), ("enospc", 28)],
 )
 def test_the_medium_answers_with_the_errno_of_the_action(action: str, errno: int) -> None:
-    assert Action(action).errno == errno
+    assert find(action).errno == errno
 
 
 TWO = Copy((Extent(0, 128), Extent(200, 128)), destination=400)
 
 
-@pytest.mark.parametrize("action", [Action.RESUME, Action.KILL, Action.POWER_CUT])
-def test_without_an_error_nothing_is_injected(action: Action) -> None:
+@pytest.mark.parametrize("action", ["resume", "kill", "power-cut"])
+def test_without_an_error_nothing_is_injected(action: str) -> None:
     assert fault(action, Point(Stage.WRITTEN, 2), TWO) == Fault(nth=2)
 
 
 @pytest.mark.parametrize(
     ("action", "stage", "iotype", "errno"),
     [
-        (Action.EIO, Stage.READ, "read", 5),
-        (Action.EIO, Stage.WRITE, "write", 5),
-        (Action.ENOSPC, Stage.WRITE, "write", 28),
+        ("eio", Stage.READ, "read", 5),
+        ("eio", Stage.WRITE, "write", 5),
+        ("enospc", Stage.WRITE, "write", 28),
     ],
 )
 def test_an_error_hits_the_held_request_whole_and_once(
-    action: Action, stage: Stage, iotype: str, errno: int
+    action: str, stage: Stage, iotype: str, errno: int
 ) -> None:
     rule = Rule("flush_to_os", iotype, errno, sector=None, once=True)
     assert fault(action, Point(stage, 2), TWO) == Fault((rule,), fragment=0, nth=2)
@@ -194,7 +200,7 @@ def test_an_error_hits_the_held_request_whole_and_once(
 
 def test_a_torn_write_fails_in_the_middle_of_its_range() -> None:
     rule = Rule("flush_to_os", "write", 5, sector=400 + 128 + 64)
-    torn = fault(Action.TORN, Point(Stage.WRITE, 2), TWO)
+    torn = fault("torn", Point(Stage.WRITE, 2), TWO)
     assert torn == Fault((rule,), fragment=4096, nth=16 + 1)
 
 
@@ -213,7 +219,7 @@ def test_a_torn_write_fails_inside_its_range_on_a_boundary_of_the_unit(
     torn: tuple[Copy, int],
 ) -> None:
     copy, k = torn
-    (rule,) = fault(Action.TORN, Point(Stage.WRITE, k), copy).rules
+    (rule,) = fault("torn", Point(Stage.WRITE, k), copy).rules
     part = copy.pieces()[k - 1][1]
     assert rule.sector is not None
     assert part.start < rule.sector < part.end
@@ -223,7 +229,7 @@ def test_a_torn_write_fails_inside_its_range_on_a_boundary_of_the_unit(
 @given(torn_writes())
 def test_the_fragments_of_a_torn_write_end_where_it_fails(torn: tuple[Copy, int]) -> None:
     copy, k = torn
-    found = fault(Action.TORN, Point(Stage.WRITE, k), copy)
+    found = fault("torn", Point(Stage.WRITE, k), copy)
     part = copy.pieces()[k - 1][1]
     assert found.rules[0].sector is not None
     assert (found.rules[0].sector - part.start) * SECTOR % found.fragment == 0
@@ -235,7 +241,7 @@ def test_the_fragments_of_a_torn_write_end_where_it_fails(torn: tuple[Copy, int]
 @given(torn_writes())
 def test_a_torn_write_is_held_at_the_first_fragment_of_its_range(torn: tuple[Copy, int]) -> None:
     copy, k = torn
-    found = fault(Action.TORN, Point(Stage.WRITE, k), copy)
+    found = fault("torn", Point(Stage.WRITE, k), copy)
     # Each request is cut from its start on, so each range begins a fragment of its own.
     first = [
         offset == 0

@@ -8,10 +8,11 @@ from lab.copy.contract import Ruling, judge, overall
 from lab.copy.model import Completion, Copy, Extent
 from lab.copy.paths import REFERENCE, find
 from lab.copy.sizes import MAX_BLOCKS, MAX_RANGES, Shape, exceeded, shapes, sizes
-from lab.faults.actions import EVERY, Action
+from lab.faults.actions import SIZE
 from lab.faults.model import REHEARSED
 from lab.profile.load import load
 from lab.profile.models import CopyLimits
+from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.cell import Setup
 from tests.unit.builders import COPY, findings, situation
 
@@ -61,13 +62,13 @@ def test_where_no_device_sets_a_limit_there_is_no_size_to_try() -> None:
 
 
 def test_a_size_is_no_fault() -> None:
-    assert Action.SIZE not in EVERY
-    assert Action.SIZE.possible_at(REHEARSED)
+    assert SIZE not in registry.named("all")
+    assert SIZE.possible_at(REHEARSED)
 
 
 def test_a_setup_keeps_what_its_copy_is_called() -> None:
     name, plan = next(find(load("nvme-copy", []), "nvme-copy").sizes())
-    setup = Setup(plan, REHEARSED, Action.SIZE, "nvme-copy", "LABNVME0:1", size=name)
+    setup = Setup(plan, REHEARSED, SIZE, "nvme-copy", "LABNVME0:1", size=name)
     assert setup.name == "at mssrl"
     assert Setup.read(setup.document()) == setup
     older = setup.document()

@@ -16,6 +16,7 @@ from lab.suites.conformance.matrix import Difference, Ruled, Situation
 from lab.suites.conformance.options import Asked
 from lab.suites.conformance.report import Conformance
 from lab.suites.conformance.run import QUIRKS
+from lab.suites.copy_faults.acts import registry
 from lab.suites.watch import Watch
 
 
@@ -84,7 +85,7 @@ def _matrix(done: Conformance) -> Table:
 
 def _order(situation: Situation) -> tuple[int, int]:
     """By action, and then as a copy comes to the stages."""
-    stages, actions = list(type(situation.stage)), list(type(situation.action))
+    stages, actions = list(type(situation.stage)), registry.actions()
     return actions.index(situation.action), stages.index(situation.stage)
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lab.cli.terminal import timed_lines
 from lab.copy.contract import RULES
-from lab.faults.actions import Action, named
+from lab.faults.actions import REHEARSAL, named
 from lab.faults.model import Point
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.options import Options
@@ -123,12 +123,14 @@ def _matrices(report: Report, width: int) -> Iterator[Table]:
         for action in dict.fromkeys(action for _, action in cells)
     }
     widths = [
-        max(len(action), *(len(cell) for cell in column)) for action, column in columns.items()
+        max(len(str(action)), *(len(cell) for cell in column)) for action, column in columns.items()
     ]
     first = max((len(str(point)) for point in points), default=0)
     for part in _fitting(widths, width - first - _GAP):
         actions = list(columns)[part]
-        table = Table("point", *actions, box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+        table = Table(
+            "point", *map(str, actions), box=None, pad_edge=False, padding=(0, _GAP, 0, 0)
+        )
         for row, point in enumerate(points):
             table.add_row(str(point), *(columns[action][row] for action in actions))
         yield table
@@ -148,10 +150,10 @@ def _fitting(widths: Sequence[int], room: int) -> Iterator[slice]:
 def _tally(report: Report, asked: Options) -> Table:
     """Generated cases: actions by verdicts, as counts."""
     table = Table("action", *_STYLES, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for action in (Action.REHEARSAL, *asked.selection.actions):
+    for action in (REHEARSAL, *asked.selection.actions):
         found = Counter(case.result.verdict for case in report.cases if case.setup.action == action)
         cells = [Text(str(found[each] or "·"), style) for each, style in _STYLES.items()]
-        table.add_row(action, *cells)
+        table.add_row(str(action), *cells)
     return table
 
 

@@ -30,10 +30,6 @@ FIRST = 2048
 """First sector of a window: clear of anything that looks like a partition table."""
 
 
-_ON_MEDIUM = (Action.TORN, Action.CORRUPT, Action.LOST_WRITE, Action.STALE_READ)
-"""Actions that need to know where on the medium a range lies."""
-
-
 @dataclass(frozen=True)
 class Subject:
     """What a path is given of a running guest: the executor in it, and the medium below."""
@@ -143,7 +139,7 @@ class CopyPath(ABC):
             return bool(self.layer(action.layer))
         if action.throttles:
             return self.passthrough and self.on_medium
-        return self.on_medium or action not in _ON_MEDIUM
+        return self.on_medium or not action.on_medium
 
     def layout(self, ranges: int, blocks: int) -> Layout:
         """A regular copy: sources one after the other with gaps between them, then the

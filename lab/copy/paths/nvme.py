@@ -182,7 +182,7 @@ class NvmetPassthrough(NvmeCopy):
 
     def possible(self, action: Action) -> bool:
         # What is done to the controller would be done to its image as well.
-        return super().possible(action) and not action.throttles and action is not Action.UNPLUG
+        return super().possible(action) and not (action.throttles or action.removes)
 
 
 class NvmeCrossNs(NvmePath):

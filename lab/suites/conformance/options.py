@@ -8,19 +8,17 @@ from typing import Any
 from lab.copy import plant
 from lab.copy.paths import PATHS, find
 from lab.errors import UsageError
-from lab.faults.actions import Action, actions_named
+from lab.faults.actions import Action
 from lab.profile.models import Profile
 from lab.suites.arguments import Parser
 from lab.suites.conformance import quirks
 from lab.suites.conformance.quirks import Quirk
+from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.options import MAX_DEADLINE, Options
 from lab.suites.copy_faults.selection import Selection
 
 NAME = "conformance"
-ACTIONS = (
-    Action.RESUME, Action.EIO, Action.ENOSPC, Action.DELAY, Action.KILL, Action.POWER_CUT,
-    Action.SIZE,
-)  # fmt: skip
+ACTIONS = "resume,eio,enospc,delay,kill,power-cut,size"
 """What every path can be done, so that all can be compared; sizes are tried where there are
 limits."""
 
@@ -76,5 +74,5 @@ def parse(args: Sequence[str]) -> Asked:
     if not 0 < given.hang_deadline <= MAX_DEADLINE:
         raise UsageError(f"{NAME}: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
     known = tuple(quirks.load(given.quirks)) if given.quirks else ()
-    actions = actions_named(given.actions) or ACTIONS
+    actions = registry.named(given.actions) or registry.named(ACTIONS)
     return Asked(paths, given.ranges, actions, given.hang_deadline, known)

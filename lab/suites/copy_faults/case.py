@@ -21,26 +21,13 @@ from lab.copy.plant import Plant
 from lab.copy.sizes import exceeded, sizes
 from lab.crash.writelog import Entry
 from lab.errors import GuestError
-from lab.faults.actions import Action
+from lab.faults.actions import REHEARSAL, SIZE, Action
 from lab.faults.model import Point, Stage
 from lab.guest.kmsg import complaints
+from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.bench import Bench, DeviceFailed
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.interruption import Interruption, Told
-
-_DISTURBANCES = {
-    Action.RESET: "the controller was reset",
-    Action.PAUSE: "the guest's driver gave up on the command",
-    Action.UNPLUG: "the controller was removed",
-    Action.FS_SHUTDOWN: "the file system below was shut down",
-    Action.DM_ERROR: "a layer below began to fail",
-    Action.DM_DROP_WRITES: "a layer below dropped writes",
-    Action.DM_CORRUPT: "a layer below changed what was written",
-    Action.TARGET_REMOVED: "the target was taken from its initiator",
-    Action.FAIL_REQUEST: "the block layer failed a request",
-    Action.BLK_ERROR: "the block layer failed what it was told to",
-}
-"""What may make a copy fail although the medium returns no error."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +90,7 @@ class Case:
         self._layout = setup.layout
         self._point = setup.point
         self._action = setup.action
+        self._act = registry.find(setup.action.name)
         self._plant = plant
         self._hang = hang
 
@@ -161,24 +149,24 @@ class Case:
             offload=offload,
             recovery=self._recover(problem),
             reached=told.reached,
-            disturbed=_DISTURBANCES.get(self._action, "") if told.reached else "",
+            disturbed=self._act.disturbs if told.reached else "",
             corrupted=told.corrupted,
             lost=told.lost,
             lied=told.lied,
             blind=told.blind,
             redundant=bench.path.redundant,
         )
-        if self._action is Action.SIZE:
+        if self._action == SIZE:
             by_limits = ", ".join(map(str, sizes(copy, bench.path.limits)))
             situation = replace(situation, size=by_limits, excess=self._is_excess())
-        if self._action is Action.REHEARSAL and bench.path.through_cache and _succeeded(told):
+        if self._action == REHEARSAL and bench.path.through_cache and _succeeded(told):
             situation = replace(situation, cached=self._through_cache())
         return situation, told
 
     def _is_excess(self) -> bool:
         """Whether the device must refuse the copy for its size alone."""
         bench, copy = self._bench, self._layout.copy
-        return self._action is Action.SIZE and bool(exceeded(copy, bench.path.limits))
+        return self._action == SIZE and bool(exceeded(copy, bench.path.limits))
 
     def _seen(self, told: Told, tagging: Tagging) -> Seen:
         """What the taps saw of the copy."""
@@ -200,25 +188,23 @@ class Case:
         return bench.mend(rebooted=True)
 
     def _complaints(self, told: Told) -> tuple[str, ...]:
-        """What the kernel said of hangs and crashes, but for the timeout that was the action."""
-        found = complaints(told.messages)
-        if self._action is Action.PAUSE:
-            return tuple(line for line in found if "timeout" not in line)
-        return found
+        """What the kernel said of hangs and crashes, but for what the act itself provokes."""
+        found, provoked = complaints(told.messages), self._act.provokes
+        return tuple(line for line in found if not provoked or provoked not in line)
 
     def _ranges_begun(self, told: Told) -> int:
         """How many source ranges the device must have seen."""
         if not told.reached or told.crash:
             return 0
-        if _succeeded(told) and not self._action.errno:
+        if _succeeded(told) and not self._act.errno:
             return len(self._layout.copy.sources)
         return self._bench.path.begun(self._point)
 
     def _injected(self, told: Told) -> str:
-        if not self._action.errno or not told.reached:
+        if not self._act.errno or not told.reached:
             return ""
         operation = "read" if self._point.stage is Stage.READ else "write"
-        return f"{operation} {self._point.k} failed with errno {self._action.errno}"
+        return f"{operation} {self._point.k} failed with errno {self._act.errno}"
 
     def _stray(self, entries: tuple[Entry, ...]) -> tuple[str, ...]:
         """The logged writes that are not inside the destination."""

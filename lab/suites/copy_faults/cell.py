@@ -7,6 +7,7 @@ from lab.copy.model import Copy, Extent, Layout
 from lab.faults.actions import Action, named
 from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
+from lab.suites.copy_faults.acts import registry
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Setup:
         start, sectors = document["window"]
         layout = Layout(Copy(sources, copy["destination"], copy["unit"]), Extent(start, sectors))
         return cls(
-            layout, Point.parse(document["point"]), Action.parse(document["action"]),
+            layout, Point.parse(document["point"]), registry.action_called(document["action"]),
             document["path"], document["on"], document["cut"], document["fua"],
             BlockError.parse(document.get("blk_error", "")),
             # Bundles of before have none.

@@ -1,38 +1,27 @@
 """How a copy is interrupted: brought to a point, acted on there, and let go or ended."""
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from random import Random
 
 from lab.copy.contract import Aftermath
-from lab.copy.model import SECTOR, Completion
+from lab.copy.model import Completion
 from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
 from lab.crash import writelog
 from lab.crash.writelog import Entry
 from lab.errors import LabError
-from lab.faults.actions import Action
 from lab.faults.model import Stage
 from lab.faults.stepper import NotReached, Stepper
 from lab.faults.throttle import FOREVER, Throttle
-from lab.suites.copy_faults.acts.host import ACTS, PATIENCE_MS, PAUSE, RESET_HOLD
+from lab.suites.copy_faults.acts import ability, registry
 from lab.suites.copy_faults.acts.scene import Effect, Grip, Scene
 from lab.suites.copy_faults.bench import Bench, DeviceFailed
 from lab.suites.copy_faults.cell import Setup
-from lab.suites.copy_faults.fault import fault, rate_for
+from lab.suites.copy_faults.fault import Strike, rate_for
 
 _HOLD_DEADLINE = 30.0
 """Seconds for a copy to come to a point; it takes milliseconds."""
-
-_AFTERMATHS = {
-    Action.SYSRQ_CRASH: Aftermath.CRASHED,
-    Action.KILL: Aftermath.KILLED,
-    Action.POWER_CUT: Aftermath.POWER_LOST,
-    Action.POWER_CUT_KEPT: Aftermath.CACHE_KEPT,
-    Action.POWER_CUT_PREFIX: Aftermath.CACHE_PART,
-}
 
 
 @dataclass(frozen=True)
@@ -69,15 +58,14 @@ class Interruption:
         self._bench = bench
         self._copy = setup.layout.copy
         self._point = setup.point
-        self._action = setup.action
+        self._act = registry.find(setup.action.name)
         self._block_error = setup.block_error
         self._tagging = tagging
         self._plant = plant
         self._hang = hang
-        self._fault = fault(
-            setup.action, setup.point, setup.layout.copy, setup.cut,
-            flushes=not bench.path.passthrough,
-        )  # fmt: skip
+        flushes = not bench.path.passthrough
+        strike = Strike(self._copy, self._point, self._act.errno, setup.cut, flushes)
+        self._fault = self._act.fault(strike)
 
     def carry_out(self) -> Told:
         """Interrupt the copy, and leave the medium as it is then.
@@ -88,12 +76,11 @@ class Interruption:
         blind = self._blind()
         bench.set_fault(replace(self._fault, rules=self._plant.rules(self._fault.rules)))
         bench.taps.forget()
-        if self._action.ends_guest:
-            aftermath = _AFTERMATHS[self._action]
-            return replace(self._end_guest(), aftermath=aftermath, ended=True, blind=blind)
+        if self._act.action.ends_guest:
+            ended = self._end_guest()
+            return replace(ended, aftermath=self._act.aftermath, ended=True, blind=blind)
         told = self._interrupt() if self._fault.held else self._run_unheld()
-        unplugged = self._action is Action.UNPLUG and told.reached
-        aftermath = Aftermath.UNPLUGGED if unplugged else Aftermath.LIVE
+        aftermath = self._act.aftermath if told.reached else Aftermath.LIVE
         messages = bench.taps.kernel_messages() if told.waited is not None else []
         entries = tuple(bench.taps.writes())
         doubtful = self._is_doubtful(told)
@@ -104,36 +91,32 @@ class Interruption:
             aftermath = Aftermath.KILLED if ends else Aftermath.REMOUNTED
         return replace(
             told, aftermath=aftermath, messages=messages, entries=entries,
-            ended=ends or told.waited is None or self._action.costs_boot,
+            ended=ends or told.waited is None or self._act.action.costs_boot,
         )  # fmt: skip
 
     def _blind(self) -> str:
         """Why a medium that is rebuilt from the write log shows nothing of what is durable by
         itself, where it matters; ''.  All of a cache that is kept leaves nothing to ask."""
-        takes_cache = self._action.cuts_power and self._action is not Action.POWER_CUT_KEPT
-        return self._bench.blind() if takes_cache and self._bench.path.durable else ""
+        matters = self._act.takes_cache and self._bench.path.durable
+        return self._bench.blind() if matters else ""
 
     def _is_doubtful(self, told: Told) -> bool:
         """Whether only the end of the guest, or at least of the mount, shows what is on the medium:
         where a layer lies, and where a file system reports success although the disk failed.  It
         may have written the same elsewhere, and may have it in memory only."""
         told_success = told.completion is not None and told.completion.succeeded
-        fails = bool(self._action.errno) or self._action is Action.BLK_ERROR
+        fails = bool(self._act.errno) or self._act.fails_on
         failed = fails and told.reached and not self._bench.path.on_medium
         return bool(told.lied) or (failed and told_success and self._bench.path.durable)
 
     def _start(self) -> None:
-        request = self._bench.path.request(self._copy)
-        if self._action is Action.KILL_COPIER:
-            request["own_process"] = True
-        elif self._action is Action.PAUSE:
-            request["timeout_ms"] = PATIENCE_MS
+        request = {**self._bench.path.request(self._copy), **self._act.request}
         self._bench.start(self._plant.request(request))
 
     def _hold(self) -> Grip:
         """Start the copy and freeze it at the point.  Raises NotReached."""
         bench = self._bench
-        grip = self._hold_by_limit() if self._action.throttles else self._hold_by_breakpoint()
+        grip = self._hold_by_limit() if self._act.action.throttles else self._hold_by_breakpoint()
         bench.run.emit("stepper", "held", point=str(self._point))
         return grip
 
@@ -156,7 +139,7 @@ class Interruption:
         throttle = Throttle(
             bench.guest.machine, bench.drive, bench.taps.written, bench.executor.has_answer
         )
-        held = {Action.RESET: RESET_HOLD, Action.PAUSE: PAUSE}.get(self._action)
+        held = self._act.hold
         rate = rate_for(self._copy, k, held) if held else FOREVER
         throttle.hold(k, rate, self._start, _HOLD_DEADLINE)
         return throttle
@@ -171,7 +154,7 @@ class Interruption:
         except NotReached:
             return self._ended(time.monotonic(), Effect(), reached=False)
         try:
-            effect = self._act(grip)
+            effect = self._do(grip)
             released = time.monotonic()
             time.sleep(plant.delay(self._hang))
         except DeviceFailed:
@@ -202,40 +185,40 @@ class Interruption:
             corrupted=effect.corrupted, lost=effect.lost, lied=effect.lied,
         )  # fmt: skip
 
-    def _act(self, grip: Grip) -> Effect:
+    def _do(self, grip: Grip) -> Effect:
         """Do to the held copy what the action says."""
-        act = ACTS.get(self._action)
-        if act is None:
+        if self._act.do is None:
             return Effect()
-        effect = act(self._scene(grip))
-        self._bench.run.emit("stepper", "inject", action=str(self._action))
+        ability.require(self._bench, self._act)
+        effect = self._act.do(self._scene(grip))
+        self._bench.run.emit("stepper", "inject", action=self._act.name)
         return effect
 
     def _scene(self, grip: Grip) -> Scene:
         return Scene(
-            self._bench, self._copy, self._point, self._tagging, grip, self._fault, self._hang,
-            self._block_error,
+            self._bench, self._copy, self._act.action, self._point, self._tagging, grip,
+            self._fault, self._hang, self._block_error,
         )  # fmt: skip
 
     def _end_guest(self) -> Told:
         """Run the copy up to the point, kill QEMU there, and leave the medium that survives."""
         bench = self._bench
-        base = bench.snapshot() if self._action.cuts_power else None
+        base = bench.snapshot() if self._act.survivors else None
         told = Told()
         if self._point.stage in (Stage.COMPLETED, Stage.FLUSHED):
             told = self._complete()
         else:
             try:
                 grip = self._hold()
-                if self._action is Action.SYSRQ_CRASH:
-                    self._act(grip)
+                self._do(grip)
             except NotReached:
                 told = Told(bench.completed(self._hang), reached=False)
         bench.guest.machine.kill()
-        bench.run.emit("stepper", str(self._action), point=str(self._point))
+        bench.run.emit("stepper", self._act.name, point=str(self._point))
         entries = bench.taps.writes()
-        if base:
-            survivors = self._plant.survivors(self._survivors(entries))
+        if base and self._act.survivors:
+            left = self._act.survivors(self._copy, self._point, entries)
+            survivors = self._plant.survivors(left)
             writelog.replay(bench.write_log, list(survivors), base)
             base.replace(bench.medium)
             size = sum(entry.length for entry in survivors)
@@ -254,18 +237,3 @@ class Interruption:
         if flush:
             self._bench.flush()
         return Told(completion, waited, flushed=flush)
-
-    def _survivors(self, entries: list[Entry]) -> Sequence[Entry]:
-        """The logged writes that outlive the power, whole blocks in the order of the log.
-
-        How much of the cache a prefix keeps is drawn from the case itself, so that the same case
-        keeps the same.
-        """
-        if self._action is Action.POWER_CUT_KEPT:
-            return entries
-        if self._action is Action.POWER_CUT:
-            return writelog.durable(entries)
-        block = self._copy.unit * SECTOR
-        blocks = sum(entry.length for entry in writelog.cached(entries)) // block
-        drawn = Random(f"{self._point} {self._copy}").randint(0, blocks)
-        return writelog.kept_up_to(entries, drawn * block)

@@ -11,10 +11,11 @@ from lab.copy.paths.base import CopyPath
 from lab.copy.plant import Plant
 from lab.copy.sizes import MAX_BLOCKS
 from lab.errors import UsageError
-from lab.faults.actions import SWEPT, Action, actions_named
+from lab.faults.actions import Action
 from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
 from lab.suites.arguments import Help, Parser
+from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.selection import Cell, Selection
 
 MAX_DEADLINE = 3600.0
@@ -65,10 +66,11 @@ class Options:
         """The actions that mean something on the path.  Raises UsageError when none does."""
         found = self.selection.possible(path)
         if not found:
-            asked = ", ".join(self.selection.actions)
+            asked = ", ".join(map(str, self.selection.actions))
+            can = filter(path.possible, registry.actions())
             raise UsageError(
                 f"{path.name} on {path.ref}: {asked}: not possible on this path",
-                hint=f"possible are: {', '.join(each for each in Action if path.possible(each))}",
+                hint=f"possible are: {', '.join(map(str, can))}",
             )
         return found
 
@@ -110,7 +112,7 @@ class Options:
             "minimise": drawn.minimise if drawn else None,
             "ranges": self.ranges,
             "blocks": self.blocks,
-            "actions": list(self.selection.actions),
+            "actions": [str(action) for action in self.selection.actions],
             "points": [str(point) for point in self.selection.points],
             "hang_deadline": self.hang_deadline,
         }
@@ -136,10 +138,11 @@ def parse(args: Sequence[str]) -> Options:
     if not 0 < given.hang_deadline <= MAX_DEADLINE:
         raise UsageError(f"copy-faults: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
     points = [Point.parse(text) for text in given.points.split(",") if text]
-    wanted = Selection(actions_named(given.actions) or SWEPT, tuple(dict.fromkeys(points)))
+    actions = registry.named(given.actions) or registry.swept()
     return Options(
-        ranges, blocks, wanted, plant.find(given.plant), given.hang_deadline, drawn, given.path,
-        given.on, given.fua, given.torn_at, BlockError.parse(given.blk_error),
+        ranges, blocks, Selection(actions, tuple(dict.fromkeys(points))),
+        plant.find(given.plant), given.hang_deadline, drawn, given.path, given.on, given.fua,
+        given.torn_at, BlockError.parse(given.blk_error),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from lab.copy.paths.base import CopyPath
 from lab.copy.paths.nvme import check_limits
 from lab.copy.plant import Plant
 from lab.errors import LabError
-from lab.faults.actions import Action
+from lab.faults.actions import REHEARSAL, SIZE
 from lab.faults.model import REHEARSED
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
@@ -80,7 +80,7 @@ def job(profile: Profile, options: Options) -> Job:
     drawn = options.generated
     # Where no copy fits nothing can be drawn; the rehearsal of a sweep tells what the device says.
     setups = _sweep(path, options) if path.limits.none or not drawn else _generated(path, options)
-    if Action.SIZE in options.selection.actions:
+    if SIZE in options.selection.actions:
         setups = _with_sizes(setups, path)
     return Job(
         profile, path, NAME, options.document(), setups, options.plant, options.hang_deadline,
@@ -140,7 +140,7 @@ def _generated(path: CopyPath, options: Options) -> Setups:
 
 def _rehearsal(plan: Layout, path: CopyPath, options: Options) -> Setup:
     return Setup(
-        plan, REHEARSED, Action.REHEARSAL, path.name, path.ref, fua=options.fua,
+        plan, REHEARSED, REHEARSAL, path.name, path.ref, fua=options.fua,
         block_error=options.block_error,
     )  # fmt: skip
 
@@ -155,7 +155,7 @@ def _with_sizes(before: Setups, path: CopyPath) -> Setups:
             last = max(last, number)
             yield number, setup
         for number, (name, plan) in enumerate(found, last + 1):
-            yield number, Setup(plan, REHEARSED, Action.SIZE, path.name, path.ref, size=name)
+            yield number, Setup(plan, REHEARSED, SIZE, path.name, path.ref, size=name)
 
     return setups
 
@@ -199,7 +199,7 @@ def _judge_all(job: Job, bench: Bench, report: Report, watch: Watch) -> None:
     for number, setup in job.setups(bench, watch.expect):
         report.lacking = {str(action): said for action, said in bench.lacking.items()}
         judged = Judged(number, setup, _judge(job, bench, number, setup))
-        rehearsed = job.rehearses and setup.action is Action.REHEARSAL
+        rehearsed = job.rehearses and setup.action == REHEARSAL
         if not rehearsed or rehearsal.is_case(judged.result, first=not number):
             report.cases.append(judged)
             watch.judged(judged.result)

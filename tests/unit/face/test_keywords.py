@@ -7,10 +7,10 @@ import pytest
 
 import lab
 from lab.errors import UsageError
-from lab.faults.actions import Action
 from lab.faults.model import Point
 from lab.suites.arguments import Keywords
 from lab.suites.copy_faults import options as copy_faults
+from lab.suites.copy_faults.acts import registry
 from lab.suites.fstests import options as fstests
 from lab.suites.fsx import options as fsx
 
@@ -26,8 +26,8 @@ def test_they_come_to_the_same_as_on_the_command_line() -> None:
         ["--points", "write:2,read:1", "--actions", "torn", "--fua", "--torn-at", "3"]
     )
     assert asked.document() == same.document()
-    assert asked.points == (Point.parse("write:2"), Point.parse("read:1"))
-    assert asked.actions == (Action.TORN,)
+    assert asked.selection.points == (Point.parse("write:2"), Point.parse("read:1"))
+    assert asked.selection.actions == registry.named("torn")
 
 
 def test_what_is_left_out_is_nothing() -> None:

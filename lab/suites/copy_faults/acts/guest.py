@@ -1,16 +1,12 @@
-"""What is done in the guest to a copy that is held: scripts that run there.
-
-As in acts.py, which has the table of all acts.
-"""
+"""What is done in the guest to a copy that is held: scripts that run there, as in host.py."""
 
 import time
 from collections.abc import Callable
 
 from lab.errors import GuestError, UsageError
 from lab.faults import tables
-from lab.faults.actions import Action
 from lab.guest.meanwhile import Meanwhile
-from lab.suites.copy_faults.acts import ability
+from lab.suites.copy_faults.acts.act import Need
 from lab.suites.copy_faults.acts.scene import Effect, Scene
 from lab.suites.copy_faults.bench import DeviceFailed
 
@@ -19,15 +15,27 @@ _HEAD_START = 0.5
 
 _PANIC_DEADLINE = 30.0
 
+_FAULTS = "/sys/kernel/debug/fail_make_request"
+"""Documentation/fault-injection/fault-injection.rst."""
+
+_DISK = 'disk=$(basename "$(readlink -f "$1")")\n'
+
+_RULES = f"{_DISK}file=/sys/kernel/debug/block/$disk/error_injection\n"
+"""Documentation/block/error-injection.rst, for the disk that $1 leads to."""
+
+FAULT_INJECTION = Need(f"cat {_FAULTS}/probability", "FAIL_MAKE_REQUEST")
+ERROR_INJECTION = Need(f'{_RULES}cat "$file"', "BLK_ERROR_INJECTION, which Linux has from 7.2 on")
+
 _KILL = 'kill -KILL "$(cat /run/lab/copier.pid)"'
 
 
-def _kill_copier(scene: Scene) -> Effect:
+def kill_copier(scene: Scene) -> Effect:
+    """The process that asked for the copy is killed."""
     scene.bench.sh(_KILL, deadline=scene.hang)
     return Effect()
 
 
-def _crash(scene: Scene) -> Effect:
+def crash(scene: Scene) -> Effect:
     """The guest's kernel crashes; what it still says is on the console."""
     bench = scene.bench
     bench.meanwhile("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger")
@@ -38,7 +46,7 @@ def _crash(scene: Scene) -> Effect:
 _SHUTDOWN = 'xfs_io -x -c shutdown "$1"'
 
 
-def _shut_down(scene: Scene) -> Effect:
+def shut_down(scene: Scene) -> Effect:
     """The file system below is shut down, as it does by itself when its disk fails."""
     mount = f"/dev/lab/{scene.bench.path.layer('file system')}"
     ended = _ends(scene, scene.bench.meanwhile(_SHUTDOWN, mount), "the shutdown")
@@ -51,35 +59,31 @@ _SWAP = """dmsetup suspend --noflush --nolockfs "$1"
 echo "$2" | dmsetup load "$1"
 dmsetup resume "$1"
 """
-_LIES = {
-    Action.DM_DROP_WRITES: "dropped every write",
-    Action.DM_CORRUPT: "changed a byte of every write",
-}
 
 
-def _swap_table(action: Action) -> Callable[[Scene], Effect]:
-    def swap(scene: Scene) -> Effect:
-        bench, name = scene.bench, scene.bench.path.layer("device mapper")
-        table = bench.sh('dmsetup table "$1"', name, deadline=scene.hang)
-        swapping = bench.meanwhile(_SWAP, name, tables.struck(table, action))
-        time.sleep(_HEAD_START)
+def swap_table(scene: Scene) -> Effect:
+    """A layer of the device mapper gets another table."""
+    bench, name = scene.bench, scene.bench.path.layer("device mapper")
+    table = bench.sh('dmsetup table "$1"', name, deadline=scene.hang)
+    swapping = bench.meanwhile(_SWAP, name, tables.struck(table, scene.action.name))
+    time.sleep(_HEAD_START)
 
-        def after(deadline: float) -> None:
-            _ends(scene, swapping, f"the exchange of {name}'s table")(deadline)
-            if not lied:
-                bench.sh(_SWAP, name, table, deadline=deadline)
+    def after(deadline: float) -> None:
+        _ends(scene, swapping, f"the exchange of {name}'s table")(deadline)
+        if not lied:
+            bench.sh(_SWAP, name, table, deadline=deadline)
 
-        lied = f"{name} {_LIES[action]} after {scene.point}" if action.lies else ""
-        return Effect(lied=lied, after=after)
-
-    return swap
+    lies = tables.LIES.get(scene.action.name)
+    lied = f"{name} {lies} after {scene.point}" if lies else ""
+    return Effect(lied=lied, after=after)
 
 
 _STOP_SERVER = "rpc.nfsd 0"
 _START_SERVER = "rpc.nfsd -N 3 4"
 
 
-def _stop_server(scene: Scene) -> Effect:
+def stop_server(scene: Scene) -> Effect:
+    """The NFS server stops, and starts again once the copy has ended."""
     bench = scene.bench
     stopping = bench.meanwhile(_STOP_SERVER)
     time.sleep(_HEAD_START)
@@ -101,7 +105,7 @@ done
 """
 
 
-def _remove_target(scene: Scene) -> Effect:
+def remove_target(scene: Scene) -> Effect:
     """What the target offers is taken back; the path offers it anew for its next copy."""
     target = scene.bench.path.layer("NVMe target")
     removal = scene.bench.meanwhile(_REMOVE_TARGET, target)
@@ -110,24 +114,21 @@ def _remove_target(scene: Scene) -> Effect:
 
 
 # `times` counts down to 0.
-_FAIL_REQUEST = f"""cd {ability.FAIL_REQUEST}
-disk=$(basename "$(readlink -f "$1")")
-echo 1 >"/sys/class/block/$disk/make-it-fail"
+_FAIL_REQUEST = f"""cd {_FAULTS}
+{_DISK}echo 1 >"/sys/class/block/$disk/make-it-fail"
 echo 0 >verbose
 echo 1 >interval
 echo 1 >times
 echo 100 >probability
 """
-_FAIL_NO_MORE = f"""echo 0 >{ability.FAIL_REQUEST}/probability
-disk=$(basename "$(readlink -f "$1")")
-echo 0 >"/sys/class/block/$disk/make-it-fail"
+_FAIL_NO_MORE = f"""echo 0 >{_FAULTS}/probability
+{_DISK}echo 0 >"/sys/class/block/$disk/make-it-fail"
 """
 
 
-def _fail_request(scene: Scene) -> Effect:
+def fail_request(scene: Scene) -> Effect:
     """The next request that the guest's block layer gets for the disk below fails there."""
     bench, disk = scene.bench, _disk_below(scene)
-    ability.require(bench, Action.FAIL_REQUEST)
     bench.sh(_FAIL_REQUEST, disk, deadline=scene.hang)
 
     def after(deadline: float) -> None:
@@ -137,14 +138,13 @@ def _fail_request(scene: Scene) -> Effect:
 
 
 # tee says what the system said; the shell's own echo does not.
-_ADD_RULE = f'{ability.BLOCK_ERROR}echo "$2" | tee "$file" >/dev/null\ncat "$file"\n'
-_NO_RULES = f'{ability.BLOCK_ERROR}echo removeall | tee "$file" >/dev/null\ncat "$file"\n'
+_ADD_RULE = f'{_RULES}echo "$2" | tee "$file" >/dev/null\ncat "$file"\n'
+_NO_RULES = f'{_RULES}echo removeall | tee "$file" >/dev/null\ncat "$file"\n'
 
 
-def _fail_bios(scene: Scene) -> Effect:
+def fail_bios(scene: Scene) -> Effect:
     """What the guest's block layer is given from now on for the disk below fails by a rule."""
     bench, disk, stage = scene.bench, _disk_below(scene), scene.point.stage
-    ability.require(bench, Action.BLK_ERROR)
     rule = scene.block_error.rule(stage)
     try:
         listed = bench.sh(_ADD_RULE, disk, rule, deadline=scene.hang)
@@ -180,15 +180,3 @@ def _ends(scene: Scene, script: Meanwhile, what: str) -> Callable[[float], None]
             raise GuestError(f"{what} in the guest: {problem}")
 
     return after
-
-
-ACTS: dict[Action, Callable[[Scene], Effect]] = {
-    Action.KILL_COPIER: _kill_copier,
-    Action.SYSRQ_CRASH: _crash,
-    Action.FS_SHUTDOWN: _shut_down,
-    Action.NFS_STOP: _stop_server,
-    Action.TARGET_REMOVED: _remove_target,
-    Action.FAIL_REQUEST: _fail_request,
-    Action.BLK_ERROR: _fail_bios,
-    **{action: _swap_table(action) for action in tables.ACTIONS},
-}

@@ -1,19 +1,15 @@
-"""What is done to a copy while it is held: one function for each action that is more than to hold.
+"""What is done from the host to a copy that is held: over QMP, or to the medium.
 
-Each is given the scene, does its part, and returns what came of it; what can only be done or seen
-once the copy goes on is its `after`.
+Each function is given the scene, does its part, and returns what came of it.
 """
 
 import time
-from collections.abc import Callable
 from functools import partial
 
 from lab.copy.oracle import Tagging, flip_bit
-from lab.faults.actions import Action
 from lab.faults.model import Point, Stage, ranges_written
 from lab.faults.stepper import Stepper
 from lab.suites.copy_faults.acts import controller
-from lab.suites.copy_faults.acts import guest as guest_acts
 from lab.suites.copy_faults.acts.scene import Effect, Scene
 
 DELAY = 0.25
@@ -33,20 +29,22 @@ PAUSE = 8.0
 wait for the write in the reset that follows, and answer nobody meanwhile."""
 
 
-def _inject(scene: Scene) -> Effect:
+def inject(scene: Scene) -> Effect:
+    """The held request will fail."""
     if isinstance(scene.grip, Stepper):
         scene.grip.inject(scene.fault.arming)
     return Effect()
 
 
-def _corrupt(scene: Scene) -> Effect:
+def corrupt(scene: Scene) -> Effect:
+    """A bit of what was written flips."""
     target = scene.copy.pieces()[ranges_written(scene.point) - 1][1]
     sector = target.start + target.sectors // 2
     flip_bit(scene.bench.ground, sector)
     return Effect(corrupted=(sector,))
 
 
-def _lose_write(scene: Scene) -> Effect:
+def lose_write(scene: Scene) -> Effect:
     """The write has reached the medium, and is made undone before anybody is told."""
     _, target = scene.part
     old = b"".join(map(scene.tagging.sector, target))
@@ -54,7 +52,7 @@ def _lose_write(scene: Scene) -> Effect:
     return Effect(lost=tuple(target))
 
 
-def _read_stale(scene: Scene) -> Effect:
+def read_stale(scene: Scene) -> Effect:
     """The read finds what an earlier tagging had left there."""
     source, target = scene.part
     before = Tagging(source, scene.tagging.generation - 1, scene.tagging.run)
@@ -66,46 +64,32 @@ def _read_stale(scene: Scene) -> Effect:
     return Effect(corrupted=tuple(target))
 
 
-def _delay(scene: Scene) -> Effect:
+def delay(scene: Scene) -> Effect:
+    """It just takes long."""
     time.sleep(DELAY)
     return Effect()
 
 
-def _lose_qmp(scene: Scene) -> Effect:
+def lose_qmp(scene: Scene) -> Effect:
     """The lab's connection to QEMU breaks, and is made again for the release."""
     scene.bench.guest.machine.close()
     return Effect()
 
 
-def _reset(scene: Scene) -> Effect:
+def reset(scene: Scene) -> Effect:
+    """The guest resets the controller."""
     controller.reset(scene.bench, RESET_HOLD + scene.hang)
     return Effect()
 
 
-def _unplug(scene: Scene) -> Effect:
+def unplug(scene: Scene) -> Effect:
+    """The controller goes."""
     controller.unplug(scene.bench)
     time.sleep(_UNPLUG_HOLD)
     return Effect(after=partial(controller.await_unplugged, scene.bench))
 
 
-def _outlast(scene: Scene) -> Effect:
+def outlast(scene: Scene) -> Effect:
     """The guest's driver gives up on the command, first by Abort, then by a reset."""
     time.sleep(PAUSE)
     return Effect()
-
-
-ACTS: dict[Action, Callable[[Scene], Effect]] = {
-    Action.EIO: _inject,
-    Action.ENOSPC: _inject,
-    Action.TORN: _inject,
-    Action.CORRUPT: _corrupt,
-    Action.LOST_WRITE: _lose_write,
-    Action.STALE_READ: _read_stale,
-    Action.DELAY: _delay,
-    Action.QMP_LOST: _lose_qmp,
-    Action.RESET: _reset,
-    Action.PAUSE: _outlast,
-    Action.UNPLUG: _unplug,
-    **guest_acts.ACTS,
-}
-"""By action; the others only hold."""

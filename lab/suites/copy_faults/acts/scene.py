@@ -6,6 +6,7 @@ from typing import Protocol
 
 from lab.copy.model import Copy, Extent
 from lab.copy.oracle import Tagging
+from lab.faults.actions import Action
 from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
 from lab.faults.stepper import Fault
@@ -21,11 +22,13 @@ class Grip(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """A held copy: what it is, where it is held, what its sectors held before, the fault layer's
-    part in it, how long things may take, and what the block layer is to fail, if it is asked."""
+    """A held copy: what it is, what is to be done to it and where it is held, what its sectors held
+    before, the fault layer's part in it, how long things may take, and what the block layer is to
+    fail, if it is asked."""
 
     bench: Bench
     copy: Copy
+    action: Action
     point: Point
     tagging: Tagging
     grip: Grip

@@ -86,7 +86,7 @@ class Faulted:
         If the guest is lost to it they are lost with it.  Raises GuestError when one cannot be
         made, or taken back.
         """
-        self._lies = [str(window) for window in self.plan.windows if window.action.lies]
+        self._lies = [str(window) for window in self.plan.windows if window.lies]
         with ExitStack() as healing:
             try:
                 openers = [self._opener(session, window, healing) for window in self.plan.windows]
@@ -103,9 +103,7 @@ class Faulted:
                 raise
             finally:
                 self._begin = []
-        self._lies = [
-            str(each.window) for each in openers if each.opened and each.window.action.lies
-        ]
+        self._lies = [str(each.window) for each in openers if each.opened and each.window.lies]
 
     def begin(self) -> None:
         """The case has begun: windows open from now on, and requests count.  Raises GuestError."""

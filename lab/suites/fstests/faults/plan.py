@@ -19,7 +19,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from lab.errors import LabError, ProfileError
 from lab.faults import choice, tables
-from lab.faults.actions import Action
 from lab.faults.model import Point, Stage
 from lab.profile.layers.faulty import DmFlakey
 from lab.profile.layers.mapping import DmLinear
@@ -34,10 +33,10 @@ _LEAST = 0.5
 """Seconds that a window lasts, and that lie between two: dmsetup takes tenths of them under TCG."""
 
 
-def _action(value: object) -> Action:
+def _action(value: object) -> str:
     if value not in tables.ACTIONS:
         raise ValueError(f"{value}; expected one of {', '.join(tables.ACTIONS)}")
-    return Action(str(value))
+    return str(value)
 
 
 def _point(value: object) -> Point:
@@ -68,7 +67,7 @@ class Window(_Model):
     """A layer that is another for a while, again and again.  Seconds."""
 
     layer: str
-    action: Annotated[Action, BeforeValidator(_action)]
+    action: Annotated[str, BeforeValidator(_action)]
     every: Duration
     length: Duration = Field(alias="for")
 
@@ -77,6 +76,11 @@ class Window(_Model):
         if min(self.length, self.every - self.length) < _LEAST:
             raise ValueError(f"`for` and what of `every` is left must each be at least {_LEAST} s")
         return self
+
+    @property
+    def lies(self) -> bool:
+        """Whether the layer reports writes that it did not make, or made otherwise."""
+        return self.action in tables.LIES
 
     def __str__(self) -> str:
         return (

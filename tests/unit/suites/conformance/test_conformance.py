@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.copy.contract import RULES, Ruling
-from lab.faults.actions import Action
 from lab.faults.model import Stage
 from lab.suites.conformance.matrix import (
     Difference,
@@ -20,11 +19,15 @@ from lab.suites.conformance.matrix import (
     differences,
     matrix,
 )
+from lab.suites.copy_faults.acts.registry import action_called
 
 HOLDS, VIOLATED, CAUGHT, NOT_APPLICABLE = (
     Ruling.HOLDS, Ruling.VIOLATED, Ruling.CAUGHT, Ruling.NOT_APPLICABLE
 )  # fmt: skip
-WRITE_EIO, READ_EIO = Situation(Stage.WRITE, Action.EIO), Situation(Stage.READ, Action.EIO)
+WRITE_EIO, READ_EIO = (
+    Situation(Stage.WRITE, action_called("eio")),
+    Situation(Stage.READ, action_called("eio")),
+)
 MODEL, OTHER = "loop-reflink", "nvme-copy"
 
 

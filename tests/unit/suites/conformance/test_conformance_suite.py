@@ -13,13 +13,14 @@ from lab.copy.model import Completion, Layout
 from lab.copy.paths import REFERENCE, find
 from lab.copy.plant import Plant
 from lab.errors import GuestError, HostError, LabError, ProfileError, UsageError
-from lab.faults.actions import Action
 from lab.faults.model import Point, Stage
 from lab.profile.load import load
 from lab.suites.conformance import run as conformance
 from lab.suites.conformance.options import ACTIONS, parse
 from lab.suites.conformance.quirks import Quirk, propose
 from lab.suites.conformance.report import Conformance
+from lab.suites.copy_faults.acts import registry
+from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.report import Judged, Report
@@ -32,7 +33,12 @@ NVME = load("nvme-copy", [])
 
 def test_without_arguments_what_every_path_can_be_done_is_compared() -> None:
     asked = parse([])
-    assert (asked.paths, asked.ranges, asked.actions, asked.known) == ((), 2, ACTIONS, ())
+    assert (asked.paths, asked.ranges, asked.actions, asked.known) == (
+        (),
+        2,
+        registry.named(ACTIONS),
+        (),
+    )
     for profile, path in ((NVME, "nvme-copy"), (MODEL, REFERENCE), (load("zns", []), "zns-copy")):
         options = asked.options(profile, path)
         assert all(find(profile, path).possible(action) for action in options.selection.actions)
@@ -52,7 +58,7 @@ def test_every_argument_arrives(tmp_path: Path) -> None:
     )  # fmt: skip
     assert asked.paths == ("zns-copy", "nvme-copy")
     assert (asked.ranges, asked.hang_deadline) == (3, 2.5)
-    assert asked.actions == (Action.EIO, Action.KILL)
+    assert asked.actions == (action_called("eio"), action_called("kill"))
     assert [quirk.rule for quirk in asked.known] == ["RECOVERS"]
 
 
@@ -92,7 +98,7 @@ def result(
     case = situation(**seen)
     rules = judge(case) | {rule: Verdict(Ruling.VIOLATED, f"{rule} broken") for rule in broken}
     verdict = "violated" if broken else "holds"
-    action = Action.EIO if error else Action.RESUME
+    action = action_called("eio") if error else action_called("resume")
     return CaseResult(Point.parse(point), action, case, rules, verdict, 0.1)
 
 

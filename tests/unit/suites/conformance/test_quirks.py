@@ -13,8 +13,10 @@ from lab.faults.model import Stage
 from lab.suites.conformance import quirks
 from lab.suites.conformance.matrix import Difference, Ruled, Situation
 from lab.suites.conformance.quirks import CONSEQUENCES, Quirk, propose
+from lab.suites.copy_faults.acts.registry import action_called, actions
 
 DEVICE = "QEMU 7.2.22 (Debian 1:7.2+dfsg-7), Linux 6.12.117"
+EIO = action_called("eio")
 VIOLATED = Ruled(Ruling.VIOLATED, "as told", "run:1")
 
 
@@ -22,7 +24,7 @@ def difference(
     path: str = "nvme-copy",
     rule: str = "ERROR-CLASS",
     stage: Stage = Stage.WRITE,
-    action: Action = Action.EIO,
+    action: Action = EIO,
 ) -> Difference:
     """A difference that was seen."""
     return Difference(path, rule, Situation(stage, action), VIOLATED, None)
@@ -46,7 +48,7 @@ DIFFERENCES = st.builds(
     st.sampled_from(["nvme-copy", "zns-copy"]),
     st.sampled_from(list(RULES)),
     st.sampled_from(Stage),
-    st.sampled_from(Action),
+    st.sampled_from(actions()),
 )
 
 

@@ -4,10 +4,11 @@ import subprocess
 
 import pytest
 
+from lab.copy.contract import Aftermath
 from lab.errors import GuestError
-from lab.faults.actions import Action
 from lab.faults.tables import ACTIONS, struck
-from lab.suites.copy_faults.acts.ability import _TRIALS
+from lab.suites.copy_faults import fault
+from lab.suites.copy_faults.acts.act import Act
 from lab.suites.copy_faults.acts.guest import (
     _ADD_RULE,
     _FAIL_NO_MORE,
@@ -16,24 +17,43 @@ from lab.suites.copy_faults.acts.guest import (
     _REMOVE_TARGET,
     _SWAP,
 )
-from lab.suites.copy_faults.acts.host import ACTS
+from lab.suites.copy_faults.acts.registry import OWN
+
+POWER_CUTS = (Aftermath.POWER_LOST, Aftermath.CACHE_KEPT, Aftermath.CACHE_PART)
+NEEDS = [act.need.trial for act in OWN if act.need]
 
 ONLY_HOLDS = {"resume", "throttle"}
 """What is done to these copies is to hold them, and to let them go."""
 
 UNHELD = {"eio-unheld", "rehearsal", "size"}
-"""The fault layer counts to the request by itself."""
+"""The fault layer counts to the request by itself, or there is none."""
 
-ENDS = {action for action in Action if action.ends_guest} - {Action.SYSRQ_CRASH}
+ENDS = {"kill", "power-cut", "power-cut-kept", "power-cut-prefix"}
 """QEMU is killed at the point."""
 
 
-def test_every_action_has_an_act_or_only_holds() -> None:
-    assert set(Action) - ACTS.keys() == ONLY_HOLDS | UNHELD | ENDS
+def test_every_act_does_something_or_only_holds() -> None:
+    assert {act.name for act in OWN if act.do is None} == ONLY_HOLDS | UNHELD | ENDS
+
+
+@pytest.mark.parametrize("act", OWN, ids=lambda act: act.name)
+def test_a_record_does_not_contradict_itself(act: Act) -> None:
+    assert (act.errno != 0) == (act.fault in (fault.fail, fault.fail_unheld, fault.tear))
+    assert (act.fault is fault.nothing) == act.action.undisturbed
+    if act.action.ends_guest:
+        assert act.aftermath not in (Aftermath.LIVE, Aftermath.UNPLUGGED)
+    assert (act.survivors is None) == (act.aftermath not in POWER_CUTS)
+    assert not act.hold or act.action.throttles
+    assert act.need is None or act.action.layer
+    assert act.action.at or act.action.undisturbed
+
+
+def test_no_two_acts_have_one_name() -> None:
+    assert len({act.name for act in OWN}) == len(OWN)
 
 
 def test_every_action_that_strikes_a_device_mapper_layer_has_a_table() -> None:
-    assert {action for action in Action if action.layer == "device mapper"} == set(ACTIONS)
+    assert [act.name for act in OWN if act.action.layer == "device mapper"] == list(ACTIONS)
 
 
 @pytest.mark.parametrize(
@@ -41,10 +61,10 @@ def test_every_action_that_strikes_a_device_mapper_layer_has_a_table() -> None:
     [
         # Documentation/admin-guide/device-mapper: error has no arguments; delay has a device, an
         # offset and milliseconds; dm-flakey.rst: up, down, number of features, features.
-        (Action.DM_ERROR, "error"),
-        (Action.DM_DELAY, "delay 259:3 {offset} 100"),
-        (Action.DM_DROP_WRITES, "flakey 259:3 {offset} 0 3600 1 drop_writes"),
-        (Action.DM_CORRUPT, "flakey 259:3 {offset} 0 3600 5 corrupt_bio_byte 100 w 170 0"),
+        ("dm-error", "error"),
+        ("dm-delay", "delay 259:3 {offset} 100"),
+        ("dm-drop-writes", "flakey 259:3 {offset} 0 3600 1 drop_writes"),
+        ("dm-corrupt", "flakey 259:3 {offset} 0 3600 5 corrupt_bio_byte 100 w 170 0"),
     ],
 )
 @pytest.mark.parametrize(
@@ -52,7 +72,7 @@ def test_every_action_that_strikes_a_device_mapper_layer_has_a_table() -> None:
     [("linear", ""), ("flakey", " 3600 0"), ("flakey", " 0 3600 1 error_writes")],
 )
 def test_a_table_keeps_its_place_and_device_and_gets_another_target(
-    action: Action, table: str, target: str, more: str
+    action: str, table: str, target: str, more: str
 ) -> None:
     present = f"0 1048576 {target} 259:3 0{more}\n1048576 2048 {target} 259:3 4096{more}\n"
     assert struck(present, action).splitlines() == [
@@ -62,12 +82,12 @@ def test_a_table_keeps_its_place_and_device_and_gets_another_target(
 
 def test_a_target_that_says_nothing_of_its_blocks_is_not_touched() -> None:
     with pytest.raises(GuestError, match="0 8 zero"):
-        struck("0 8 zero", Action.DM_DELAY)
+        struck("0 8 zero", "dm-delay")
 
 
 @pytest.mark.parametrize(
     "script",
-    [_SWAP, _REMOVE_TARGET, _FAIL_REQUEST, _FAIL_NO_MORE, _ADD_RULE, _NO_RULES, *_TRIALS.values()],
+    [_SWAP, _REMOVE_TARGET, _FAIL_REQUEST, _FAIL_NO_MORE, _ADD_RULE, _NO_RULES, *NEEDS],
 )
 def test_each_is_a_script_that_a_shell_understands(script: str) -> None:
     subprocess.run(["sh", "-nec", script], check=True)

@@ -15,7 +15,9 @@ from lab.faults.blkerror import BlockError
 from lab.faults.model import Point, Stage
 from lab.faults.stepper import Fault
 from lab.suites.copy_faults.acts import guest as guest_acts
+from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.acts.ability import able
+from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.acts.scene import Scene
 from lab.suites.copy_faults.bench import NotSupported
 from lab.suites.copy_faults.cell import Setup
@@ -77,7 +79,9 @@ def test_what_is_no_rule_is_refused_with_what_would_be(text: str, word: str) -> 
 def test_a_case_is_carried_out_again_with_the_same_rule() -> None:
     options = parse(["--actions", "blk-error", "--blk-error", "status=MEDIUM,chance=3"])
     layout = Layout(Copy((Extent(64, 8),), 128, 8), Extent(0, 256))
-    setup = Setup(layout, Point(Stage.WRITE, 1), Action.BLK_ERROR, block_error=options.block_error)
+    setup = Setup(
+        layout, Point(Stage.WRITE, 1), action_called("blk-error"), block_error=options.block_error
+    )
     assert Setup.read(setup.document()) == setup
     # One of a run before there was such a thing.
     old = setup.document()
@@ -112,38 +116,38 @@ NO_FILE = GuestError("exit status 1 in the guest: sh …", detail="cat: /sys/…
 
 def test_what_the_kernel_lacks_is_left_out_and_quoted() -> None:
     bench: Any = Bench(error_injection=NO_FILE)
-    assert able(bench, [Action.BLK_ERROR, Action.EIO, Action.FAIL_REQUEST]) == (
-        Action.EIO, Action.FAIL_REQUEST,
-    )  # fmt: skip
+    actions = registry.named("blk-error,eio,fail-make-request")
+    assert able(bench, actions) == actions[1:]
     (said,) = bench.lacking.values()
     assert said.startswith("cat: /sys/…: No such file (") and "BLK_ERROR_INJECTION" in said
     with pytest.raises(NotSupported, match=r"blk-error: cat: .*: No such file"):
-        able(bench, [Action.BLK_ERROR])
+        able(bench, actions[:1])
 
 
 def scene(bench: Bench, text: str) -> Scene:
     nothing: Any = None
     point, asked = Point(Stage.READ, 1), BlockError.parse(text)
     subject: Any = bench
-    return Scene(subject, nothing, point, nothing, nothing, Fault(), 5.0, asked)
+    action = action_called("blk-error")
+    return Scene(subject, nothing, action, point, nothing, nothing, Fault(), 5.0, asked)
 
 
 def test_a_rule_is_read_back_and_taken_away_again() -> None:
     listed = "0:18446744073709551615 op=READ,status=MEDIUM,chance=1\n"
     bench = Bench(removeall="", tee=listed)
-    effect = guest_acts._fail_bios(scene(bench, "status=MEDIUM"))
+    effect = guest_acts.fail_bios(scene(bench, "status=MEDIUM"))
     effect.after(5.0)
     disk, rule = "/dev/lab/DISK:1", "add,op=READ,status=MEDIUM,chance=1"
-    assert bench.asked == [(disk,), (disk, rule), (disk,)]
+    assert bench.asked == [(disk, rule), (disk,)]
     with pytest.raises(GuestError, match="not among those"):
-        guest_acts._fail_bios(scene(bench, "status=TIMEOUT"))
+        guest_acts.fail_bios(scene(bench, "status=TIMEOUT"))
     with pytest.raises(GuestError, match="still has rules"):
-        left = guest_acts._fail_bios(scene(Bench(tee=listed), "status=MEDIUM"))
+        left = guest_acts.fail_bios(scene(Bench(tee=listed), "status=MEDIUM"))
         left.after(5.0)
 
 
 def test_a_rule_that_the_kernel_refuses_is_its_users_mistake() -> None:
     refused = GuestError("exit status 1", detail="tee: …: Invalid argument")
     with pytest.raises(UsageError, match="refuses the rule add,op=NOPE") as caught:
-        guest_acts._fail_bios(scene(Bench(tee=refused), "op=NOPE"))
+        guest_acts.fail_bios(scene(Bench(tee=refused), "op=NOPE"))
     assert "Invalid argument" in caught.value.detail and "invalid op 'NOPE'" in caught.value.detail

@@ -12,9 +12,9 @@ from lab.copy.paths.base import FIRST, GUARD
 from lab.copy.paths.nvme import NvmeCopy, check_limits
 from lab.copy.paths.zns import ZnsCopy
 from lab.errors import UsageError
-from lab.faults.actions import SWEPT
 from lab.faults.model import Point, Stage, points_of
 from lab.profile.models import CopyLimits, NvmeNamespace
+from lab.suites.copy_faults.acts.registry import swept
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.generate import GRID, Space, cut, draw, space, strike
 from lab.suites.copy_faults.options import parse
@@ -142,9 +142,9 @@ def test_every_shape_comes_up_more_than_once(shape: str) -> None:
 
 
 def test_every_action_comes_up_about_equally_often() -> None:
-    for action in SWEPT:
+    for action in swept():
         found = sum(setup.action == action for setup in SAMPLE)
-        assert found > len(SAMPLE) / len(SWEPT) / 2, action
+        assert found > len(SAMPLE) / len(swept()) / 2, action
 
 
 def test_points_and_actions_are_drawn_from_those_named() -> None:

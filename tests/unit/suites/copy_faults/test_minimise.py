@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.faults.actions import Action
 from lab.faults.model import Point, Stage, points_of
+from lab.suites.copy_faults.acts.registry import action_called, actions
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.generate import draw, space, strike
 from lab.suites.copy_faults.minimise import minimise, smaller
@@ -29,7 +29,7 @@ def setups(draw_from: st.DrawFn) -> Setup:
 
 def possible(ranges: int) -> list[Cell]:
     """All that can be done to a copy of so many ranges."""
-    return Selection(tuple(Action)).on(nvme_path(), points_of(ranges))
+    return Selection(actions()).on(nvme_path(), points_of(ranges))
 
 
 def blocks(setup: Setup) -> int:
@@ -89,12 +89,12 @@ def test_tries_are_bounded(setup: Setup) -> None:
 
 def case(point: Point, *lengths: int) -> Setup:
     """A case with sources of these lengths."""
-    setup = Setup(nvme_path(2**26).layout(1, 8), Point(Stage.READ, 1), Action.RESUME)
+    setup = Setup(nvme_path(2**26).layout(1, 8), Point(Stage.READ, 1), action_called("resume"))
     layout = setup.layout
     source = layout.copy.sources[0]
     sources = tuple(replace(source, sectors=length) for length in lengths)
     layout = replace(layout, copy=replace(layout.copy, sources=sources))
-    return Setup(layout, point, Action.EIO)
+    return Setup(layout, point, action_called("eio"))
 
 
 @pytest.mark.parametrize(

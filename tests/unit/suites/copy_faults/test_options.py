@@ -8,9 +8,9 @@ from lab.copy.model import SECTOR, Extent, Layout
 from lab.copy.paths.base import GUARD
 from lab.copy.sizes import MAX_BLOCKS
 from lab.errors import UsageError
-from lab.faults.actions import SWEPT, Action
 from lab.faults.model import Point, Stage, points_of
 from lab.suites.arguments import Help
+from lab.suites.copy_faults.acts.registry import action_called, swept
 from lab.suites.copy_faults.options import Generated, parse
 from tests.unit.builders import nvme_path
 
@@ -18,7 +18,7 @@ from tests.unit.builders import nvme_path
 def test_without_arguments_everything_is_tried_at_every_point() -> None:
     asked = parse([])
     assert (asked.ranges, asked.blocks, asked.hang_deadline) == (4, 64, 10.0)
-    assert asked.selection.actions == SWEPT
+    assert asked.selection.actions == swept()
     assert asked.selection.points == ()
     assert {point for point, _ in asked.cells(nvme_path(), points_of(4))} == set(points_of(4))
     assert asked.plant.kind == ""
@@ -30,14 +30,14 @@ def test_every_argument_arrives() -> None:
          "--plant", "flip-bit", "--hang-deadline", "2.5"]
     )  # fmt: skip
     assert (asked.ranges, asked.blocks, asked.hang_deadline) == (2, 8, 2.5)
-    assert asked.selection.actions == (Action.TORN, Action.KILL)
+    assert asked.selection.actions == (action_called("torn"), action_called("kill"))
     assert asked.selection.points == (Point(Stage.WRITE, 2), Point(Stage.FLUSHED))
     assert asked.plant.kind == "flip-bit"
 
 
 def test_what_is_named_twice_is_done_once() -> None:
     asked = parse(["--actions", "kill,eio,kill", "--points", "read:1,read:1"])
-    assert asked.selection.actions == (Action.KILL, Action.EIO)
+    assert asked.selection.actions == (action_called("kill"), action_called("eio"))
     assert asked.selection.points == (Point(Stage.READ, 1),)
 
 

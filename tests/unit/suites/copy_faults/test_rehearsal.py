@@ -8,7 +8,7 @@ import pytest
 from lab.cli.show import copy_faults as sweep
 from lab.copy.contract import Situation, judge, overall
 from lab.errors import HostError, LabError, UsageError
-from lab.faults.actions import Action
+from lab.faults.actions import REHEARSAL, Action
 from lab.faults.model import REHEARSED, points_of
 from lab.profile.models import Profile
 from lab.results.cases import read
@@ -16,6 +16,7 @@ from lab.results.junit import xml
 from lab.results.run import Run
 from lab.results.store.feed import case_rows
 from lab.suites.copy_faults import run as copy_faults
+from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.bench import Bench, NotSupported
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
@@ -42,7 +43,7 @@ def judged(seen: Situation) -> CaseResult:
     """A rehearsal in which this was seen."""
     rules = judge(seen)
     return CaseResult(
-        REHEARSED, Action.REHEARSAL, seen, rules, overall(seen, rules), 0.1,
+        REHEARSED, REHEARSAL, seen, rules, overall(seen, rules), 0.1,
         seen.completion, ("nvme0: I/O error",),
     )  # fmt: skip
 
@@ -101,7 +102,8 @@ def test_a_sweep_begins_with_the_copy_that_is_not_interrupted() -> None:
     assert [number for number, _ in others] == list(range(1, 5))
     assert {setup.layout for _, setup in others} == {first.layout}
     assert [setup.name for _, setup in others] == [
-        f"{point} eio" for point, _ in Selection((Action.EIO,)).on(nvme_path(), points_of(2))
+        f"{point} eio"
+        for point, _ in Selection((action_called("eio"),)).on(nvme_path(), points_of(2))
     ]
 
 
@@ -123,7 +125,7 @@ def report(error: LabError | None, *results: CaseResult) -> Report:
     """The report of a run with these rehearsals."""
     asked = parse(["--actions", "eio"])
     path = nvme_path()
-    setup = Setup(path.layout(1, 8), REHEARSED, Action.REHEARSAL, path.name, path.ref)
+    setup = Setup(path.layout(1, 8), REHEARSED, REHEARSAL, path.name, path.ref)
     cases = [Judged(number, setup, result) for number, result in enumerate(results)]
     with Run("p", "copy-faults") as run:
         return Report(

@@ -11,10 +11,10 @@ from lab.copy.contract import Ruling, Verdict, judge
 from lab.copy.model import Layout
 from lab.copy.plant import Plant
 from lab.errors import HostError, UsageError
-from lab.faults.actions import Action
 from lab.faults.model import Point, Stage
 from lab.profile.models import Profile
 from lab.results.run import PROFILE, Run, ids
+from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.options import parse
@@ -30,8 +30,8 @@ MACHINE = Profile.model_validate(
     }
 )
 LAYOUT = Layout(COPY, WINDOW)
-EIO = Setup(LAYOUT, Point(Stage.WRITE, 2), Action.EIO)
-CUT = Setup(LAYOUT, Point(Stage.FLUSHED), Action.POWER_CUT)
+EIO = Setup(LAYOUT, Point(Stage.WRITE, 2), action_called("eio"))
+CUT = Setup(LAYOUT, Point(Stage.FLUSHED), action_called("power-cut"))
 
 
 def result(setup: Setup, *broken: str) -> CaseResult:
