@@ -30,8 +30,8 @@ def test_the_licence_is_the_one_named() -> None:
 
 
 def test_the_changelog_begins_with_this_version() -> None:
-    (first, *_) = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert first == lab.__version__
+    releases = re.findall(r"^## (.*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert releases == [lab.__version__, "0.1.0"]
 
 
 def hooks() -> list[dict[str, str]]:
