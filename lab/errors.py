@@ -42,6 +42,18 @@ class HostError(LabError):
     """The host or the lab itself cannot do what was asked: QEMU, disk, network, build."""
 
 
+class LackError(HostError):
+    """The host lacks something that can be had: a program, a permission, room.
+
+    `cure` mends this one lack; the hint goes on to what tells of all of them.
+    """
+
+    def __init__(self, message: str, *, detail: str = "", hint: str = "") -> None:
+        self.cure = hint
+        pointer = "`lab doctor` tells of all that this host lacks"
+        super().__init__(message, detail=detail, hint=f"{hint}; {pointer}" if hint else pointer)
+
+
 class BuildError(HostError):
     """Sources of a kernel cannot be configured or compiled: theirs is the fault."""
 

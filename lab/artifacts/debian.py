@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab.errors import HostError
-from lab.host import dirs, lock, settings
+from lab.errors import HostError, LackError
+from lab.host import cures, dirs, lock, settings
 from lab.host.command import end_group, ends_with_us, missing, run, tail
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -77,7 +77,7 @@ def mmdebstrap(options: Sequence[str], suite: str, target: Path | None, *, scrat
     what a killed one left under it is removed first.  Raises HostError with the end of mmdebstrap's
     log.  However this ends, no process and no file of mmdebstrap stays behind.
     """
-    _check_host()
+    check_host()
     # A package can be wanted under two names, and for two artifacts, at the same time.
     name = f"scratch-{scratch}.lock"
     with lock.held(dirs.cache("artifacts", "locks") / name, deadline=DEADLINE):
@@ -106,24 +106,28 @@ def _mmdebstrap(options: Sequence[str], suite: str, target: Path | None, scratch
         _remove_scratch(place)
 
 
-def _check_host() -> None:
-    """Raise HostError, saying what to install or set up, before mmdebstrap starts."""
+def check_host() -> None:
+    """Raise LackError, saying what to install or set up, before mmdebstrap starts."""
     if shutil.which("mmdebstrap") is None:
         raise missing("mmdebstrap")
-    if os.getuid() == 0:
-        return
+    if os.getuid() != 0:
+        check_sub_ids()
+
+
+def check_sub_ids() -> None:
+    """Raise LackError when an ordinary user cannot have the ids of others in a user namespace."""
     user = getpass.getuser()
     if shutil.which("newuidmap") is None:
-        raise HostError(
+        raise LackError(
             "building as an ordinary user needs newuidmap",
-            hint="sudo apt-get install uidmap, or build once as root",
+            hint=f"{cures.install('newuidmap').here()}, or build once as root",
         )
     tables = [_sub_ids(Path(path)) for path in ("/etc/subuid", "/etc/subgid")]
     if not all({user, str(os.getuid())} & table.keys() for table in tables):
         # Ranges of two users must not overlap: each could touch the other's files.
         start = max([100000, *(end for table in tables for end in table.values())])
         span = f"{start}-{start + 65535}"
-        raise HostError(
+        raise LackError(
             f"{user} has no sub-ids in /etc/subuid and /etc/subgid",
             hint=f"sudo usermod --add-subuids {span} --add-subgids {span} {user}",
         )
@@ -174,9 +178,9 @@ def _run_group(argv: Sequence[str], scratch: Path) -> None:
     finally:
         _end_group(process)
     if process.returncode != 0:
-        raise HostError(
-            f"mmdebstrap: exit status {process.returncode}", detail=tail(log), hint=_cure(log)
-        )
+        what, cure = f"mmdebstrap: exit status {process.returncode}", _cure(log)
+        kind = LackError if cure else HostError
+        raise kind(what, detail=tail(log), hint=cure)
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
@@ -193,13 +197,10 @@ def _cure(log: str) -> str:
     if date := _EXPIRED.search(log) or _EARLY.search(log):
         return _cure_of_dates(date)
     if "unshare" in log or "newuidmap" in log or "Operation not permitted" in log:
-        return (
-            "user namespaces seem to be forbidden: allow them (sysctl"
-            " kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0),"
-            " or build once as root"
-        )
+        allow = cures.USER_NAMESPACES.here()
+        return f"user namespaces seem to be forbidden: {allow}, or build once as root"
     if "NO_PUBKEY" in log or "not signed" in log:
-        return "sudo apt-get install debian-archive-keyring"
+        return cures.install(KEYRING.name).here()
     if "No space left" in log:
         return f"free space in {tempfile.gettempdir()}, or set TMPDIR to a larger file system"
     if lacking := _NO_VERSION.search(log):

@@ -8,16 +8,16 @@ a directory that was bound belongs to that user.
 import errno
 import os
 import pwd
-import shutil
 import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.artifacts import debian
 from lab.artifacts.image import Image
-from lab.errors import HostError, UsageError
-from lab.host import dirs
-from lab.host.command import missing, run
+from lab.errors import HostError, LackError, UsageError
+from lab.host import cures, dirs
+from lab.host.command import found, missing, run
 
 SCRIPT = Path(__file__).with_name("enter.sh")
 
@@ -26,21 +26,11 @@ def argv(image: Image, binds: Sequence[Path], command: Sequence[str]) -> list[st
     """The command line that runs a command in an image, with the directories bound under their own
     names.  Raises UsageError for a directory that is none, HostError when this host forbids it."""
     for program in ("unshare", "fsck.erofs"):
-        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-        if shutil.which(program, path=path) is None:
+        if found(program) is None:
             raise missing(program)
     for directory in binds:
         _check_directory(directory)
-    prefix = _namespaces()
-    try:
-        run([*prefix, "true"], deadline=20)
-    except HostError as error:
-        raise HostError(
-            "this host lets nobody unpack and enter an image: " + error.message,
-            detail=error.detail,
-            hint="sub-ids (/etc/subuid, /etc/subgid), newuidmap and user namespaces are needed, "
-            "as for building an image; or do it as root",
-        ) from error
+    prefix = namespaces()
     place = dirs.cache("enter")
     return [*prefix, str(SCRIPT), str(image.root), str(place), *map(str, binds), "--", *command]
 
@@ -84,9 +74,24 @@ def _name(uid: int) -> str:
         return f"#{uid}"
 
 
-def _namespaces() -> list[str]:
-    """unshare with the namespaces that are needed."""
-    own = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
-    if os.getuid() == 0:
-        return [*own, "--"]
-    return [*own, "--user", "--map-root-user", "--map-auto", "--"]
+def namespaces() -> list[str]:
+    """unshare with the namespaces that are needed, as a prefix of a command.
+
+    Raises LackError when this host forbids them: sub-ids, newuidmap and user namespaces are needed,
+    as for building an image.
+    """
+    prefix = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
+    cure = "give this container CAP_SYS_ADMIN"
+    if os.getuid() != 0:
+        debian.check_sub_ids()
+        prefix += ["--user", "--map-root-user", "--map-auto"]
+        cure = f"{cures.USER_NAMESPACES.here()}, or do it as root"
+    try:
+        run([*prefix, "--", "true"], deadline=20)
+    except HostError as error:
+        raise LackError(
+            f"this host lets nobody unpack and enter an image: {error.message}",
+            detail=error.detail,
+            hint=cure,
+        ) from error
+    return [*prefix, "--"]

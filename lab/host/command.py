@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lab.errors import HostError
+from lab.errors import HostError, LackError
+from lab.host import cures
 
 DETAIL_LINES = 15
 
@@ -37,12 +38,10 @@ def run(
     is missing, fails, or overruns the deadline (it is killed then, with its children).
     """
     words = [str(word) for word in argv]
-    # An ordinary user's PATH lacks the directories that hold depmod and its like.
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     try:
         process = subprocess.Popen(
             words,
-            executable=shutil.which(words[0], path=path) or words[0],
+            executable=found(words[0]) or words[0],
             stdin=subprocess.PIPE if text else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -166,28 +165,13 @@ def end_group(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-PACKAGES = {
-    "qemu-system-x86_64": "qemu-system-x86",
-    "qemu-img": "qemu-utils",
-    "mmdebstrap": "mmdebstrap",
-    "mkfs.erofs": "erofs-utils",
-    "fsck.erofs": "erofs-utils",
-    "dump.erofs": "erofs-utils",
-    "depmod": "kmod",
-    "dpkg-deb": "dpkg",
-    "gcc": "gcc",
-    "strip": "binutils",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-    "script": "bsdutils",
-    "setpriv": "util-linux",
-    "unshare": "util-linux",
-}
-"""Debian and Ubuntu package of each program the lab calls."""
+def found(program: str) -> str | None:
+    """The path of a program.  An ordinary user's PATH lacks the directories that hold depmod and
+    its like."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
-def missing(program: str) -> HostError:
-    """The HostError for a program that is not installed, with the package that has it."""
-    package = PACKAGES.get(program, program)
-    cure = f"run `make setup`, or: sudo apt-get install {package}"
-    return HostError(f"{program}: not found", hint="" if "/" in program else cure)
+def missing(program: str) -> LackError:
+    """The error for a program that is not installed, with the command that installs it."""
+    cure = cures.install(program).here() if program in cures.PACKAGES else ""
+    return LackError(f"{program}: not found", hint=cure)

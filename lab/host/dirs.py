@@ -11,7 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
-from lab.errors import HostError
+from lab.errors import LackError
 
 
 def _made(path: Path) -> Path:
@@ -33,10 +33,10 @@ CURES = {
 """What to do about the errors that any write can meet."""
 
 
-def not_writable(path: Path, error: OSError) -> HostError:
-    """The HostError for a directory of the lab that cannot be written."""
+def not_writable(path: Path, error: OSError) -> LackError:
+    """The LackError for a directory of the lab that cannot be written."""
     hint = CURES.get(error.errno or 0, "make it writable, or set XDG_STATE_HOME and XDG_CACHE_HOME")
-    return HostError(f"cannot write {path}: {error.strerror or error}", hint=hint)
+    return LackError(f"cannot write {path}: {error.strerror or error}", hint=hint)
 
 
 def cache(*parts: str) -> Path:

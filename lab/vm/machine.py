@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.errors import HostError
+from lab.errors import HostError, LackError
 from lab.host.command import missing, tail
 from lab.host.process import Process
 from lab.vm import trace
@@ -330,4 +330,5 @@ def _launch_error(directory: Path, qemu: str) -> HostError:
     if "stdbuf: failed to run command" in words:
         return missing(qemu)
     hint = next((cure for sign, cure in _CURES.items() if sign in words), "")
-    return HostError(f"QEMU {ending(directory)} at start", detail=words, hint=hint)
+    kind = LackError if hint else HostError
+    return kind(f"QEMU {ending(directory)} at start", detail=words, hint=hint)

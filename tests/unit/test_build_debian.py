@@ -27,7 +27,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("TMPDIR", str(scratch))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(debian, "_check_host", lambda: None)
+    monkeypatch.setattr(debian, "check_host", lambda: None)
     return program
 
 
@@ -175,7 +175,7 @@ import signal, sys
 from lab.artifacts import debian
 # As the lab does: a shell's background job is born with SIGINT ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-debian._check_host = lambda: None
+debian.check_host = lambda: None
 debian.mmdebstrap([], "trixie", None, scratch="test")
 """
 

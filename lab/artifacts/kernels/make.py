@@ -10,7 +10,8 @@ from pathlib import Path
 
 from lab.artifacts.cache import Progress
 from lab.artifacts.kernels.git import git
-from lab.errors import BuildError, HostError
+from lab.errors import BuildError, HostError, LackError
+from lab.host import cures
 from lab.host.command import run, stream
 
 DEADLINE = 7200.0
@@ -19,16 +20,8 @@ DEADLINE = 7200.0
 TELL_EVERY = 10.0
 """Seconds between two words of progress."""
 
-_TOOLS = {
-    "gcc": "gcc",
-    "make": "make",
-    "flex": "flex",
-    "bison": "bison",
-    "bc": "bc",
-    "ld": "binutils",
-    "perl": "perl",
-}
-"""Programs that every build calls, with their packages (Documentation/process/changes.rst)."""
+_TOOLS = ("gcc", "make", "flex", "bison", "bc", "ld", "perl")
+"""Programs that every build calls (Documentation/process/changes.rst)."""
 
 _ERROR_LINES = 12
 _COMPILED = re.compile(r"^ +(?:CC|AS|LD)(?: \[M\])? +(?P<object>\S+)")
@@ -52,14 +45,14 @@ def compiler() -> str:
 
 
 def check_tools() -> None:
-    """Raise HostError naming all that a build would miss, minutes from now."""
-    found = [package for program, package in _TOOLS.items() if shutil.which(program) is None]
-    if not found and not _links("#include <gelf.h>", "elf_version(EV_CURRENT)", "-lelf"):
-        found = ["libelf-dev"]
-    if found:
-        raise HostError(
-            f"building a kernel needs what is not installed: {', '.join(found)}",
-            hint=f"sudo apt-get install {' '.join(found)}",
+    """Raise LackError naming all that a build would miss, minutes from now."""
+    lacking = [program for program in _TOOLS if shutil.which(program) is None]
+    if not lacking and not _links("#include <gelf.h>", "elf_version(EV_CURRENT)", "-lelf"):
+        lacking = ["gelf.h"]
+    if lacking:
+        raise LackError(
+            f"building a kernel needs what is not installed: {', '.join(lacking)}",
+            hint=cures.install(*lacking).here(),
         )
 
 
