@@ -4,9 +4,14 @@ An artifact is a directory `KIND/NAME-KEY` below the cache directory.  Its key i
 everything that goes in, so a changed definition or script is another artifact and an old one is
 never wrong, only unused.  A builder works in `KIND/.partial-NAME-KEY` under a lock of that key
 and renames at the end: what is there under its own name is complete.
+
+Whoever gets an artifact from ensure() holds a shared flock on its directory until the process
+ends: a run boots its guest again and again, and nothing of it is mapped in between.
 """
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -16,8 +21,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab.errors import HostError
+from lab.errors import HostError, LackError
 from lab.host import dirs, lock
+from lab.host.process import touching
 
 FORMAT = 1
 """Part of every key; raise it when the store itself changes what it writes."""
@@ -27,6 +33,9 @@ BUILD_DEADLINE = 1800.0
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"
+
+_NO_LOCK = (errno.EAGAIN, errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+"""How flock on a directory is refused: by another holder, or by a file system (NFS)."""
 
 Progress = Callable[[str], None]
 """Told the phase a builder is in, such as 'image trixie: packages'."""
@@ -86,8 +95,8 @@ def ensure(
     `room` is the free space in bytes that building needs; less raises HostError before anything
     starts.  Whatever `build` raises, KeyboardInterrupt included, leaves nothing half-made.
     """
-    artifact = _address(kind, name, inputs)
-    if artifact.path.is_dir():
+    artifact = address(kind, name, inputs)
+    if _use(artifact):
         return artifact
 
     def waiting(_lock: Path) -> None:
@@ -98,6 +107,7 @@ def ensure(
             _sweep(artifact.path.parent, artifact.key)
             _check_room(artifact, room)
             _build(artifact, build)
+        _use(artifact)
     return artifact
 
 
@@ -125,14 +135,39 @@ def remove(artifact: Artifact) -> bool:
     Whether it was still there: another process may have removed it.
     """
     with lock.held(_lock(artifact.key), deadline=BUILD_DEADLINE):
-        doomed = _partial(artifact)
-        shutil.rmtree(doomed, ignore_errors=True)
-        if not artifact.path.exists():
+        return _remove(artifact)
+
+
+def remove_unused(artifact: Artifact) -> bool:
+    """Remove an artifact unless a process of the lab works with it, or one of any kind has its
+    files open or on its command line; whether it was removed."""
+    with lock.held(_lock(artifact.key), deadline=BUILD_DEADLINE):
+        try:
+            directory = os.open(artifact.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
             return False
-        # First out of sight in one step: nobody must find it half-removed.
-        artifact.path.rename(doomed)
-        shutil.rmtree(doomed)
-        return True
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # From now on nobody can begin to use it.
+            return not touching(artifact.path) and _remove(artifact)
+        except OSError as error:
+            if error.errno in _NO_LOCK:
+                return False
+            raise
+        finally:
+            os.close(directory)
+
+
+def _remove(artifact: Artifact) -> bool:
+    """Remove it, the caller holding its lock; whether it was there."""
+    doomed = _partial(artifact)
+    shutil.rmtree(doomed, ignore_errors=True)
+    if not artifact.path.exists():
+        return False
+    # First out of sight in one step: nobody must find it half-removed.
+    artifact.path.rename(doomed)
+    shutil.rmtree(doomed)
+    return True
 
 
 def remove_named(kind: str, name: str | None) -> list[Artifact]:
@@ -141,7 +176,8 @@ def remove_named(kind: str, name: str | None) -> list[Artifact]:
     return [artifact for artifact in doomed if remove(artifact)]
 
 
-def _address(kind: str, name: str, inputs: Mapping[str, str]) -> Artifact:
+def address(kind: str, name: str, inputs: Mapping[str, str]) -> Artifact:
+    """The artifact that ensure() would return, whether it is there or not."""
     text = json.dumps([FORMAT, kind, name, sorted(inputs.items())])
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     return Artifact(kind, name, key, dirs.cache("artifacts", kind) / f"{name}-{key}")
@@ -170,24 +206,59 @@ def _build(artifact: Artifact, build: Builder) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def half_made() -> list[Path]:
+    """What killed builders left, and what living ones are at."""
+    return sorted(dirs.cache("artifacts").glob(f"*/{_PARTIAL}*"))
+
+
+def sweep(partial: Path) -> bool:
+    """Remove what a killed builder left; whether it was one: the builder may be alive."""
+    try:
+        with lock.held(_lock(_key(partial)), deadline=0):
+            shutil.rmtree(partial, ignore_errors=True)
+            return True
+    except HostError:
+        return False
+
+
 def _sweep(store: Path, own_key: str) -> None:
     """Remove what killed builders left; the caller holds the lock of `own_key`."""
     for partial in store.glob(f"{_PARTIAL}*"):
-        key = partial.name.rpartition("-")[2]
-        if key == own_key:
+        if _key(partial) == own_key:
             shutil.rmtree(partial)
-            continue
-        try:
-            with lock.held(_lock(key), deadline=0):
-                shutil.rmtree(partial, ignore_errors=True)
-        except HostError:
-            continue  # its builder is alive
+        else:
+            sweep(partial)
+
+
+_held: dict[Path, int] = {}
+"""Directories of the artifacts that this process uses, open and locked."""
+
+
+def _use(artifact: Artifact) -> bool:
+    """Hold an artifact for as long as this process lives; whether it is there."""
+    try:
+        directory = os.open(artifact.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(directory, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        there = os.path.samestat(os.fstat(directory), artifact.path.stat())
+    except OSError as error:
+        # What cannot be locked is not removed by remove_unused(); EAGAIN: it is going just now.
+        there = error.errno in _NO_LOCK and error.errno != errno.EAGAIN
+    if not there:
+        os.close(directory)
+        return False
+    if artifact.path in _held:
+        os.close(_held[artifact.path])
+    _held[artifact.path] = directory
+    return True
 
 
 def _check_room(artifact: Artifact, room: int) -> None:
     free = shutil.disk_usage(artifact.path.parent).free
     if free < room:
-        raise HostError(
+        raise LackError(
             f"{artifact.kind} {artifact.name}: building needs {room >> 20} MiB in"
             f" {artifact.path.parent}, but only {free >> 20} MiB are free",
             hint="free some space there, or set XDG_CACHE_HOME to a larger file system",
@@ -215,6 +286,11 @@ def _manifest(artifact: Artifact) -> Manifest | None:
 
 def _partial(artifact: Artifact) -> Path:
     return artifact.path.with_name(_PARTIAL + artifact.path.name)
+
+
+def _key(path: Path) -> str:
+    """The key in the name of an artifact's directory."""
+    return path.name.rpartition("-")[2]
 
 
 def _lock(key: str) -> Path:

@@ -13,6 +13,7 @@ from lab.artifacts.cache import Artifact, Progress
 from lab.errors import ProfileError, UsageError
 from lab.host import dirs
 
+KIND = "image"
 FORMAT = 1
 """Part of every image's key; raise it when this module builds differently."""
 
@@ -118,18 +119,38 @@ def ensure_image(name: str, progress: Progress) -> Image:
     if name not in known:
         raise UsageError(f"no image {name}", hint=f"known: {', '.join(known)}")
     definition = load(known[name])
-    inputs = {
-        "definition": definition.model_dump_json(),
-        "format": str(FORMAT),
-        "commands": "\n".join(_commands(definition)),
-    }
 
     def build(directory: Path) -> dict[str, str]:
         progress(f"image {name}: packages")
         return _build(definition, directory, scratch=f"image-{name}")
 
-    artifact = cache.ensure("image", name, inputs, build, progress, room=ROOM)
+    artifact = cache.ensure(KIND, name, _inputs(definition), build, progress, room=ROOM)
     return Image(name, root_of(artifact))
+
+
+def superseded() -> list[Artifact]:
+    """What is built of images that are defined otherwise by now, or not at all."""
+    known = definitions()
+    return [one for one in cache.listing(KIND) if not _current(one, known.get(one.name))]
+
+
+def _current(artifact: Artifact, definition: Path | None) -> bool:
+    """Whether an image of that definition would be this artifact."""
+    if definition is None:
+        return False
+    try:
+        inputs = _inputs(load(definition))
+    except ProfileError:
+        return True  # Nobody knows yet what it will be.
+    return cache.address(KIND, artifact.name, inputs) == artifact
+
+
+def _inputs(definition: Definition) -> dict[str, str]:
+    return {
+        "definition": definition.model_dump_json(),
+        "format": str(FORMAT),
+        "commands": "\n".join(_commands(definition)),
+    }
 
 
 def root_of(artifact: Artifact) -> Path:

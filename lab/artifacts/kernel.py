@@ -2,6 +2,7 @@
 
 import re
 import tarfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,20 @@ from lab.artifacts.cache import Artifact, Made, Progress
 from lab.artifacts.kernels import names, pack
 from lab.artifacts.kernels.linux import Linux, remove_checkout
 from lab.artifacts.kernels.source import Source, permitted
+from lab.errors import LabError
 
 FORMAT = 3
 """Part of every kernel's key; raise it when this module builds differently."""
 
 _BUSYBOX_SUITE = "trixie"
 _BUSYBOX_PACKAGE = "busybox-static"
+
+_BUSYBOX = (
+    "tool",
+    "busybox",
+    {"suite": _BUSYBOX_SUITE, "package": _BUSYBOX_PACKAGE, "format": str(FORMAT)},
+)
+"""Kind, name and inputs of the artifact."""
 
 _NAME = 120
 """Characters of an artifact's name; a file's may have 255, with the key and more."""
@@ -65,8 +74,7 @@ def ensure_kernel(reference: str, progress: Progress) -> Kernel:
         return {**versions, "source": source.summary}
 
     name = _artifact_name(reference, source)
-    with permitted():
-        inputs = {**source.inputs(progress), **pack.inputs(), "format": str(FORMAT)}
+    inputs = _inputs(source, progress)
     artifact = cache.ensure("kernel", name, inputs, build, progress, room=source.room)
     return Kernel(
         reference,
@@ -133,6 +141,53 @@ def remove(kernel: Named, progress: Progress) -> list[Artifact]:
     return removed
 
 
+def superseded(progress: Progress) -> list[Artifact]:
+    """What no reference leads to any more: kernels whose sources or makers have changed, and what
+    was made for them.
+
+    A kernel whose sources cannot be read now stays, and so does one that was given without a name
+    and cannot be found again.
+    """
+    known = [*names.known().values()]
+    kept, doomed = list[Artifact](), list[Artifact]()
+    for artifact, manifest in cache.manifests("kernel"):
+        # Those of an older lab have no source.
+        source = manifest.versions.get("source")
+        current = source is not None and _current(artifact, source, known, progress)
+        (kept if current else doomed).append(artifact)
+    busybox = cache.address(*_BUSYBOX)
+    early = {cache.address(*_initramfs(one, _scripts(), busybox)) for one in kept}
+    return [
+        *doomed,
+        *(one for one in cache.listing("initramfs") if one not in early),
+        *(one for one in cache.listing("tool") if one.name == busybox.name and one != busybox),
+    ]
+
+
+def _current(artifact: Artifact, summary: str, known: Sequence[Source], progress: Progress) -> bool:
+    """Whether a source of that summary makes this artifact, as far as can be told."""
+    sources = [source for source in known if source.summary == summary] or _found_again(summary)
+    try:
+        keys = [cache.address("kernel", artifact.name, _inputs(one, progress)) for one in sources]
+    except LabError:
+        return True
+    return artifact in keys or not sources
+
+
+def _found_again(summary: str) -> list[Source]:
+    """The source of a kernel that was given without a name, if it can be told from its summary."""
+    try:
+        source = names.resolve(summary.replace(" @ ", "@"))
+    except LabError:
+        return []
+    return [source] if source.summary == summary else []
+
+
+def _inputs(source: Source, progress: Progress) -> dict[str, str]:
+    with permitted():
+        return {**source.inputs(progress), **pack.inputs(), "format": str(FORMAT)}
+
+
 def _artifact_name(reference: str, source: Source) -> str:
     """A file name for a kernel: its own, the package's, the tree's; of a long path the end."""
     name = re.sub(r"[^A-Za-z0-9._]+", "-", reference.removeprefix("/"))
@@ -141,15 +196,14 @@ def _artifact_name(reference: str, source: Source) -> str:
 
 def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
     """The initramfs is an artifact of its own: a changed boot script costs no kernel build."""
-    boot = share.directory("guest-scripts")
-    scripts = {name: (boot / name).read_bytes() for name in _SCRIPTS}
+    scripts = _scripts()
     busybox = ensure_busybox(progress)
 
     def build(directory: Path) -> dict[str, str]:
         modules = kernel.path / "early"
         image = early.early(
             (busybox.path / "busybox").read_bytes(),
-            scripts,
+            {name: script.encode() for name, script in scripts.items()},
             {module.name: module.read_bytes() for module in modules.glob("*.ko")},
             {name: (modules / name).read_text().split() for name in early.module_lists()},
             early.static_nodes((modules / pack.NODES).read_text()),
@@ -157,9 +211,20 @@ def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
         (directory / "initramfs.cpio").write_bytes(image)
         return {"kernel": kernel.key}
 
-    inputs = {name: script.decode() for name, script in scripts.items()}
-    inputs |= {"kernel": kernel.key, "busybox": busybox.key, "format": str(FORMAT)}
-    return cache.ensure("initramfs", kernel.name, inputs, build, progress, room=64 << 20)
+    return cache.ensure(*_initramfs(kernel, scripts, busybox), build, progress, room=64 << 20)
+
+
+def _scripts() -> dict[str, str]:
+    boot = share.directory("guest-scripts")
+    return {name: (boot / name).read_text() for name in _SCRIPTS}
+
+
+def _initramfs(
+    kernel: Artifact, scripts: Mapping[str, str], busybox: Artifact
+) -> tuple[str, str, dict[str, str]]:
+    """Kind, name and inputs of a kernel's initramfs."""
+    inputs = {"kernel": kernel.key, "busybox": busybox.key, "format": str(FORMAT)}
+    return "initramfs", kernel.name, {**scripts, **inputs}
 
 
 def ensure_busybox(progress: Progress) -> Artifact:
@@ -177,5 +242,4 @@ def ensure_busybox(progress: Progress) -> Artifact:
         archive.unlink()
         return {}
 
-    inputs = {"suite": _BUSYBOX_SUITE, "package": _BUSYBOX_PACKAGE, "format": str(FORMAT)}
-    return cache.ensure("tool", "busybox", inputs, build, progress, room=256 << 20)
+    return cache.ensure(*_BUSYBOX, build, progress, room=256 << 20)

@@ -59,6 +59,15 @@ def listing() -> list[Named]:
     ]
 
 
+def superseded() -> list[Artifact]:
+    """What an older lab unpacked, which this one would unpack otherwise."""
+    return [
+        artifact
+        for artifact, manifest in cache.manifests(package.KIND)
+        if not names.package(manifest.versions["source"]).makes(artifact)
+    ]
+
+
 def _version(source: Source, made: list[Made]) -> str:
     """What is known of its version without unpacking anything."""
     if made:

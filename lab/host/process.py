@@ -77,3 +77,29 @@ def working_in(directory: Path, argument: str) -> list[Process]:
         if process:
             found.append(process)
     return found
+
+
+def touching(directory: Path) -> list[int]:
+    """The processes, but for this one, that work below `directory`, have files there open or
+    mapped, or name any on their command lines.  Those of other users are seen by the last alone."""
+    below = f"{directory.resolve()}/".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and _touches(entry, below):
+            found.append(int(entry.name))
+    return found
+
+
+def _touches(entry: Path, below: bytes) -> bool:
+    """Whether a process, by its directory in /proc, has to do with paths that begin so."""
+    for name in ("cmdline", "maps"):
+        with contextlib.suppress(OSError):
+            if below in (entry / name).read_bytes():
+                return True
+    with contextlib.suppress(OSError):
+        links = [entry / "cwd", *(entry / "fd").iterdir()]
+        for link in links:
+            with contextlib.suppress(OSError):
+                if f"{link.readlink()}/".encode(errors="surrogateescape").startswith(below):
+                    return True
+    return False

@@ -81,6 +81,10 @@ class Package(Source):
         found = cache.manifests(KIND)
         return [one for one in found if one[1].versions["source"] == self.summary]
 
+    def makes(self, artifact: cache.Artifact) -> bool:
+        """Whether it would be unpacked as this artifact."""
+        return cache.address(KIND, artifact.name, self._inputs) == artifact
+
     def _unpack(self, directory: Path) -> dict[str, str]:
         archive, root = directory / "package.tar", directory / "root"
         debian.extract((self.package, "coreutils"), self.suite, archive, version=self.version)

@@ -1,0 +1,240 @@
+"""Which artifacts nothing leads to any more, and that those in use stay where they are."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.artifacts import cache, image, kernel, qemu
+from lab.artifacts.cache import Artifact
+from lab.artifacts.kernels import names
+from lab.artifacts.kernels.package import Package
+from lab.artifacts.kernels.tree import Tree
+from lab.artifacts.qemus.package import KIND
+from lab.artifacts.qemus.package import Package as QemuPackage
+from lab.host import dirs
+from lab.host.process import touching
+from tests.unit.builders import kernel_tree, python, said
+
+
+def quiet(_phase: str) -> None:
+    pass
+
+
+def made(kind: str, name: str, inputs: dict[str, str], **versions: str) -> Artifact:
+    """An artifact that nobody uses: its builder has ended."""
+    code = (
+        "from lab.artifacts import cache\n"
+        f"cache.ensure({kind!r}, {name!r}, {inputs!r}, lambda _: {versions!r}, print, room=0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return cache.address(kind, name, inputs)
+
+
+# --- images -------------------------------------------------------------------------------
+
+
+def definition(name: str, text: str) -> Path:
+    path = dirs.config("images") / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def of(path: Path) -> dict[str, str]:
+    return image._inputs(image.load(path))
+
+
+def test_an_image_is_superseded_when_its_definition_changes_and_when_it_is_gone() -> None:
+    path = definition("own", "suite: trixie\npackages: [bash]\n")
+    built = made("image", "own", of(path))
+    assert image.superseded() == []
+    definition("own", "suite: trixie\npackages: [bash, dash]\n")
+    assert image.superseded() == [built]
+    newer = made("image", "own", of(path))
+    assert image.superseded() == [built]
+    path.unlink()
+    assert set(image.superseded()) == {built, newer}
+
+
+def test_an_image_whose_definition_cannot_be_read_stays() -> None:
+    path = definition("own", "suite: trixie\npackages: [bash]\n")
+    made("image", "own", of(path))
+    definition("own", "suite: [\n")
+    assert image.superseded() == []
+
+
+# --- kernels ------------------------------------------------------------------------------
+
+
+def built(source: Package | Tree, name: str) -> Artifact:
+    inputs = kernel._inputs(source, quiet)
+    return made("kernel", name, inputs, source=source.summary, release="6.12")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return kernel_tree(tmp_path / "linux")
+
+
+def make_again(tree: Path) -> None:
+    (tree / "vmlinux").write_bytes((tree / "vmlinux").read_bytes() + b"another")
+
+
+def test_a_tree_that_was_compiled_anew_supersedes_its_kernel(tree: Path) -> None:
+    names.add("mine", Tree(tree=tree))
+    old = built(Tree(tree=tree), "mine")
+    assert kernel.superseded(quiet) == []
+    make_again(tree)
+    new = built(Tree(tree=tree), "mine")
+    assert kernel.superseded(quiet) == [old]
+    assert new.path.is_dir()
+
+
+def test_so_it_is_without_a_name(tree: Path) -> None:
+    old = built(Tree(tree=tree), "linux")
+    assert kernel.superseded(quiet) == []
+    make_again(tree)
+    assert kernel.superseded(quiet) == [old]
+
+
+def test_a_kernel_stays_whose_sources_cannot_be_read_or_found(tree: Path) -> None:
+    names.add("mine", Tree(tree=tree))
+    built(Tree(tree=tree), "mine")
+    made("kernel", "linux", {}, source="/nowhere/linux + a.patch", release="6.12")
+    (tree / "vmlinux").unlink()
+    assert kernel.superseded(quiet) == []
+
+
+def test_a_package_that_was_packed_otherwise_is_superseded(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = built(names.SHIPPED["debian"], "debian")
+    by_reference = built(Package(package="linux-image-cloud-amd64"), "linux-image-cloud-amd64")
+    assert kernel.superseded(quiet) == []
+    monkeypatch.setattr(kernel, "FORMAT", kernel.FORMAT + 1)
+    assert set(kernel.superseded(quiet)) == {kept, by_reference}
+
+
+def test_a_kernel_of_a_lab_that_told_no_source_is_superseded() -> None:
+    old = made("kernel", "debian", {}, release="6.12")
+    assert kernel.superseded(quiet) == [old]
+
+
+def test_an_initramfs_is_superseded_with_its_kernel_its_scripts_or_its_busybox(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = built(names.SHIPPED["debian"], "debian")
+    busybox = made(*kernel._BUSYBOX)
+    early = made(*kernel._initramfs(whole, kernel._scripts(), busybox), kernel=whole.key)
+    assert kernel.superseded(quiet) == []
+    old = made(*kernel._initramfs(whole, {"init": "old"}, busybox), kernel=whole.key)
+    assert kernel.superseded(quiet) == [old]
+    monkeypatch.setattr(
+        kernel, "_BUSYBOX", (*kernel._BUSYBOX[:2], kernel._BUSYBOX[2] | {"suite": "forky"})
+    )
+    assert set(kernel.superseded(quiet)) == {busybox, early, old}
+
+
+def test_what_is_of_another_kind_is_nobodys_business_here() -> None:
+    made("tool", "of a later lab", {})
+    made("checkpoint", "of a later lab", {})
+    assert kernel.superseded(quiet) == []
+
+
+# --- QEMUs --------------------------------------------------------------------------------
+
+
+def test_a_qemu_that_would_be_unpacked_otherwise_is_superseded() -> None:
+    source = QemuPackage(package="qemu-system-x86", suite="sid", version="1:11.1.3+ds-1")
+    made(KIND, "qemu-system-x86-sid", source._inputs, source=source.summary, version="11")
+    old = made(
+        KIND, "qemu-system-x86-sid", source._inputs | {"launcher": "of old"},
+        source=source.summary, version="11",
+    )  # fmt: skip
+    assert qemu.superseded() == [old]
+
+
+# --- in use -------------------------------------------------------------------------------
+
+HOLDER = """\
+import sys
+from lab.artifacts import cache
+cache.ensure("thing", "one", {}, lambda _: {}, print, room=0)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_nobody_uses_is_removed() -> None:
+    artifact = made("thing", "one", {})
+    assert cache.remove_unused(artifact)
+    assert not artifact.path.exists()
+    assert not cache.remove_unused(artifact)
+
+
+def test_what_a_lab_works_with_stays_until_that_ends() -> None:
+    artifact = made("thing", "one", {})
+    with python(HOLDER) as lab:
+        assert said(lab) == "held"
+        # The lock alone, and not only that its descriptor is seen.
+        assert not cache.remove_unused(artifact)
+        lab.communicate("")
+    assert cache.remove_unused(artifact)
+
+
+def test_the_lock_alone_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "touching", lambda _directory: [])
+    artifact = made("thing", "one", {})
+    with python(HOLDER) as lab:
+        assert said(lab) == "held"
+        assert not cache.remove_unused(artifact)
+        lab.communicate("")
+    assert cache.remove_unused(artifact)
+
+
+def opens(path: Path) -> list[str]:
+    return ["sh", "-c", f"exec 5<'{path}'; echo there; read _"]
+
+
+def names_it(path: Path) -> list[str]:
+    return ["sh", "-c", "echo there; read _", f"filename={path}"]
+
+
+def works_below(path: Path) -> list[str]:
+    return ["sh", "-c", f"cd '{path.parent}'; echo there; read _"]
+
+
+@pytest.mark.parametrize("way", [opens, names_it, works_below])
+def test_what_another_program_has_to_do_with_stays(way: Callable[[Path], list[str]]) -> None:
+    artifact = made("thing", "one", {})
+    with subprocess.Popen(
+        way(artifact.path / cache.MANIFEST),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as program:  # fmt: skip
+        assert program.stdout and program.stdout.readline() == "there\n"
+        assert touching(artifact.path) == [program.pid]
+        assert not cache.remove_unused(artifact)
+        program.communicate("\n")
+    assert cache.remove_unused(artifact)
+
+
+def test_what_is_asked_for_while_it_is_removed_is_built_again() -> None:
+    artifact = made("thing", "one", {})
+    assert cache.remove_unused(artifact)
+    again = cache.ensure("thing", "one", {}, lambda _: {}, quiet, room=0)
+    assert again == artifact
+    assert again.path.is_dir()
+    # And again, in the same process, over what it held.
+    assert cache.remove(again)
+    cache.ensure("thing", "one", {}, lambda _: {}, quiet, room=0)
+    assert not cache.remove_unused(again)
+
+
+def test_what_a_killed_builder_left_is_found_and_swept() -> None:
+    left = dirs.cache("artifacts", "thing") / ".partial-one-0123456789abcdef"
+    left.mkdir()
+    (left / "file").touch()
+    assert cache.half_made() == [left]
+    assert cache.sweep(left)
+    assert cache.half_made() == []
