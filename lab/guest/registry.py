@@ -9,7 +9,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -152,18 +152,31 @@ def end_processes(path: Path) -> None:
 def sweep() -> list[str]:
     """Remove what killed labs left behind: guests half-started, and guests of runs that are
     gone.  Returns their names."""
-    swept = []
-    for path in sorted(dirs.state("guests").iterdir()):
-        if not path.is_dir() or not _left_behind(path):
-            continue
-        try:
-            with locked(path):
-                if _left_behind(path):
-                    remove(path)
-                    swept.append(path.name)
-        except Busy:
-            continue
-    return swept
+    return [path.name for path in left_behind() if remove_if(path, _left_behind)]
+
+
+def left_behind() -> list[Path]:
+    """The directories of guests that killed labs left behind, and of those just being started."""
+    guests = sorted(dirs.state("guests").iterdir())
+    return [path for path in guests if path.is_dir() and _left_behind(path)]
+
+
+def dead() -> list[Record]:
+    """Guests that stay until `lab down`, whose QEMU is gone all the same."""
+    return [record for record in listing() if record.owner is None and not record.alive()]
+
+
+def remove_if(path: Path, condition: Callable[[Path], bool]) -> bool:
+    """Remove a guest's directory if the condition still holds when it is locked; whether it was
+    removed.  One that another lab process is starting or stopping is left alone."""
+    try:
+        with locked(path):
+            if not condition(path):
+                return False
+            remove(path)
+            return True
+    except Busy:
+        return False
 
 
 def _left_behind(path: Path) -> bool:

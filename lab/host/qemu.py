@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.errors import HostError, UsageError
 from lab.host import qemu_answers
@@ -64,47 +66,56 @@ def properties(qemu: str, device: str) -> frozenset[str]:
 
 def ask_for_properties(qemu: str, device: str) -> list[str]:
     """The properties of a device type, of QEMU itself; none if it has no such device."""
-    commands: tuple[dict[str, object], ...] = (
-        {"execute": "qmp_capabilities"},
-        {"execute": "device-list-properties", "arguments": {"typename": device}, "id": device},
-        {"execute": "quit"},
-    )
+    (answer,) = ask(qemu, [("device-list-properties", {"typename": device})])
+    return [found["name"] for found in answer.get("return", ())]
+
+
+def ask(
+    qemu: str, commands: Sequence[tuple[str, Mapping[str, object]]], *options: str
+) -> list[dict[str, Any]]:
+    """The answers of a QEMU without a machine to QMP commands: of each what it returned, under
+    `return`, or what went wrong, under `error`.  Raises HostError when it gives none."""
+    lines: list[dict[str, object]] = [{"execute": "qmp_capabilities"}]
+    lines += [
+        {"execute": command, "arguments": dict(arguments), "id": number}
+        for number, (command, arguments) in enumerate(commands)
+    ]
     said = run(
-        [qemu, *qemu_answers.BARE, "-qmp", "stdio"],
+        [qemu, *qemu_answers.BARE, *options, "-qmp", "stdio"],
         deadline=20,
-        text="".join(json.dumps(command) + "\n" for command in commands),
+        text="".join(json.dumps(line) + "\n" for line in [*lines, {"execute": "quit"}]),
     )
-    for line in said.splitlines():
-        answer = json.loads(line)
-        if answer.get("id") == device:
-            return [found["name"] for found in answer.get("return", ())]
-    raise HostError(f"{qemu}: no answer to device-list-properties", detail=said)
+    answers = [json.loads(line) for line in said.splitlines()]
+    found = {answer["id"]: answer for answer in answers if "id" in answer}
+    if len(found) != len(commands):
+        raise HostError(f"{qemu}: no answer over QMP", detail=said)
+    return [found[number] for number in range(len(commands))]
 
 
-def accelerator(qemu: str, kernel: Path) -> Accelerator:
+def accelerator(qemu: str, kernel: Path, *, again: bool = False) -> Accelerator:
     """KVM if it really boots `kernel`, else TCG with the reason.
 
     /dev/kvm may exist, open and create a machine and still not run a kernel (paravirtual KVM
     without vmx or svm), so a kernel is booted once; the answer is kept until the host's kernel,
-    its processor or QEMU changes.  LAB_ACCEL=kvm|tcg overrides.
+    its processor or QEMU changes, or until it is asked for `again`.  LAB_ACCEL=kvm|tcg overrides.
     """
     forced = os.environ.get("LAB_ACCEL")
     if forced and forced not in ("kvm", "tcg"):
         raise UsageError(f"LAB_ACCEL={forced}: no accelerator", hint="kvm or tcg")
     if forced:
         return Accelerator(forced, "" if forced == "kvm" else f"LAB_ACCEL={forced}")
-    reason = _unusable()
+    reason = unusable()
     if reason:
         return Accelerator("tcg", reason)
     known, host = qemu_answers.of(qemu), _probe_key()
-    if known.probe != host:
+    if again or known.probe != host:
         found = probe(qemu, kernel)
         known.probe, known.accelerator = host, (found.name, found.why)
         known.keep(qemu)
     return Accelerator(*known.accelerator)
 
 
-def _unusable() -> str:
+def unusable() -> str:
     """Why /dev/kvm cannot even be tried; empty if it can."""
     try:
         os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
