@@ -207,8 +207,13 @@ def _build(artifact: Artifact, build: Builder) -> None:
 
 
 def half_made() -> list[Path]:
-    """What killed builders left, and what living ones are at."""
-    return sorted(dirs.cache("artifacts").glob(f"*/{_PARTIAL}*"))
+    """What killed builders left."""
+    found = []
+    for partial in sorted(dirs.cache("artifacts").glob(f"*/{_PARTIAL}*")):
+        # Its builder has the lock.
+        with contextlib.suppress(HostError), lock.held(_lock(_key(partial)), deadline=0):
+            found.append(partial)
+    return found
 
 
 def sweep(partial: Path) -> bool:

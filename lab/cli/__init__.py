@@ -18,6 +18,7 @@ from lab import __version__
 from lab.cli import (
     bisect,
     compare,
+    doctor,
     fault,
     guest,
     image,
@@ -75,6 +76,7 @@ replay.register(app)
 nightly.register(app)
 bisect.register(app)
 shell.register(app)
+doctor.register(app)
 
 
 # typer carries its own click or uses the installed one; either way its usage errors descend

@@ -5,6 +5,7 @@ guest in it is started or taken down.  A guest started by `lab up` stays until `
 that a run started for itself names that run's process as its owner and goes with it.
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -152,23 +153,15 @@ def end_processes(path: Path) -> None:
 def sweep() -> list[str]:
     """Remove what killed labs left behind: guests half-started, and guests of runs that are
     gone.  Returns their names."""
-    return [path.name for path in left_behind() if remove_if(path, _left_behind)]
-
-
-def left_behind() -> list[Path]:
-    """The directories of guests that killed labs left behind, and of those just being started."""
     guests = sorted(dirs.state("guests").iterdir())
-    return [path for path in guests if path.is_dir() and _left_behind(path)]
-
-
-def dead() -> list[Record]:
-    """Guests that stay until `lab down`, whose QEMU is gone all the same."""
-    return [record for record in listing() if record.owner is None and not record.alive()]
+    return [path.name for path in guests if remove_if(path, was_left)]
 
 
 def remove_if(path: Path, condition: Callable[[Path], bool]) -> bool:
-    """Remove a guest's directory if the condition still holds when it is locked; whether it was
-    removed.  One that another lab process is starting or stopping is left alone."""
+    """Remove a guest's directory if a condition holds for it, before and after it is locked;
+    whether it was removed.  One that another lab process is starting or stopping is left alone."""
+    if not condition(path):
+        return False
     try:
         with locked(path):
             if not condition(path):
@@ -179,7 +172,28 @@ def remove_if(path: Path, condition: Callable[[Path], bool]) -> bool:
         return False
 
 
-def _left_behind(path: Path) -> bool:
-    """A record that another version of the lab wrote may be unreadable: that guest stays."""
+def left_behind() -> list[Path]:
+    """What sweep() would remove."""
+    found = []
+    for path in sorted(dirs.state("guests").iterdir()):
+        # One that is being started looks the same, but for its lock.
+        with contextlib.suppress(Busy):
+            if was_left(path):
+                with locked(path):
+                    found.append(path)
+    return found
+
+
+def was_left(path: Path) -> bool:
+    """Whether a guest is one that a killed lab left, or is just being started.
+
+    A record that another version of the lab wrote may be unreadable: that guest stays.
+    """
     record = read(path)
-    return record.orphaned() if record else not (path / RECORD).exists()
+    return record.orphaned() if record else path.is_dir() and not (path / RECORD).exists()
+
+
+def died(path: Path) -> bool:
+    """Whether a guest that stays until `lab down` is dead all the same."""
+    record = read(path)
+    return record is not None and record.owner is None and not record.alive()

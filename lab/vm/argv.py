@@ -21,6 +21,13 @@ TRACE_LOG = "trace.log"
 PID_FILE = "qemu.pid"
 INITRD = "initrd"
 
+TRACED = ("-msg", "timestamp=on", "-D")
+"""What comes before the trace log's name: lines without the time have another form."""
+SANDBOX = (
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+)
+
 
 @dataclass(frozen=True)
 class Boot:
@@ -39,6 +46,11 @@ class Boot:
     """Read-only disks besides root and modules, by serial: suites that were built elsewhere."""
 
 
+def network(restrict: str) -> str:
+    """The network backend: a free port of the host's loopback leads to the guest's SSH server."""
+    return f"user,id=net,restrict={restrict},hostfwd=tcp:127.0.0.1:0-:22"
+
+
 def kernel_args(profile: Profile) -> list[str]:
     """What a profile adds to the kernel's command line."""
     timeout = f"nvme_core.io_timeout={int(profile.guest.nvme_io_timeout)}"
@@ -55,15 +67,12 @@ def _machine(profile: Profile, boot: Boot) -> Iterator[str]:
     args = [*boot.kernel_args, *kernel_args(profile)]
     yield from ("-name", f"guest={boot.name}", "-nodefaults", "-no-user-config")
     yield from ("-display", "none", "-no-reboot")
-    yield from (
-        "-sandbox",
-        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-    )
+    yield from SANDBOX
     # Without the disk and bus controllers that nothing here uses: udev would load their drivers.
     yield from ("-machine", f"q35,accel={boot.accelerator},sata=off,smbus=off", "-cpu", cpu)
     yield from ("-smp", str(profile.machine.cpus), "-m", f"{profile.machine.memory >> 20}M")
     yield from ("-kernel", str(boot.kernel), "-initrd", INITRD, "-append", " ".join(args))
-    yield from ("-pidfile", PID_FILE, "-msg", "timestamp=on", "-D", TRACE_LOG)
+    yield from ("-pidfile", PID_FILE, *TRACED, TRACE_LOG)
     yield from ("-qmp", f"unix:{QMP_SOCKET},server=on,wait=off")
     yield from (
         "-chardev",
@@ -80,7 +89,7 @@ def _devices(profile: Profile, boot: Boot) -> Iterator[str]:
         yield from ("-blockdev", blockdev(node))
         yield from ("-device", f"virtio-blk-pci,drive={serial},serial={serial}")
     restrict = "on" if profile.machine.network == "none" else "off"
-    yield from ("-netdev", f"user,id=net,restrict={restrict},hostfwd=tcp:127.0.0.1:0-:22")
+    yield from ("-netdev", network(restrict))
     yield from ("-device", "virtio-net-pci,netdev=net,romfile=")
     if boot.link:
         yield from boot.link.argv()

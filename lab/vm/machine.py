@@ -28,8 +28,6 @@ _CRASHES = {
     for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 }
 
-_PROOF = "monitor_qmp_cmd_in_band"
-"""The trace event of a QMP command (QEMU monitor/trace-events)."""
 _NO_TRACE = "use a QEMU that was built with --enable-trace-backends=log, its default"
 
 _CURES = {
@@ -223,10 +221,10 @@ class Machine:
         another trace backend enables events as well, and writes them elsewhere."""
         log = self.directory / TRACE_LOG
         before = log.stat().st_size if log.exists() else 0
-        self._enable(_PROOF)
-        self._enable(_PROOF, wanted=False)
+        self._enable(trace.PROOF)
+        self._enable(trace.PROOF, wanted=False)
         written = log.read_bytes()[before:].decode(errors="replace") if log.exists() else ""
-        if not any(line.event == _PROOF for line in trace.parse(written)):
+        if not any(line.event == trace.PROOF for line in trace.parse(written)):
             raise HostError(
                 f"this QEMU writes no trace events to its log ({TRACE_LOG})", hint=_NO_TRACE
             )

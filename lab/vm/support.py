@@ -46,7 +46,7 @@ def _without_zrwa(namespace: NvmeNamespace) -> NvmeNamespace:
     return namespace.model_copy(update={"zoned": zoned})
 
 
-_FEATURES = (
+FEATURES = (
     _Feature(
         "fdp",
         lambda device: device.fdp is not None,
@@ -98,7 +98,7 @@ def without(devices: Iterable[Device], missing: Iterable[Missing]) -> tuple[Devi
 
 
 def _without(device: Device, lacking: Container[tuple[str, str]]) -> Device:
-    for feature in _FEATURES:
+    for feature in FEATURES:
         if isinstance(device, NvmeController) and (device.serial, feature.name) in lacking:
             device = feature.without(device)
     return device
@@ -107,7 +107,7 @@ def _without(device: Device, lacking: Container[tuple[str, str]]) -> Device:
 def _lacks(device: Device, qemu: str, properties: Properties) -> Iterator[Missing]:
     if not isinstance(device, NvmeController):
         return
-    for feature in _FEATURES:
+    for feature in FEATURES:
         if not feature.uses(device):
             continue
         lacking = [f"{kind},{name}" for kind, name in feature.needs if name not in properties(kind)]

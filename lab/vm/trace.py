@@ -14,6 +14,9 @@ from datetime import datetime
 
 from lab.errors import HostError
 
+PROOF = "monitor_qmp_cmd_in_band"
+"""The trace event of a QMP command (QEMU monitor/trace-events), which proves that the log works."""
+
 _FORMS = tuple(
     re.compile(rf"{stamp}(?P<event>\w+)(?: (?P<arguments>.*))?", re.ASCII)
     for stamp in (

@@ -46,14 +46,19 @@ def compiler() -> str:
 
 def check_tools() -> None:
     """Raise LackError naming all that a build would miss, minutes from now."""
-    lacking = [program for program in _TOOLS if shutil.which(program) is None]
-    if not lacking and not _links("#include <gelf.h>", "elf_version(EV_CURRENT)", "-lelf"):
-        lacking = ["gelf.h"]
-    if lacking:
+    if absent := lacking():
         raise LackError(
-            f"building a kernel needs what is not installed: {', '.join(lacking)}",
-            hint=cures.install(*lacking).here(),
+            f"building a kernel needs what is not installed: {', '.join(absent)}",
+            hint=cures.install(*absent).here(),
         )
+
+
+def lacking() -> list[str]:
+    """The programs that a build would miss; of libraries their headers."""
+    absent = [program for program in _TOOLS if shutil.which(program) is None]
+    if not absent and not _links("#include <gelf.h>", "elf_version(EV_CURRENT)", "-lelf"):
+        absent = ["gelf.h"]
+    return absent
 
 
 def _links(header: str, call: str, *libraries: str) -> bool:

@@ -33,7 +33,7 @@ _USELESS = (
     "usr/share/man", "usr/share/locale", "usr/share/icons", "usr/share/bash-completion",
 )  # fmt: skip
 """What the program never opens."""
-_NEEDED = ("nvme", "nvme-ns")
+NEEDED = ("nvme", "nvme-ns")
 """Device types without which there is nothing to test."""
 
 _LAUNCHER = """\
@@ -103,7 +103,7 @@ class Package(Source):
 def tried(program: Path) -> str:
     """The version of a QEMU that starts and has what the lab tests.  Raises HostError."""
     version = host_qemu.version(str(program))
-    for device in _NEEDED:
+    for device in NEEDED:
         if not host_qemu.ask_for_properties(str(program), device):
             raise HostError(
                 f"{program}: QEMU {version} has no device {device}",
