@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from lab.artifacts.qemus.package import KIND
 from lab.artifacts.qemus.package import Package as QemuPackage
 from lab.host import dirs
 from lab.host.process import touching
-from tests.unit.builders import kernel_tree, python, said
+from tests.unit.builders import idle, kernel_tree, python, said
 
 
 def quiet(_phase: str) -> None:
@@ -193,29 +194,36 @@ def test_the_lock_alone_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache.remove_unused(artifact)
 
 
-def opens(path: Path) -> list[str]:
-    return ["sh", "-c", f"exec 5<'{path}'; echo there; read _"]
+@contextmanager
+def opening(path: Path) -> Iterator[int]:
+    """A process that has a file open, and does not name it."""
+    with path.open() as file, subprocess.Popen(["sleep", "600"], stdin=file) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
 
 
-def names_it(path: Path) -> list[str]:
-    return ["sh", "-c", "echo there; read _", f"filename={path}"]
+@contextmanager
+def naming(path: Path) -> Iterator[int]:
+    with idle(argument=f"filename={path}") as process:
+        yield process.pid
 
 
-def works_below(path: Path) -> list[str]:
-    return ["sh", "-c", f"cd '{path.parent}'; echo there; read _"]
+@contextmanager
+def working_below(path: Path) -> Iterator[int]:
+    with idle(cwd=path.parent) as process:
+        yield process.pid
 
 
-@pytest.mark.parametrize("way", [opens, names_it, works_below])
-def test_what_another_program_has_to_do_with_stays(way: Callable[[Path], list[str]]) -> None:
+@pytest.mark.parametrize("way", [opening, naming, working_below])
+def test_what_another_program_has_to_do_with_stays(
+    way: Callable[[Path], AbstractContextManager[int]],
+) -> None:
     artifact = made("thing", "one", {})
-    with subprocess.Popen(
-        way(artifact.path / cache.MANIFEST),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as program:  # fmt: skip
-        assert program.stdout and program.stdout.readline() == "there\n"
-        assert touching(artifact.path) == [program.pid]
+    with way(artifact.path / cache.MANIFEST) as pid:
+        assert touching(artifact.path) == [pid]
         assert not cache.remove_unused(artifact)
-        program.communicate("\n")
     assert cache.remove_unused(artifact)
 
 

@@ -15,6 +15,7 @@ from lab.doctor.examine import Line
 from lab.doctor.finding import Finding, degraded, missing, ok
 from lab.host import dirs
 from lab.host.cures import install
+from tests.unit.builders import idle
 
 LONG = "a sentence that is much longer than what is left of a line beside a name, " * 3
 
@@ -99,9 +100,8 @@ def test_cleaning_says_what_and_how_much() -> None:
 
 def test_what_is_kept_says_why_and_frees_nothing() -> None:
     old = superseded()
-    with subprocess.Popen(["sleep", "600"], cwd=old.path) as user:
+    with idle(cwd=old.path):
         assert run("--clean") == f"kept kernel debian {old.key}: in use\n0 MB freed\n"
-        user.kill()
 
 
 def test_cleaning_tells_machines_as_well() -> None:
