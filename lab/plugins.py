@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
+from traceback import walk_tb
 from typing import TYPE_CHECKING, TypeVar
 
 from lab.errors import HostError
@@ -75,6 +76,20 @@ def together(group: str, own: Mapping[str, _T], kind: type[_T]) -> dict[str, _T]
         else:
             made[name] = each
     return made
+
+
+def culprit(error: BaseException) -> str:
+    """The package, if one that brings something, through whose code an error came; '' if none."""
+    packages = {
+        entry.value.partition(":")[0].partition(".")[0]: _package(entry)
+        for group in _ONE
+        for entry in _entries(group)
+    }
+    modules = [
+        str(frame.f_globals.get("__name__")).partition(".")[0]
+        for frame, _ in walk_tb(error.__traceback__)
+    ]
+    return next((packages[name] for name in reversed(modules) if name in packages), "")
 
 
 def _entries(group: str) -> list["EntryPoint"]:

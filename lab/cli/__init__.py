@@ -140,16 +140,19 @@ def _silence_stdout() -> None:
 
 
 def _unforeseen(error: Exception) -> LabError:
+    from lab import plugins
+
     words = str(error) or type(error).__name__
+    whose = plugins.culprit(error) or "the lab"
     if isinstance(error, OSError):
         return LabError(words, hint="check that file system, or what lab writes to")
     try:
         report = dirs.state() / "unforeseen.txt"
         report.write_text("".join(traceback.format_exception(error)))
     except (OSError, LabError):
-        return LabError(f"{type(error).__name__}: {words}", hint="this is a bug of the lab")
+        return LabError(f"{type(error).__name__}: {words}", hint=f"this is a bug of {whose}")
     return LabError(
-        f"{type(error).__name__}: {words}", hint=f"this is a bug of the lab: report {report}"
+        f"{type(error).__name__}: {words}", hint=f"this is a bug of {whose}: report {report}"
     )
 
 

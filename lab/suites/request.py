@@ -85,7 +85,7 @@ def assign(suite: Suite, request: Request) -> Assignment[object]:
     ask for that.
     """
     if request.on and not suite.reuses:
-        raise UsageError(f"{suite.name} boots guests of its own: --on cannot be used")
+        raise UsageError(f"{suite.name} boots guests of its own, and cannot run on {request.on}")
     if request.tree and not suite.tree:
         raise UsageError(f"{suite.name} needs no tree")
     return Assignment(request, request.load(), suite.parse(request.options))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from lab import plugins
 from lab.errors import HostError
 from lab.plugins import SUITES, PluginWarning
+from lab.suites.suite import SUITES as SUITES_OF_THE_LAB
 
 Install = Callable[[str, str, str], None]
 """Takes a package's name, its entry points of lab.suites, and the text of its module."""
@@ -115,23 +117,37 @@ def test_the_command_line_tells_a_broken_plugin_once_in_one_line(
     install: Install, tmp_path: Path
 ) -> None:
     install("acme-lab", "bad = acme_lab:mine", "raise RuntimeError('two\\nlines')")
-    said = after_help("from lab import plugins; plugins.found('lab.suites')", tmp_path)
+    said = after("run", "nvme-copy", "bad", path=tmp_path)
     assert said == (
         "lab: warning: suite bad of acme-lab 1.5 is left out: "
         "acme_lab:mine: RuntimeError: two lines\n"
+        f"lab: no suite bad — there are: {', '.join(SUITES_OF_THE_LAB)}\n"
     )
 
 
+def test_what_a_plugin_fails_at_is_told_as_its_bug(install: Install, tmp_path: Path) -> None:
+    module = """
+    from lab.suites.suite import Suite
+    def parse(words):
+        raise ValueError("what?")
+    suite = Suite(name="bad", does="fails", parse=parse, run=print)
+    """
+    install("acme-lab", "bad = acme_lab:suite", textwrap.dedent(module))
+    said = after("run", "nvme-copy", "bad", path=tmp_path)
+    assert said.startswith("lab: ValueError: what? — this is a bug of acme-lab 1.5: report /")
+    assert said.count("\n") == 1
+
+
 def test_help_looks_for_no_plugin(tmp_path: Path) -> None:
-    said = after_help("print('importlib.metadata' in sys.modules, file=sys.stderr)", tmp_path)
-    assert said == "False\n"
+    done = "print('importlib.metadata' in sys.modules, file=sys.stderr)"
+    assert after("--help", path=tmp_path, done=done) == "False\n"
 
 
-def after_help(code: str, path: Path) -> str:
-    """What Python says on stderr when it does `code` after `lab --help`, with packages in `path`
-    as well."""
-    wrapped = f"import sys, lab.cli\ntry: lab.cli.main()\nexcept SystemExit: {code}"
+def after(*words: str, path: Path, done: str = "pass") -> str:
+    """What a command of the lab, with packages in `path` as well, says on stderr, and Python code
+    that is `done` after it."""
+    code = f"import sys, lab.cli\ntry: lab.cli.main()\nexcept SystemExit: {done}"
     return subprocess.run(
-        [sys.executable, "-c", wrapped, "--help"], capture_output=True, text=True,
-        check=True, timeout=60, env={**os.environ, "PYTHONPATH": str(path)},
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True,
+        timeout=60, env={**os.environ, "PYTHONPATH": str(path)},
     ).stderr  # fmt: skip

@@ -62,7 +62,7 @@ def test_a_request_is_looked_up() -> None:
 @pytest.mark.parametrize(
     ("request_", "error", "said"),
     [
-        (replace(FSX, on="g"), UsageError, "fsx boots guests of its own: --on cannot be used"),
+        (replace(FSX, on="g"), UsageError, "fsx boots guests of its own, and cannot run on g"),
         (Request("zns", "verity", tree=Path("t")), UsageError, "verity needs no tree"),
         (replace(FSX, profile="nope"), ProfileError, "no profile 'nope'"),
         (replace(FSX, options=("--nope",)), UsageError, "unrecognized arguments: --nope"),
