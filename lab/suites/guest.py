@@ -1,64 +1,292 @@
-"""The guest that a suite of the lab's own has for a run."""
+"""The guest of a run: booted for it, lost to a case, booted again, and heard out before it goes."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from lab.errors import GuestError, LabError
 from lab.guest import guest as guests
-from lab.guest import stack
+from lab.guest import stack, sysrq
 from lab.guest.boot import Platform, Progress
+from lab.guest.guest import Guest
+from lab.guest.kmsg import fatal
+from lab.guest.relay import Kernel, Relay, RelayGone
+from lab.guest.speed import Speed
 from lab.guest.ssh import Session
 from lab.host.process import me
 from lab.profile.models import Profile
+from lab.results.cases import Status
 from lab.results.run import Run
-from lab.suites.outcome import Outcome
 from lab.vm.argv import CONSOLE_LOG
-from lab.vm.machine import STDERR
+from lab.vm.machine import STDERR, Machine
 
-_DEADLINE = 120.0
+PANIC = "Kernel panic - not syncing"
+
+DEATH = 30.0
+"""Seconds without a word after which a QEMU that should end does not: a trace goes out over a slow
+port, from a guest that gets little of a busy host."""
+_AFTERMATH = 2.0
+"""Seconds without a word after which a trace of a kernel that goes on is complete."""
+_AFTERMATH_AT_MOST = 15.0
+_HEARD_AT_MOST = 300.0
+"""Seconds after which whoever still talks is not listened to any more."""
+_AT_ONCE = 0.001
+_ANSWER_DEADLINE = 10.0
+_DUMP_DEADLINE = 90.0
 
 
-class OwnGuest:
-    """A guest booted for a run, again when a case has ended or spoilt it, and taken down at the
-    end of a `with` block; what each boot leaves on the host is kept."""
+class GuestLost(Exception):
+    """The guest is of no use any more, through the case that ran; `messages` are the kernel's that
+    nobody has heard before."""
+
+    def __init__(self, status: Status, reason: str, messages: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.messages = messages
+
+
+class RunGuest:
+    """The guest of a run, in a `with` block.
+
+    It is booted for the run and goes with it, unless it was up before (`on`) or is to be kept.
+    What each boot leaves on the host is kept as evidence, whatever happens.  `number`: which of
+    several it is; `speed`: what was measured in another of them.
+    """
 
     def __init__(
-        self, record: Run, profile: Profile, platform: Platform, progress: Progress
+        self,
+        run: Run,
+        profile: Profile,
+        platform: Platform,
+        progress: Progress,
+        *,
+        on: Guest | None = None,
+        number: int = 1,
+        speed: Speed | None = None,
     ) -> None:
-        self.progress = progress
-        self._record = record
+        self.run = run
+        self.speed = speed or Speed()
         self._platform = platform
+        self._progress = progress
+        self._on = on
+        self._kept = False
+        self._lost = False
         self._session: Session | None = None
-        self.guest = guests.start(
-            f"run-{record.id}", profile, progress,
-            owner=me(), platform=platform, on_event=record.qmp_event,
-        )  # fmt: skip
+        self._relay: Relay | None = None
+        name = f"run-{run.id}" + (f"-{number}" if number > 1 else "")
+        self.guest = on or guests.start(
+            name, profile, progress, owner=me(), platform=platform, on_event=run.qmp_event
+        )
 
-    def __enter__(self) -> "OwnGuest":
+    def __enter__(self) -> "RunGuest":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        died = None
+        if isinstance(error, LabError) and not self._lost:
+            if self.panic():
+                hear_out(self.guest.machine, DEATH)
+            if not self.guest.machine.alive():
+                # Whatever broke first, this is what the user must know.
+                died = self.guest.machine.died()
         self._disconnect()
-        self.guest.down()
+        if not self._lost:
+            self._keep_evidence()
+        self._let_go()
+        if died and str(died) != str(error):
+            raise died from error
+
+    def _let_go(self) -> None:
+        if self._on:
+            self.guest.machine.close()
+        elif self._kept:
+            self.guest.release()
+        else:
+            self.guest.down()
+
+    def keep(self) -> str:
+        """Let the guest outlive the run; its name."""
+        self._kept = True
+        return self.guest.record.name
+
+    @property
+    def capabilities(self) -> list[dict[str, Any]]:
+        """What the guest's kernel offers on each disk and layer."""
+        return stack.table(stack.found(self.guest.directory), self.guest.record.missing)
 
     def connect(self) -> Session:
-        """The connection of this boot, made once, after which its tasks can be asked for."""
-        self._session = self.guest.connect()
-        self._session.run(["sysctl", "-q", "-w", "kernel.sysrq=1"], deadline=_DEADLINE)
+        """The SSH connection of this boot; a guest that was lost is booted again for it, on its
+        media."""
+        if self._session is None:
+            if self._lost:
+                self._boot_again()
+            self._session = self.guest.connect()
         return self._session
 
-    def describe(self, outcome: Outcome) -> None:
-        """Tell what the guest's kernel offers, and how long it took to boot."""
-        outcome.capabilities = stack.table(
-            stack.found(self.guest.directory), self.guest.record.missing
-        )
-        outcome.boot = self.guest.boot_seconds
+    def _boot_again(self) -> None:
+        start = time.monotonic()
+        self._progress = self._note
+        self.guest.reboot(self._platform, self._progress, self.run.qmp_event)
+        self._lost = False
+        self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
 
-    def reboot(self) -> None:
-        """Boot the guest again, dead or alive, on its media; it is to be connected to again."""
+    def _note(self, text: str) -> None:
+        self.run.emit("lab", "progress", text=text)
+
+    def bring_up(self) -> None:
+        """Wait until all disks and layers are there.  Raises GuestError."""
+        if stack.found(self.guest.directory) and not self.guest.record.profile.layers:
+            # Without layers a guest that boots again looks at nothing.
+            self.guest.await_ready()
+            return
+        for part in self.guest.bring_up(self._progress):
+            self.run.emit("guest", part.event, name=part.name, status=part.status, said=part.why())
+
+    def listen(self) -> Relay:
+        """The relay of this boot, with the layers up; the first that is started measures how slow
+        the guest is, by which the kernel's own watchdogs are stretched."""
+        if self._relay is None:
+            session = self.connect()
+            self.bring_up()
+            self._relay = Relay(session, measure=not self.speed.measured)
+            self.speed.measure(self._relay.speed)
+            self.run.emit("guest", "speed", slower=self.speed.slower)
+            session.run(["sysctl", "-q", "-w", *self.speed.sysctls()], deadline=self.speed.patience)
+        return self._relay
+
+    @property
+    def listening(self) -> bool:
+        """Whether this boot has its relay already."""
+        return self._relay is not None
+
+    def heard(self, wait: float = _AT_ONCE) -> Iterator[str]:
+        """What the kernel has logged since the last time, until nothing comes for `wait` seconds.
+        Raises RelayGone when the guest ends."""
+        end = time.monotonic() + _AFTERMATH_AT_MOST
+        while self._relay and (event := self._relay.event(wait)) and time.monotonic() < end:
+            if isinstance(event, Kernel):
+                yield from self.note(event)
+
+    def note(self, event: Kernel) -> list[str]:
+        """Messages of the kernel, written into the timeline."""
+        for at, text in event.messages:
+            self.run.emit("kernel", "message", since_boot=at, text=text)
+        return [text for _, text in event.messages]
+
+    def aftermath(self) -> list[str]:
+        """What the kernel logs after its first word of trouble; its console is heard out too."""
+        messages: list[str] = []
+        with suppress(RelayGone):
+            messages += self.heard(_AFTERMATH)
+        hear_out(self.guest.machine, _AFTERMATH)
+        return messages
+
+    def panic(self) -> str:
+        """What this boot's kernel said when it panicked; '' if it did not."""
+        return _panic(_console(self.guest.machine))
+
+    def gone(self, error: LabError) -> GuestLost:
+        """Why the guest does not answer, which was noticed by `error`: its kernel panicked, or
+        failed whoever should answer.  Raises LabError where it is not to blame."""
+        messages: list[str] = []
+        with suppress(RelayGone):
+            messages += self.heard()
+        trouble = next((text for text in messages if fatal(text)), "")
+        if trouble:
+            messages += self.aftermath()
+        elif not self.panic() and self._answers():
+            raise error
+        else:
+            hear_out(self.guest.machine, DEATH)
+        if reason := trouble or self.panic():
+            return GuestLost(Status.CRASHED, reason, tuple(messages))
+        if not self.guest.machine.alive():
+            raise self.guest.machine.died() from error
+        raise GuestError(
+            f"the guest is still up, and does not answer: {error.message}", detail=error.detail
+        ) from error
+
+    def overdue(self, reason: str) -> GuestLost:
+        """Why there is no answer within a deadline: the guest hangs, unless it is about to die of a
+        panic."""
+        messages: list[str] = []
+        with suppress(RelayGone):
+            messages += self.heard()
+        if self.panic():
+            hear_out(self.guest.machine, DEATH)
+        panic = self.panic()
+        status = Status.CRASHED if panic else Status.HUNG
+        return GuestLost(status, panic or reason, tuple(messages))
+
+    def _answers(self) -> bool:
+        try:
+            return (
+                self._session is not None
+                and not self._session.run(["true"], deadline=_ANSWER_DEADLINE, check=False).status
+            )
+        except GuestError:
+            return False
+
+    def last_words(self, lost: GuestLost) -> str:
+        """What a guest that is lost has said on its console when it panicked, or says there of what
+        its tasks wait for; '' where there is nothing."""
+        if self.panic():
+            return _console(self.guest.machine)
+        if lost.status is Status.HUNG and self.guest.machine.alive():
+            with suppress(LabError):
+                return sysrq.tasks(self.guest.machine, _DUMP_DEADLINE)
+        return ""
+
+    def lose(self) -> None:
+        """End a boot, dead or alive, which is of no use any more; the guest is booted again when
+        it is needed."""
         self._disconnect()
         self.guest.machine.kill()
-        self.guest.reboot(self._platform, self.progress, self._record.qmp_event)
+        if not self._lost:
+            self._keep_evidence()
+        self._lost = True
 
     def _disconnect(self) -> None:
         if self._session:
             self._session.close()
-            self._session = None
+        self._session = self._relay = None
+
+    def _keep_evidence(self) -> None:
         for name in (CONSOLE_LOG, STDERR):
-            self._record.keep(self.guest.directory / name, name)
+            self.run.keep(self.guest.directory / name, name)
+
+
+def hear_out(
+    machine: Machine,
+    silence: float,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait while a guest has something to say on its console: until QEMU has ended, or there was
+    no word for `silence` seconds.  A panic is followed by QEMU's end, so that DEATH counts then."""
+    start = spoke = now()
+    said = ""
+    while machine.alive() and now() - start < _HEARD_AT_MOST:
+        if (console := _console(machine)) != said:
+            said, spoke = console, now()
+        if now() - spoke > (max(silence, DEATH) if _panic(said) else silence):
+            return
+        sleep(0.05)
+
+
+def _console(machine: Machine) -> str:
+    """What the guest has said in this boot."""
+    try:
+        text = (machine.directory / CONSOLE_LOG).read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return text.replace("\r\n", "\n")
+
+
+def _panic(console: str) -> str:
+    """The line in which a kernel says that it panics; '' if there is none."""
+    lines = (line for line in console.splitlines() if PANIC in line)
+    return next((line[line.index(PANIC) :].strip() for line in lines), "")

@@ -178,6 +178,16 @@ def verified(lab: Lab, name: str) -> dict[str, str]:
     return {step["name"]: step["status"] for step in steps(out)}
 
 
+def guest_of_a_run(lab: Lab) -> str:
+    """The name of the guest that a run which was just started has, as soon as it can be reached."""
+
+    def found() -> str:
+        return next((name for name in lab.ls() if name.startswith("run-")), "")
+
+    name: str = wait_for(found, "the guest of a run", 300)
+    return name
+
+
 @pytest.fixture
 def profile_with(tmp_path: Path) -> Callable[[str], str]:
     """Write nvme-copy with lines added to its `guest` section; returns the file's path."""

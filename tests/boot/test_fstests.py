@@ -107,7 +107,9 @@ def test_a_hung_case_is_found_within_its_deadline_with_the_stack_of_what_hangs(
 def test_a_panic_is_the_cases_and_its_trace_is_kept(lab: Lab, whole: dict[str, Any]) -> None:
     crashed = case(whole, "generic/005")
     assert crashed["reason"].startswith("Kernel panic - not syncing: sysrq triggered crash")
-    assert "sysrq_handle_crash" in kept(lab, whole, "cases/xfs/generic-005/console")
+    console = kept(lab, whole, "cases/xfs/generic-005/console")
+    assert "sysrq_handle_crash" in console
+    assert "</TASK>" in console, "the trace is cut off"
 
 
 def test_a_kernel_in_trouble_is_found_at_its_word_and_its_trace_is_kept(

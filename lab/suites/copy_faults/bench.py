@@ -16,20 +16,18 @@ from lab.errors import GuestError, LabError
 from lab.faults.actions import Action
 from lab.faults.stepper import Fault
 from lab.guest import retries, stack
-from lab.guest.boot import Platform
 from lab.guest.executor import Executor
 from lab.guest.guest import Guest
 from lab.guest.meanwhile import Meanwhile
 from lab.guest.media import create_media
-from lab.guest.ssh import Session
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
-from lab.results.run import Run
 from lab.suites.copy_faults import fua
 from lab.suites.copy_faults.taps import Taps
+from lab.suites.guest import RunGuest
 from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
 from lab.vm.graph import Drive
-from lab.vm.machine import ARGV, STDERR
+from lab.vm.machine import ARGV
 from lab.vm.qmp import QmpTimeout
 
 _ANSWER_DEADLINE = 60.0
@@ -46,24 +44,26 @@ class NotSupported(Exception):
 
 
 class Bench:
-    """Everything a case needs; `connect` after each boot, `close` at the end."""
+    """Everything a case needs, in a guest that some of them end; `close` it at the end."""
 
-    def __init__(self, run: Run, guest: Guest, platform: Platform, path: CopyPath) -> None:
-        self.run = run
-        self.guest = guest
+    def __init__(self, own: RunGuest, path: CopyPath) -> None:
+        self.run = own.run
         self.path = path
         self.answered: dict[str, Any] | None = None
         """The executor's answer to the last copy; None if none came."""
         self.lacking: dict[Action, str] = {}
         """Actions that this guest's kernel has not what they need for, with what it said."""
-        self._platform = platform
+        self._own = own
         self._generation = 0
         self._taps: Taps | None = None
-        self._session: Session | None = None
         self._executor: Executor | None = None
-        self._reboots = 0
         self._blind: str | None = None
-        self.connect()
+        self._connect()
+
+    @property
+    def guest(self) -> Guest:
+        """The guest."""
+        return self._own.guest
 
     @property
     def drive(self) -> Drive:
@@ -102,19 +102,14 @@ class Bench:
         assert self._taps is not None
         return self._taps
 
-    def connect(self) -> None:
-        """Start the executor and the taps in a freshly booted guest."""
+    def _connect(self) -> None:
+        """Start the executor and the taps in a guest that was just booted, or was up."""
+        session = self._own.connect()
         self.guest.machine.trace(TRACE_EVENTS)
-        self._session = self.guest.connect()
-        self._executor = Executor(self._session)
-        # A guest that was up before the run has its stack; one booted again has lost its layers.
-        lost = bool(self._reboots and self.guest.record.profile.layers)
-        if lost or not stack.found(self.guest.directory):
-            self._bring_up()
-        else:
-            self.guest.await_ready()
+        self._executor = Executor(session)
+        self._own.bring_up()
         # A fault that strikes once would be nothing to whoever does not use passthrough.
-        retries.let_errors_through(self._session)
+        retries.let_errors_through(session)
         directory = self.guest.directory
         learnt = self.path.learn(self.ask)
         if learnt:
@@ -123,39 +118,16 @@ class Bench:
         self._taps = Taps(self.run, directory / TRACE_LOG, self.write_log, self.ask, others)
         self._taps.open()
 
-    def _bring_up(self) -> None:
-        for part in self.guest.bring_up(self._progress):
-            self.run.emit("guest", part.event, name=part.name, status=part.status, said=part.why())
-
-    @property
-    def capabilities(self) -> list[dict[str, Any]]:
-        """What the guest's kernel offers on each disk and layer."""
-        return stack.table(stack.found(self.guest.directory), self.guest.record.missing)
-
-    def disconnect(self) -> None:
-        """Let go of the guest, dead or alive."""
-        if self._session:
-            self._session.close()
-        self._executor = self._session = None
-
     def reboot(self) -> None:
         """Boot the killed guest again on its media; the boot that ended is kept as evidence."""
-        self.disconnect()
-        self.keep_evidence()
-        start = time.monotonic()
-        self.guest.reboot(self._platform, self._progress, self.run.qmp_event)
-        self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
-        self._reboots += 1
-        self.connect()
+        self._executor = None
+        self._own.lose()
+        self._keep_evidence()
+        self._connect()
 
-    def _progress(self, text: str) -> None:
-        self.run.emit("lab", "progress", text=text)
-
-    def keep_evidence(self) -> None:
-        """Copy what the boot left (console, stderr, argv, write log) into the run's directory."""
+    def _keep_evidence(self) -> None:
+        """Copy what the boot left beside its console (argv, write log) into the run's directory."""
         directory = self.guest.directory
-        for name in (CONSOLE_LOG, STDERR):
-            self.run.keep(directory / name, name)
         with suppress(OSError):
             self.run.write(ARGV, (directory / ARGV).read_text())
         number = len(list(self.run.directory.glob("write-log-*")))
@@ -253,13 +225,12 @@ class Bench:
     def sh(self, script: str, *words: str, deadline: float) -> str:
         """Run a shell script in the guest, with `words` as its arguments; what it prints.  Raises
         GuestError."""
-        assert self._session is not None
-        return self._session.run(["sh", "-ec", script, "sh", *words], deadline=deadline).stdout
+        argv = ["sh", "-ec", script, "sh", *words]
+        return self._own.connect().run(argv, deadline=deadline).stdout
 
     def meanwhile(self, script: str, *words: str) -> Meanwhile:
         """Start a shell script in the guest, and go on."""
-        assert self._session is not None
-        return Meanwhile(self._session.channel(["sh", "-ec", script, "sh", *words]))
+        return Meanwhile(self._own.connect().channel(["sh", "-ec", script, "sh", *words]))
 
     def await_console(self, text: str, deadline: float) -> None:
         """Wait until the guest has said something on its console.  Raises GuestError."""
@@ -304,11 +275,10 @@ class Bench:
         return base
 
     def close(self) -> None:
-        """Keep the evidence and let go of the guest, which is as it was if it runs on."""
+        """Leave the guest as it was, if it runs on, and keep the evidence."""
         with suppress(LabError):
             # Of a run that is broken off there may be a copy that must end before.
-            if self._session and self._executor and self.guest.machine.alive():
-                retries.restore(self._session)
+            if self._executor and self.guest.machine.alive():
+                retries.restore(self._own.connect())
                 self._executor.request(_CLOSE_DEADLINE, op="leave")
-        self.disconnect()
-        self.keep_evidence()
+        self._keep_evidence()

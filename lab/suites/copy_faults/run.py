@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,13 +23,13 @@ from lab.suites.attached import attached
 from lab.suites.copy_faults import rehearsal
 from lab.suites.copy_faults.acts.ability import able
 from lab.suites.copy_faults.bench import Bench, NotSupported
-from lab.suites.copy_faults.booted import Booted
 from lab.suites.copy_faults.case import Case, CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.generate import cut, draw, space, strike
 from lab.suites.copy_faults.minimise import minimise
 from lab.suites.copy_faults.options import Options
 from lab.suites.copy_faults.report import Judged, Report, broken_rules
+from lab.suites.guest import RunGuest
 from lab.suites.record import describe
 from lab.suites.request import Assignment
 from lab.suites.watch import Watch
@@ -177,9 +178,11 @@ def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
             platform.accelerator.name, platform.accelerator.why,
         )  # fmt: skip
         try:
-            with Booted(record, profile, platform, job.path, watch.progress, on) as bench:
-                report.capabilities = bench.capabilities
-                report.boot = bench.guest.boot_seconds if on is None else None
+            with (
+                RunGuest(record, profile, platform, watch.progress, on=on) as own,
+                closing(Bench(own, job.path)) as bench,
+            ):
+                report.capabilities, report.boot = own.capabilities, own.guest.boot_seconds
                 _judge_all(job, bench, report, watch)
         except NotSupported as why:
             report.not_supported = str(why)

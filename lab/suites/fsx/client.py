@@ -1,12 +1,10 @@
-"""The exerciser in the guest, and what the kernel says while it works."""
+"""The exerciser in the guest."""
 
 import base64
 from typing import Any
 
 from lab.errors import GuestError
 from lab.guest.executor import Executor
-from lab.guest.kmsg import fatal
-from lab.guest.relay import Kernel, Relay
 from lab.guest.ssh import Session
 
 PROGRAM = "/run/lab/bin/exerciser"
@@ -47,12 +45,3 @@ class Exerciser:
     def close(self) -> None:
         """Let the exerciser end, and wait until it has let go of the file, if it still can."""
         self._executor.end(_PARTING)
-
-
-def kernel_said(relay: Relay) -> tuple[list[str], str]:
-    """What the kernel logged since the last time, and the first message that means trouble."""
-    heard: list[str] = []
-    while (event := relay.event(0.001)) is not None:
-        if isinstance(event, Kernel):
-            heard += [text for _, text in event.messages]
-    return heard, next((text for text in heard if fatal(text)), "")

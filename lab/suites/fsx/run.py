@@ -3,22 +3,19 @@
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
-from lab.errors import GuestError, LabError, ProfileError, UsageError
-from lab.guest import sysrq
+from lab.errors import GuestError, ProfileError, UsageError
 from lab.guest.boot import Platform
-from lab.guest.relay import Relay
+from lab.guest.kmsg import fatal
 from lab.profile.layers.filesystems import FileSystem, Mounted
 from lab.profile.models import Profile, stack
 from lab.results.cases import Case, Status
-from lab.results.run import Run
 from lab.suites.fsx.case import Course, Wrong
-from lab.suites.fsx.client import Exerciser, Overdue, kernel_said
+from lab.suites.fsx.client import Exerciser, Overdue
 from lab.suites.fsx.model import Mismatch
 from lab.suites.fsx.options import Options
-from lab.suites.guest import OwnGuest
+from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
 from lab.suites.record import recorded
@@ -31,7 +28,6 @@ FILE = "exerciser"
 _DEADLINE = 120.0
 """Seconds that an operation may take, unless the person says otherwise."""
 _LAYERS_DEADLINE = 300.0
-_DUMP_DEADLINE = 90.0
 
 
 @dataclass(frozen=True)
@@ -85,10 +81,11 @@ def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
     ):
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(options.cases)
-        with OwnGuest(record, profile, platform, watcher.progress) as own:
-            bench = _Bench(record, own, where, options)
-            own.describe(outcome)
-            outcome.speed = bench.speed
+        with RunGuest(record, profile, platform, watcher.progress) as own:
+            bench = _Bench(own, where, options)
+            own.listen()
+            outcome.capabilities, outcome.boot = own.capabilities, own.guest.boot_seconds
+            outcome.speed = own.speed.slower
             for number in range(options.cases):
                 ledger.begin(where.name, _name(options.seed + number))
                 ledger.add(bench.case(options.seed + number))
@@ -99,101 +96,99 @@ def _name(seed: int) -> str:
     return f"seed-{seed}"
 
 
+@dataclass
 class _Bench:
     """Where cases are carried out, in a guest that some of them spoil."""
 
-    def __init__(self, record: Run, own: OwnGuest, where: Places, options: Options) -> None:
-        self._record = record
-        self._own = own
-        self._where = where
-        self._options = options
-        self._deadline = options.deadline or _DEADLINE
-        self.speed = 1.0
-        self._connect()
+    own: RunGuest
+    where: Places
+    options: Options
 
-    def _connect(self) -> None:
-        self._session = self._own.connect()
-        self._own.guest.bring_up(self._own.progress)
-        self._relay = Relay(self._session, measure=self.speed == 1.0)
-        self.speed = max(self.speed, self._relay.speed)
-
-    def _reboot(self) -> None:
-        self._own.reboot()
-        self._connect()
+    @property
+    def deadline(self) -> float:
+        """Seconds that an operation may take."""
+        return self.options.deadline or _DEADLINE
 
     def case(self, seed: int) -> Case:
         """Carry out the case of a seed, and judge it."""
+        self.own.listen()
         start = time.monotonic()
         course = self._course(seed)
         heard: list[str] = []
         status, reason, extra = self._judged(course, heard)
-        directory = f"cases/{self._where.name}/{_name(seed)}"
+        directory = f"cases/{self.where.name}/{_name(seed)}"
         evidence = {"operations.jsonl": course.log.text(), **extra}
         if status is not Status.PASS:
             evidence["dmesg"] = "\n".join([*heard, ""])
         for name, text in evidence.items():
-            self._record.save(f"{directory}/{name}", text.encode())
+            self.own.run.save(f"{directory}/{name}", text.encode())
         refused = [f"{kind}: {said}" for kind, said in course.refused.items()]
         return Case(
-            _name(seed), status, round(time.monotonic() - start, 3), reason, self._where.name,
+            _name(seed), status, round(time.monotonic() - start, 3), reason, self.where.name,
             files=tuple(sorted(f"{directory}/{name}" for name in evidence)),
             output="\n".join(f"not supported: {text}" for text in refused),
         )  # fmt: skip
 
     def _course(self, seed: int) -> Course:
         numbers = random.Random(seed)
-        ops = len(self._options.replay) or self._options.ops
-        exerciser = Exerciser(self._session, self._where.file, self._deadline)
+        ops = len(self.options.replay) or self.options.ops
+        exerciser = Exerciser(self.own.connect(), self.where.file, self.deadline)
         down: Callable[[], None] | None = None
-        if self._where.shutdown:
-            request = {"op": "shutdown", "path": self._where.shutdown}
+        if self.where.shutdown:
+            request = {"op": "shutdown", "path": self.where.shutdown}
 
             def down() -> None:
                 if answer := exerciser.request(request)["errno"]:
-                    raise GuestError(f"{self._where.shutdown} cannot be shut down: errno {answer}")
+                    raise GuestError(f"{self.where.shutdown} cannot be shut down: errno {answer}")
 
         at = numbers.randint(max(1, ops // 2), ops)
-        return Course(exerciser, numbers, ops, self._options.kinds, self._options.replay, down, at)
+        return Course(exerciser, numbers, ops, self.options.kinds, self.options.replay, down, at)
 
     def _judged(self, course: Course, heard: list[str]) -> tuple[Status, str, dict[str, str]]:
-        """What a case comes to: its status, why, and what a guest that hangs has to say."""
+        """What a case comes to: its status, why, and what a guest that is lost has to say."""
+        try:
+            status, reason = self._verdict(course, heard)
+        except GuestLost as lost:
+            heard += lost.messages
+            console = self.own.last_words(lost)
+            self.own.lose()
+            return lost.status, lost.reason, {"console": console} if console else {}
+        finally:
+            course.exerciser.close()
+        return status, reason, {}
+
+    def _verdict(self, course: Course, heard: list[str]) -> tuple[Status, str]:
+        """What becomes of the file.  Raises GuestLost when the guest cannot go on."""
+        try:
+            found = self._wrong(course)
+            heard += self.own.heard()
+        except Overdue as overdue:
+            raise self.own.overdue(f"no answer within {self.deadline:.0f} s") from overdue
+        except GuestError as error:
+            raise self.own.gone(error) from error
+        if trouble := next((text for text in heard if fatal(text)), ""):
+            raise GuestLost(Status.CRASHED, trouble, tuple(self.own.aftermath()))
+        return (Status.FAIL, found) if found else (Status.PASS, "")
+
+    def _wrong(self, course: Course) -> str:
+        """What is wrong with the file after the course, or in it; '' if nothing is."""
         try:
             course.run()
             lost = self._after_loss(course) if course.shut_down else None
-            messages, trouble = kernel_said(self._relay)
-            heard += messages
-            if trouble:
-                self._reboot()
-                return Status.CRASHED, trouble, {}
-            if lost:
-                return Status.FAIL, f"data lost that was fsynced: {lost}", {}
-            return Status.PASS, "", {}
         except Wrong as wrong:
-            heard += kernel_said(self._relay)[0]
-            return Status.FAIL, str(wrong), {}
-        except Overdue:
-            tasks = ""
-            with suppress(LabError):
-                tasks = sysrq.tasks(self._own.guest.machine, _DUMP_DEADLINE)
-            self._reboot()
-            return (
-                Status.HUNG,
-                f"no answer within {self._deadline:.0f} s",
-                {"console": tasks},
-            )
-        finally:
-            course.exerciser.close()
+            return str(wrong)
+        return f"data lost that was fsynced: {lost}" if lost else ""
 
     def _after_loss(self, course: Course) -> Mismatch | None:
         """Take everything down, bring it up again, and compare what is there with what must be."""
         course.exerciser.close()
-        self._record.emit("suite", "remount", versions=len(course.model.versions))
-        self._session.run(["layers", "down"], deadline=_LAYERS_DEADLINE)
-        done = self._session.run(["layers", "up"], deadline=_LAYERS_DEADLINE, check=False)
+        self.own.run.emit("suite", "remount", versions=len(course.model.versions))
+        self.own.connect().run(["layers", "down"], deadline=_LAYERS_DEADLINE)
+        done = self.own.connect().run(["layers", "up"], deadline=_LAYERS_DEADLINE, check=False)
         if done.status:
             said = " ".join((done.stderr or done.stdout).split()[-30:])
             raise Wrong(f"the file systems do not come up again: {said}")
-        again = Exerciser(self._session, self._where.file, self._deadline)
+        again = Exerciser(self.own.connect(), self.where.file, self.deadline)
         try:
             again.request({"op": "open", "fresh": False})
             answer = again.request({"op": "sums", "drop": False})

@@ -3,23 +3,21 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from lab.errors import UsageError
-from lab.guest import guest as guests
-from lab.guest import stack
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.guest.ssh import Session
-from lab.host.process import me
 from lab.profile.models import Profile
 from lab.results.cases import Case, Status
 from lab.results.run import Run
 from lab.suites.attached import attached
 from lab.suites.fstests.faults.making import Faulted
+from lab.suites.guest import RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
 from lab.suites.record import recorded
@@ -129,10 +127,11 @@ class _Campaign:
         stop = threading.Event()
         with self._lane(1, watchdog, stop) as first:
             names = {section: self._chosen(first.session(), section) for section in job.fs}
-            found = stack.found(first.guest.directory)
-            self.outcome.capabilities = stack.table(found, first.guest.record.missing)
-            self.outcome.speed = watchdog.speed
-            self.outcome.boot = first.guest.boot_seconds
+            self.outcome.capabilities, self.outcome.boot = (
+                first.own.capabilities,
+                first.own.guest.boot_seconds,
+            )
+            self.outcome.speed = watchdog.speed.slower
             self.ledger.known = self._known(first.session(), names)
             batches = [
                 Batch(section, names[section], attempt)
@@ -167,28 +166,20 @@ class _Campaign:
     @contextmanager
     def _lane(self, number: int, watchdog: Watchdog, stop: threading.Event) -> Iterator[Lane]:
         """A lane with a guest, which is gone at the end unless it is to be kept, or was up."""
-        if self.on and number == 1:
-            guest = self.on
-        else:
-            name = f"run-{self.record.id}" + (f"-{number}" if number > 1 else "")
-            guest = guests.start(
-                name, self.job.profile, self.watcher.progress,
-                owner=me(), platform=self.platform, on_event=self.record.qmp_event,
+        job = self.job
+        on = self.on if number == 1 else None
+        with RunGuest(
+            self.record, job.profile, self.platform, self.watcher.progress,
+            on=on, number=number, speed=watchdog.speed,
+        ) as own:  # fmt: skip
+            lane = Lane(
+                own, job.suite, self.ledger, watchdog, self.watcher.progress, stop,
+                faulted=job.faulted and job.faulted(),
             )  # fmt: skip
-        lane = Lane(
-            self.record, guest, self.platform, self.job.suite, self.ledger, watchdog,
-            self.watcher.progress, stop, doomed=guest is not self.on,
-            faulted=self.job.faulted and self.job.faulted(),
-        )  # fmt: skip
-        with ExitStack() as cleanup:
-            cleanup.callback(lambda: guest.down() if lane.doomed else guest.release())
-            cleanup.callback(lane.keep_evidence)
-            cleanup.callback(lane.disconnect)
             yield lane
-            if number == 1 and (self.job.driving.keep or self.on):
+            if number == 1 and (job.driving.keep or self.on):
                 lane.session()  # the last case may have cost the guest
-                lane.doomed = False
-                self.outcome.guest = guest.record.name
+                self.outcome.guest = own.keep()
 
     def _work_side_by_side(
         self, first: Lane, shares: Sequence[Sequence[Batch]], watchdog: Watchdog,

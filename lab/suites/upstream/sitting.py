@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lab.guest.relay import File, Read
 from lab.host.command import tail
 from lab.results.cases import FAILURES, Case, Status
+from lab.suites.guest import GuestLost
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import Batch, External
 from lab.suites.upstream.reader import Began, Ended
@@ -24,15 +25,6 @@ Excuse = Callable[[Sequence[str]], str]
 def no_excuse(messages: Sequence[str]) -> str:
     """It was not."""
     return ""
-
-
-class GuestLost(Exception):
-    """The guest is of no use any more, through the case that ran."""
-
-    def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -67,8 +59,6 @@ class Sitting:
         self.case = ""
         """The case that runs."""
         self.exited = False
-        self.console = ""
-        """What the dying guest said on its serial console."""
         self._suite = suite
         self._ledger = ledger
         self._watchdog = watchdog
@@ -119,9 +109,9 @@ class Sitting:
         else:
             self._write_down(ending)
 
-    def hear(self, message: str) -> None:
-        """The kernel logged a message."""
-        self._dmesg.append(message)
+    def hear(self, messages: Iterable[str]) -> None:
+        """The kernel logged messages."""
+        self._dmesg += messages
 
     def check_time(self) -> None:
         """Raises GuestLost when the case that runs is overdue, or none begins, or evidence does
@@ -149,9 +139,10 @@ class Sitting:
             if told and told is not self._dying:
                 self._write_down(told)
 
-    def bury(self, lost: GuestLost) -> None:
+    def bury(self, lost: GuestLost, console: str = "") -> None:
         """Give the case that ran the result of a guest that is lost, and those before it that
-        still waited for evidence the result that they had."""
+        still waited for evidence the result that they had.  `console` is what the dying guest said
+        there."""
         self._endings.pop(self.case, None)
         for ending in self._endings.values():
             self._write_down(ending)
@@ -159,8 +150,8 @@ class Sitting:
         own = self._dying or _Ending(
             Ended(self.case, lost.status, "", ""), time.monotonic() - self._since, self._dmesg
         )
-        if self.console:
-            own.files.append(self._save(self.case, "console", self.console.encode()))
+        if console:
+            own.files.append(self._save(self.case, "console", console.encode()))
         ended = Ended(self.case, lost.status, lost.reason, "")
         self._write_down(_Ending(ended, own.seconds, own.dmesg, own.files))
 

@@ -2,18 +2,16 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from lab.errors import GuestError, LabError, ProfileError, UsageError
-from lab.guest import sysrq
+from lab.errors import GuestError, ProfileError, UsageError
 from lab.guest.boot import Platform
 from lab.guest.kmsg import fatal
 from lab.profile.layers.data import DmCrypt, DmIntegrity
 from lab.profile.models import Profile
 from lab.results.cases import Case, Status
-from lab.results.run import Run
-from lab.suites.guest import OwnGuest
+from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Outcome
 from lab.suites.record import recorded
@@ -26,7 +24,6 @@ from lab.suites.verity.scene import Declined, Scene, Trial
 from lab.suites.verity.sectors import Sectors
 from lab.suites.verity.target import targets
 from lab.suites.verity.trees import Trees
-from lab.vm.argv import CONSOLE_LOG
 from lab.vm.disks import find_disks
 
 NAME = "verity"
@@ -35,11 +32,6 @@ NO_RETRIES = "nvme_core.max_retries=0"
 
 _DEADLINE = 120.0
 """Seconds that one request to the guest may take."""
-_LAYERS_DEADLINE = 180.0
-_DUMP_DEADLINE = 90.0
-_DEATH = 10.0
-"""Seconds within which a QEMU ends whose guest panicked."""
-_PANIC = "Kernel panic - not syncing"
 
 
 class Subject(Protocol):
@@ -93,9 +85,10 @@ def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
     ) as (record, outcome):
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(len(chosen))
-        with OwnGuest(record, bare, platform, watcher.progress) as own:
-            bench = _Bench(record, own, options.plant)
-            own.describe(outcome)
+        with RunGuest(record, bare, platform, watcher.progress) as own:
+            bench = _Bench(own, options.plant)
+            outcome.capabilities, outcome.boot = own.capabilities, own.guest.boot_seconds
+            outcome.speed = own.speed.slower
             for trial in chosen:
                 ledger.begin(trial.section, trial.name)
                 ledger.add(bench.case(trial))
@@ -148,77 +141,71 @@ def _measuring(
 class _Bench:
     """Where cases are carried out, in a guest that some of them end or spoil."""
 
-    def __init__(self, record: Run, own: OwnGuest, plant: str) -> None:
-        self._record = record
+    def __init__(self, own: RunGuest, plant: str) -> None:
         self._own = own
-        own.guest.bring_up(own.progress)
-        self._scene = Scene(own.guest, Checker(own.connect(), _DEADLINE), plant)
+        self._scene = Scene(own.guest, self._checker(), plant)
 
-    def _reboot(self) -> None:
-        self._own.reboot()
-        self._own.guest.await_ready()
-        session = self._own.connect()
-        # A guest that boots again without layers does not look at its disks by itself.
-        session.run(["layers", "up"], deadline=_LAYERS_DEADLINE)
-        self._scene.checker, self._scene.lost = Checker(session, _DEADLINE), False
+    def _checker(self) -> Checker:
+        """The checker of this boot."""
+        self._own.listen()
+        return Checker(self._own.connect(), _DEADLINE)
 
     def case(self, trial: Trial) -> Case:
         """Carry out a case, and judge it."""
-        if self._scene.lost:
-            self._reboot()
+        scene = self._scene
+        if scene.lost:
+            self._own.lose()
+            scene.checker, scene.lost = self._checker(), False
+        # What is heard now is of the cases before.
+        list(self._own.heard())
         start = time.monotonic()
-        checker = self._scene.checker
-        checker.said.clear()
-        checker.heard.clear()
-        status, reason, lines = self._judged(trial)
+        scene.checker.said.clear()
+        scene.checker.heard.clear()
+        status, reason, lines, console = self._judged(trial)
         seconds = round(time.monotonic() - start, 3)
         directory = "/".join(filter(None, ["cases", trial.section, trial.name]))
-        evidence = {"log": "\n".join([*checker.said, ""])}
-        if status is Status.HUNG:
-            evidence["console"] = self._tasks()
+        evidence = {"log": "\n".join([*scene.checker.said, ""])}
+        if console:
+            evidence["console"] = console
         for name, text in evidence.items():
-            self._record.save(f"{directory}/{name}", text.encode())
-        if status in (Status.HUNG, Status.CRASHED):
-            self._scene.lost = True
+            self._own.run.save(f"{directory}/{name}", text.encode())
         files = tuple(sorted(f"{directory}/{name}" for name in evidence))
         return Case(
             trial.name, status, seconds, reason, trial.section, files=files,
             output="\n".join([reason, *lines]),
         )  # fmt: skip
 
-    def _judged(self, trial: Trial) -> tuple[Status, str, list[str]]:
-        """What a case comes to: its status, why, and what there is to say of it."""
-        status, reason, lines = Status.PASS, "", []
+    def _judged(self, trial: Trial) -> tuple[Status, str, list[str], str]:
+        """What a case comes to: its status, why, what there is to say of it, and what a guest that
+        is lost says itself."""
+        lines: list[str] = []
         try:
-            lines = trial.work(self._scene)
+            status, reason = self._verdict(trial, lines)
+        except GuestLost as lost:
+            self._scene.lost = True
+            checker = self._scene.checker
+            unheard = [text for text in lost.messages if text not in checker.heard]
+            checker.said += [f"kernel: {text}" for text in unheard]
+            return lost.status, lost.reason, lines, self._own.last_words(lost)
+        return status, reason, lines, ""
+
+    def _verdict(self, trial: Trial, lines: list[str]) -> tuple[Status, str]:
+        """Whether all is as it must be.  Raises GuestLost when the guest cannot go on."""
+        status, reason = Status.PASS, ""
+        checker = self._scene.checker
+        lost = None
+        try:
+            lines += trial.work(self._scene)
         except Wrong as wrong:
             status, reason = Status.FAIL, str(wrong)
         except Declined as declined:
             status, reason = Status.NOTRUN, str(declined)
         except Overdue as overdue:
-            status, reason = Status.HUNG, str(overdue)
+            lost = self._own.overdue(str(overdue))
         except GuestError as error:
-            status, reason = Status.CRASHED, self._panic(error)
-        trouble = next((text for text in self._scene.checker.heard if fatal(text)), "")
-        return (Status.CRASHED, trouble, lines) if trouble else (status, reason, lines)
-
-    def _panic(self, error: GuestError) -> str:
-        """The guest's last words, if it is gone because its kernel panicked.  Raises LabError
-        otherwise."""
-        machine = self._own.guest.machine
-        end = time.monotonic() + _DEATH
-        while machine.alive() and time.monotonic() < end:
-            time.sleep(0.05)
-        if machine.alive():
-            raise error
-        console = (self._own.guest.directory / CONSOLE_LOG).read_text(errors="replace")
-        for line in console.splitlines():
-            if _PANIC in line:
-                return line[line.index(_PANIC) :].strip()
-        raise machine.died() from error
-
-    def _tasks(self) -> str:
-        """What the guest's tasks are waiting for, as far as it can tell."""
-        with suppress(LabError):
-            return sysrq.tasks(self._own.guest.machine, _DUMP_DEADLINE)
-        return ""
+            lost = self._own.gone(error)
+        if trouble := next((text for text in checker.heard if fatal(text)), ""):
+            raise GuestLost(Status.CRASHED, trouble, tuple(self._own.aftermath()))
+        if lost:
+            raise lost
+        return status, reason

@@ -1,6 +1,5 @@
 """Where a case of the suite happens: the guest, its checker, and the media below."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from errno import EIO
 
 from lab.errors import GuestError, LabError
 from lab.guest.guest import Guest
+from lab.suites.guest import DEATH, hear_out
 from lab.suites.verity.checker import Checker, Overdue, Wrong, differences
 from lab.suites.verity.medium import Medium
 from lab.vm.argv import CONSOLE_LOG
@@ -17,9 +17,6 @@ from lab.vm.graph import Rule
 ALWAYS = "none"
 """The event of blkdebug that arms a rule from the start (QEMU qapi/block-core.json,
 BlkdebugEvent)."""
-
-_DEATH = 30.0
-"""Seconds within which a QEMU ends whose guest does: its last words go out over a slow port."""
 
 
 class Declined(Exception):
@@ -97,9 +94,7 @@ class Scene:
         machine = self.guest.machine
         with suppress(GuestError, Overdue):
             self.checker.read(node, size, blocks)
-        end = time.monotonic() + _DEATH
-        while machine.alive() and time.monotonic() < end:
-            time.sleep(0.05)
+        hear_out(machine, DEATH)
         if machine.alive():
             raise Wrong("the guest goes on")
         self.lost = True

@@ -19,7 +19,8 @@ from lab.guest.ssh import Session
 from lab.profile.models import Profile
 from lab.suites.fstests.faults.plan import Plan, Window
 from lab.suites.fstests.faults.recovery import Recovery
-from lab.suites.upstream.sitting import Excuse, GuestLost
+from lab.suites.guest import GuestLost
+from lab.suites.upstream.sitting import Excuse
 from lab.vm.disks import find_disks
 
 _WINDOWS = "/run/lab/bin/fault-windows"

@@ -11,10 +11,11 @@ from lab.guest.ssh import Session
 from lab.results.cases import Case, Status
 from lab.results.run import Run
 from lab.suites.fstests.output import CheckReader
+from lab.suites.guest import GuestLost
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import Batch, Command
 from lab.suites.upstream.reader import Began
-from lab.suites.upstream.sitting import GuestLost, Sitting, Wanted, kept
+from lab.suites.upstream.sitting import Sitting, Wanted, kept
 from lab.suites.upstream.watchdog import Watchdog
 
 NAMES = ["generic/001", "generic/002", "generic/003"]
@@ -72,11 +73,11 @@ def test_a_failure_waits_for_its_evidence_while_the_next_case_runs(
 ) -> None:
     left = list(NAMES)
     sitting = sitting_of(ledger, left)
-    sitting.hear("before any case")
+    sitting.hear(["before any case"])
     told(sitting, "generic/002 ")
-    sitting.hear("its own message")
+    sitting.hear(["its own message"])
     wanted, _ = told(sitting, "- output mismatch (see x)\n    +wrong\ngeneric/003 ")
-    sitting.hear("of the next case")
+    sitting.hear(["of the next case"])
     assert isinstance(wanted, Wanted)
     assert wanted.paths == ("/results/xfs/generic/002.full", "/r/generic/002.out.bad")
     assert (ledger.cases, sitting.settled, left) == ([], False, NAMES)
@@ -106,12 +107,11 @@ def test_who_is_buried_has_what_could_be_fetched_and_others_keep_their_results(
     left = list(NAMES)
     sitting = sitting_of(ledger, left)
     told(sitting, "generic/001 - output mismatch\ngeneric/003 ")
-    sitting.hear("Oops: oh")
+    sitting.hear(["Oops: oh"])
     wanted = sitting.so_far()
     sitting.file(File(wanted.tag, wanted.paths[0], 9, b"so far\n"))
     sitting.file(Read(wanted.tag))
-    sitting.console = "trace\n"
-    sitting.bury(GuestLost(Status.CRASHED, "Oops: oh"))
+    sitting.bury(GuestLost(Status.CRASHED, "Oops: oh"), "trace\n")
     failed, crashed = ledger.cases
     assert (failed.name, failed.status) == ("generic/001", Status.FAIL)
     assert (crashed.name, crashed.status, crashed.reason) == (

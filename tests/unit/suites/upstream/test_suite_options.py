@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import ProfileError, UsageError
+from lab.guest.speed import Speed
 from lab.suites.blktests import options as blktests
 from lab.suites.fstests import lists
 from lab.suites.fstests import options as fstests
@@ -206,10 +207,10 @@ def test_repetitions_of_a_case_are_in_one_lane() -> None:
 
 def test_a_slower_guest_has_more_time_and_a_case_that_was_seen_has_its_own() -> None:
     watchdog = Watchdog(seen={"xfs:generic/001": 70.0})
-    watchdog.measure(10.0)
-    watchdog.measure(99.0)
+    watchdog.speed.measure(10.0)
+    watchdog.speed.measure(99.0)
     assert watchdog.deadline("xfs:generic/002") == 3000
     assert watchdog.deadline("xfs:generic/001") == 700
-    assert Watchdog(asked=5, seen={"a": 70.0}, speed=2).deadline("a") == 10
-    assert "kernel.watchdog_thresh=60" in watchdog.sysctls()
-    assert "kernel.hung_task_timeout_secs=1200" in watchdog.sysctls()
+    assert Watchdog(asked=5, seen={"a": 70.0}, speed=Speed(2)).deadline("a") == 10
+    assert "kernel.watchdog_thresh=60" in watchdog.speed.sysctls()
+    assert "kernel.hung_task_timeout_secs=1200" in watchdog.speed.sysctls()
