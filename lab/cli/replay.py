@@ -55,11 +55,11 @@ def replay(
         recorded = replays.find(case)
         recorded = replays.on_kernel(recorded, kernel) if kernel else recorded
         recorded = replays.on_qemu(recorded, qemu) if qemu else recorded
-    from lab.cli.show.copy_faults import watching
+    from lab.cli.show.copy_faults import watching_verdicts
     from lab.guest import registry
 
     registry.sweep()
-    with watching() as watch:
+    with watching_verdicts() as watch:
         done = replays.replay(recorded, times, watch)
     for difference in done.differences():
         warn(f"not as it was recorded: {difference}")

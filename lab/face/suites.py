@@ -14,7 +14,6 @@ from lab.face.handle import GuestHandle
 from lab.face.outcome import RunOutcome
 from lab.guest import registry
 from lab.guest.boot import Progress
-from lab.results.cases import Case
 from lab.results.run import Listener, heard_by
 from lab.suites.arguments import Keywords
 from lab.suites.request import Request, assign
@@ -66,17 +65,11 @@ class _Silent:
 
     progress: Progress
 
-    def expect(self, cases: int) -> None:
-        """Nobody asks."""
-
-    def judged(self, case: object) -> None:
-        """Nobody asks."""
-
     def on_total(self, cases: int) -> None:
         """Nobody asks."""
 
     def on_begin(self, title: str) -> None:
         """Nobody asks."""
 
-    def on_case(self, case: Case) -> None:
+    def on_case(self, case: object) -> None:
         """Nobody asks."""

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
 from lab.errors import GuestError, LabError
 from lab.guest import guest as guests
@@ -18,6 +17,7 @@ from lab.host.process import me
 from lab.profile.models import Profile
 from lab.results.cases import Status
 from lab.results.run import Run
+from lab.suites.outcome import Outcome
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.machine import STDERR, Machine
 
@@ -111,10 +111,12 @@ class RunGuest:
         self._kept = True
         return self.guest.record.name
 
-    @property
-    def capabilities(self) -> list[dict[str, Any]]:
-        """What the guest's kernel offers on each disk and layer."""
-        return stack.table(stack.found(self.guest.directory), self.guest.record.missing)
+    def describe(self, outcome: Outcome) -> None:
+        """Tell what the guest's kernel offers, and how long it took to boot, if it did so for this
+        run."""
+        found = stack.found(self.guest.directory)
+        outcome.capabilities = stack.table(found, self.guest.record.missing)
+        outcome.boot = self.guest.boot_seconds
 
     def connect(self) -> Session:
         """The SSH connection of this boot; a guest that was lost is booted again for it, on its

@@ -1,68 +1,102 @@
-"""What a run of an external suite has come to: its cases, and its JSON."""
+"""What a run of a suite has come to, and its JSON."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
+from lab.profile.models import Profile
 from lab.results.cases import Case, counts, ratios
 
 
-@dataclass
-class Outcome:
+@dataclass(kw_only=True)
+class Outcome(ABC):
     """A run as it grows; `error` is set when the lab had to break it off."""
 
     run: str
     directory: Path
     suite: str
-    profile: str
+    profile: Profile
     asked: Mapping[str, Any]
-    """The suite's arguments."""
-    sections: Mapping[str, str]
-    """The configuration of each section, as the suite reads it."""
-    tree: str
+    """What the cases come from: the suite's arguments, or the case that is replayed."""
     kernel: str = ""
     qemu: str = ""
     accelerator: str = ""
     accelerator_note: str = ""
     """Why it is not KVM."""
-    speed: float = 1.0
-    """How many times slower than hardware the guest was measured to be."""
     capabilities: list[dict[str, Any]] = field(default_factory=list)
-    cases: list[Case] = field(default_factory=list)
-    selected: int = 0
-    """Results that there would be if the run were complete."""
+    """What the guest's kernel offers on each disk and layer."""
     boot: float | None = None
-    """Seconds that the first guest took to boot."""
-    latency: list[dict[str, Any]] = field(default_factory=list)
-    """What was measured, a row for each way (lab/suites/verity/latency.py)."""
+    """Seconds that the first guest took to boot; None if it was up before."""
     seconds: float = 0.0
-    guest: str = ""
-    """The guest that was left running, if one was."""
     error: LabError | None = None
 
     @property
+    @abstractmethod
+    def failed(self) -> bool:
+        """Whether a case came to what it must not."""
+
+    @property
     def exit_status(self) -> int:
-        """0: nothing failed that was not known to; 1: something did; otherwise that of the lab's
-        error."""
-        if self.error:
-            return self.error.exit_status
-        return int(any(case.unexpected for case in self.cases))
+        """0: all well; 1: something failed; otherwise that of the lab's error."""
+        return self.error.exit_status if self.error else int(self.failed)
 
     def document(self) -> dict[str, Any]:
         """The run's JSON."""
-        repeated = ratios(self.cases)
         return {
             "run": self.run,
             "suite": self.suite,
-            "profile": self.profile,
+            "profile": self.profile.name,
             "options": dict(self.asked),
-            "sections": dict(self.sections),
-            "tree": self.tree,
+            **self._platform(),
+            **self._found(),
+            "seconds": round(self.seconds, 3),
+            "error": str(self.error) if self.error else None,
+        }
+
+    def _platform(self) -> dict[str, Any]:
+        """What the run ran on."""
+        return {
             "kernel": self.kernel,
             "qemu": self.qemu,
             "accelerator": self.accelerator,
+            "boot": self.boot and round(self.boot, 3),
+        }
+
+    @abstractmethod
+    def _found(self) -> dict[str, Any]:
+        """What the suite has to say."""
+
+
+@dataclass(kw_only=True)
+class Results(Outcome):
+    """A run of a suite whose cases pass and fail."""
+
+    sections: Mapping[str, str] = field(default_factory=dict)
+    """The configuration of each section, as the suite reads it."""
+    tree: str = ""
+    speed: float = 1.0
+    """How many times slower than hardware the guest was measured to be."""
+    cases: list[Case] = field(default_factory=list)
+    selected: int = 0
+    """Results that there would be if the run were complete."""
+    latency: list[dict[str, Any]] = field(default_factory=list)
+    """What was measured, a row for each way (lab/suites/verity/latency.py)."""
+    guest: str = ""
+    """The guest that was left running, if one was."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a case failed that was not known to."""
+        return any(case.unexpected for case in self.cases)
+
+    def _found(self) -> dict[str, Any]:
+        repeated = ratios(self.cases)
+        return {
+            "sections": dict(self.sections),
+            "tree": self.tree,
             "speed": self.speed,
             "capabilities": self.capabilities,
             "counts": counts(self.cases),
@@ -75,8 +109,5 @@ class Outcome:
                 if 0 < passed < of
             },
             "cases": [case.document() for case in self.cases],
-            "boot": self.boot and round(self.boot, 3),
             **({"latency": self.latency} if self.latency else {}),
-            "seconds": round(self.seconds, 3),
-            "error": str(self.error) if self.error else None,
         }

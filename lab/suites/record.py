@@ -2,9 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from lab.artifacts.kernel import provenance
 from lab.errors import LabError
@@ -14,29 +14,33 @@ from lab.profile.models import Profile
 from lab.results.run import KERNEL, PROFILE, Run
 from lab.suites.outcome import Outcome
 
-
-def describe(run: Run, profile: Profile, platform: Platform) -> None:
-    """Write the profile with all that was set, and where the kernel comes from."""
-    run.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
-    run.write(KERNEL, json.dumps(provenance(platform.kernel), indent=1) + "\n")
+Out = TypeVar("Out", bound=Outcome)
 
 
 @contextmanager
 def recorded(
-    suite: str, profile: Profile, platform: Platform, asked: Mapping[str, Any], **more: Any
-) -> Iterator[tuple[Run, Outcome]]:
-    """A run of a suite with cases of its own, and its outcome (`more` are fields of it).
+    kind: Callable[..., Out],
+    suite: str,
+    profile: Profile,
+    platform: Platform | None,
+    asked: Mapping[str, Any],
+    **more: Any,
+) -> Iterator[tuple[Run, Out]]:
+    """A run of a suite, and its outcome, which is of some kind (`more` are fields of it).  Without
+    a platform it is made of runs that have theirs.
 
     What the lab itself fails at within ends the run, and stands in the outcome.
     """
     start = time.monotonic()
     with Run(profile.name, suite) as record:
-        describe(record, profile, platform)
-        outcome = Outcome(
-            run=record.id, directory=record.directory, suite=suite, profile=profile.name,
-            asked=asked, kernel=platform.kernel.release, qemu=qemu.version(platform.qemu),
-            accelerator=platform.accelerator.name, accelerator_note=platform.accelerator.why,
-            **{"sections": {}, "tree": "", **more},
+        # With all that was set.
+        record.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
+        if platform:
+            record.write(KERNEL, json.dumps(provenance(platform.kernel), indent=1) + "\n")
+            more |= _found(platform)
+        outcome = kind(
+            run=record.id, directory=record.directory, suite=suite, profile=profile, asked=asked,
+            **more,
         )  # fmt: skip
         try:
             yield record, outcome
@@ -46,3 +50,13 @@ def recorded(
         finally:
             outcome.seconds = time.monotonic() - start
             record.finish(outcome.document())
+
+
+def _found(platform: Platform) -> dict[str, Any]:
+    """What the outcome says of it."""
+    return {
+        "kernel": platform.kernel.release,
+        "qemu": qemu.version(platform.qemu),
+        "accelerator": platform.accelerator.name,
+        "accelerator_note": platform.accelerator.why,
+    }

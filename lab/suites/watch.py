@@ -1,16 +1,21 @@
-"""Who watches a run: is told of its phases, how many cases there will be, and each as it ends."""
+"""Who watches a run: is told of its phases, how many cases there will be, and each of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from lab.guest.boot import Progress
-from lab.suites.copy_faults.case import CaseResult
+C = TypeVar("C", contravariant=True)
 
 
-@dataclass(frozen=True)
-class Watch:
-    """The functions that take a phase, the number of cases once it is known, and a case."""
+class Watcher(Protocol[C]):
+    """Whoever watches a run whose cases are of some kind."""
 
-    progress: Progress
-    expect: Callable[[int], None]
-    judged: Callable[[CaseResult], None]
+    def progress(self, text: str, /) -> None:
+        """This is being done now."""
+
+    def on_total(self, cases: int, /) -> None:
+        """So many results are to come."""
+
+    def on_begin(self, title: str, /) -> None:
+        """A case has begun."""
+
+    def on_case(self, case: C, /) -> None:
+        """A case has its result."""

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -18,9 +18,21 @@ from lab.suites.copy_faults import options
 from lab.suites.copy_faults import run as copy_faults
 from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
-from lab.suites.watch import Watch
 from lab.vm.graph import Rule
 from tests.boot.conftest import Lab
+
+
+@dataclass
+class Keeping:
+    """Watches a run, and keeps what was judged."""
+
+    judged: list[CaseResult]
+
+    def progress(self, text: str) -> None: ...
+    def on_total(self, cases: int) -> None: ...
+    def on_begin(self, title: str) -> None: ...
+    def on_case(self, case: CaseResult) -> None:
+        self.judged.append(case)
 
 
 class Abort(Plant):
@@ -79,7 +91,7 @@ def test_a_crash_is_a_violated_rule_and_the_sweep_goes_on(
     judged: list[CaseResult] = []
     report = copy_faults.carry_out(
         copy_faults.job(load("nvme-copy"), replace(asked, plant=Abort(guest, hook))),
-        Watch(lambda phase: None, lambda total: None, judged.append),
+        Keeping(judged),
         on=attach(guest),
     )
     assert report.error is None

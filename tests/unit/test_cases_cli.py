@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from lab.cli import main
-from lab.cli.show.cases import Pace, duration, show, summary, tally
+from lab.cli.show.cases import show, summary, tally
+from lab.cli.show.watch import Pace, duration
 from lab.errors import UsageError
 from lab.results.cases import Case, Status
 from lab.results.run import PROFILE, Run
-from lab.suites.outcome import Outcome
+from lab.suites.outcome import Results
+from tests.unit.builders import profile
 
 CASES = [
     Case("generic/001", Status.PASS, 3.0, section="xfs"),
@@ -22,10 +24,11 @@ CASES = [
 ]
 
 
-def outcome(directory: Path) -> Outcome:
-    return Outcome(
-        "20260101-000000-abcd", directory, "fstests", "nvme-copy", {}, {}, "/tree", "6.12", "7.2",
-        "tcg", cases=CASES, selected=6, seconds=500.0, speed=17.0,
+def outcome(directory: Path) -> Results:
+    return Results(
+        run="20260101-000000-abcd", directory=directory, suite="fstests",
+        profile=profile("nvme-copy"), asked={}, tree="/tree", kernel="6.12", qemu="7.2",
+        accelerator="tcg", cases=CASES, selected=6, seconds=500.0, speed=17.0,
     )  # fmt: skip
 
 
@@ -33,8 +36,10 @@ def test_the_pace_tells_rate_and_time_left() -> None:
     now = [100.0]
     pace = Pace(lambda: now[0])
     assert str(pace) == ""
-    pace.begin(10)
+    pace.total = 10
+    pace.begin()
     pace.done, now[0] = 4, 160.0
+    pace.begin()
     assert str(pace) == "4.0 a minute, 90 s left"
     assert pace.left == 6
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lab.cli.show.copy_faults import watching
+from lab.cli.show.copy_faults import watching_verdicts
 from lab.copy.contract import Ruling
 from lab.copy.paths import REFERENCE
 from lab.suites.conformance.matrix import Difference, Ruled, Situation
@@ -17,14 +16,13 @@ from lab.suites.conformance.options import Asked
 from lab.suites.conformance.report import Conformance
 from lab.suites.conformance.run import QUIRKS
 from lab.suites.copy_faults.acts import registry
-from lab.suites.watch import Watch
+from lab.suites.copy_faults.case import CaseResult
+from lab.suites.watch import Watcher
 
 
-@contextmanager
-def watched(_options: Asked) -> Iterator[Watch]:
+def watched(_options: Asked) -> AbstractContextManager[Watcher[CaseResult]]:
     """Show a run, all paths as one."""
-    with watching() as watch:
-        yield watch
+    return watching_verdicts()
 
 
 def show(done: Conformance, _options: Asked) -> None:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from lab.cli.terminal import timed_lines
+from lab.cli.show.watch import watching
 from lab.copy.contract import RULES
 from lab.faults.actions import REHEARSAL, named
 from lab.faults.model import Point
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.options import Options
 from lab.suites.copy_faults.report import Judged, Report, broken_rules
-from lab.suites.watch import Watch
+from lab.suites.watch import Watcher
 
 _GAP = 2
 """Blanks between two columns."""
@@ -27,39 +26,17 @@ _GAP = 2
 _STYLES = {"holds": "green", "violated": "bold red", "not exercised": "yellow"}
 
 
-@contextmanager
-def watched(options: Options) -> Iterator[Watch]:
+def watched(options: Options) -> AbstractContextManager[Watcher[CaseResult]]:
     """Show a run, and of generated cases first what they are drawn from."""
     if options.generated:
         # Told before anything can go wrong: with it the same cases can be drawn again.
         print(f"seed {options.generated.seed}", file=sys.stderr)
-    with watching() as watch:
-        yield watch
+    return watching_verdicts()
 
 
-@contextmanager
-def watching() -> Iterator[Watch]:
-    """Show judged cases: a bar on a terminal, a line per case elsewhere."""
-    if not sys.stderr.isatty():
-        line = timed_lines()
-        yield Watch(line, lambda total: line(f"{total} cases"), lambda case: line(_summary(case)))
-        return
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("…", total=None)
-
-        def judged(case: CaseResult) -> None:
-            bar.update(task, advance=1, description=named(case.point, case.action))
-            if case.verdict != "holds":
-                bar.console.print(Text(_summary(case), _STYLES[case.verdict]))
-
-        yield Watch(
-            lambda text: bar.update(task, description=text),
-            lambda total: bar.update(task, total=total),
-            judged,
-        )
+def watching_verdicts() -> AbstractContextManager[Watcher[CaseResult]]:
+    """Show judged cases; above the bar, those that do not hold."""
+    return watching(_summary, lambda case: "" if case.verdict == "holds" else _STYLES[case.verdict])
 
 
 def _summary(case: CaseResult) -> str:

@@ -8,17 +8,19 @@ from lab.artifacts.kernel import ensure_kernel
 from lab.errors import UsageError
 from lab.guest.ssh import Session
 from lab.profile.models import Profile
+from lab.results.cases import Case
 from lab.suites.blktests.options import Options
 from lab.suites.blktests.output import END, CheckReader
 from lab.suites.blktests.selection import select
-from lab.suites.outcome import Outcome
+from lab.suites.outcome import Results
 from lab.suites.request import Assignment
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import tree as trees
-from lab.suites.upstream.campaign import Job, Watcher, carry_out
+from lab.suites.upstream.campaign import Job, carry_out
 from lab.suites.upstream.devices import LINKS, boot_profile, free_devices
 from lab.suites.upstream.driver import BASE, RESULTS, Command
 from lab.suites.upstream.exclusions import Lists, kernel_release, left_out
+from lab.suites.watch import Watcher
 
 NAME = "blktests"
 IMAGE = "fstests"
@@ -52,7 +54,7 @@ mount -t configfs configfs /sys/kernel/config
 """
 
 
-def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
+def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     """Run blktests on a profile.
 
     The tree is a built one, by default the one in the user's settings.  Raises UsageError,

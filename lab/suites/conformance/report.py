@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lab.copy.model import Completion
 from lab.copy.paths import REFERENCE
-from lab.errors import LabError
-from lab.profile.models import Profile
 from lab.suites.conformance.matrix import (
     Difference,
     Matrix,
@@ -18,29 +15,30 @@ from lab.suites.conformance.matrix import (
     differences,
     matrix,
 )
-from lab.suites.conformance.options import NAME
 from lab.suites.conformance.quirks import Quirk
 from lab.suites.copy_faults.report import Judged, Report
+from lab.suites.outcome import Outcome
 
 
-@dataclass
-class Conformance:
+@dataclass(kw_only=True)
+class Conformance(Outcome):
     """A run of the suite: the reports of its paths, the reference's first."""
 
-    run: str
-    directory: Path
-    profile: Profile
-    asked: dict[str, Any]
     reports: list[Report] = field(default_factory=list)
     known: tuple[Quirk, ...] = ()
-    seconds: float = 0.0
-    error: LabError | None = None
+
+    def add(self, report: Report) -> None:
+        """A path has its report.  What the last ran on is what the paths under test ran on."""
+        self.reports.append(report)
+        self.kernel, self.qemu, self.boot = report.kernel, report.qemu, report.boot
+        self.accelerator = report.accelerator
+        self.accelerator_note = report.accelerator_note
+        self.error = report.error
 
     @property
     def device(self) -> str:
         """On what the differences were seen, as quirks name it."""
-        seen = self.reports[-1]
-        return f"QEMU {seen.qemu}, Linux {seen.kernel}"
+        return f"QEMU {self.qemu}, Linux {self.kernel}"
 
     def observed(self) -> list[Observed]:
         """All judged cases, as they are compared."""
@@ -64,48 +62,24 @@ class Conformance:
         return [each for each in self.differences() if not self.quirk(each)]
 
     @property
-    def accelerator_note(self) -> str:
-        """Why it is not KVM."""
-        return self.reports[-1].accelerator_note if self.reports else ""
-
-    @property
-    def exit_status(self) -> int:
-        """0: no difference, but known quirks; 1: a new one, or a path that could not be compared;
-        otherwise that of the lab's error."""
-        if self.error:
-            return self.error.exit_status
+    def failed(self) -> bool:
+        """Whether there is a difference that is no known quirk, or a path that could not be
+        compared."""
         exercised = {case.path for case in self.observed() if case.exercised}
         incomparable = any(report.path.name not in exercised for report in self.reports)
-        return int(incomparable or bool(self.new()))
+        return incomparable or bool(self.new())
 
-    def document(self) -> dict[str, Any]:
-        """The run's JSON."""
+    def _found(self) -> dict[str, Any]:
         return {
-            "run": self.run,
-            "suite": NAME,
-            "profile": self.profile.name,
-            "options": self.asked,
             "reference": REFERENCE,
             "device": self.device if self.reports else None,
-            **self._platform(),
             "paths": [_column(report) for report in self.reports],
             "differences": [self._difference(each) for each in self.differences()],
             "cases": list(self._cases()),
-            "seconds": round(self.seconds, 3),
-            "error": str(self.error) if self.error else None,
         }
 
     def _platform(self) -> dict[str, Any]:
-        """What the paths under test ran on."""
-        if not self.reports:
-            return {}
-        last = self.reports[-1]
-        return {
-            "kernel": last.kernel,
-            "qemu": last.qemu,
-            "accelerator": last.accelerator,
-            "boot": last.boot,
-        }
+        return super()._platform() if self.reports else {}
 
     def _difference(self, found: Difference) -> dict[str, Any]:
         quirk = self.quirk(found)

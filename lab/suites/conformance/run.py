@@ -4,21 +4,21 @@ Each path is a run of copy-faults of its own, in the guest of the profile; the r
 if the profile has it, and otherwise in a guest of a profile that has.
 """
 
-import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 
 from lab.copy.paths import PATHS, REFERENCE, find
 from lab.errors import ProfileError
 from lab.profile.load import load
 from lab.profile.models import Profile
-from lab.results.run import PROFILE, Run
 from lab.suites.conformance import quirks
 from lab.suites.conformance.options import NAME, Asked
 from lab.suites.conformance.report import Conformance
 from lab.suites.copy_faults import run as copy_faults
+from lab.suites.copy_faults.case import CaseResult
+from lab.suites.record import recorded
 from lab.suites.request import Assignment
-from lab.suites.watch import Watch
+from lab.suites.watch import Watcher
 
 QUIRKS = "quirks.yaml"
 """In the run's directory: what is proposed for the differences found."""
@@ -27,37 +27,42 @@ REFERENCE_PROFILE = "loop-xfs-reflink"
 """Has the reference model, if the profile under test has it not."""
 
 
-def run(assignment: Assignment[Asked], watch: Watch) -> Conformance:
-    """Run the suite.  Only errors from before the first boot are raised (ProfileError,
-    UsageError, HostError); others stand in what is returned."""
+@dataclass
+class _Sum:
+    """Whoever watches the run, as each of its paths has them."""
+
+    watcher: Watcher[CaseResult]
+    total: int = 0
+
+    def __post_init__(self) -> None:
+        self.progress = self.watcher.progress
+        self.on_begin = self.watcher.on_begin
+        self.on_case = self.watcher.on_case
+
+    def on_total(self, cases: int) -> None:
+        """So many more are to come."""
+        self.total += cases
+        self.watcher.on_total(self.total)
+
+
+def run(assignment: Assignment[Asked], watcher: Watcher[CaseResult]) -> Conformance:
+    """Run the suite.  Only mistakes in what is asked are raised (ProfileError, UsageError); what
+    the lab itself fails at ends the run and stands in what is returned."""
     profile, asked = assignment.profile, assignment.options
     todo = list(jobs(profile, asked))
-    start = time.monotonic()
-    total = 0
-
-    def expect(cases: int) -> None:
-        nonlocal total
-        total += cases
-        watch.expect(total)
-
-    with Run(profile.name, NAME) as record:
-        record.write(PROFILE, profile.model_dump_json(indent=1, by_alias=True))
-        done = Conformance(
-            record.id, record.directory, profile, asked.document(), known=asked.known
-        )
+    each = _Sum(watcher)
+    with recorded(
+        Conformance, NAME, profile, None, asked.document(), known=asked.known
+    ) as (record, done):  # fmt: skip
         try:
             for job in todo:
-                watch.progress(f"{job.path.name} on {job.path.ref} of {job.profile.name}")
-                report = copy_faults.carry_out(job, replace(watch, expect=expect))
-                done.reports.append(report)
-                if report.error:
-                    done.error = report.error
+                watcher.progress(f"{job.path.name} on {job.path.ref} of {job.profile.name}")
+                done.add(copy_faults.carry_out(job, each))
+                if done.error:
                     break
         finally:
-            done.seconds = time.monotonic() - start
             if done.reports:
                 record.write(QUIRKS, quirks.dump(quirks.propose(done.new(), done.device)))
-            record.finish(done.document())
     return done
 
 

@@ -24,7 +24,7 @@ from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.report import Report
 from lab.suites.copy_faults.run import Job
-from lab.suites.watch import Watch
+from lab.suites.watch import Watcher
 
 NAME = "replay"
 
@@ -116,7 +116,7 @@ class Replay:
         }
 
 
-def replay(recorded: Recorded, times: int, watch: Watch) -> Replay:
+def replay(recorded: Recorded, times: int, watcher: Watcher[CaseResult]) -> Replay:
     """Carry the case out `times` times in a guest of its own; raises as carry_out() does."""
     asked = {
         "mode": NAME,
@@ -135,7 +135,7 @@ def replay(recorded: Recorded, times: int, watch: Watch) -> Replay:
         recorded.profile, path, NAME, asked, setups, recorded.plant, recorded.hang_deadline,
         rehearses=False,
     )  # fmt: skip
-    return Replay(recorded, times, copy_faults.carry_out(job, watch))
+    return Replay(recorded, times, copy_faults.carry_out(job, watcher))
 
 
 def find(text: str) -> Recorded:

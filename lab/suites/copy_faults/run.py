@@ -1,6 +1,5 @@
 """The suite copy-faults: copies, interrupted at every point by every action."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,14 +10,11 @@ from lab.copy.paths import find
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.nvme import check_limits
 from lab.copy.plant import Plant
-from lab.errors import LabError
-from lab.faults.actions import REHEARSAL, SIZE
+from lab.faults.actions import REHEARSAL, SIZE, named
 from lab.faults.model import REHEARSED
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
-from lab.host import qemu
 from lab.profile.models import Profile
-from lab.results.run import Run
 from lab.suites.attached import attached
 from lab.suites.copy_faults import rehearsal
 from lab.suites.copy_faults.acts.ability import able
@@ -30,9 +26,9 @@ from lab.suites.copy_faults.minimise import minimise
 from lab.suites.copy_faults.options import Options
 from lab.suites.copy_faults.report import Judged, Report, broken_rules
 from lab.suites.guest import RunGuest
-from lab.suites.record import describe
+from lab.suites.record import recorded
 from lab.suites.request import Assignment
-from lab.suites.watch import Watch
+from lab.suites.watch import Watcher
 
 NAME = "copy-faults"
 
@@ -64,10 +60,10 @@ class Job:
     rehearses: bool = True
 
 
-def run(asked: Assignment[Options], watch: Watch) -> Report:
+def run(asked: Assignment[Options], watcher: Watcher[CaseResult]) -> Report:
     """Run the suite in a guest of its own, or in one that is up; see job() and carry_out()."""
     on = attached(asked.request.on, asked.profile, NAME, _UP) if asked.request.on else None
-    return carry_out(job(asked.profile, asked.options), watch, on=on)
+    return carry_out(job(asked.profile, asked.options), watcher, on=on)
 
 
 def job(profile: Profile, options: Options) -> Job:
@@ -161,51 +157,41 @@ def _with_sizes(before: Setups, path: CopyPath) -> Setups:
     return setups
 
 
-def carry_out(job: Job, watch: Watch, *, on: Guest | None = None) -> Report:
+def carry_out(job: Job, watcher: Watcher[CaseResult], *, on: Guest | None = None) -> Report:
     """Boot, carry out the cases and judge them.
 
     What the lab itself fails at ends the run and stands in the report, with all cases judged
     until then; only errors from before the first boot are raised (ProfileError, HostError).
     """
     profile = job.profile
-    platform = Platform.find(profile, watch.progress)
-    start = time.monotonic()
-    with Run(profile.name, job.suite) as record:
-        describe(record, profile, platform)
-        report = Report(
-            record.id, record.directory, job.suite, profile, job.asked, job.plant, job.path,
-            platform.kernel.release, qemu.version(platform.qemu),
-            platform.accelerator.name, platform.accelerator.why,
-        )  # fmt: skip
+    platform = Platform.find(profile, watcher.progress)
+    with recorded(
+        Report, job.suite, profile, platform, job.asked, plant=job.plant, path=job.path
+    ) as (record, report):
         try:
             with (
-                RunGuest(record, profile, platform, watch.progress, on=on) as own,
+                RunGuest(record, profile, platform, watcher.progress, on=on) as own,
                 closing(Bench(own, job.path)) as bench,
             ):
-                report.capabilities, report.boot = own.capabilities, own.guest.boot_seconds
-                _judge_all(job, bench, report, watch)
+                own.describe(report)
+                _judge_all(job, bench, report, watcher)
         except NotSupported as why:
             report.not_supported = str(why)
-        except LabError as error:
-            record.emit("lab", "error", message=str(error))
-            report.error = error
-        finally:
-            report.seconds = time.monotonic() - start
-            record.finish(report.document())
     return report
 
 
-def _judge_all(job: Job, bench: Bench, report: Report, watch: Watch) -> None:
+def _judge_all(job: Job, bench: Bench, report: Report, watcher: Watcher[CaseResult]) -> None:
     """Carry out and judge one case after the other.  Raises NotSupported where the path does not
     work without a fault."""
     known: set[tuple[object, ...]] = set()
-    for number, setup in job.setups(bench, watch.expect):
+    for number, setup in job.setups(bench, watcher.on_total):
         report.lacking = {str(action): said for action, said in bench.lacking.items()}
+        watcher.on_begin(named(setup.point, setup.action))
         judged = Judged(number, setup, _judge(job, bench, number, setup))
         rehearsed = job.rehearses and setup.action == REHEARSAL
         if not rehearsed or rehearsal.is_case(judged.result, first=not number):
             report.cases.append(judged)
-            watch.judged(judged.result)
+            watcher.on_case(judged.result)
         if rehearsed and not rehearsal.goes_on(judged.result, job.path.limits):
             return
         broken = broken_rules(judged.result)

@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.guest.ssh import Session
-from lab.results.cases import Status
+from lab.results.cases import Case, Status
 from lab.suites.cryptsetup.options import MAKEFILE, Options, select
 from lab.suites.cryptsetup.parts import SEPARATOR, SKIPPED
-from lab.suites.outcome import Outcome
+from lab.suites.outcome import Results
 from lab.suites.request import Assignment
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import tree as trees
-from lab.suites.upstream.campaign import Job, Watcher, carry_out
+from lab.suites.upstream.campaign import Job, carry_out
 from lab.suites.upstream.driver import BASE, TREE, Command
 from lab.suites.upstream.marks import MarkReader
 from lab.suites.upstream.reader import Ended
+from lab.suites.watch import Watcher
 
 NAME = "cryptsetup"
 IMAGE = "fstests"
@@ -59,7 +60,7 @@ _MODULES = "loop dm-crypt dm-verity dm-integrity dm-zero"
 """What the first of cryptsetup's tests loads (00modules-test), for all that follow; and loop."""
 
 
-def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
+def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     """Run cryptsetup's tests in a guest of a profile.
 
     They make their own devices.  The tree is a built one, by default the one in the user's

@@ -9,6 +9,7 @@ from pathlib import Path
 from lab.errors import GuestError, UsageError
 from lab.guest.ssh import Session
 from lab.profile.models import Profile
+from lab.results.cases import Case
 from lab.suites.fstests import lists
 from lab.suites.fstests.faults.making import Faulted
 from lab.suites.fstests.faults.plan import Plan
@@ -22,13 +23,14 @@ from lab.suites.fstests.sections import (
     Wanted,
     sections,
 )
-from lab.suites.outcome import Outcome
+from lab.suites.outcome import Results
 from lab.suites.request import Assignment
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import tree as trees
-from lab.suites.upstream.campaign import Job, Watcher, carry_out
+from lab.suites.upstream.campaign import Job, carry_out
 from lab.suites.upstream.devices import LINKS, boot_profile
 from lab.suites.upstream.driver import BASE, RESULTS, TREE, Command
+from lab.suites.watch import Watcher
 
 NAME = "fstests"
 IMAGE = "fstests"
@@ -61,7 +63,7 @@ done"""
 _CLEAR = 'for dir; do mkdir -p "$dir"; umount -R "$dir" 2>/dev/null; done; true'
 
 
-def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
+def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     """Run fstests on a profile.
 
     The tree is a built one, by default the one in the user's settings.  Raises UsageError,

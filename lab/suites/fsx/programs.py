@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from lab.errors import UsageError
 from lab.guest.ssh import Session
 from lab.host import settings
-from lab.results.cases import Status
+from lab.results.cases import Case, Status
 from lab.suites.fstests.run import IMAGE, LAYOUT
 from lab.suites.fsx.operations import KINDS
 from lab.suites.fsx.options import Options
 from lab.suites.fsx.run import places
-from lab.suites.outcome import Outcome
+from lab.suites.outcome import Results
 from lab.suites.request import Assignment
 from lab.suites.upstream import tree as trees
-from lab.suites.upstream.campaign import Job, Watcher, carry_out
+from lab.suites.upstream.campaign import Job, carry_out
 from lab.suites.upstream.driver import RESULTS, Command
 from lab.suites.upstream.marks import MarkReader
 from lab.suites.upstream.options import Driving
 from lab.suites.upstream.reader import Ended
+from lab.suites.watch import Watcher
 
 _FSX_WITHOUT = {
     "copy": "-E", "clone": "-J", "dedupe": "-B", "punch": "-H", "zero": "-z", "collapse": "-C",
@@ -65,7 +66,7 @@ _RANGE = re.compile(r"^(0x[0-9a-f]+)\s+0x[0-9a-f]+\s+0x[0-9a-f]+\s+0x[0-9a-f]+",
 _LOGGED = re.compile(r"^(\d+)\(\s*\d+ mod \d+\): .*$", re.MULTILINE)
 
 
-def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
+def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     """Run fsx or fsstress on the file system on top of a profile.
 
     Raises UsageError, ProfileError and HostError before anything is booted; see carry_out().

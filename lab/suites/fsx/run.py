@@ -17,10 +17,10 @@ from lab.suites.fsx.model import Mismatch
 from lab.suites.fsx.options import Options
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
-from lab.suites.outcome import Outcome
+from lab.suites.outcome import Results
 from lab.suites.record import recorded
 from lab.suites.request import Assignment
-from lab.suites.upstream.campaign import Watcher
+from lab.suites.watch import Watcher
 
 NAME = "fsx"
 FILE = "exerciser"
@@ -66,7 +66,7 @@ def places(profile: Profile, options: Options) -> Places:
     return Places(name, mounted[name].mount_point, below)
 
 
-def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
+def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     """Boot, carry out the cases and take the guest down.
 
     What the lab itself fails at ends the run and stands in the outcome; only errors from before the
@@ -75,16 +75,15 @@ def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
     profile, options = asked.profile, asked.options
     where = places(profile, options)
     platform = Platform.find(profile, watcher.progress)
-    with recorded(NAME, profile, platform, options.document(), selected=options.cases) as (
-        record,
-        outcome,
-    ):
+    with recorded(
+        Results, NAME, profile, platform, options.document(), selected=options.cases
+    ) as (record, outcome):  # fmt: skip
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(options.cases)
         with RunGuest(record, profile, platform, watcher.progress) as own:
             bench = _Bench(own, where, options)
             own.listen()
-            outcome.capabilities, outcome.boot = own.capabilities, own.guest.boot_seconds
+            own.describe(outcome)
             outcome.speed = own.speed.slower
             for number in range(options.cases):
                 ledger.begin(where.name, _name(options.seed + number))

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from lab.errors import UsageError
 from lab.guest.boot import Platform
@@ -19,7 +19,7 @@ from lab.suites.attached import attached
 from lab.suites.fstests.faults.making import Faulted
 from lab.suites.guest import RunGuest
 from lab.suites.ledger import Ledger
-from lab.suites.outcome import Outcome
+from lab.suites.outcome import Results
 from lab.suites.record import recorded
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import shards
@@ -29,6 +29,7 @@ from lab.suites.upstream.known import Known
 from lab.suites.upstream.lane import Lane, Stopped
 from lab.suites.upstream.options import Driving
 from lab.suites.upstream.watchdog import Watchdog
+from lab.suites.watch import Watcher
 from lab.vm.graph import drives
 from lab.vm.machine import ARGV
 
@@ -72,23 +73,7 @@ class Job:
     """Makes what is done to a guest meanwhile, if anything is."""
 
 
-class Watcher(Protocol):
-    """Whoever watches a run."""
-
-    def progress(self, text: str, /) -> None:
-        """This is being done now."""
-
-    def on_total(self, cases: int, /) -> None:
-        """So many results are to come."""
-
-    def on_begin(self, title: str, /) -> None:
-        """A case has begun."""
-
-    def on_case(self, case: Case, /) -> None:
-        """A case has its result."""
-
-
-def carry_out(job: Job, watcher: Watcher) -> Outcome:
+def carry_out(job: Job, watcher: Watcher[Case]) -> Results:
     """Boot, carry out the cases and take the guests down.
 
     What the lab itself fails at ends the run and stands in the outcome, with all cases until then;
@@ -101,7 +86,13 @@ def carry_out(job: Job, watcher: Watcher) -> Outcome:
     if on:
         _check_tree(on, packed)
     with recorded(
-        job.name, job.profile, platform, job.asked, sections=job.configs, tree=str(job.tree)
+        Results,
+        job.name,
+        job.profile,
+        platform,
+        job.asked,
+        sections=job.configs,
+        tree=str(job.tree),
     ) as (record, outcome):
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         _Campaign(job, platform, record, ledger, watcher, outcome, on).run()
@@ -114,8 +105,8 @@ class _Campaign:
     platform: Platform
     record: Run
     ledger: Ledger
-    watcher: Watcher
-    outcome: Outcome
+    watcher: Watcher[Case]
+    outcome: Results
     on: Guest | None
     """The guest that was up before."""
 
@@ -127,10 +118,7 @@ class _Campaign:
         stop = threading.Event()
         with self._lane(1, watchdog, stop) as first:
             names = {section: self._chosen(first.session(), section) for section in job.fs}
-            self.outcome.capabilities, self.outcome.boot = (
-                first.own.capabilities,
-                first.own.guest.boot_seconds,
-            )
+            first.own.describe(self.outcome)
             self.outcome.speed = watchdog.speed.slower
             self.ledger.known = self._known(first.session(), names)
             batches = [

@@ -13,10 +13,9 @@ from lab.profile.models import Profile
 from lab.results.cases import Case, Status
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
-from lab.suites.outcome import Outcome
+from lab.suites.outcome import Results
 from lab.suites.record import recorded
 from lab.suites.request import Assignment
-from lab.suites.upstream.campaign import Watcher
 from lab.suites.verity import latency, refusals
 from lab.suites.verity.checker import Checker, Overdue, Wrong
 from lab.suites.verity.options import Options
@@ -24,6 +23,7 @@ from lab.suites.verity.scene import Declined, Scene, Trial
 from lab.suites.verity.sectors import Sectors
 from lab.suites.verity.target import targets
 from lab.suites.verity.trees import Trees
+from lab.suites.watch import Watcher
 from lab.vm.disks import find_disks
 
 NAME = "verity"
@@ -68,7 +68,7 @@ def subjects(profile: Profile) -> list[Subject]:
     return found
 
 
-def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
+def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     """Boot, carry out the cases and take the guest down.
 
     What the lab itself fails at ends the run and stands in the outcome; only errors from before the
@@ -81,13 +81,13 @@ def run(asked: Assignment[Options], watcher: Watcher) -> Outcome:
     measured: list[dict[str, Any]] = []
     chosen = _chosen(tested, options, measured)
     with recorded(
-        NAME, profile, platform, options.document(), selected=len(chosen), latency=measured
-    ) as (record, outcome):
+        Results, NAME, profile, platform, options.document(), selected=len(chosen), latency=measured
+    ) as (record, outcome):  # fmt: skip
         ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
         watcher.on_total(len(chosen))
         with RunGuest(record, bare, platform, watcher.progress) as own:
             bench = _Bench(own, options.plant)
-            outcome.capabilities, outcome.boot = own.capabilities, own.guest.boot_seconds
+            own.describe(outcome)
             outcome.speed = own.speed.slower
             for trial in chosen:
                 ledger.begin(trial.section, trial.name)

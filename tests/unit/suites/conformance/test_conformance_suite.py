@@ -111,8 +111,9 @@ def report(path: str, *results: CaseResult, **changes: Any) -> Report:
         for number, each in enumerate(results, 1)
     ]
     made = Report(
-        f"run-{path}", Path("/nowhere"), "copy-faults", profile, {}, Plant(), on, "6.12", "7.2",
-        "tcg", cases=cases,
+        run=f"run-{path}", directory=Path("/nowhere"), suite="copy-faults", profile=profile,
+        asked={}, plant=Plant(), path=on, kernel="6.12", qemu="7.2", accelerator="tcg",
+        cases=cases,
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -121,7 +122,14 @@ def done(
     *reports: Report, known: tuple[Quirk, ...] = (), error: LabError | None = None
 ) -> Conformance:
     """A run of the suite with these reports."""
-    return Conformance("run", Path("/nowhere"), NVME, {}, list(reports), known, 1.0, error)
+    found = Conformance(
+        run="run", directory=Path("/nowhere"), suite="conformance", profile=NVME, asked={},
+        known=known, seconds=1.0,
+    )  # fmt: skip
+    for each in reports:
+        found.add(each)
+    found.error = error
+    return found
 
 
 WELL = report(REFERENCE, result(), result(error="EIO"))

@@ -129,8 +129,9 @@ def report(error: LabError | None, *results: CaseResult) -> Report:
     cases = [Judged(number, setup, result) for number, result in enumerate(results)]
     with Run("p", "copy-faults") as run:
         return Report(
-            run.id, run.directory, "copy-faults", profile(), asked.document(), asked.plant, path,
-            "6.12", "7.2", "tcg", cases=cases, error=error,
+            run=run.id, directory=run.directory, suite="copy-faults", profile=profile(),
+            asked=asked.document(), plant=asked.plant, path=path, kernel="6.12", qemu="7.2",
+            accelerator="tcg", cases=cases, error=error,
         )  # fmt: skip
 
 

@@ -46,8 +46,9 @@ def report(run: Run, *cases: Judged, **changes: Any) -> Report:
     """The report of a run with these cases."""
     asked = parse(["--plant", "flip-bit", "--hang-deadline", "2.5"])
     done = Report(
-        run.id, run.directory, "copy-faults", MACHINE, asked.document(), asked.plant,
-        nvme_path(), "6.1", "7.2", "tcg", cases=list(cases),
+        run=run.id, directory=run.directory, suite="copy-faults", profile=MACHINE,
+        asked=asked.document(), plant=asked.plant, path=nvme_path(), kernel="6.1", qemu="7.2",
+        accelerator="tcg", cases=list(cases),
     )  # fmt: skip
     return replace(done, **changes)
 
