@@ -13,6 +13,7 @@ from lab.artifacts.qemu import ensure_qemu
 from lab.errors import GuestError, HostError
 from lab.guest.initrd import initrd
 from lab.guest.keys import Keys
+from lab.guest.lastwords import PANIC
 from lab.host import qemu as host_qemu
 from lab.host.command import tail
 from lab.host.dirs import not_writable
@@ -32,7 +33,6 @@ LISTENS = "lab: sshd listens"
 READY = "lab: ready"
 """Every device is there, with its links."""
 _REFUSED = "lab: error: "
-_PANIC = "Kernel panic - not syncing"
 _INT3 = "Oops: int3"
 _SEGFAULT = 128 + signal.SIGSEGV
 
@@ -129,7 +129,7 @@ def await_line(machine: Machine, line: str, deadline: float) -> None:
         if line in text:
             return
         for said in text.splitlines():
-            if _REFUSED in said or (_PANIC in said and not alive):
+            if _REFUSED in said or (PANIC in said and not alive):
                 kind = QemuDefect if _INT3 in text else GuestError
                 raise kind(f"the guest did not boot: {said.strip()}", detail=tail(text, 20))
         if not alive:

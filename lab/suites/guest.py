@@ -1,15 +1,18 @@
 """The guest of a run: booted for it, lost to a case, booted again, and heard out before it goes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
-from lab.errors import GuestError, LabError
+from lab.errors import GuestError, LabError, UsageError
+from lab.faults.byhand import require_free
 from lab.guest import guest as guests
 from lab.guest import stack, sysrq
 from lab.guest.boot import Platform, Progress
 from lab.guest.guest import Guest
 from lab.guest.kmsg import fatal
+from lab.guest.lastwords import DEATH, console, hear_out, panic
 from lab.guest.relay import Kernel, Relay, RelayGone
 from lab.guest.speed import Speed
 from lab.guest.ssh import Session
@@ -19,18 +22,11 @@ from lab.results.cases import Status
 from lab.results.run import Run
 from lab.suites.outcome import Outcome
 from lab.vm.argv import CONSOLE_LOG
-from lab.vm.machine import STDERR, Machine
+from lab.vm.machine import STDERR
 
-PANIC = "Kernel panic - not syncing"
-
-DEATH = 30.0
-"""Seconds without a word after which a QEMU that should end does not: a trace goes out over a slow
-port, from a guest that gets little of a busy host."""
 _AFTERMATH = 2.0
 """Seconds without a word after which a trace of a kernel that goes on is complete."""
 _AFTERMATH_AT_MOST = 15.0
-_HEARD_AT_MOST = 300.0
-"""Seconds after which whoever still talks is not listened to any more."""
 _AT_ONCE = 0.001
 _ANSWER_DEADLINE = 10.0
 _DUMP_DEADLINE = 90.0
@@ -45,6 +41,24 @@ class GuestLost(Exception):
         self.status = status
         self.reason = reason
         self.messages = messages
+
+
+def attached(name: str, profile: Profile, suite: str, hint: str) -> Guest:
+    """The running guest of that name.
+
+    Raises UsageError unless it is of the profile, as the suite boots it, and holds nothing; `hint`
+    says how one is had.
+    """
+    guest = guests.attach(name)
+    its = guest.record.profile
+    if its != profile:
+        raise UsageError(
+            f"guest {name}, of {its.name}, is of another profile than {profile.name} as {suite} "
+            "boots it",
+            hint=hint,
+        )
+    require_free(guest)
+    return guest
 
 
 class RunGuest:
@@ -73,12 +87,15 @@ class RunGuest:
         self._on = on
         self._kept = False
         self._lost = False
+        self._reset = False
         self._session: Session | None = None
         self._relay: Relay | None = None
         name = f"run-{run.id}" + (f"-{number}" if number > 1 else "")
         self.guest = on or guests.start(
-            name, profile, progress, owner=me(), platform=platform, on_event=run.qmp_event
+            name, profile, progress, owner=me(), platform=platform, on_event=self._hear
         )
+        if on:
+            on.machine.hear(self._hear)
 
     def __enter__(self) -> "RunGuest":
         return self
@@ -86,8 +103,7 @@ class RunGuest:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         died = None
         if isinstance(error, LabError) and not self._lost:
-            if self.panic():
-                hear_out(self.guest.machine, DEATH)
+            self.hear_panic()
             if not self.guest.machine.alive():
                 # Whatever broke first, this is what the user must know.
                 died = self.guest.machine.died()
@@ -130,9 +146,15 @@ class RunGuest:
     def _boot_again(self) -> None:
         start = time.monotonic()
         self._progress = self._note
-        self.guest.reboot(self._platform, self._progress, self.run.qmp_event)
+        self._reset = False
+        self.guest.reboot(self._platform, self._progress, self._hear)
         self._lost = False
         self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
+
+    def _hear(self, event: str, data: dict[str, Any]) -> None:
+        """QEMU tells of something."""
+        self._reset = self._reset or event == "SHUTDOWN"
+        self.run.qmp_event(event, data)
 
     def _note(self, text: str) -> None:
         self.run.emit("lab", "progress", text=text)
@@ -187,7 +209,13 @@ class RunGuest:
 
     def panic(self) -> str:
         """What this boot's kernel said when it panicked; '' if it did not."""
-        return _panic(_console(self.guest.machine))
+        return panic(console(self.guest.machine))
+
+    def hear_panic(self) -> None:
+        """Let a guest that panics say all that it has to.  It resets itself then, which ends QEMU,
+        unless a request is held."""
+        if self.panic():
+            hear_out(self.guest.machine, DEATH, lambda: self._reset)
 
     def gone(self, error: LabError) -> GuestLost:
         """Why the guest does not answer, which was noticed by `error`: its kernel panicked, or
@@ -216,11 +244,10 @@ class RunGuest:
         messages: list[str] = []
         with suppress(RelayGone):
             messages += self.heard()
-        if self.panic():
-            hear_out(self.guest.machine, DEATH)
-        panic = self.panic()
-        status = Status.CRASHED if panic else Status.HUNG
-        return GuestLost(status, panic or reason, tuple(messages))
+        self.hear_panic()
+        died = self.panic()
+        status = Status.CRASHED if died else Status.HUNG
+        return GuestLost(status, died or reason, tuple(messages))
 
     def _answers(self) -> bool:
         try:
@@ -235,7 +262,7 @@ class RunGuest:
         """What a guest that is lost has said on its console when it panicked, or says there of what
         its tasks wait for; '' where there is nothing."""
         if self.panic():
-            return _console(self.guest.machine)
+            return console(self.guest.machine)
         if lost.status is Status.HUNG and self.guest.machine.alive():
             with suppress(LabError):
                 return sysrq.tasks(self.guest.machine, _DUMP_DEADLINE)
@@ -258,37 +285,3 @@ class RunGuest:
     def _keep_evidence(self) -> None:
         for name in (CONSOLE_LOG, STDERR):
             self.run.keep(self.guest.directory / name, name)
-
-
-def hear_out(
-    machine: Machine,
-    silence: float,
-    *,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Wait while a guest has something to say on its console: until QEMU has ended, or there was
-    no word for `silence` seconds.  A panic is followed by QEMU's end, so that DEATH counts then."""
-    start = spoke = now()
-    said = ""
-    while machine.alive() and now() - start < _HEARD_AT_MOST:
-        if (console := _console(machine)) != said:
-            said, spoke = console, now()
-        if now() - spoke > (max(silence, DEATH) if _panic(said) else silence):
-            return
-        sleep(0.05)
-
-
-def _console(machine: Machine) -> str:
-    """What the guest has said in this boot."""
-    try:
-        text = (machine.directory / CONSOLE_LOG).read_text(errors="replace")
-    except FileNotFoundError:
-        return ""
-    return text.replace("\r\n", "\n")
-
-
-def _panic(console: str) -> str:
-    """The line in which a kernel says that it panics; '' if there is none."""
-    lines = (line for line in console.splitlines() if PANIC in line)
-    return next((line[line.index(PANIC) :].strip() for line in lines), "")

@@ -107,6 +107,11 @@ class Machine:
             self._qmp = Qmp(self.directory, self._on_event)
         return self._qmp
 
+    def hear(self, on_event: EventSink) -> None:
+        """Be told of QEMU's events from now on."""
+        self.close()
+        self._on_event = on_event
+
     def alive(self) -> bool:
         """Whether QEMU still runs."""
         return self.process.alive()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.copy.plant import KINDS
-from tests.boot.conftest import Lab, apart, wait_for
+from tests.boot.conftest import Lab, apart, kept, wait_for
 
 PROFILE = """\
 description: a place for every offload path
@@ -42,7 +42,7 @@ class Every:
     """Runs of copy-faults on the paths of one guest: two ranges of eight blocks."""
 
     def __init__(self, lab: Lab, profile: str) -> None:
-        self._lab = lab
+        self.lab = lab
         self._profile = profile
 
     def words(self, path: str, *args: str) -> list[str]:
@@ -54,7 +54,7 @@ class Every:
 
     def __call__(self, path: str, *args: str, status: int | None = 0) -> dict[str, Any]:
         """A run's JSON."""
-        done = self._lab(*self.words(path, *args), status=status, deadline=900)
+        done = self.lab(*self.words(path, *args), status=status, deadline=900)
         document = apart(json.loads(done.stdout))
         assert document["error"] is None
         assert document["path"] == path
@@ -350,6 +350,8 @@ def test_a_guest_that_is_killed_or_crashes_finds_its_file_system_again(every: Ev
     assert lied["aftermath"] == "killed"
     assert found["write:1", "kill"]["outcome"]["aftermath"] == "killed"
     assert found["write:1", "sysrq-crash"]["outcome"]["aftermath"] == "kernel crashed"
+    trace = kept(every.lab, run, "console.log").partition("Kernel panic - not syncing")[2]
+    assert "</TASK>" in trace, "the trace is cut off"
     for case in found.values():
         # What the log has not is not there.
         assert summary(case) == "128 old"

@@ -25,7 +25,7 @@ from lab.host.dirs import not_writable
 from lab.suites.copy_faults import fua
 from lab.suites.copy_faults.taps import Taps
 from lab.suites.guest import RunGuest
-from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
+from lab.vm.argv import TRACE_LOG
 from lab.vm.graph import Drive
 from lab.vm.machine import ARGV
 from lab.vm.qmp import QmpTimeout
@@ -232,14 +232,15 @@ class Bench:
         """Start a shell script in the guest, and go on."""
         return Meanwhile(self._own.connect().channel(["sh", "-ec", script, "sh", *words]))
 
-    def await_console(self, text: str, deadline: float) -> None:
-        """Wait until the guest has said something on its console.  Raises GuestError."""
-        console = self.guest.directory / CONSOLE_LOG
+    def await_panic(self, deadline: float) -> None:
+        """Wait until the guest's kernel has panicked, which it must begin to in `deadline` seconds,
+        and has said all of it.  Raises GuestError."""
         end = time.monotonic() + deadline
-        while text not in console.read_text(errors="replace"):
+        while not self._own.panic():
             if time.monotonic() > end:
-                raise GuestError(f"the guest did not say {text!r} within {deadline:.0f} s")
+                raise GuestError(f"the guest's kernel did not panic within {deadline:.0f} s")
             time.sleep(0.02)
+        self._own.hear_panic()
 
     def flush(self) -> None:
         """A Flush from the guest.  Raises GuestError if it does not succeed."""

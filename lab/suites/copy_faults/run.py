@@ -15,7 +15,6 @@ from lab.faults.model import REHEARSED
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.profile.models import Profile
-from lab.suites.attached import attached
 from lab.suites.copy_faults import rehearsal
 from lab.suites.copy_faults.acts.ability import able
 from lab.suites.copy_faults.bench import Bench, NotSupported
@@ -25,7 +24,7 @@ from lab.suites.copy_faults.generate import cut, draw, space, strike
 from lab.suites.copy_faults.minimise import minimise
 from lab.suites.copy_faults.options import Options
 from lab.suites.copy_faults.report import Judged, Report, broken_rules
-from lab.suites.guest import RunGuest
+from lab.suites.guest import RunGuest, attached
 from lab.suites.record import recorded
 from lab.suites.request import Assignment
 from lab.suites.watch import Watcher

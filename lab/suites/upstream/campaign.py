@@ -15,9 +15,8 @@ from lab.guest.ssh import Session
 from lab.profile.models import Profile
 from lab.results.cases import Case, Status
 from lab.results.run import Run
-from lab.suites.attached import attached
 from lab.suites.fstests.faults.making import Faulted
-from lab.suites.guest import RunGuest
+from lab.suites.guest import RunGuest, attached
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
 from lab.suites.record import recorded

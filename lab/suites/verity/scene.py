@@ -7,7 +7,7 @@ from errno import EIO
 
 from lab.errors import GuestError, LabError
 from lab.guest.guest import Guest
-from lab.suites.guest import DEATH, hear_out
+from lab.guest.lastwords import DEATH, hear_out
 from lab.suites.verity.checker import Checker, Overdue, Wrong, differences
 from lab.suites.verity.medium import Medium
 from lab.vm.argv import CONSOLE_LOG

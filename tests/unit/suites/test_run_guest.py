@@ -11,10 +11,11 @@ import pytest
 from lab.errors import GuestError, HostError
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
+from lab.guest.lastwords import DEATH, hear_out
 from lab.host.process import Process
 from lab.results.cases import Status
 from lab.results.run import Run
-from lab.suites.guest import DEATH, GuestLost, RunGuest, hear_out
+from lab.suites.guest import GuestLost, RunGuest
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.machine import EXIT_STATUS, Machine
 from tests.unit.builders import gone, idle, profile, record
@@ -73,6 +74,14 @@ def test_a_panic_whose_trace_takes_twenty_seconds_is_read_whole(tmp_path: Path) 
     said, at = heard_out(tmp_path, lines, end=22.0)
     assert said == "".join(TRACE).replace("\r\n", "\n")
     assert 22 <= at < 23
+
+
+def test_a_guest_that_has_reset_itself_has_said_all(tmp_path: Path) -> None:
+    with machine(tmp_path) as told:
+        # A request is held: QEMU, which waits for it, does not end.
+        port = SlowPort(told, {1.0: TRACE[1], 2.0: TRACE[2]}, None)
+        hear_out(told, DEATH, lambda: port.time > 3, now=port.now, sleep=port.sleep)
+        assert 3 < port.time < 4
 
 
 def test_a_panic_that_never_comes_to_its_end_is_waited_for_within_limits(tmp_path: Path) -> None:

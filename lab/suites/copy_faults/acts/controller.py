@@ -48,8 +48,7 @@ def await_unplugged(bench: Bench, deadline: float) -> None:
         if time.monotonic() > end:
             raise DeviceFailed(f"the controller was not gone {deadline:.1f} s after its unplug")
         time.sleep(0.02)
-    # QEMU tells of it a moment after it is gone from the list, to whoever still listens; nobody
-    # does in a guest that was up before the run.
+    # QEMU tells of it a moment after it is gone from the list, to whoever still listens.
     end = time.monotonic() + _TELLING
     told = partial(bench.run.qemu_said, "DEVICE_DELETED", device=controller)
     while time.monotonic() < end and not told():

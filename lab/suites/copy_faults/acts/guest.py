@@ -39,7 +39,7 @@ def crash(scene: Scene) -> Effect:
     """The guest's kernel crashes; what it still says is on the console."""
     bench = scene.bench
     bench.meanwhile("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger")
-    bench.await_console("Kernel panic", _PANIC_DEADLINE)
+    bench.await_panic(_PANIC_DEADLINE)
     return Effect()
 
 
