@@ -1,14 +1,12 @@
 """The results of a run as they come in, from one guest or from several."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from lab.results.cases import Case
 from lab.results.run import Run
-
-OnBegin = Callable[[str], None]
-OnCase = Callable[[Case], None]
+from lab.suites.watch import Watcher
 
 
 @dataclass
@@ -16,8 +14,7 @@ class Ledger:
     """Where cases are written down: in order, in the run's timeline, and for whoever watches."""
 
     run: Run
-    on_begin: OnBegin
-    on_case: OnCase
+    watcher: Watcher[Case]
     known: Mapping[str, str] = field(default_factory=dict)
     """Why a case is expected to fail, by title."""
     cases: list[Case] = field(default_factory=list)
@@ -28,7 +25,7 @@ class Ledger:
     def begin(self, section: str, name: str) -> None:
         """A case has begun."""
         with self._lock:
-            self.on_begin(f"{section}:{name}" if section else name)
+            self.watcher.on_begin(f"{section}:{name}" if section else name)
 
     def add(self, case: Case) -> None:
         """A case has its result."""
@@ -37,4 +34,4 @@ class Ledger:
             self.cases.append(case)
             document = {key: value for key, value in case.document().items() if key != "output"}
             self.run.emit("suite", "case", **document)
-            self.on_case(case)
+            self.watcher.on_case(case)

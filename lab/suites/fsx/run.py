@@ -78,7 +78,7 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     with recorded(
         Results, NAME, profile, platform, options.document(), selected=options.cases
     ) as (record, outcome):  # fmt: skip
-        ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
+        ledger = Ledger(record, watcher, cases=outcome.cases)
         watcher.on_total(options.cases)
         with RunGuest(record, profile, platform, watcher.progress) as own:
             bench = _Bench(own, where, options)

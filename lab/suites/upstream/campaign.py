@@ -93,7 +93,7 @@ def carry_out(job: Job, watcher: Watcher[Case]) -> Results:
         sections=job.configs,
         tree=str(job.tree),
     ) as (record, outcome):
-        ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
+        ledger = Ledger(record, watcher, cases=outcome.cases)
         _Campaign(job, platform, record, ledger, watcher, outcome, on).run()
     return outcome
 

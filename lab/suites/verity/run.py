@@ -83,7 +83,7 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     with recorded(
         Results, NAME, profile, platform, options.document(), selected=len(chosen), latency=measured
     ) as (record, outcome):  # fmt: skip
-        ledger = Ledger(record, watcher.on_begin, watcher.on_case, cases=outcome.cases)
+        ledger = Ledger(record, watcher, cases=outcome.cases)
         watcher.on_total(len(chosen))
         with RunGuest(record, bare, platform, watcher.progress) as own:
             bench = _Bench(own, options.plant)
