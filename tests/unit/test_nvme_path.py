@@ -1,12 +1,14 @@
 """The offload path nvme-copy: its request, its limits, and the device's trace as proof."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.copy.model import SECTOR, Completion, Copy, Extent
 from lab.copy.paths import find
+from lab.copy.paths.instrument import Subject
 from lab.copy.paths.nvme import check_limits, completion, error_of, offload, parse_trace
 from lab.errors import HostError, UsageError
 from lab.faults.model import Stage
@@ -184,10 +186,11 @@ class Kernel:
         return {"errnos": self.made}
 
 
-def test_what_the_kernel_was_seen_to_make_of_a_status_goes_before_any_table() -> None:
-    path, kernel = nvme_path(), Kernel(injects=True)
-    assert path.learn(kernel) == "this kernel's errnos of 2 NVMe statuses were found by trying"
-    path.learn(kernel)
+def test_what_the_kernel_was_seen_to_make_of_a_status_goes_before_any_table(tmp_path: Path) -> None:
+    kernel = Kernel(injects=True)
+    path = nvme_path().on(Subject(kernel, tmp_path))
+    assert path.learn() == "this kernel's errnos of 2 NVMe statuses were found by trying"
+    path.learn()
     (asked,) = kernel.asked
     statuses = asked["statuses"]
     assert isinstance(statuses, tuple)
@@ -197,9 +200,11 @@ def test_what_the_kernel_was_seen_to_make_of_a_status_goes_before_any_table() ->
     assert path.completion({"status": 0x285, "dw0": 0, "seconds": 0.1}).error == "ENODATA"
 
 
-def test_without_fault_injection_a_status_of_which_kernels_differ_stays_open() -> None:
-    path = nvme_path()
-    assert "not tried: this kernel has no NVMe fault injection" in path.learn(Kernel(injects=False))
+def test_without_fault_injection_a_status_of_which_kernels_differ_stays_open(
+    tmp_path: Path,
+) -> None:
+    path = nvme_path().on(Subject(Kernel(injects=False), tmp_path))
+    assert "not tried: this kernel has no NVMe fault injection" in path.learn()
     told = path.completion({"status": 0x183, "dw0": 0, "seconds": 0.1})
     assert told.error == "EIO or EOPNOTSUPP"
 

@@ -9,7 +9,8 @@ from lab.copy.ground import GuestGround, errno_name
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.oracle import Tagging
 from lab.copy.paths import PATHS, find
-from lab.copy.paths.base import GUARD, Seen, Subject
+from lab.copy.paths.base import GUARD, Seen
+from lab.copy.paths.instrument import Subject
 from lab.copy.tags import describe
 from lab.errors import ProfileError, UsageError
 from lab.faults.model import Point, Stage
@@ -157,7 +158,7 @@ def test_after_a_success_the_write_pointer_is_behind_the_destination(tmp_path: A
 
     def check(pointer: int) -> str:
         guest = Guest(zone=zone(pointer), **{"write-block": {"status": 0}})
-        return path.check(Subject(guest, tmp_path), copy, DONE)
+        return path.on(Subject(guest, tmp_path)).check(copy, DONE)
 
     assert check(end) == ""
     assert f"at sector {end - 8}, not at {end}" in check(end - 8)
@@ -168,10 +169,10 @@ def test_a_write_must_be_possible_where_the_pointer_is_said_to_be(tmp_path: Any)
     copy = path.layout(1, 16).copy
     at = zone(copy.destination)
     well = Guest(zone=at, **{"write-block": {"status": 0}})
-    assert path.check(Subject(well, tmp_path), copy, FAILED) == ""
+    assert path.on(Subject(well, tmp_path)).check(copy, FAILED) == ""
     assert well.asked[-1]["lba"] == copy.destination
     refused = Guest(zone=at, **{"write-block": {"status": 0x1BC}})
-    said = path.check(Subject(refused, tmp_path), copy, FAILED)
+    said = path.on(Subject(refused, tmp_path)).check(copy, FAILED)
     assert f"sector {copy.destination}, fails with status 0x1bc" in said
 
 
@@ -230,8 +231,8 @@ def test_a_mirror_has_regions_of_one_length_without_gaps() -> None:
         space(parse(["--cases", "1"]), path)
 
 
-def test_an_errno_is_told_by_name_with_what_else_was_said() -> None:
-    path = find(load("scsi-xcopy", []))
+def test_an_errno_is_told_by_name_with_what_else_was_said(tmp_path: Any) -> None:
+    path = find(load("scsi-xcopy", [])).on(Subject(Guest(), tmp_path))
     told = path.completion(
         {"errno": 5, "done": 2, "said": "sense key Bh, ASC 0Dh, ASCQ 00h", "seconds": 0.1}
     )

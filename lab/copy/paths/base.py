@@ -8,14 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 from lab.copy.contract import Offload
-from lab.copy.ground import Ask, CachedGround, Ground, MediumGround, errno_name
 from lab.copy.model import SECTOR, Completion, Copy, Extent, Layout
-from lab.copy.oracle import Tagging
 from lab.copy.paths.find import reference
+from lab.copy.paths.instrument import Instrument, Subject
 from lab.copy.sizes import shapes
 from lab.errors import UsageError
 from lab.faults.actions import Action
@@ -28,14 +26,6 @@ GUARD = 64
 
 FIRST = 2048
 """First sector of a window: clear of anything that looks like a partition table."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a path is given of a running guest: the executor in it, and the medium below."""
-
-    ask: Ask
-    medium: Path
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ class Seen:
 
 
 class CopyPath(ABC):
-    """One way to ask for a copy.
+    """One way to ask for a copy, as far as it takes no guest to know it; see `on`.
 
     `drive` is the disk at the bottom, whose reads and writes are the points.  `unit` is the
     atomic unit in sectors, `size` the bytes of the ground, `limits` what one copy may be.
@@ -79,6 +69,8 @@ class CopyPath(ABC):
     """What below makes an error of the drive good from another disk, in words."""
     through_cache: ClassVar[bool] = False
     """Its caller has a page cache before the ground, which the copy must mind."""
+    file_size: ClassVar[int] = 0
+    """Bytes of the file that is the ground, which is made where there is none; 0: it is none."""
     copies_last: ClassVar[bool] = False
     """The destination must come behind all that is written, as in a zone."""
 
@@ -158,23 +150,6 @@ class CopyPath(ABC):
             )
         return Layout(copy, window)
 
-    def ground(self, subject: Subject) -> Ground:
-        """Where the oracle writes and reads."""
-        return MediumGround(subject.medium)
-
-    def cache(self, subject: Subject) -> Ground:
-        """The ground as programs in the guest see it, through the page cache."""
-        return CachedGround(subject.ask, self.node, self.unit)
-
-    def learn(self, ask: Ask) -> str:
-        """Find out in a guest that is up and idle what the path must know of its kernel; what that
-        was, in words, or ''."""
-        return ""
-
-    def prepare(self, subject: Subject, copy: Copy, tagging: Tagging) -> None:
-        """Let the window hold its tags, and everything come to rest."""
-        self.ground(subject).write(tagging.window.start, tagging.data())
-
     def request(self, copy: Copy) -> dict[str, object]:
         """The executor's request for a copy."""
         return {
@@ -184,13 +159,6 @@ class CopyPath(ABC):
             "ranges": [[source.start * SECTOR, source.sectors * SECTOR] for source in copy.sources],
             "to": copy.destination * SECTOR,
         }
-
-    def completion(self, answer: dict[str, Any]) -> Completion:
-        """What the executor reported, as the end of a copy."""
-        number = answer["errno"]
-        error = errno_name(number) if number else ""
-        said = f"{error} ({answer['said']})" if error and answer.get("said") else error
-        return Completion(number, answer["done"], answer["seconds"], error, said)
 
     def misnames(self, completion: Completion, stage: Stage) -> str:
         """What is wrong with the status of a copy whose medium failed at `stage`, where a
@@ -216,13 +184,9 @@ class CopyPath(ABC):
     def offload(self, seen: Seen, copy: Copy) -> Offload:
         """Who moved the data."""
 
-    def check(self, subject: Subject, copy: Copy, completion: Completion | None) -> str:
-        """What is wrong with the ground after a copy, apart from its sectors; '' if nothing."""
-        return ""
-
-    def mend(self, subject: Subject, *, rebooted: bool) -> str:
-        """Make the ground usable again after a fault; what cannot be made good, or ''."""
-        return ""
+    def on(self, subject: Subject) -> Instrument[Any]:
+        """The path in a guest that is up."""
+        return Instrument(self, subject)
 
 
 def moved_through(answer: dict[str, Any] | None, what: str) -> Offload:

@@ -5,12 +5,13 @@ system's log, and that when it is told to.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from lab.copy.contract import Offload
-from lab.copy.ground import Ground, GuestGround
 from lab.copy.model import SECTOR, Copy
-from lab.copy.paths.base import CopyPath, Seen, Subject, moved_through
+from lab.copy.paths.base import CopyPath, Seen, moved_through
 from lab.copy.paths.find import bottom, bottoms, downwards, free_layers, zoned
+from lab.copy.paths.instrument import Instrument, Subject
 from lab.faults.model import Point
 from lab.profile.layers import BaseLayer
 from lab.profile.layers.faulty import DmFlakey
@@ -45,7 +46,7 @@ class SyncedPath(CopyPath):
         unit = max(UNIT, drive.block_size // SECTOR)
         super().__init__(drive, layer.name, unit, size, LIMITS)
         below_it = list(downwards(profile, layer.name))
-        self._holder = next(each for each in below_it if isinstance(each, FileSystem))
+        self.holder = next(each for each in below_it if isinstance(each, FileSystem))
         strikable = [
             ("file system", (Xfs, Ext4, F2fs)),
             ("device mapper", (DmLinear, DmFlakey)),
@@ -74,9 +75,6 @@ class SyncedPath(CopyPath):
     def points(self, ranges: int) -> list[Point] | None:
         return None
 
-    def ground(self, subject: Subject) -> Ground:
-        return GuestGround(subject.ask, self.node, self.unit)
-
     def offload(self, seen: Seen, copy: Copy) -> Offload:
         if seen.carried:
             return Offload(
@@ -88,18 +86,26 @@ class SyncedPath(CopyPath):
     def _below(self) -> str:
         return "the disks below" if self._others else "the disk below"
 
-    def mend(self, subject: Subject, *, rebooted: bool) -> str:
-        answer = subject.ask(
+    def on(self, subject: Subject) -> Instrument[Any]:
+        return _Mendable(self, subject)
+
+
+class _Mendable(Instrument[SyncedPath]):
+    """Where a fault may take the file system down."""
+
+    def mend(self, *, rebooted: bool) -> str:
+        holder = self.path.holder
+        answer = self.ask(
             op="mend",
-            layer=self._holder.name,
-            type=getattr(self._holder, "type", ""),
-            node=f"/dev/lab/{self._holder.name}/{FILE}",
-            device=f"/dev/lab/{self._holder.device}",
-            ground=self.node,
+            layer=holder.name,
+            type=getattr(holder, "type", ""),
+            node=f"/dev/lab/{holder.name}/{FILE}",
+            device=f"/dev/lab/{holder.device}",
+            ground=self.path.node,
             rebooted=rebooted,
         )
         problem = answer["problem"]
-        return f"{self._holder.name}: {problem}" if problem else ""
+        return f"{holder.name}: {problem}" if problem else ""
 
 
 def _shares(layer: BaseLayer) -> bool:
@@ -109,6 +115,8 @@ def _shares(layer: BaseLayer) -> bool:
 
 class InFile(SyncedPath):
     """Copies within a file, range by range."""
+
+    file_size = FILE_SIZE
 
     @classmethod
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
@@ -126,9 +134,6 @@ class InFile(SyncedPath):
     @property
     def node(self) -> str:
         return f"/dev/lab/{self.ref}/{FILE}"
-
-    def ground(self, subject: Subject) -> Ground:
-        return GuestGround(subject.ask, self.node, self.unit, FILE_SIZE)
 
 
 class FsCfr(InFile):

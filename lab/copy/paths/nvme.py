@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from lab.copy.contract import Offload
-from lab.copy.ground import Ask, Ground, GuestGround, MediumGround, errno_name
+from lab.copy.ground import errno_name
 from lab.copy.model import OR, SECTOR, Completion, Copy, Extent
-from lab.copy.paths.base import CopyPath, Seen, Subject
+from lab.copy.paths.base import CopyPath, Seen
 from lab.copy.paths.find import free_namespaces, reference
+from lab.copy.paths.instrument import Instrument, Subject
 from lab.copy.sizes import SIZE_LIMIT_EXCEEDED, exceeded
 from lab.errors import UsageError
 from lab.faults.actions import Action
@@ -82,7 +83,6 @@ class NvmePath(CopyPath):
         unit = drive.block_size // SECTOR
         super().__init__(drive, reference(drive), unit, drive.size, namespace.copy_limits, **where)
         self._namespace = namespace
-        self._errors: dict[int, str] | None = None
         # Only the kernel makes the protection information that goes with a tagged block.
         self.on_medium = not namespace.metadata
 
@@ -101,11 +101,6 @@ class NvmePath(CopyPath):
     def force_unit_access(self) -> None:
         self.durable = True
 
-    def ground(self, subject: Subject) -> Ground:
-        if self.on_medium:
-            return MediumGround(subject.medium)
-        return GuestGround(subject.ask, self.node, self.unit)
-
     def request(self, copy: Copy) -> dict[str, object]:
         """The executor's request; addresses in logical blocks."""
         unit = self.unit
@@ -120,21 +115,6 @@ class NvmePath(CopyPath):
             "fua": self.durable,
             **wide_guard,
         }
-
-    def completion(self, answer: dict[str, Any]) -> Completion:
-        if "errno" in answer:  # the driver refused, or gave up: no completion came from the device
-            return super().completion(answer)
-        return completion(answer, self._errors)
-
-    def learn(self, ask: Ask) -> str:
-        if self._errors is None:
-            answer = ask(
-                op="errnos", serial=self.drive.serial, nsid=self.drive.nsid, statuses=_TRIED
-            )
-            self._errors = {status: errno_name(made) for status, made in answer["errnos"]}
-        if self._errors:
-            return f"this kernel's errnos of {len(self._errors)} NVMe statuses were found by trying"
-        return "errnos of NVMe statuses not tried: this kernel has no NVMe fault injection"
 
     def misnames(self, completion: Completion, stage: Stage) -> str:
         right, name = _MEDIA_ERRORS[stage]
@@ -152,6 +132,31 @@ class NvmePath(CopyPath):
 
     def offload(self, seen: Seen, copy: Copy) -> Offload:
         return offload(parse_trace(seen.trace), copy, self.drive.nsid, seen.begun)
+
+    def on(self, subject: Subject) -> Instrument[Any]:
+        return NvmeInstrument(self, subject)
+
+
+class NvmeInstrument(Instrument[NvmePath]):
+    """Copy commands are told as errnos by what the guest's kernel makes of their status."""
+
+    def __init__(self, path: NvmePath, subject: Subject) -> None:
+        super().__init__(path, subject)
+        self._errors: dict[int, str] | None = None
+
+    def completion(self, answer: dict[str, Any]) -> Completion:
+        if "errno" in answer:  # the driver refused, or gave up: no completion came from the device
+            return super().completion(answer)
+        return completion(answer, self._errors)
+
+    def learn(self) -> str:
+        if self._errors is None:
+            drive = self.path.drive
+            answer = self.ask(op="errnos", serial=drive.serial, nsid=drive.nsid, statuses=_TRIED)
+            self._errors = {status: errno_name(made) for status, made in answer["errnos"]}
+        if self._errors:
+            return f"this kernel's errnos of {len(self._errors)} NVMe statuses were found by trying"
+        return "errnos of NVMe statuses not tried: this kernel has no NVMe fault injection"
 
 
 class NvmeCopy(NvmePath):

@@ -1,23 +1,21 @@
 """The path `zns-copy`: an NVMe Copy within a zone, to its write pointer."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from lab.copy.ground import GuestGround
 from lab.copy.model import SECTOR, Completion, Copy
 from lab.copy.oracle import Tagging
-from lab.copy.paths.base import CopyPath, Subject
+from lab.copy.paths.base import CopyPath
 from lab.copy.paths.find import free_namespaces
-from lab.copy.paths.nvme import NvmePath
+from lab.copy.paths.instrument import Instrument, Subject
+from lab.copy.paths.nvme import NvmeInstrument, NvmePath
 from lab.profile.models import NvmeNamespace, Profile
 from lab.vm.graph import Drive
 
 
 class ZnsCopy(NvmePath):
-    """Sources in the written part of a zone, the destination at its write pointer.
-
-    Sectors that the guest has written hold their tags, because it wrote them; beyond the write
-    pointer the host puts tags on the medium, so that it shows there what the device writes.
-    """
+    """Sources in the written part of a zone, the destination at its write pointer."""
 
     name = "zns-copy"
     does = "an NVMe Copy command within a zone, to its write pointer"
@@ -36,17 +34,25 @@ class ZnsCopy(NvmePath):
             if namespace.zoned and not namespace.metadata and namespace.zones > 1:
                 yield cls(drive, namespace)
 
-    def prepare(self, subject: Subject, copy: Copy, tagging: Tagging) -> None:
-        start, end = tagging.window.start, copy.destination
-        subject.ask(op="reset-zone", node=self.node, offset=start * SECTOR)
-        data, written = tagging.data(), (end - start) * SECTOR
-        GuestGround(subject.ask, self.node, self.unit).write(start, data[:written])
-        self.ground(subject).write(end, data[written:])
+    def on(self, subject: Subject) -> Instrument[Any]:
+        return _Zone(self, subject)
 
-    def check(self, subject: Subject, copy: Copy, completion: Completion | None) -> str:
+
+class _Zone(NvmeInstrument):
+    """Sectors that the guest has written hold their tags, because it wrote them; beyond the write
+    pointer the host puts tags on the medium, so that it shows there what the device writes."""
+
+    def prepare(self, copy: Copy, tagging: Tagging) -> None:
+        start, end = tagging.window.start, copy.destination
+        self.ask(op="reset-zone", node=self.path.node, offset=start * SECTOR)
+        data, written = tagging.data(), (end - start) * SECTOR
+        GuestGround(self.ask, self.path.node, self.path.unit).write(start, data[:written])
+        self.ground.write(end, data[written:])
+
+    def check(self, copy: Copy, completion: Completion | None) -> str:
         """The write pointer, which a write must be possible at, and which a success must have
         moved to the end of the destination."""
-        zone = subject.ask(op="zone", node=self.node, offset=copy.destination * SECTOR)
+        zone = self.ask(op="zone", node=self.path.node, offset=copy.destination * SECTOR)
         pointer = zone["pointer"] // SECTOR
         if completion and completion.succeeded and pointer != copy.target.end:
             return (
@@ -55,11 +61,11 @@ class ZnsCopy(NvmePath):
             )
         if zone["pointer"] >= zone["start"] + zone["capacity"]:
             return ""
-        told = subject.ask(
+        told = self.ask(
             op="write-block",
-            serial=self.drive.serial,
-            nsid=self.drive.nsid,
-            lba=pointer // self.unit,
+            serial=self.path.drive.serial,
+            nsid=self.path.drive.nsid,
+            lba=pointer // self.path.unit,
         )
         if told["status"]:
             return (

@@ -9,7 +9,8 @@ from typing import Any
 from lab.copy.ground import Ground
 from lab.copy.model import Completion, Copy, Layout
 from lab.copy.oracle import Findings, Tagging, classify
-from lab.copy.paths.base import CopyPath, Subject
+from lab.copy.paths.base import CopyPath
+from lab.copy.paths.instrument import Subject
 from lab.copy.paths.nvme import TRACE_EVENTS
 from lab.copy.tags import unreadable
 from lab.errors import GuestError, LabError
@@ -49,6 +50,8 @@ class Bench:
     def __init__(self, own: RunGuest, path: CopyPath) -> None:
         self.run = own.run
         self.path = path
+        self.instrument = path.on(Subject(self.ask, own.guest.directory / path.drive.medium))
+        """The path in this guest."""
         self.answered: dict[str, Any] | None = None
         """The executor's answer to the last copy; None if none came."""
         self.lacking: dict[Action, str] = {}
@@ -71,14 +74,9 @@ class Bench:
         return self.path.drive
 
     @property
-    def subject(self) -> Subject:
-        """What the path needs of the guest."""
-        return Subject(self.ask, self.medium)
-
-    @property
     def ground(self) -> Ground:
         """Where the oracle writes and reads."""
-        return self.path.ground(self.subject)
+        return self.instrument.ground
 
     @property
     def medium(self) -> Path:
@@ -111,7 +109,7 @@ class Bench:
         # A fault that strikes once would be nothing to whoever does not use passthrough.
         retries.let_errors_through(session)
         directory = self.guest.directory
-        learnt = self.path.learn(self.ask)
+        learnt = self.instrument.learn()
         if learnt:
             self.run.emit("lab", "learnt", text=learnt)
         others = [directory / drive.write_log for drive in self.path.others]
@@ -142,7 +140,7 @@ class Bench:
         self._generation += 1
         tagging = Tagging(layout.window, self._generation, self.run.number)
         try:
-            self.path.prepare(self.subject, layout.copy, tagging)
+            self.instrument.prepare(layout.copy, tagging)
         except OSError as error:
             raise not_writable(self.medium, error) from error
         return tagging
@@ -151,7 +149,7 @@ class Bench:
         """Tag the window through the page cache with a new generation, and leave it there."""
         self._generation += 1
         tagging = Tagging(layout.window, self._generation, self.run.number)
-        self.path.cache(self.subject).write(tagging.window.start, tagging.data())
+        self.instrument.cache.write(tagging.window.start, tagging.data())
         return tagging
 
     def look(self, copy: Copy, tagging: Tagging) -> Findings:
@@ -179,7 +177,7 @@ class Bench:
             return self.executor.request(_MEND_DEADLINE, **request)
 
         try:
-            problem = self.path.mend(Subject(ask, self.medium), rebooted=rebooted)
+            problem = self.path.on(Subject(ask, self.medium)).mend(rebooted=rebooted)
         except GuestError as error:
             # A file system that cannot even be taken down: only a boot gets rid of it.
             self.guest.machine.kill()
@@ -206,7 +204,7 @@ class Bench:
         if answer is None:
             return None
         self.run.emit("guest", "completion", **answer)
-        return None if "killed" in answer else self.path.completion(answer)
+        return None if "killed" in answer else self.instrument.completion(answer)
 
     @contextmanager
     def device_may_fail(self) -> Iterator[None]:

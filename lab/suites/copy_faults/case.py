@@ -134,7 +134,7 @@ class Case:
         elif problem:
             bench.renew()
         if not told.ended:
-            problem = problem or bench.path.check(bench.subject, copy, told.completion)
+            problem = problem or bench.instrument.check(copy, told.completion)
         situation = Situation(
             findings=findings,
             aftermath=told.aftermath,
@@ -239,7 +239,7 @@ class Case:
                 return Recovery(completion, findings, problem)
             problem = problem or self._revive()
         elif not problem:
-            problem = bench.path.check(bench.subject, copy, completion)
+            problem = bench.instrument.check(copy, completion)
         return Recovery(completion, bench.look(copy, tagging), problem)
 
     def _through_cache(self) -> Cached:
@@ -253,7 +253,7 @@ class Case:
         if completion is None:
             self._revive()
             return Cached(completion)
-        data = bench.path.cache(bench.subject).read(tagging.window)
+        data = bench.instrument.cache.read(tagging.window)
         read = classify(copy, tagging, self._plant.cached(data, copy, tagging))
         return Cached(completion, read, bench.look(copy, tagging))
 
