@@ -3,8 +3,8 @@
 bdev-cfr is copy_file_range between block devices, as in the series since 2022 ("block: Add copy
 offload support"); bdev-ioctl is BLKCOPY of the series before them.  Mainline has neither.
 
-Request:  {"op": "copy", "path": "bdev-cfr", "node": DEVICE, "ranges": [[offset, bytes], ...],
-           "to": OFFSET, "emulate": false}
+Request:  {"op": "bdev.copy", "path": "bdev-cfr", "node": DEVICE,
+           "ranges": [[offset, bytes], ...], "to": OFFSET, "emulate": false}
 Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": [read, written]}
 """
 

@@ -1,6 +1,6 @@
 """What this kernel makes of NVMe statuses: each is injected into a read of the namespace, once.
 
-Requests:  {"op": "errnos", "serial": S, "nsid": N, "statuses": [STATUS, ...]}
+Requests:  {"op": "errnos.errnos", "serial": S, "nsid": N, "statuses": [STATUS, ...]}
 Answers:   {"errnos": [[STATUS, ERRNO], ...]}   none where the kernel has no fault injection for it
                                                 (CONFIG_FAULT_INJECTION_DEBUG_FS)
 

@@ -1,6 +1,6 @@
 """The paths fs-cfr and fs-clone: copies within a file, by copy_file_range and by FICLONERANGE.
 
-Request:  {"op": "copy", "path": "fs-cfr", "node": FILE, "ranges": [[offset, bytes], ...],
+Request:  {"op": "files.copy", "path": "fs-cfr", "node": FILE, "ranges": [[offset, bytes], ...],
            "to": OFFSET, "emulate": false}
 Answer:   {"errno": E, "done": RANGES, "seconds": T}
 

@@ -1,6 +1,6 @@
 """A write with Force Unit Access, past the block layer: what the disk makes of it others watch.
 
-Requests:  {"op": "force-unit-access", "node": N, "flushed": false}
+Requests:  {"op": "fua.force_unit_access", "node": N, "flushed": false}
            the first block of a disk is read and written again as it was, then once more with FUA;
            `flushed`: with a flush of the disk's cache in between
 Answers:   {}

@@ -1,6 +1,6 @@
 """The kernel's messages, which the host reads after every copy.
 
-Request:  {"op": "kmsg", "after": SEQUENCE}
+Request:  {"op": "kernel.kmsg", "after": SEQUENCE}
 Answer:   {"records": [[sequence, level, text], ...]}
 """
 

@@ -4,8 +4,8 @@ Ranges of the loop device are those of its backing file, where copy_file_range c
 that the device's page cache is written back, and afterwards dropped; the backing file is synced,
 as for a write with FUA.
 
-Request:  {"op": "copy", "path": "loop-reflink", "node": DEVICE, "ranges": [[offset, bytes], ...],
-           "to": OFFSET, "emulate": false}
+Request:  {"op": "loops.copy", "path": "loop-reflink", "node": DEVICE,
+           "ranges": [[offset, bytes], ...], "to": OFFSET, "emulate": false}
 Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": [read, written]}
 
 "moved" are the sectors that were read and written through the loop device meanwhile.

@@ -1,12 +1,12 @@
 """What a fault has left is made good: file systems are taken down, checked, and brought up again.
 
-Request:  {"op": "mend", "layer": NAME, "type": "xfs", "node": FILE, "device": DEVICE,
+Request:  {"op": "mend.mend", "layer": NAME, "type": "xfs", "node": FILE, "device": DEVICE,
            "ground": NODE, "rebooted": false}
 Answer:   {"problem": TEXT, "mended": true}
 
 Unless the guest was booted since, nothing is done to a file system that can be written.  "problem"
 is what is wrong with it even after it was mounted again, and empty if nothing is.
-{"op": "leave"} takes away what copies have opened and connected.
+{"op": "mend.leave"} takes away what copies have opened and connected.
 """
 
 import importlib.util

@@ -3,8 +3,8 @@
 Both legs lie on the same device, the second behind the first, so that the ranges are the regions of
 the first leg: all of the same length, one behind the other.
 
-Request:  {"op": "copy", "path": "dm-kcopyd", "node": DEVICE, "ranges": [[offset, bytes], ...],
-           "to": OFFSET}
+Request:  {"op": "mirror.copy", "path": "dm-kcopyd", "node": DEVICE,
+           "ranges": [[offset, bytes], ...], "to": OFFSET}
 Answer:   {"errno": E, "done": RANGES, "said": STATUS, "seconds": T, "moved": [read, written]}
 
 "moved" are the sectors that were read and written through the mirror, by its user.

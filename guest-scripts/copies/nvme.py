@@ -3,11 +3,11 @@
 By hand:   nvme-copy --serial LABNVME0 --nsid 1 --to 4096 0+64 128+64
            one line: {"status": 0, "dw0": 0, "seconds": 0.0021}
 
-Requests:  {"op": "copy", "path": "nvme-copy", "serial": S, "nsid": N, "sdlba": D,
+Requests:  {"op": "nvme.copy", "path": "nvme-copy", "serial": S, "nsid": N, "sdlba": D,
             "ranges": [[slba, blocks], ...], "source": N, "format": 0, "fua": false, "prinfo": P,
             "timeout_ms": T, "emulate": false}
-           {"op": "flush", "serial": S, "nsid": N}
-           {"op": "write-block", "serial": S, "nsid": N, "lba": L}      one block of zeroes
+           {"op": "nvme.flush", "serial": S, "nsid": N}
+           {"op": "nvme.write_block", "serial": S, "nsid": N, "lba": L}      one block of zeroes
 Answers:   {"status": S, "dw0": N, "seconds": T}
 
 `prinfo` are the four bits of PRINFOR and PRINFOW; by default what the driver itself would ask

@@ -1,7 +1,7 @@
 """The path scsi-xcopy: Extended Copy within a SCSI disk, one command for each range.
 
-Request:  {"op": "copy", "path": "scsi-xcopy", "node": DEVICE, "ranges": [[offset, bytes], ...],
-           "to": OFFSET, "emulate": false}
+Request:  {"op": "scsi.copy", "path": "scsi-xcopy", "node": DEVICE,
+           "ranges": [[offset, bytes], ...], "to": OFFSET, "emulate": false}
 Answer:   {"errno": E, "done": RANGES, "said": SENSE, "seconds": T, "moved": [read, written]}
 
 "moved" are the sectors that were read and written through the disk meanwhile, which the target

@@ -4,12 +4,12 @@ Past the page cache, so that what is read is what the layers below hold; or thro
 whether a copy minds it.  Files stay open from one request to the next: when a block device that was
 open for writing is closed, udev probes it, and its reads would meet the fault.
 
-Requests:  {"op": "write", "node": PATH, "offset": BYTES, "data": DATA, "size": BYTES}
-           {"op": "read", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
-           {"op": "write-cached", "node": PATH, "offset": BYTES, "data": DATA}
-           {"op": "read-cached", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
-           {"op": "zone", "node": PATH, "offset": BYTES}
-           {"op": "reset-zone", "node": PATH, "offset": BYTES}
+Requests:  {"op": "sectors.write", "node": PATH, "offset": BYTES, "data": DATA, "size": BYTES}
+           {"op": "sectors.read", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
+           {"op": "sectors.write_cached", "node": PATH, "offset": BYTES, "data": DATA}
+           {"op": "sectors.read_cached", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
+           {"op": "sectors.zone", "node": PATH, "offset": BYTES}
+           {"op": "sectors.reset_zone", "node": PATH, "offset": BYTES}
 Answers:   {"data": DATA, "unreadable": [[offset, bytes, errno], ...]}
            {"start": BYTES, "pointer": BYTES, "capacity": BYTES, "condition": N}
 

@@ -20,40 +20,6 @@ from stack import Stack
 STACK = "/run/lab/stack.json"
 KEPT = "/run/lab/kept.json"
 
-TYPES = {
-    "ext4": "filesystems.Ext4",
-    "xfs": "filesystems.Xfs",
-    "btrfs": "filesystems.Btrfs",
-    "f2fs": "filesystems.F2fs",
-    "zonefs": "filesystems.Zonefs",
-    "nfs": "nfs.Nfs",
-    "loop": "loop.Loop",
-    "zloop": "zloop.Zloop",
-    "null-blk": "synthetic.NullBlk",
-    "scsi-debug": "synthetic.ScsiDebug",
-    "dm-linear": "mapping.Linear",
-    "dm-zoned": "mapping.Zoned",
-    "md": "md.Md",
-    "dm-flakey": "faulty.Flakey",
-    "dm-error": "faulty.Error",
-    "dm-delay": "faulty.Delay",
-    "dm-dust": "faulty.Dust",
-    "dm-log-writes": "faulty.LogWrites",
-    "dm-snapshot": "kcopyd.Snapshot",
-    "dm-thin": "kcopyd.Thin",
-    "dm-mirror": "kcopyd.Mirror",
-    "dm-clone": "kcopyd.Clone",
-    "dm-verity": "data.Verity",
-    "dm-crypt": "data.Crypt",
-    "dm-integrity": "data.Integrity",
-    "dm-vdo": "storing.Vdo",
-    "dm-pcache": "storing.Pcache",
-    "nvmet": "nvme_target.Nvmet",
-    "nvme-connect": "nvme_target.NvmeConnect",
-    "tcm-loop": "scsi_target.TcmLoop",
-}
-"""Module and class of each type of layer."""
-
 
 def main():
     """Parse the command line; see the top of this file."""
@@ -75,15 +41,15 @@ def make_stack(tell):
     with open(KEPT) as file:
         kept = json.load(file)
     layers = [
-        layer_class(spec["type"])(spec, kept.get(spec["name"]), described)
+        layer_class(spec["class"])(spec, kept.get(spec["name"]), described)
         for spec in described["layers"]
     ]
     return Stack(described["disks"], layers, tell, described["probe"], described["settings"])
 
 
-def layer_class(kind):
-    """The class of a type of layer; its module is loaded when a profile has one."""
-    module, _, name = TYPES[kind].partition(".")
+def layer_class(place):
+    """The class that the host says makes a layer, MODULE.CLASS; no other module is loaded."""
+    module, _, name = place.rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 

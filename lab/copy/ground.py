@@ -62,11 +62,13 @@ class GuestGround:
 
     def write(self, sector: int, data: bytes) -> None:
         size = {"size": self._size} if self._size else {}
-        self._ask(op="write", data=_packed(data), **self._at(sector), **size)
+        self._ask(op="sectors.write", data=_packed(data), **self._at(sector), **size)
 
     def read(self, extent: Extent) -> bytes:
         """The bytes of an extent; sectors that cannot be read say so themselves."""
-        return _unpacked(extent, self._ask(op="read", **self._at(extent.start), **self._of(extent)))
+        return _unpacked(
+            extent, self._ask(op="sectors.read", **self._at(extent.start), **self._of(extent))
+        )
 
     def _at(self, sector: int) -> dict[str, object]:
         return {"node": self._node, "offset": sector * SECTOR}
@@ -80,10 +82,10 @@ class CachedGround(GuestGround):
     until it is read: then all goes to the medium, and the page cache forgets it."""
 
     def write(self, sector: int, data: bytes) -> None:
-        self._ask(op="write-cached", data=_packed(data), **self._at(sector))
+        self._ask(op="sectors.write_cached", data=_packed(data), **self._at(sector))
 
     def read(self, extent: Extent) -> bytes:
-        answer = self._ask(op="read-cached", **self._at(extent.start), **self._of(extent))
+        answer = self._ask(op="sectors.read_cached", **self._at(extent.start), **self._of(extent))
         return _unpacked(extent, answer)
 
 

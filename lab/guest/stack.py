@@ -115,7 +115,10 @@ def description(profile: Profile, link: Link | None, *, probe: bool) -> bytes:
             }
             for disk in disks(profile)
         ],
-        "layers": [layer.model_dump(mode="json", by_alias=True) for layer in profile.layers],
+        "layers": [
+            {**layer.model_dump(mode="json", by_alias=True), "class": layer.guest_class}
+            for layer in profile.layers
+        ],
         "probe": probe,
         "settings": readback.asked(profile),
     }

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from lab.copy.ground import GuestGround
 from lab.copy.model import SECTOR, Extent
 from lab.copy.paths import PATHS
+from lab.copy.paths.base import CopyPath
 from lab.copy.tags import describe
 from tests import ROOT
 
@@ -46,38 +47,39 @@ files, sectors, bdev, mirror, child, kernel, loops, errnos, fua = map(
 )
 
 
-def tables() -> tuple[dict[str, str], dict[str, str]]:
-    """PATHS and OPERATIONS of the executor, which cannot be imported by its name."""
-    found = {}
-    for line in ast.parse((COPIES / "__main__.py").read_text()).body:
-        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) in ("PATHS", "OPERATIONS"):
-            found[ast.unparse(line.targets[0])] = ast.literal_eval(line.value)
-    return found["PATHS"], found["OPERATIONS"]
+def function(operation: str) -> Any:
+    """What the executor calls for an operation."""
+    module, _, name = operation.rpartition(".")
+    return getattr(load(module), name)
 
 
-def test_every_path_of_the_host_is_carried_out_by_a_module_of_the_guest() -> None:
-    modules, _ = tables()
-    assert modules.keys() == PATHS.keys()
-    for name in modules.values():
-        assert callable(load(name).copy)
+@pytest.mark.parametrize("path", PATHS.values(), ids=lambda path: path.name)
+def test_every_path_of_the_host_is_carried_out_by_a_module_of_the_guest(
+    path: type[CopyPath],
+) -> None:
+    assert callable(load(path.module).copy)
 
 
-@pytest.mark.parametrize(("operation", "place"), tables()[1].items())
-def test_every_operation_is_a_function_of_a_module(operation: str, place: str) -> None:
-    module, _, name = place.partition(".")
-    assert callable(getattr(load(module), name)), operation
-
-
-def test_every_operation_that_the_host_asks_for_exists() -> None:
-    asked = set()
+def asked() -> set[str]:
+    """The operations that the host asks for, besides copies."""
+    found = set()
     for path in [
         *(ROOT / "lab/copy").rglob("*.py"),
         *(ROOT / "lab/suites/copy_faults").rglob("*.py"),
     ]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.keyword) and node.arg == "op":
-                asked.add(ast.literal_eval(node.value))
-    assert asked == tables()[1].keys()
+                found.add(ast.literal_eval(node.value))
+    return found
+
+
+@pytest.mark.parametrize("operation", sorted(asked()))
+def test_every_operation_that_the_host_asks_for_exists(operation: str) -> None:
+    assert callable(function(operation))
+
+
+def test_all_are_looked_at() -> None:
+    assert len(asked()) == 13
 
 
 @pytest.fixture(scope="session")
@@ -107,10 +109,7 @@ def opened() -> Iterator[None]:
 
 def ask(**request: Any) -> dict[str, Any]:
     """What the executor would answer."""
-    operation = tables()[1][request["op"]]
-    answer: dict[str, Any] = getattr(load(operation.split(".")[0]), operation.split(".")[1])(
-        request
-    )
+    answer: dict[str, Any] = function(request["op"])(request)
     return dict(json.loads(json.dumps(answer)))
 
 
@@ -166,7 +165,7 @@ def test_blocks_that_cannot_be_read_are_told_and_no_others(short: bool, bad: set
     data = os.urandom(4096) * 300
     sectors.opened["disk"] = Failing(data, bad, short=short)
     try:
-        answer = ask(op="read", node="disk", offset=0, bytes=len(data), unit=4096)
+        answer = ask(op="sectors.read", node="disk", offset=0, bytes=len(data), unit=4096)
         read = GuestGround(ask, "disk", 8).read(Extent(0, len(data) // SECTOR))
     finally:
         sectors.close()
@@ -283,9 +282,9 @@ def errnos_of(
     monkeypatch.setattr(errnos, "DEBUG", str(tmp_path))
     monkeypatch.setattr(errnos.nvme, "find", lambda serial, nsid: str(node))
     monkeypatch.setattr(os, "preadv", namespace.read)
-    found: list[list[int]] = ask(op="errnos", serial="S", nsid=1, statuses=[0x183, 0x180, 0x3])[
-        "errnos"
-    ]
+    found: list[list[int]] = ask(
+        op="errnos.errnos", serial="S", nsid=1, statuses=[0x183, 0x180, 0x3]
+    )["errnos"]
     if injects:
         assert (namespace.place / "probability").read_text() == "0"
     return found
@@ -334,7 +333,7 @@ def test_a_scsi_disk_is_written_as_it_was_and_then_with_fua(
 
     monkeypatch.setattr(fua.system, "queue", lambda path, name: "512")
     monkeypatch.setattr(fua.fcntl, "ioctl", ioctl)
-    assert ask(op="force-unit-access", node=str(node), flushed=flushed) == {}
+    assert ask(op="fua.force_unit_access", node=str(node), flushed=flushed) == {}
     assert sent == commands
     assert written == [b"\x5a" * 512] * 2
 
@@ -358,14 +357,14 @@ def test_a_namespace_is_written_as_it_was_and_then_with_fua(
     monkeypatch.setattr(fua.nvme, "BLOCK", str(tmp_path))
     monkeypatch.setattr(fua.nvme, "command", command)
     monkeypatch.setattr(fua.system, "queue", lambda path, name: "4096")
-    ask(op="force-unit-access", node="/dev/nvme2n3", flushed=True)
+    ask(op="fua.force_unit_access", node="/dev/nvme2n3", flushed=True)
     assert sent == [
         ("ng2n3", 2, 3, 0, b"\0"), ("ng2n3", 1, 3, 0, b"\7"), ("ng2n3", 0, 3, 0, b""),
         ("ng2n3", 1, 3, 1, b"\7"),
     ]  # fmt: skip
     failing = True
     with pytest.raises(fua.system.Failure, match="read of /dev/ng2n3: status 0x281"):
-        ask(op="force-unit-access", node="/dev/nvme2n3")
+        ask(op="fua.force_unit_access", node="/dev/nvme2n3")
 
 
 REGIONS = {"node": "/dev/lab/S:1", "ranges": [[1 << 20, 4096], [(1 << 20) + 4096, 4096]]}
@@ -439,7 +438,8 @@ def test_what_goes_wrong_in_a_child_is_told(pid: Path) -> None:
 def test_an_error_of_the_kernel_in_a_child_is_how_the_copy_ended(tmp_path: Path) -> None:
     """As the host sees it: over the executor's stdin and stdout."""
     request = {
-        "op": "copy", "path": "fs-cfr", "node": str(tmp_path / "none"), "ranges": [[0, 1]], "to": 2,
+        "op": "files.copy", "path": "fs-cfr", "node": str(tmp_path / "none"), "ranges": [[0, 1]],
+        "to": 2,
     }  # fmt: skip
     code = (
         "import sys, runpy; sys.argv[1:] = ['serve']; sys.path.insert(0, sys.argv[0]);"

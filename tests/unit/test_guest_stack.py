@@ -116,6 +116,7 @@ def test_the_guest_is_told_disks_layers_and_addresses() -> None:
     assert disk == {"ref": "S:1", "alias": "S", "kind": "nvme", "serial": "S", "nsid": 1}
     assert told["layers"][0]["name"] == "fs" and told["layers"][0]["reflink"] is None
     assert told["layers"][0]["over"] == "S"
+    assert told["layers"][0]["class"] == "filesystems.Xfs"
     assert (told["address"], told["peer"]) == ("10.99.0.2", "10.99.0.1")
 
 

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.profile.fields import tag_of
+from lab.profile.layers import LAYERS, BaseLayer
 from tests import ROOT
 
 
@@ -40,6 +42,14 @@ plain = load("plain")
 loop = load("loop")
 
 SIZES = st.sampled_from([512, 4096])
+
+
+@pytest.mark.parametrize("model", LAYERS, ids=tag_of)
+def test_every_layer_is_made_by_a_class_of_the_guest(model: type[BaseLayer]) -> None:
+    module, _, name = model.guest_class.partition(".")
+    made = getattr(load(module), name)
+    assert issubclass(made, load("layer").Layer)
+    assert made.up is not load("layer").Layer.up
 
 
 @given(size=SIZES, first=st.integers(0, 2**40), count=st.integers(1, 9))

@@ -154,7 +154,7 @@ def test_the_copy_itself_is_no_other_io() -> None:
 def test_a_request_is_in_logical_blocks_and_names_the_namespace_by_serial() -> None:
     copy = Copy((Extent(2112, 64), Extent(2240, 8)), destination=4096, unit=8)
     assert nvme_path(block_size=4096).request(copy) == {
-        "op": "copy",
+        "op": "nvme.copy",
         "path": "nvme-copy",
         "serial": "S",
         "nsid": 1,

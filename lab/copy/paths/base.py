@@ -55,6 +55,8 @@ class CopyPath(ABC):
     """In a few words, for lists."""
     needs: ClassVar[str]
     """What a profile must have for it."""
+    module: ClassVar[str]
+    """The module of guest-scripts/copies that carries it out."""
     durable: bool = False
     """The copy is synced before it reports success: success promises durability."""
     on_medium: bool = True
@@ -153,7 +155,7 @@ class CopyPath(ABC):
     def request(self, copy: Copy) -> dict[str, object]:
         """The executor's request for a copy."""
         return {
-            "op": "copy",
+            "op": f"{self.module}.copy",
             "path": self.name,
             "node": self.node,
             "ranges": [[source.start * SECTOR, source.sectors * SECTOR] for source in copy.sources],

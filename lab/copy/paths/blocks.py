@@ -19,6 +19,7 @@ class BdevCfr(CopyPath):
     name = "bdev-cfr"
     does = "copy_file_range within a block device, as the block-layer series propose"
     needs = "an emulated NVMe namespace without zones, metadata or layers"
+    module = "bdev"
     durable = True
     through_cache = True
 
@@ -49,6 +50,7 @@ class ScsiXcopy(CopyPath):
     name = "scsi-xcopy"
     does = "Extended Copy within a SCSI disk of the kernel's target, a command for each range"
     needs = "a tcm-loop layer over an emulated disk, which nothing stands on"
+    module = "scsi"
 
     @classmethod
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
@@ -73,6 +75,7 @@ class DmKcopyd(CopyPath):
     name = "dm-kcopyd"
     does = "a dm-mirror that kcopyd brings into line, a region for each range"
     needs = "an emulated NVMe namespace without zones, metadata or layers"
+    module = "mirror"
     any_shape = False
 
     @classmethod

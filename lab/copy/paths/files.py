@@ -96,7 +96,7 @@ class _Mendable(Instrument[SyncedPath]):
     def mend(self, *, rebooted: bool) -> str:
         holder = self.path.holder
         answer = self.ask(
-            op="mend",
+            op="mend.mend",
             layer=holder.name,
             type=getattr(holder, "type", ""),
             node=f"/dev/lab/{holder.name}/{FILE}",
@@ -116,6 +116,7 @@ def _shares(layer: BaseLayer) -> bool:
 class InFile(SyncedPath):
     """Copies within a file, range by range."""
 
+    module = "files"
     file_size = FILE_SIZE
 
     @classmethod
@@ -166,6 +167,7 @@ class LoopReflink(SyncedPath):
     name = "loop-reflink"
     does = "the reference model: ranges of a loop device, copied in its backing file"
     needs = "a loop layer without partitions that nothing stands on"
+    module = "loops"
 
     @classmethod
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:

@@ -76,6 +76,7 @@ def error_of(status: int, found: Mapping[int, str] | None = None) -> str:
 class NvmePath(CopyPath):
     """One Copy command, by passthrough, to one namespace."""
 
+    module = "nvme"
     passthrough = True
 
     def __init__(self, drive: Drive, namespace: NvmeNamespace, first: int | None = None) -> None:
@@ -106,7 +107,7 @@ class NvmePath(CopyPath):
         unit = self.unit
         wide_guard = {"format": 1} if self._namespace.guard == 64 else {}
         return {
-            "op": "copy",
+            "op": f"{self.module}.copy",
             "path": self.name,
             "serial": self.drive.serial,
             "nsid": self.drive.nsid,
@@ -152,7 +153,9 @@ class NvmeInstrument(Instrument[NvmePath]):
     def learn(self) -> str:
         if self._errors is None:
             drive = self.path.drive
-            answer = self.ask(op="errnos", serial=drive.serial, nsid=drive.nsid, statuses=_TRIED)
+            answer = self.ask(
+                op="errnos.errnos", serial=drive.serial, nsid=drive.nsid, statuses=_TRIED
+            )
             self._errors = {status: errno_name(made) for status, made in answer["errnos"]}
         if self._errors:
             return f"this kernel's errnos of {len(self._errors)} NVMe statuses were found by trying"

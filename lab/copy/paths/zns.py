@@ -44,7 +44,7 @@ class _Zone(NvmeInstrument):
 
     def prepare(self, copy: Copy, tagging: Tagging) -> None:
         start, end = tagging.window.start, copy.destination
-        self.ask(op="reset-zone", node=self.path.node, offset=start * SECTOR)
+        self.ask(op="sectors.reset_zone", node=self.path.node, offset=start * SECTOR)
         data, written = tagging.data(), (end - start) * SECTOR
         GuestGround(self.ask, self.path.node, self.path.unit).write(start, data[:written])
         self.ground.write(end, data[written:])
@@ -52,7 +52,7 @@ class _Zone(NvmeInstrument):
     def check(self, copy: Copy, completion: Completion | None) -> str:
         """The write pointer, which a write must be possible at, and which a success must have
         moved to the end of the destination."""
-        zone = self.ask(op="zone", node=self.path.node, offset=copy.destination * SECTOR)
+        zone = self.ask(op="sectors.zone", node=self.path.node, offset=copy.destination * SECTOR)
         pointer = zone["pointer"] // SECTOR
         if completion and completion.succeeded and pointer != copy.target.end:
             return (
@@ -62,7 +62,7 @@ class _Zone(NvmeInstrument):
         if zone["pointer"] >= zone["start"] + zone["capacity"]:
             return ""
         told = self.ask(
-            op="write-block",
+            op="nvme.write_block",
             serial=self.path.drive.serial,
             nsid=self.path.drive.nsid,
             lba=pointer // self.path.unit,

@@ -1,10 +1,12 @@
 """Layers: what the guest stacks on its disks, in order.
 
-A new kind of layer is one model with a `type` of its own, added to `Layer`, and its class in
-guest-scripts/layers.
+A new kind of layer is one model with a `type` of its own, added to `LAYERS`, and the class in
+guest-scripts/layers that it names.
 """
 
-from typing import Annotated
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
 
 from lab.profile.fields import ByType
 from lab.profile.layers.base import BaseLayer, Node, Use
@@ -19,16 +21,21 @@ from lab.profile.layers.storing import DmPcache, DmVdo
 from lab.profile.layers.synthetic import NullBlk, ScsiDebug
 from lab.profile.layers.targets import NvmeConnect, Nvmet, TcmLoop
 
-__all__ = ["BaseLayer", "FileSystem", "Layer", "Node", "Segment", "Use"]
+__all__ = ["LAYERS", "BaseLayer", "FileSystem", "Layer", "Node", "Segment", "Use"]
 
-Layer = Annotated[
-    Ext4 | Xfs | Btrfs | F2fs | Zonefs | Nfs
-    | Loop | Zloop | NullBlk | ScsiDebug
-    | DmLinear | DmZoned | Md
-    | DmFlakey | DmError | DmDelay | DmDust | DmLogWrites
-    | DmSnapshot | DmThin | DmMirror | DmClone
-    | DmCrypt | DmIntegrity | DmVerity
-    | DmVdo | DmPcache
-    | Nvmet | NvmeConnect | TcmLoop,
-    ByType(),
-]  # fmt: skip
+LAYERS: tuple[type[BaseLayer], ...] = (
+    Ext4, Xfs, Btrfs, F2fs, Zonefs, Nfs,
+    Loop, Zloop, NullBlk, ScsiDebug,
+    DmLinear, DmZoned, Md,
+    DmFlakey, DmError, DmDelay, DmDust, DmLogWrites,
+    DmSnapshot, DmThin, DmMirror, DmClone,
+    DmCrypt, DmIntegrity, DmVerity,
+    DmVdo, DmPcache,
+    Nvmet, NvmeConnect, TcmLoop,
+)  # fmt: skip
+"""The models of all kinds of layers."""
+
+if TYPE_CHECKING:
+    Layer = BaseLayer
+else:
+    Layer = Annotated[reduce(or_, LAYERS), ByType()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -100,6 +100,9 @@ class Use:
 
 class BaseLayer(Model):
     """One layer.  Subclasses have a `type` and say what they use and offer."""
+
+    guest_class: ClassVar[str]
+    """MODULE.CLASS of guest-scripts/layers that makes it."""
 
     name: LayerName = Field(
         description="By which layers above, suites and faults refer to it; the guest has it as "

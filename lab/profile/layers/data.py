@@ -23,6 +23,7 @@ def _whole(size: int | None, block_size: int) -> int | None:
 class DmVerity(Over):
     """Checks every block that is read against a tree of hashes."""
 
+    guest_class = "data.Verity"
     type: Literal["dm-verity"] = Field(description="Checks what is read against a tree of hashes")
     hash: Reference = Field(description="The block device for the tree of hashes")
     fec: Reference | None = Field(
@@ -99,6 +100,7 @@ def fec_size(data: int, tree: int, block_size: int, roots: int) -> int:
 class DmCrypt(Over):
     """Encrypts, with a key made from the layer's name: what it protects are tests."""
 
+    guest_class = "data.Crypt"
     type: Literal["dm-crypt"] = Field(description="Encrypts, with a key made from its name")
     cipher: Annotated[
         str, Text(r"[a-z0-9()]+-[a-z0-9]+-[a-z0-9:()]+", "a cipher such as aes-xts-plain64")
@@ -120,6 +122,7 @@ class DmCrypt(Over):
 class DmIntegrity(Over):
     """Keeps a checksum for every sector."""
 
+    guest_class = "data.Integrity"
     type: Literal["dm-integrity"] = Field(description="Keeps a checksum for every sector")
     algorithm: Literal["crc32c", "crc32", "sha1", "sha256"] = Field(
         "crc32c", description="Checksum"

@@ -56,6 +56,7 @@ class _Zones(Over):
 class DmFlakey(_Zones):
     """Works for a while, then fails for a while."""
 
+    guest_class = "faulty.Flakey"
     type: Literal["dm-flakey"] = Field(description="Works for a while, then fails for a while")
     up: Seconds = Field(
         3600.0,
@@ -94,6 +95,7 @@ def _kind(words: list[str]) -> str:
 class DmError(_Zones):
     """Fails every request that touches its bad parts."""
 
+    guest_class = "faulty.Error"
     type: Literal["dm-error"] = Field(description="Fails every request to its bad parts")
     bad: tuple[Extent, ...] = Field(
         (), description="The parts that fail, in order; default: all of the device"
@@ -118,6 +120,7 @@ class DmError(_Zones):
 class DmDelay(_Zones):
     """Holds every request for a while."""
 
+    guest_class = "faulty.Delay"
     type: Literal["dm-delay"] = Field(description="Holds every request for a while")
     read: Milliseconds = Field(
         0.0, description="Delay of reads, such as 20ms", json_schema_extra={"default": "0ms"}
@@ -133,6 +136,7 @@ class DmDelay(_Zones):
 class DmDust(Over):
     """Fails reads of bad blocks until they are written, as worn-out disks do."""
 
+    guest_class = "faulty.Dust"
     type: Literal["dm-dust"] = Field(description="Fails reads of bad blocks until they are written")
     block_size: Literal[512, 1024, 2048, 4096] = Field(512, description="Bytes of a bad block")
     bad_blocks: tuple[Annotated[int, Span(0, 2**54, "as block number")], ...] = Field(
@@ -143,6 +147,7 @@ class DmDust(Over):
 class DmLogWrites(Over):
     """Writes down everything written, in order: what a crash may leave can be replayed."""
 
+    guest_class = "faulty.LogWrites"
     type: Literal["dm-log-writes"] = Field(
         description="Logs all writes to another device; a new log begins whenever it is made"
     )

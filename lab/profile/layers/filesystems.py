@@ -54,6 +54,7 @@ class OnDevice(FileSystem):
 class Ext4(OnDevice):
     """ext4."""
 
+    guest_class = "filesystems.Ext4"
     type: Literal["ext4"] = Field(description="ext4")
 
 
@@ -64,6 +65,7 @@ class Xfs(FileSystem):
     shared (xfsprogs, mkfs/xfs_mkfs.c: "reflink not supported with zoned devices").
     """
 
+    guest_class = "filesystems.Xfs"
     type: Literal["xfs"] = Field(description="XFS; with its realtime section on zones, zoned XFS")
     over: Reference = Field(
         description="The block device that it is made on; a zoned one needs conventional zones "
@@ -131,6 +133,7 @@ COPIES: dict[str, int] = {
 class Btrfs(FileSystem):
     """btrfs over one device or several; zoned over zoned ones."""
 
+    guest_class = "filesystems.Btrfs"
     type: Literal["btrfs"] = Field(description="btrfs, in its zoned mode over zoned devices")
     over: References = Field(description="The block device, or the list of those it is made on")
     data: Copies | None = Field(
@@ -183,6 +186,7 @@ class Btrfs(FileSystem):
 class F2fs(OnDevice):
     """F2FS.  It needs blocks it can overwrite: conventional zones, or a device of its own."""
 
+    guest_class = "filesystems.F2fs"
     type: Literal["f2fs"] = Field(description="F2FS, in its zoned mode with a zoned device")
     zoned: Reference | None = Field(
         None, description="A zoned device for the data; `over` holds the metadata then"
@@ -210,6 +214,7 @@ class F2fs(OnDevice):
 class Zonefs(OnDevice):
     """zonefs: every zone is a file."""
 
+    guest_class = "filesystems.Zonefs"
     type: Literal["zonefs"] = Field(description="zonefs: each zone of a zoned device is a file")
 
     def uses(self) -> Iterator[Use]:
@@ -223,6 +228,7 @@ class Zonefs(OnDevice):
 class Nfs(Mounted):
     """An NFS mount from a server in the same guest."""
 
+    guest_class = "nfs.Nfs"
     type: Literal["nfs"] = Field(description="An NFS mount from a server in the same guest")
     over: Reference = Field(description="The file system that the server exports")
     version: Literal["4.2", "4.1"] = Field("4.2", description="NFS version, as quoted text")

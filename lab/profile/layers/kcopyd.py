@@ -37,6 +37,7 @@ Chunk = Annotated[Size, AfterValidator(_power_of_two)]
 class DmSnapshot(Over):
     """A snapshot: a chunk is copied to the store before it first changes, on either side."""
 
+    guest_class = "kcopyd.Snapshot"
     type: Literal["dm-snapshot"] = Field(
         description="A writable snapshot as NAME, its origin as NAME:origin; the first write to a "
         "chunk of either copies it"
@@ -59,6 +60,7 @@ class DmSnapshot(Over):
 class DmThin(BaseLayer):
     """A thin volume from a pool of its own."""
 
+    guest_class = "kcopyd.Thin"
     type: Literal["dm-thin"] = Field(
         description="A thin volume as NAME; with a snapshot, that is NAME:snapshot"
     )
@@ -93,6 +95,7 @@ class DmThin(BaseLayer):
 class DmMirror(BaseLayer):
     """Legs with the same content, which kcopyd brings into line."""
 
+    guest_class = "kcopyd.Mirror"
     type: Literal["dm-mirror"] = Field(
         description="Devices with the same content; the first is copied to the others"
     )
@@ -116,6 +119,7 @@ class DmMirror(BaseLayer):
 class DmClone(Over):
     """A copy that can be used at once, while kcopyd fetches the rest from the source."""
 
+    guest_class = "kcopyd.Clone"
     type: Literal["dm-clone"] = Field(
         description="A copy of a device that can be used while it is being made"
     )

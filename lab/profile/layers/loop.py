@@ -17,6 +17,7 @@ MIB = 2**20
 class Loop(BaseLayer):
     """A loop device over a file of its own on another layer."""
 
+    guest_class = "loop.Loop"
     type: Literal["loop"] = Field(description="A loop device over a file")
     over: Reference = Field(description="The file system that holds the file")
     size: Size = Field(description="Bytes of the file, such as 256M; a multiple of block_size")
@@ -64,6 +65,7 @@ class Loop(BaseLayer):
 class Zloop(BaseLayer):
     """A zoned device whose zones are files: what is on it outlasts the guest."""
 
+    guest_class = "zloop.Zloop"
     type: Literal["zloop"] = Field(
         description="A zoned device over files, one for each zone; Linux 6.16 and later, where it "
         "is configured"

@@ -34,6 +34,7 @@ class Segment(Extent):
 class DmLinear(BaseLayer):
     """Segments of block devices, one behind the other: what crosses them must be split."""
 
+    guest_class = "mapping.Linear"
     type: Literal["dm-linear"] = Field(description="Segments of block devices joined to one")
     segments: Annotated[tuple[Segment, ...], Field(min_length=1)] = Field(
         description="The parts it is made of, in order"
@@ -63,6 +64,7 @@ class DmLinear(BaseLayer):
 class DmZoned(BaseLayer):
     """A block device without zones out of a zoned one."""
 
+    guest_class = "mapping.Zoned"
     type: Literal["dm-zoned"] = Field(description="Makes a zoned device writable anywhere")
     over: Reference = Field(
         description="The zoned device; without `cache` it needs conventional zones"

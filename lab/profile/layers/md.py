@@ -20,6 +20,7 @@ PARITY = ("raid4", "raid5", "raid6")
 class Md(BaseLayer):
     """An array of block devices."""
 
+    guest_class = "md.Md"
     type: Literal["md"] = Field(description="Software RAID (md) over several devices")
     over: References = Field(description="The list of its members")
     level: Level = Field(description="How data lie on the members")

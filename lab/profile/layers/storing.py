@@ -17,6 +17,7 @@ VDO_BLOCK = 4096
 class DmVdo(Over):
     """Stores blocks of the same content once."""
 
+    guest_class = "storing.Vdo"
     type: Literal["dm-vdo"] = Field(
         description="Stores blocks of the same content once; Linux 6.9 and later"
     )
@@ -42,6 +43,7 @@ class DmVdo(Over):
 class DmPcache(Over):
     """A cache in persistent memory, which writes back later."""
 
+    guest_class = "storing.Pcache"
     type: Literal["dm-pcache"] = Field(
         description="A write-back cache in persistent memory; Linux 6.18 and later, where it is "
         "configured"

@@ -83,12 +83,14 @@ def whole_zones(size: int, zoned: MemoryZones) -> Iterator[Conflict]:
 class NullBlk(MemoryDisk):
     """null_blk with memory behind it."""
 
+    guest_class = "synthetic.NullBlk"
     type: Literal["null-blk"] = Field(description="null_blk, the kernel's disk in memory")
 
 
 class ScsiDebug(MemoryDisk):
     """scsi_debug: a SCSI disk in memory.  The module makes one kind of disk, so there is one."""
 
+    guest_class = "synthetic.ScsiDebug"
     type: Literal["scsi-debug"] = Field(
         description="scsi_debug, the kernel's SCSI disk in memory; one in a guest"
     )

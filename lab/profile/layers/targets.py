@@ -38,6 +38,7 @@ class Backed(BaseLayer):
 class Nvmet(Backed):
     """The kernel's NVMe target, and the disk that it gives over the transport."""
 
+    guest_class = "nvme_target.Nvmet"
     type: Literal["nvmet"] = Field(description="The kernel's NVMe target")
     transport: Literal["loop", "tcp"] = Field(
         "loop", description="loop: within the guest; tcp: over the network"
@@ -77,6 +78,7 @@ class Nvmet(Backed):
 class NvmeConnect(BaseLayer):
     """A disk from the NVMe target of the peer."""
 
+    guest_class = "nvme_target.NvmeConnect"
     type: Literal["nvme-connect"] = Field(description="A disk from the peer's NVMe target")
     target: LayerName = Field(description="The nvmet layer of the peer, with connect: false")
 
@@ -90,6 +92,7 @@ class NvmeConnect(BaseLayer):
 class TcmLoop(Backed):
     """The kernel's SCSI target (LIO) within the guest: a SCSI disk with Extended Copy."""
 
+    guest_class = "scsi_target.TcmLoop"
     type: Literal["tcm-loop"] = Field(
         description="The kernel's SCSI target (LIO) as a disk in the same guest, with Extended "
         "Copy; iblock over a block device, fileio over a file"

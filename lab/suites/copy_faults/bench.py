@@ -242,7 +242,7 @@ class Bench:
 
     def flush(self) -> None:
         """A Flush from the guest.  Raises GuestError if it does not succeed."""
-        answer = self.ask(op="flush", serial=self.drive.serial, nsid=self.drive.nsid)
+        answer = self.ask(op="nvme.flush", serial=self.drive.serial, nsid=self.drive.nsid)
         self.run.emit("guest", "flush", **answer)
         if answer["status"]:
             raise GuestError(
@@ -279,5 +279,5 @@ class Bench:
             # Of a run that is broken off there may be a copy that must end before.
             if self._executor and self.guest.machine.alive():
                 retries.restore(self._own.connect())
-                self._executor.request(_CLOSE_DEADLINE, op="leave")
+                self._executor.request(_CLOSE_DEADLINE, op="mend.leave")
         self._keep_evidence()

@@ -59,5 +59,5 @@ def tells(entries: list[Entry]) -> bool:
 
 def _try(ref: str, ask: Ask, taps: Taps, *, flushed: bool) -> list[Entry]:
     taps.writes()
-    ask(op="force-unit-access", node=f"/dev/lab/{ref}", flushed=flushed)
+    ask(op="fua.force_unit_access", node=f"/dev/lab/{ref}", flushed=flushed)
     return taps.writes()

@@ -51,7 +51,7 @@ class Taps:
 
     def kernel_messages(self) -> list[str]:
         """The kernel's messages since the last call."""
-        answer = self._ask(op="kmsg", after=self._kmsg_seen)
+        answer = self._ask(op="kernel.kmsg", after=self._kmsg_seen)
         for sequence, level, text in answer["records"]:
             self._kmsg_seen = sequence
             self._run.emit("kernel", "message", level=level, text=text)
