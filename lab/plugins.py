@@ -6,21 +6,22 @@ before somebody asks for what it brings.
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from traceback import walk_tb
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.errors import HostError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+    from pathlib import Path
 
 _T = TypeVar("_T")
 
 SUITES, PATHS, LAYERS, ACTIONS = "lab.suites", "lab.paths", "lab.layers", "lab.actions"
 
-_ONE = {SUITES: "suite", PATHS: "path", LAYERS: "layer", ACTIONS: "action"}
+_ONE = {SUITES: "a suite", PATHS: "a path", LAYERS: "a layer", ACTIONS: "an action"}
 """What one of each group is called."""
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -47,7 +48,7 @@ def found(group: str) -> Mapping[str, object]:
     for entry in _entries(group):
         if first := by_name.get(entry.name):
             raise HostError(
-                f"{_package(first)} and {_package(entry)} both bring a {_ONE[group]} {entry.name}",
+                f"{_package(first)} and {_package(entry)} both bring {_ONE[group]} {entry.name}",
                 hint="uninstall one of them",
             )
         by_name[entry.name] = entry
@@ -60,22 +61,70 @@ def together(group: str, own: Mapping[str, _T], kind: type[_T]) -> dict[str, _T]
     What is no `kind`, or has a `name` other than that of its entry point, is named in a
     PluginWarning and left out.  Raises HostError if a package brings one that there is.
     """
-    made = dict(own)
+
+    def misfit(name: str, each: object) -> str:
+        if not isinstance(each, kind):
+            return f"it is a {type(each).__name__}, and no {kind.__name__}"
+        return _misnamed(name, getattr(each, "name", name))
+
+    return _together(group, own, misfit)
+
+
+def classes(
+    group: str,
+    own: Mapping[str, type[_T]],
+    base: type[Any],
+    name_of: Callable[[type[_T]], str],
+    needed: Sequence[str] = (),
+) -> dict[str, type[_T]]:
+    """The lab's own classes of a group, and those that packages add to it, by name.
+
+    As together(); what packages bring are subclasses of `base` with the attributes `needed`, and
+    `name_of` tells what one calls itself.
+    """
+
+    def misfit(name: str, each: object) -> str:
+        if not (isinstance(each, type) and issubclass(each, base)):
+            return f"it is no {base.__name__}"
+        abstract: Iterable[str] = getattr(each, "__abstractmethods__", ())
+        lacking = sorted({*abstract, *(one for one in needed if not hasattr(each, one))})
+        if lacking:
+            return f"{each.__name__} has no {', '.join(lacking)}"
+        try:
+            return _misnamed(name, name_of(each))
+        except Exception as error:  # as it was made by a stranger
+            return f"{each.__name__} has no name: {type(error).__name__}: {error}"
+
+    return _together(group, own, misfit)
+
+
+def guest_scripts(group: str) -> Iterator["Path"]:
+    """The files for guests that packages bring with what they bring in a group, as its
+    `guest_scripts` says."""
+    for each in found(group).values():
+        yield from getattr(each, "guest_scripts", ())
+
+
+def _together(
+    group: str, own: Mapping[str, _T], misfit: Callable[[str, object], str]
+) -> dict[str, _T]:
+    made: dict[str, Any] = dict(own)
     for name, each in found(group).items():
         if name in own:
             (entry,) = (entry for entry in _entries(group) if entry.name == name)
             raise HostError(
-                f"{_package(entry)} brings a {_ONE[group]} {name}, but the lab has one of that "
-                "name",
+                f"{_package(entry)} brings {_ONE[group]} {name}, but the lab has one of that name",
                 hint="uninstall it, or give that another name",
             )
-        if not isinstance(each, kind):
-            _leave_out(group, name, f"it is a {type(each).__name__}, not a {kind.__name__}")
-        elif (own_name := getattr(each, "name", name)) != name:
-            _leave_out(group, name, f"it calls itself {own_name}")
+        if why := misfit(name, each):
+            _leave_out(group, name, why)
         else:
             made[name] = each
     return made
+
+
+def _misnamed(name: str, own_name: str) -> str:
+    return "" if own_name == name else f"it calls itself {own_name}"
 
 
 def culprit(error: BaseException) -> str:
@@ -114,7 +163,7 @@ def _loaded(group: str, entries: Mapping[str, "EntryPoint"]) -> Iterator[tuple[s
 def _leave_out(group: str, name: str, why: str) -> None:
     packages = {_package(entry) for entry in _entries(group) if entry.name == name}
     words = " ".join(why.split())
-    text = f"{_ONE[group]} {name} of {', '.join(sorted(packages))} is left out: {words}"
+    text = f"{_ONE[group].split()[-1]} {name} of {', '.join(sorted(packages))} is left out: {words}"
     warnings.warn(text, PluginWarning, stacklevel=3)
 
 

@@ -3,16 +3,20 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from lab import share
+from lab import plugins, share
 from lab.artifacts.cmdline import KERNEL_ARGS, parameters
 from lab.artifacts.initramfs import Entry, archive
 from lab.artifacts.kernel import Kernel
+from lab.errors import HostError
 from lab.guest import stack
 from lab.guest.keys import Keys
 from lab.profile.disk import disks
 from lab.profile.models import Profile
 from lab.vm.argv import kernel_args
 from lab.vm.link import Link
+
+_BROUGHT = {"layers": plugins.LAYERS, "copies": plugins.PATHS}
+"""Where scripts of packages come to lie, by what brings them."""
 
 
 def initrd(
@@ -42,7 +46,24 @@ def initrd(
         for command in sorted(path for path in package.iterdir() if path.is_file()):
             if not command.suffix:
                 files[f"lab/bin/{command.name}"] = Entry.file(command.read_bytes(), 0o755)
+    for place, group in _BROUGHT.items():
+        for script in plugins.guest_scripts(group):
+            _add(files, f"lab/{place}/{script.name}", script)
     return kernel.initramfs.read_bytes() + archive(files)
+
+
+def _add(files: dict[str, Entry], path: str, script: Path) -> None:
+    """Add a script that a package brings.  Raises HostError if it cannot be read, or another one
+    of that name is there."""
+    try:
+        entry = Entry.file(script.read_bytes())
+    except OSError as error:
+        raise HostError(f"{script}: {error.strerror}", hint="its package is incomplete") from error
+    if files.setdefault(path, entry).data != entry.data:
+        raise HostError(
+            f"{script}: guests have another {path.removeprefix('lab/')}",
+            hint="uninstall its package, or give the file another name",
+        )
 
 
 def _parameters(arguments: Iterable[str]) -> dict[str, Entry]:

@@ -11,7 +11,8 @@ from lab.profile.devices import Device
 from lab.profile.disk import disks
 from lab.profile.fields import Span, Text
 from lab.profile.hostdev import HostBlock, HostNvme
-from lab.profile.layers import Layer, Node
+from lab.profile.layers import Node
+from lab.profile.layers.kinds import Layer
 from lab.profile.nvme import NvmeController, NvmeNamespace
 from lab.profile.nvme_features import CopyLimits, Zoned
 from lab.profile.own_path import OptionalPath

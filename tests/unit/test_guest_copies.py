@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from lab.copy.ground import GuestGround
 from lab.copy.model import SECTOR, Extent
-from lab.copy.paths import PATHS
+from lab.copy.paths import OWN
 from lab.copy.paths.base import CopyPath
 from lab.copy.tags import describe
 from tests import ROOT
@@ -53,7 +53,7 @@ def function(operation: str) -> Any:
     return getattr(load(module), name)
 
 
-@pytest.mark.parametrize("path", PATHS.values(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
 def test_every_path_of_the_host_is_carried_out_by_a_module_of_the_guest(
     path: type[CopyPath],
 ) -> None:

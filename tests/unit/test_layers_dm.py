@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from lab.profile.base import ConflictError
-from lab.profile.layers import BaseLayer, Layer, Node
+from lab.profile.layers import BaseLayer, Node
 from lab.profile.layers.data import fec_size, tree_size
+from lab.profile.layers.kinds import Layer
 from tests.unit.test_layers_guest import load
 
 content = load("content")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.profile.fields import tag_of
-from lab.profile.layers import LAYERS, BaseLayer
+from lab.profile.layers import OWN, BaseLayer
 from tests import ROOT
 
 
@@ -44,7 +44,7 @@ loop = load("loop")
 SIZES = st.sampled_from([512, 4096])
 
 
-@pytest.mark.parametrize("model", LAYERS, ids=tag_of)
+@pytest.mark.parametrize("model", OWN, ids=tag_of)
 def test_every_layer_is_made_by_a_class_of_the_guest(model: type[BaseLayer]) -> None:
     module, _, name = model.guest_class.partition(".")
     made = getattr(load(module), name)

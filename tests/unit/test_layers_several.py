@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from lab.profile.layers import BaseLayer, Layer, Node
+from lab.profile.layers import BaseLayer, Node
+from lab.profile.layers.kinds import Layer
 from tests.unit.test_layers_guest import load
 
 filesystems = load("filesystems")

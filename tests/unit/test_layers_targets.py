@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from lab.profile.layers import BaseLayer, Layer, Node
+from lab.profile.layers import BaseLayer, Node
+from lab.profile.layers.kinds import Layer
 from lab.profile.load import load_file
 from lab.profile.models import Profile, stack
 from lab.profile.problem import InvalidProfileError

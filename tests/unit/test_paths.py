@@ -8,7 +8,7 @@ import pytest
 from lab.copy.ground import GuestGround, errno_name
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.oracle import Tagging
-from lab.copy.paths import PATHS, find
+from lab.copy.paths import OWN, find
 from lab.copy.paths.base import GUARD, Seen
 from lab.copy.paths.instrument import Subject
 from lab.copy.tags import describe
@@ -73,7 +73,7 @@ def test_what_makes_errors_good(keys: dict[str, Any], said: str) -> None:
     assert layer.redundant == said
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", [path.name for path in OWN])
 def test_every_path_is_at_home_in_some_profile_that_ships(path: str) -> None:
     home = {"dm-kcopyd": "dm-kcopyd", "nvme-cross-ns": "nvme-cross-namespace", "zns-copy": "zns",
             "loop-reflink": "loop-xfs-reflink", "scsi-xcopy": "scsi-xcopy",

@@ -83,7 +83,7 @@ def test_names_are_told_without_importing_anything(install: Install) -> None:
         ("bad = acme_lab, then", THING, "acme_lab, then: "),
         ("Bad One = acme_lab:mine", THING, "lower-case letters, digits and dashes"),
         ("bad = acme_lab:mine", THING, "it calls itself mine"),
-        ("bad = acme_lab", THING, "it is a module, not a Thing"),
+        ("bad = acme_lab", THING, "it is a module, and no Thing"),
     ],
 )
 def test_a_broken_plugin_is_named_and_left_out(

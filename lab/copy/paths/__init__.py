@@ -1,8 +1,10 @@
 """Offload paths: every way to ask for a copy, and where a profile has one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 
+from lab import plugins
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.blocks import BdevCfr, BdevIoctl, DmKcopyd, ScsiXcopy
 from lab.copy.paths.files import FsCfr, FsClone, LoopReflink
@@ -13,16 +15,26 @@ from lab.errors import ProfileError, UsageError
 from lab.profile.base import Conflict
 from lab.profile.models import Profile
 
-PATHS: dict[str, type[CopyPath]] = {
-    path.name: path
-    for path in (
-        NvmeCopy, ZnsCopy, LoopReflink, ScsiXcopy, FsClone, FsCfr, NvmeCrossNs, NvmetPassthrough,
-        DmKcopyd, BdevCfr, BdevIoctl,
-    )
-}  # fmt: skip
-"""Every path by its name; of those that a profile has, the first is its own, unless it says."""
+OWN = (
+    NvmeCopy, ZnsCopy, LoopReflink, ScsiXcopy, FsClone, FsCfr, NvmeCrossNs, NvmetPassthrough,
+    DmKcopyd, BdevCfr, BdevIoctl,
+)  # fmt: skip
+"""The lab's own, in the order in which they are tried on a profile that does not say its own."""
 
 REFERENCE = LoopReflink.name
+
+
+@cache
+def paths() -> Mapping[str, type[CopyPath]]:
+    """Every path by its name: the lab's own, and behind them those that packages bring; of those
+    that a profile has, the first is its own, unless it says.
+
+    Raises HostError if two have the same name; see lab/plugins.py for those that are broken.
+    """
+    own: dict[str, type[CopyPath]] = {path.name: path for path in OWN}
+    return plugins.classes(
+        plugins.PATHS, own, CopyPath, lambda path: path.name, ("does", "needs", "module")
+    )
 
 
 def find(profile: Profile, name: str = "", ref: str = "", *, fua: bool = False) -> CopyPath:
@@ -31,12 +43,12 @@ def find(profile: Profile, name: str = "", ref: str = "", *, fua: bool = False) 
 
     Raises UsageError for a path that does not exist, ProfileError where the profile has none.
     """
-    if name and name not in PATHS:
-        raise UsageError(f"no offload path {name}", hint=f"there are: {', '.join(PATHS)}")
+    if name and name not in paths():
+        raise UsageError(f"no offload path {name}", hint=f"there are: {', '.join(paths())}")
     own = profile.path
     if own and not name and not ref:
         name, ref = own.name, own.layer or ""
-    for candidate in _preferred(profile, [name] if name else list(PATHS), ref):
+    for candidate in _preferred(profile, [name] if name else list(paths()), ref):
         if fua:
             candidate.force_unit_access()
         return candidate
@@ -44,7 +56,7 @@ def find(profile: Profile, name: str = "", ref: str = "", *, fua: bool = False) 
     if name:
         raise ProfileError(
             f"profile {profile.name} has no offload path {name}{where}",
-            hint=f"{name} needs {PATHS[name].needs}",
+            hint=f"{name} needs {paths()[name].needs}",
         )
     raise ProfileError(
         f"profile {profile.name} has no offload path{where}",
@@ -58,17 +70,17 @@ def misfits(profile: Profile) -> Iterator[Conflict]:
     own = profile.path
     if own is None:
         return
-    known = ", ".join(PATHS)
-    if own.name not in PATHS:
-        close = get_close_matches(own.name, PATHS, n=1)
+    known = ", ".join(paths())
+    if own.name not in paths():
+        close = get_close_matches(own.name, paths(), n=1)
         question = f"; did you mean {close[0]}?" if close else ";"
         yield ("path", "name"), f"no offload path is called {own.name!r}{question} expected {known}"
-    elif not (places := dict.fromkeys(each.ref for each in PATHS[own.name].candidates(profile))):
-        has = [name for name in PATHS if any(True for _ in PATHS[name].candidates(profile))]
+    elif not (places := dict.fromkeys(each.ref for each in paths()[own.name].candidates(profile))):
+        has = [name for name in paths() if any(True for _ in paths()[name].candidates(profile))]
         instead = f"one of: {', '.join(has)}" if has else "no `path`: there is a place for none"
         yield (
             ("path", "name"),
-            f"there is no place for {own.name}, which needs {PATHS[own.name].needs}; "
+            f"there is no place for {own.name}, which needs {paths()[own.name].needs}; "
             f"expected {instead}",
         )
     elif own.layer and full_name(profile, own.layer) not in places:
@@ -84,7 +96,7 @@ def _preferred(profile: Profile, names: Sequence[str], ref: str) -> list[CopyPat
     found = [
         candidate
         for name in names
-        for candidate in PATHS[name].candidates(profile)
+        for candidate in paths()[name].candidates(profile)
         if not ref or candidate.ref == full_name(profile, ref)
     ]
     if (own := profile.path) is None:

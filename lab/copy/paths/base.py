@@ -1,13 +1,14 @@
 """What an offload path is: one way to ask for a copy, on one disk or layer of a profile.
 
-A new path is one module here with a subclass of CopyPath, listed in lab/copy/paths/__init__.py,
-and one module in guest-scripts/copies that carries the copy out.
+A new path is a subclass of CopyPath, listed in lab/copy/paths/__init__.py or an entry point of a
+package, and a module for the guest that carries the copy out.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lab.copy.contract import Offload
@@ -56,7 +57,9 @@ class CopyPath(ABC):
     needs: ClassVar[str]
     """What a profile must have for it."""
     module: ClassVar[str]
-    """The module of guest-scripts/copies that carries it out."""
+    """The module in the guest, beside those of guest-scripts/copies, that carries it out."""
+    guest_scripts: ClassVar[tuple[Path, ...]] = ()
+    """Modules for the guest that are not among the lab's own."""
     durable: bool = False
     """The copy is synced before it reports success: success promises durability."""
     on_medium: bool = True

@@ -1,14 +1,9 @@
 """Layers: what the guest stacks on its disks, in order.
 
-A new kind of layer is one model with a `type` of its own, added to `LAYERS`, and the class in
-guest-scripts/layers that it names.
+A new kind of layer is one model with a `type` of its own, listed here or an entry point of a
+package (see kinds.py), and the class for the guest that it names.
 """
 
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated
-
-from lab.profile.fields import ByType
 from lab.profile.layers.base import BaseLayer, Node, Use
 from lab.profile.layers.data import DmCrypt, DmIntegrity, DmVerity
 from lab.profile.layers.faulty import DmDelay, DmDust, DmError, DmFlakey, DmLogWrites
@@ -21,9 +16,9 @@ from lab.profile.layers.storing import DmPcache, DmVdo
 from lab.profile.layers.synthetic import NullBlk, ScsiDebug
 from lab.profile.layers.targets import NvmeConnect, Nvmet, TcmLoop
 
-__all__ = ["LAYERS", "BaseLayer", "FileSystem", "Layer", "Node", "Segment", "Use"]
+__all__ = ["OWN", "BaseLayer", "FileSystem", "Node", "Segment", "Use"]
 
-LAYERS: tuple[type[BaseLayer], ...] = (
+OWN: tuple[type[BaseLayer], ...] = (
     Ext4, Xfs, Btrfs, F2fs, Zonefs, Nfs,
     Loop, Zloop, NullBlk, ScsiDebug,
     DmLinear, DmZoned, Md,
@@ -33,9 +28,4 @@ LAYERS: tuple[type[BaseLayer], ...] = (
     DmVdo, DmPcache,
     Nvmet, NvmeConnect, TcmLoop,
 )  # fmt: skip
-"""The models of all kinds of layers."""
-
-if TYPE_CHECKING:
-    Layer = BaseLayer
-else:
-    Layer = Annotated[reduce(or_, LAYERS), ByType()]
+"""The models of all kinds of layers that are the lab's own."""

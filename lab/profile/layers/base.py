@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, GetCoreSchemaHandler
@@ -102,7 +103,9 @@ class BaseLayer(Model):
     """One layer.  Subclasses have a `type` and say what they use and offer."""
 
     guest_class: ClassVar[str]
-    """MODULE.CLASS of guest-scripts/layers that makes it."""
+    """MODULE.CLASS that makes it in the guest, the module beside those of guest-scripts/layers."""
+    guest_scripts: ClassVar[tuple[Path, ...]] = ()
+    """Modules for the guest that are not among the lab's own."""
 
     name: LayerName = Field(
         description="By which layers above, suites and faults refer to it; the guest has it as "

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.copy import plant
-from lab.copy.paths import PATHS, find
+from lab.copy.paths import find
+from lab.copy.paths import paths as all_paths
 from lab.errors import UsageError
 from lab.faults.actions import Action
 from lab.profile.models import Profile
@@ -67,8 +68,8 @@ def parse(args: Sequence[str]) -> Asked:
     given = parser.parse_args(args)
     paths = tuple(dict.fromkeys(name for name in given.paths.split(",") if name))
     for name in paths:
-        if name not in PATHS:
-            raise UsageError(f"no offload path {name}", hint=f"there are: {', '.join(PATHS)}")
+        if name not in all_paths():
+            raise UsageError(f"no offload path {name}", hint=f"there are: {', '.join(all_paths())}")
     if given.ranges < 1:
         raise UsageError(f"{NAME}: --ranges must be positive")
     if not 0 < given.hang_deadline <= MAX_DEADLINE:

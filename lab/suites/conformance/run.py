@@ -7,7 +7,7 @@ if the profile has it, and otherwise in a guest of a profile that has.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.copy.paths import PATHS, REFERENCE, find
+from lab.copy.paths import REFERENCE, find, paths
 from lab.errors import ProfileError
 from lab.profile.load import load
 from lab.profile.models import Profile
@@ -68,14 +68,14 @@ def run(assignment: Assignment[Asked], watcher: Watcher[CaseResult]) -> Conforma
 
 def jobs(profile: Profile, asked: Asked) -> Iterator[copy_faults.Job]:
     """The reference's job, and those of the paths that are compared with it."""
-    paths = [name for name in asked.paths if name != REFERENCE] or [_own(profile)]
+    names = [name for name in asked.paths if name != REFERENCE] or [_own(profile)]
     try:
         find(profile, REFERENCE)
         home = profile
     except ProfileError:
         # On the same kernel: what differs shall be the path.
         home = load(REFERENCE_PROFILE, []).model_copy(update={"kernel": profile.kernel})
-    for where, path in [(home, REFERENCE), *((profile, path) for path in paths)]:
+    for where, path in [(home, REFERENCE), *((profile, name) for name in names)]:
         yield copy_faults.job(where, asked.options(where, path))
 
 
@@ -83,8 +83,8 @@ def _own(profile: Profile) -> str:
     """A profile's own path; where that is the reference, the first that is not."""
     if profile.path and profile.path.name != REFERENCE:
         return profile.path.name
-    for name in PATHS:
-        if name != REFERENCE and next(PATHS[name].candidates(profile), None):
+    for name, path in paths().items():
+        if name != REFERENCE and next(path.candidates(profile), None):
             return name
     raise ProfileError(
         f"profile {profile.name} has no offload path to compare with {REFERENCE}",

@@ -1,7 +1,7 @@
 """An act: how the suite carries an action out.
 
-A new action is one Act in registry.py, and one function that does to the held copy what the action
-says.
+A new action is one Act, in registry.py or an entry point of a package, and one function that does
+to the held copy what the action says.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""All acts.
+"""All acts: the lab's own, and behind them those that packages bring.
 
 In this order they are listed, drawn and carried out.
 """
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from errno import EIO, ENOSPC
 from functools import cache
 
+from lab import plugins
 from lab.copy.contract import Aftermath
 from lab.errors import UsageError
 from lab.faults.actions import ANYWHERE, HELD, REHEARSAL, SIZE, Action
@@ -103,8 +104,11 @@ OWN = (
 
 @cache
 def acts() -> Mapping[str, Act]:
-    """All acts by the names of their actions."""
-    return {act.name: act for act in OWN}
+    """All acts by the names of their actions.
+
+    Raises HostError if two have the same name; see lab/plugins.py for those that are broken.
+    """
+    return plugins.together(plugins.ACTIONS, {act.name: act for act in OWN}, Act)
 
 
 def find(name: str) -> Act:
