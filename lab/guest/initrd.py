@@ -15,8 +15,8 @@ from lab.profile.models import Profile
 from lab.vm.argv import kernel_args
 from lab.vm.link import Link
 
-_BROUGHT = {"layers": plugins.LAYERS, "copies": plugins.PATHS}
-"""Where scripts of packages come to lie, by what brings them."""
+_PACKAGES = {plugins.LAYERS: "layers", plugins.PATHS: "copies", plugins.SUITES: "suites"}
+"""The guest's package that modules belong to which something from outside brings."""
 
 
 def initrd(
@@ -41,27 +41,29 @@ def initrd(
     scripts = share.directory("guest-scripts")
     # The boot scripts, beside these directories, are part of the shared initramfs.
     for package in sorted(path for path in scripts.iterdir() if path.is_dir()):
-        for module in sorted(package.glob("*.py")):
-            files[f"lab/{package.name}/{module.name}"] = Entry.file(module.read_bytes())
-        for command in sorted(path for path in package.iterdir() if path.is_file()):
-            if not command.suffix:
-                files[f"lab/bin/{command.name}"] = Entry.file(command.read_bytes(), 0o755)
-    for place, group in _BROUGHT.items():
+        for script in sorted(path for path in package.iterdir() if path.is_file()):
+            _add(files, package.name, script)
+    for group, name in _PACKAGES.items():
         for script in plugins.guest_scripts(group):
-            _add(files, f"lab/{place}/{script.name}", script)
+            _add(files, name, script)
     return kernel.initramfs.read_bytes() + archive(files)
 
 
-def _add(files: dict[str, Entry], path: str, script: Path) -> None:
-    """Add a script that a package brings.  Raises HostError if it cannot be read, or another one
-    of that name is there."""
+def _add(files: dict[str, Entry], package: str, script: Path) -> None:
+    """Add a script: a module of a package of the guest's, or a program, which has no suffix.
+
+    Raises HostError if it cannot be read, or another one of that name is there.
+    """
+    where, permissions = (package, 0o644) if script.suffix else ("bin", 0o755)
     try:
-        entry = Entry.file(script.read_bytes())
+        entry = Entry.file(script.read_bytes(), permissions)
     except OSError as error:
-        raise HostError(f"{script}: {error.strerror}", hint="its package is incomplete") from error
-    if files.setdefault(path, entry).data != entry.data:
         raise HostError(
-            f"{script}: guests have another {path.removeprefix('lab/')}",
+            f"{script}: {error.strerror}", hint="what brings it is installed incompletely"
+        ) from error
+    if files.setdefault(f"lab/{where}/{script.name}", entry) != entry:
+        raise HostError(
+            f"{script}: guests have another {where}/{script.name}",
             hint="uninstall its package, or give the file another name",
         )
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.artifacts.initramfs import Entry
+from lab.errors import HostError
+from lab.guest.initrd import _add
 from tests import ROOT
 
 MODULES = {
@@ -226,14 +229,20 @@ def test_a_name_that_the_lab_has_is_refused(
 
 
 def test_a_script_for_guests_that_the_lab_has_too_is_refused(tmp_path: Path) -> None:
-    from lab.artifacts.initramfs import Entry
-    from lab.errors import HostError
-    from lab.guest.initrd import _add
-
     files = {"lab/copies/nvme.py": Entry.file(b"the lab's")}
     script = tmp_path / "nvme.py"
     with pytest.raises(HostError, match="No such file"):
-        _add(files, "lab/copies/nvme.py", script)
+        _add(files, "copies", script)
     script.write_bytes(b"another")
     with pytest.raises(HostError, match=r"guests have another copies/nvme\.py"):
-        _add(files, "lab/copies/nvme.py", script)
+        _add(files, "copies", script)
+    _add(files, "layers", script)
+    assert files["lab/layers/nvme.py"].data == b"another"
+
+
+def test_a_script_without_suffix_is_a_program(tmp_path: Path) -> None:
+    files: dict[str, Entry] = {}
+    script = tmp_path / "look"
+    script.write_bytes(b"#!/bin/sh")
+    _add(files, "suites", script)
+    assert files == {"lab/bin/look": Entry.file(b"#!/bin/sh", 0o755)}
