@@ -18,6 +18,7 @@ from lab.suites.copy_faults.acts.guest import (
     _SWAP,
 )
 from lab.suites.copy_faults.acts.registry import OWN
+from tests import ROOT
 
 POWER_CUTS = (Aftermath.POWER_LOST, Aftermath.CACHE_KEPT, Aftermath.CACHE_PART)
 NEEDS = [act.need.trial for act in OWN if act.need]
@@ -50,6 +51,11 @@ def test_a_record_does_not_contradict_itself(act: Act) -> None:
 
 def test_no_two_acts_have_one_name() -> None:
     assert len({act.name for act in OWN}) == len(OWN)
+
+
+@pytest.mark.parametrize("act", OWN, ids=lambda act: act.name)
+def test_each_is_told_of(act: Act) -> None:
+    assert f"| `{act.name}`" in (ROOT / "docs/copy-faults.md").read_text()
 
 
 def test_every_action_that_strikes_a_device_mapper_layer_has_a_table() -> None:
