@@ -139,23 +139,23 @@ def remove(artifact: Artifact) -> bool:
 
 
 def remove_unused(artifact: Artifact) -> bool:
-    """Remove an artifact unless a process of the lab works with it, or one of any kind has its
-    files open or on its command line; whether it was removed."""
-    with lock.held(_lock(artifact.key), deadline=BUILD_DEADLINE):
+    """Remove an artifact unless a process of the lab builds it or works with it, or one of any kind
+    has its files open or on its command line; whether it was removed."""
+    with contextlib.ExitStack() as stack:
         try:
+            stack.enter_context(lock.held(_lock(artifact.key), deadline=0))
             directory = os.open(artifact.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (HostError, FileNotFoundError):
             return False
+        stack.callback(os.close, directory)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # From now on nobody can begin to use it.
-            return not touching(artifact.path) and _remove(artifact)
         except OSError as error:
             if error.errno in _NO_LOCK:
                 return False
             raise
-        finally:
-            os.close(directory)
+        # From now on nobody can begin to use it.
+        return not touching(artifact.path) and _remove(artifact)
 
 
 def _remove(artifact: Artifact) -> bool:
@@ -254,9 +254,11 @@ def _use(artifact: Artifact) -> bool:
     if not there:
         os.close(directory)
         return False
-    if artifact.path in _held:
-        os.close(_held[artifact.path])
+    # In one step: several threads may ask for the same.
+    former = _held.pop(artifact.path, None)
     _held[artifact.path] = directory
+    if former is not None:
+        os.close(former)
     return True
 
 

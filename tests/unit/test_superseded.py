@@ -10,14 +10,18 @@ import pytest
 
 from lab.artifacts import cache, image, kernel, qemu
 from lab.artifacts.cache import Artifact
-from lab.artifacts.kernels import names
+from lab.artifacts.kernels import make, names
 from lab.artifacts.kernels.package import Package
+from lab.artifacts.kernels.source import Source
 from lab.artifacts.kernels.tree import Tree
 from lab.artifacts.qemus.package import KIND
 from lab.artifacts.qemus.package import Package as QemuPackage
 from lab.host import dirs
+from lab.host.command import run
 from lab.host.process import touching
 from tests.unit.builders import idle, kernel_tree, python, said
+
+GIT = ("git", "-c", "user.name=me", "-c", "user.email=me@localhost")
 
 
 def quiet(_phase: str) -> None:
@@ -70,7 +74,7 @@ def test_an_image_whose_definition_cannot_be_read_stays() -> None:
 # --- kernels ------------------------------------------------------------------------------
 
 
-def built(source: Package | Tree, name: str) -> Artifact:
+def built(source: Source, name: str) -> Artifact:
     inputs = kernel._inputs(source, quiet)
     return made("kernel", name, inputs, source=source.summary, release="6.12")
 
@@ -98,6 +102,19 @@ def test_so_it_is_without_a_name(tree: Path) -> None:
     old = built(Tree(tree=tree), "linux")
     assert kernel.superseded(quiet) == []
     make_again(tree)
+    assert kernel.superseded(quiet) == [old]
+
+
+def test_so_it_is_with_a_commit_of_a_git_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "compiler", lambda: "gcc 12")
+    for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        run([*GIT, *words], deadline=20, cwd=tmp_path)
+    commit = run([*GIT, "rev-parse", "HEAD"], deadline=20, cwd=tmp_path).strip()
+    old = built(names.resolve(f"{tmp_path}@{commit}"), "linux")
+    assert kernel.superseded(quiet) == []
+    monkeypatch.setattr(make, "compiler", lambda: "gcc 13")
     assert kernel.superseded(quiet) == [old]
 
 
@@ -224,6 +241,25 @@ def test_what_another_program_has_to_do_with_stays(
     with way(artifact.path / cache.MANIFEST) as pid:
         assert touching(artifact.path) == [pid]
         assert not cache.remove_unused(artifact)
+    assert cache.remove_unused(artifact)
+
+
+LOCKED = """\
+import sys
+from pathlib import Path
+from lab.host import lock
+with lock.held(Path(sys.argv[1]), deadline=0):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_is_being_built_is_not_waited_for() -> None:
+    artifact = made("thing", "one", {})
+    with python(LOCKED, cache._lock(artifact.key)) as lab:
+        assert said(lab) == "locked"
+        assert not cache.remove_unused(artifact)
+        lab.communicate("")
     assert cache.remove_unused(artifact)
 
 
