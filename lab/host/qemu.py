@@ -92,21 +92,24 @@ def ask(
     return [found[number] for number in range(len(commands))]
 
 
-def accelerator(qemu: str, kernel: Path, *, again: bool = False) -> Accelerator:
-    """KVM if it really boots `kernel`, else TCG with the reason.
-
-    /dev/kvm may exist, open and create a machine and still not run a kernel (paravirtual KVM
-    without vmx or svm), so a kernel is booted once; the answer is kept until the host's kernel,
-    its processor or QEMU changes, or until it is asked for `again`.  LAB_ACCEL=kvm|tcg overrides.
-    """
+def accelerator(qemu: str, kernel: Path) -> Accelerator:
+    """KVM if it really boots `kernel`, else TCG with the reason.  LAB_ACCEL=kvm|tcg overrides."""
     forced = os.environ.get("LAB_ACCEL")
     if forced and forced not in ("kvm", "tcg"):
         raise UsageError(f"LAB_ACCEL={forced}: no accelerator", hint="kvm or tcg")
     if forced:
         return Accelerator(forced, "" if forced == "kvm" else f"LAB_ACCEL={forced}")
     reason = unusable()
-    if reason:
-        return Accelerator("tcg", reason)
+    return Accelerator("tcg", reason) if reason else tried(qemu, kernel)
+
+
+def tried(qemu: str, kernel: Path, *, again: bool = False) -> Accelerator:
+    """What came of booting a kernel under KVM.
+
+    /dev/kvm may exist, open and create a machine and still not run a kernel (paravirtual KVM
+    without vmx or svm), so a kernel is booted once; the answer is kept until the host's kernel,
+    its processor or QEMU changes, or until it is tried `again`.
+    """
     known, host = qemu_answers.of(qemu), _probe_key()
     if again or known.probe != host:
         found = probe(qemu, kernel)

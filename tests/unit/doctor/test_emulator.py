@@ -188,12 +188,12 @@ def test_kvm_is_tried_with_a_kernel_of_debians_each_time(
     stand()
     tried: list[tuple[Path, bool]] = []
 
-    def accelerator(_qemu: str, vmlinux: Path, *, again: bool) -> Accelerator:
+    def attempt(_qemu: str, vmlinux: Path, *, again: bool) -> Accelerator:
         tried.append((vmlinux, again))
-        return Accelerator("kvm") if len(tried) == 1 else Accelerator("tcg", "it hung")
+        return Accelerator("kvm") if len(tried) <= 2 else Accelerator("tcg", "it hung")
 
     monkeypatch.setattr(host_qemu, "unusable", lambda: "")
-    monkeypatch.setattr(host_qemu, "accelerator", accelerator)
+    monkeypatch.setattr(host_qemu, "tried", attempt)
     found = emulator.accelerator()
     assert found.state is State.DEGRADED
     assert found.cure
@@ -202,6 +202,13 @@ def test_kvm_is_tried_with_a_kernel_of_debians_each_time(
     vmlinux = kernel("debian")
     assert emulator.accelerator().state is State.OK
     assert tried == [(vmlinux, True)]
+    monkeypatch.setenv("LAB_ACCEL", "tcg")
+    found = emulator.accelerator()
+    assert found.state is State.DEGRADED
+    assert found.cure
+    assert found.cure.debian == "unset LAB_ACCEL"
+    # Asked for or not, it is tried.
+    monkeypatch.setenv("LAB_ACCEL", "kvm")
     found = emulator.accelerator()
     assert (found.state, found.said) == (State.DEGRADED, "slow TCG emulation instead: it hung")
 
