@@ -24,6 +24,7 @@ from lab.guest.media import create_media
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
 from lab.suites.copy_faults import fua
+from lab.suites.copy_faults.failures import DeviceFailed
 from lab.suites.copy_faults.taps import Taps
 from lab.suites.guest import RunGuest
 from lab.vm.argv import TRACE_LOG
@@ -34,14 +35,6 @@ from lab.vm.qmp import QmpTimeout
 _ANSWER_DEADLINE = 60.0
 _MEND_DEADLINE = 180.0
 _CLOSE_DEADLINE = 30.0
-
-
-class DeviceFailed(Exception):
-    """The device under test crashed or hung: a finding, and no failure of the lab."""
-
-
-class NotSupported(Exception):
-    """The path does not work on this kernel or device, even without a fault: what was said."""
 
 
 class Bench:

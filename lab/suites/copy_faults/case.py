@@ -25,8 +25,9 @@ from lab.faults.actions import REHEARSAL, SIZE, Action
 from lab.faults.model import Point, Stage
 from lab.guest.kmsg import complaints
 from lab.suites.copy_faults.acts import registry
-from lab.suites.copy_faults.bench import Bench, DeviceFailed
+from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
+from lab.suites.copy_faults.failures import DeviceFailed
 from lab.suites.copy_faults.interruption import Interruption, Told
 
 

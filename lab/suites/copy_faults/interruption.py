@@ -16,8 +16,9 @@ from lab.faults.stepper import NotReached, Stepper
 from lab.faults.throttle import FOREVER, Throttle
 from lab.suites.copy_faults.acts import ability, registry
 from lab.suites.copy_faults.acts.scene import Effect, Grip, Scene
-from lab.suites.copy_faults.bench import Bench, DeviceFailed
+from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
+from lab.suites.copy_faults.failures import DeviceFailed
 from lab.suites.copy_faults.fault import Strike, rate_for
 
 _HOLD_DEADLINE = 30.0

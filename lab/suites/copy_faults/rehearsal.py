@@ -10,8 +10,9 @@ from lab.errors import GuestError
 from lab.faults.model import Point, Stage
 from lab.faults.stepper import Fault, NotReached, Stepper
 from lab.profile.models import CopyLimits
-from lab.suites.copy_faults.bench import Bench, NotSupported
+from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import CaseResult
+from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.report import broken_rules
 
 _DEADLINE = 60.0

@@ -17,9 +17,10 @@ from lab.guest.guest import Guest
 from lab.profile.models import Profile
 from lab.suites.copy_faults import rehearsal
 from lab.suites.copy_faults.acts.ability import able
-from lab.suites.copy_faults.bench import Bench, NotSupported
+from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import Case, CaseResult
 from lab.suites.copy_faults.cell import Setup
+from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.generate import cut, draw, space, strike
 from lab.suites.copy_faults.minimise import minimise
 from lab.suites.copy_faults.options import Options

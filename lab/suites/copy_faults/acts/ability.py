@@ -1,17 +1,21 @@
 """Acts that need something of the guest's kernel: tried before they are carried out."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from lab.errors import GuestError
 from lab.faults.actions import Action
 from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.acts.act import Act
-from lab.suites.copy_faults.bench import Bench, NotSupported
+from lab.suites.copy_faults.failures import NotSupported
+
+if TYPE_CHECKING:
+    from lab.suites.copy_faults.bench import Bench
 
 _DEADLINE = 60.0
 
 
-def able(bench: Bench, actions: Iterable[Action]) -> tuple[Action, ...]:
+def able(bench: "Bench", actions: Iterable[Action]) -> tuple[Action, ...]:
     """Those of the actions that this guest's kernel has what they need for; what it said of the
     others is left in `bench.lacking`.
 
@@ -28,13 +32,13 @@ def able(bench: Bench, actions: Iterable[Action]) -> tuple[Action, ...]:
     return found
 
 
-def require(bench: Bench, act: Act) -> None:
+def require(bench: "Bench", act: Act) -> None:
     """Raise NotSupported, with what the system said, when the kernel lacks what an act needs."""
     if said := lacking(bench, act):
         raise NotSupported(f"{act.name}: {said}")
 
 
-def lacking(bench: Bench, act: Act) -> str:
+def lacking(bench: "Bench", act: Act) -> str:
     """What the system said when what an act needs was tried; '' if it is there."""
     if act.need is None:
         return ""

@@ -2,10 +2,14 @@
 
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from lab.errors import GuestError
-from lab.suites.copy_faults.bench import Bench, DeviceFailed
+from lab.suites.copy_faults.failures import DeviceFailed
 from lab.vm.graph import Drive
+
+if TYPE_CHECKING:
+    from lab.suites.copy_faults.bench import Bench
 
 _TELLING = 2.0
 """Seconds that QEMU may take to tell that a device is gone."""
@@ -21,7 +25,7 @@ done
 [ "$found" ] || { echo "no controller has the serial $1" >&2; exit 1; }"""
 
 
-def reset(bench: Bench, deadline: float) -> None:
+def reset(bench: "Bench", deadline: float) -> None:
     """Have the guest reset the controller, and wait for the end of that.
 
     Raises DeviceFailed when it does not end well in `deadline` seconds.
@@ -35,12 +39,12 @@ def reset(bench: Bench, deadline: float) -> None:
         raise DeviceFailed(f"the reset of the controller did not end well: {why}") from error
 
 
-def unplug(bench: Bench) -> None:
+def unplug(bench: "Bench") -> None:
     """Ask the guest to let the controller go; QEMU removes it when the guest has."""
     bench.guest.machine.execute("device_del", {"id": _id(bench.drive)})
 
 
-def await_unplugged(bench: Bench, deadline: float) -> None:
+def await_unplugged(bench: "Bench", deadline: float) -> None:
     """Wait until the controller is gone.  Raises DeviceFailed if that takes longer."""
     controller = _id(bench.drive)
     end = time.monotonic() + deadline
@@ -60,7 +64,7 @@ def _id(drive: Drive) -> str:
     return drive.id.partition("n")[0]
 
 
-def _devices(bench: Bench) -> list[dict[str, str]]:
+def _devices(bench: "Bench") -> list[dict[str, str]]:
     found: list[dict[str, str]] = bench.guest.machine.execute(
         "qom-list", {"path": "/machine/peripheral"}
     )

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lab.errors import GuestError, UsageError
 from lab.faults import tables
-from lab.guest.meanwhile import Meanwhile
 from lab.suites.copy_faults.acts.act import Need
 from lab.suites.copy_faults.acts.scene import Effect, Scene
-from lab.suites.copy_faults.bench import DeviceFailed
+from lab.suites.copy_faults.failures import DeviceFailed
+
+if TYPE_CHECKING:
+    from lab.guest.meanwhile import Meanwhile
 
 _HEAD_START = 0.5
 """Seconds for a script in the guest to get to where it waits for the held request."""
@@ -169,7 +172,7 @@ def _disk_below(scene: Scene) -> str:
     return f"/dev/lab/{scene.bench.path.layer('block layer')}"
 
 
-def _ends(scene: Scene, script: Meanwhile, what: str) -> Callable[[float], None]:
+def _ends(scene: Scene, script: "Meanwhile", what: str) -> Callable[[float], None]:
     """What waits for a script: its not ending is the guest's hang, its failing is the lab's."""
 
     def after(deadline: float) -> None:

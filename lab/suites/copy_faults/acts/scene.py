@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lab.copy.model import Copy, Extent
 from lab.copy.oracle import Tagging
@@ -10,7 +10,9 @@ from lab.faults.actions import Action
 from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
 from lab.faults.stepper import Fault
-from lab.suites.copy_faults.bench import Bench
+
+if TYPE_CHECKING:
+    from lab.suites.copy_faults.bench import Bench
 
 
 class Grip(Protocol):
@@ -26,7 +28,7 @@ class Scene:
     before, the fault layer's part in it, how long things may take, and what the block layer is to
     fail, if it is asked."""
 
-    bench: Bench
+    bench: "Bench"
     copy: Copy
     action: Action
     point: Point

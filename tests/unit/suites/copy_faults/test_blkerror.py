@@ -19,8 +19,8 @@ from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.acts.ability import able
 from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.acts.scene import Scene
-from lab.suites.copy_faults.bench import NotSupported
 from lab.suites.copy_faults.cell import Setup
+from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.options import parse
 
 NAMES = st.from_regex(r"[A-Z][A-Z_]{0,12}", fullmatch=True)

@@ -1,5 +1,8 @@
 """The arguments of copy-faults, and the copies laid out for them."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,3 +174,14 @@ def test_a_namespace_is_too_small_when_the_window_does_not_fit(ranges: int, bloc
     with pytest.raises(UsageError, match=f"needs {needed >> 10} KiB") as caught:
         nvme_path(needed - SECTOR).layout(ranges, blocks)
     assert "smaller ranges" in caught.value.hint
+
+
+def test_arguments_are_read_without_waiting_for_what_takes_to_run() -> None:
+    code = (
+        "import sys; from lab.suites.copy_faults.options import parse; parse([]); "
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "lab.suites.copy_faults.acts.registry" in loaded
+    assert not {"paramiko", "rich", "lab.suites.copy_faults.bench"} & set(loaded)

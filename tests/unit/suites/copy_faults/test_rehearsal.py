@@ -17,9 +17,10 @@ from lab.results.run import Run
 from lab.results.store.feed import case_rows
 from lab.suites.copy_faults import run as copy_faults
 from lab.suites.copy_faults.acts.registry import action_called
-from lab.suites.copy_faults.bench import Bench, NotSupported
+from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
+from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.options import parse
 from lab.suites.copy_faults.rehearsal import goes_on, is_case
 from lab.suites.copy_faults.report import Judged, Report

@@ -1,0 +1,9 @@
+"""What ends a copy, or a run, and is a finding: no failure of the lab."""
+
+
+class DeviceFailed(Exception):
+    """The device under test crashed or hung: a finding, and no failure of the lab."""
+
+
+class NotSupported(Exception):
+    """The path does not work on this kernel or device, even without a fault: what was said."""
