@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Layers, paths and actions of another package: known wherever the lab's own are."""
 
 import json
@@ -118,7 +119,7 @@ def test_a_layer_is_in_the_schema_and_in_profiles(acme: Package, tmp_path: Path)
     profile.write_text(LAYERED)
     checked = acme.lab("profile", "check", str(profile))
     assert (checked.returncode, checked.stderr) == (0, "")
-    profile.write_text(LAYERED.replace("size: 16M", "sise: 16M"))
+    profile.write_text(LAYERED.replace("size: 16M", "sizes: 16M"))
     refused = acme.lab("profile", "check", str(profile))
     assert refused.returncode == 2
     assert "did you mean size?" in refused.stdout + refused.stderr
