@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Two targets for newcomers: `make demo` and `make test`.  Each installs what is missing.
 
 LAB := .venv/bin/lab

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The lab's speed, measured side by side with virtme-ng: `make benchmark`."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Measure, and write docs/benchmarks.md.  Run it as `make benchmark`."""
 
 import json

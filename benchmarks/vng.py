@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """virtme-ng, the peer: in a virtual environment of its own, on the very kernel the lab boots."""
 
 import os

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # b4 0.16.0: `b4 am` of a thread that lacks a patch writes the rest, and succeeds.
 #
 # Of a series of three, patch 2 never arrived.  `b4 am` says so ("ERROR: missing [2/3]!", "Thread

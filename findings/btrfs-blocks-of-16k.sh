@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # mkfs.btrfs makes a file system on a disk with blocks of 16 KiB that no kernel with 4 KiB pages mounts.
 #
 # Linux 7.2.13 has disks with blocks larger than its pages: QEMU's NVMe with logical_block_size=16384

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # A loop device with blocks of 512 bytes over a disk with blocks of 4096 is buffered, in silence.
 #
 # `losetup --sector-size 512 --direct-io=on` of a file on ext4 over an NVMe namespace with blocks of

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Linux 7.2: once a file on XFS shares blocks, a loop device made of it is buffered, in silence.
 #
 # `losetup --sector-size 512 --direct-io=on` of a file on XFS over a disk with blocks of 512 bytes is

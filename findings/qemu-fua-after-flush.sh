@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # QEMU 10.0.13 and 11.1.3: the first write with FUA after a flush is not made durable.
 #
 # qemu-io writes 4 KiB, flushes, and writes twice with FUA (write -f).  Of the file, with the

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # QEMU's NVMe Copy and its limits: what is above MSSRL, MCL and MSRC, in three versions.
 #
 # A namespace with MSSRL 8 blocks, MCL 16 blocks, MSRC 3 (zero-based: 4 ranges).  The NVM Command

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # QEMU's NVMe says that it has a volatile write cache, and ignores Force Unit Access.
 #
 # The guest (Linux 6.12.118) writes 16 times with FUA by passthrough.  QEMU 7.2.22, 10.0.13 and 11.1.3

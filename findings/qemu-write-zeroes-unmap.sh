@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # QEMU 7.2.22: `discard=ignore` of a raw node does not keep zeroes from punching holes.
 #
 # A guest's Write Zeroes or WRITE SAME with the unmap bit (qemu-io: write -z -u) on a raw node with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A QEMU test lab that shows what copy offload does when it fails half-way.
 
 As a library, see docs/python.md:

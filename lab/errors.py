@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The errors a user sees.
 
 Each says what failed and on what (`message`), what the system answered (`detail`: stderr,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What installed packages add to the lab: suites, paths, layers and actions, as entry points.
 
 Nothing is looked for before somebody asks for the names of a group, and no package is imported

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where the data files of the lab lie: beside the package in a checkout, in it once installed.
 
 The build puts them there: see `sources` in pyproject.toml.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The executor: carries out copies for the host, each by the offload path it is asked for.
 
     copies serve             one JSON request per line on stdin, one JSON answer per line on stdout,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The paths bdev-cfr and bdev-ioctl: what the block-layer series offer to user space.
 
 bdev-cfr is copy_file_range between block devices, as in the series since 2022 ("block: Add copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A copy in a process of its own, which somebody may kill.
 
 Its pid stands in PID while it runs.  A copy that was killed has told its caller nothing: the answer

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What this kernel makes of NVMe statuses: each is injected into a read of the namespace, once.
 
 Requests:  {"op": "errnos.errnos", "serial": S, "nsid": N, "statuses": [STATUS, ...]}

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The paths fs-cfr and fs-clone: copies within a file, by copy_file_range and by FICLONERANGE.
 
 Request:  {"op": "files.copy", "path": "fs-cfr", "node": FILE, "ranges": [[offset, bytes], ...],

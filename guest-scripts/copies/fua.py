@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A write with Force Unit Access, past the block layer: what the disk makes of it others watch.
 
 Requests:  {"op": "fua.force_unit_access", "node": N, "flushed": false}

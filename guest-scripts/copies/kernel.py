@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's messages, which the host reads after every copy.
 
 Request:  {"op": "kernel.kmsg", "after": SEQUENCE}

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The path loop-reflink, the reference model: what a loop driver that offloads copies would do.
 
 Ranges of the loop device are those of its backing file, where copy_file_range copies them.  Before

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a fault has left is made good: file systems are taken down, checked, and brought up again.
 
 Request:  {"op": "mend.mend", "layer": NAME, "type": "xfs", "node": FILE, "device": DEVICE,

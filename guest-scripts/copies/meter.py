@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What moves through a block device while somebody copies."""
 
 import system

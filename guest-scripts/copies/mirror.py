@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The path dm-kcopyd: a mirror that comes into line, each of its regions copied by kcopyd.
 
 Both legs lie on the same device, the second behind the first, so that the ranges are the regions of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """NVMe Copy commands by passthrough ioctl: the paths nvme-copy, nvme-cross-ns and zns-copy.
 
 By hand:   nvme-copy --serial LABNVME0 --nsid 1 --to 4096 0+64 128+64

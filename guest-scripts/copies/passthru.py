@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The path nvmet-passthrough: commands to a controller through the kernel's NVMe target.
 
 The target hands what it gets to the controller below (drivers/nvme/target/passthru.c); the same

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The path scsi-xcopy: Extended Copy within a SCSI disk, one command for each range.
 
 Request:  {"op": "scsi.copy", "path": "scsi-xcopy", "node": DEVICE,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tagged sectors, written and read through the guest where only it knows where they lie.
 
 Past the page cache, so that what is read is what the layers below hold; or through it, to see

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stack the profile's layers on the disks of this guest, and try what they can do.
 
     layers up           make every layer, or find it made; try what each disk and layer offers

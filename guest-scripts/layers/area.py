@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A part of a block device on which things are tried, and which is then as it was."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A capability: a dict of its name, `supported` (None: not tried), and what there is to say; it is
 `wrong` where success was reported without reason."""
 

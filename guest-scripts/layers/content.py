@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a block device holds before there is a file system: blocks with their own number."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel made of the disks that the profile asks for, by the profile's keys.
 
 The host says what it asked of each disk (lab/profile/asked.py); how each key is read, is here, and

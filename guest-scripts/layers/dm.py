@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Device-mapper devices by dmsetup, named like their layers."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The format of dm-zoned, for want of its tool.
 
 After Documentation/admin-guide/device-mapper/dm-zoned.rst, which has the layout, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Device-mapper targets that fail, wait or write down what passes."""
 
 import dm

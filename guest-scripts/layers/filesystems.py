@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """File systems: made where there is none yet, then mounted."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ioctls of block devices and files, by their numbers and structures.
 
 Sources, all below include/uapi/linux: fs.h, blkzoned.h, falloc.h, fiemap.h.

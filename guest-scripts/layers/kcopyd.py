@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Device-mapper targets that copy by kcopyd, the kernel's own copying thread."""
 
 import content

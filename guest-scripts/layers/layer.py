@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a layer is in the guest: up, down, and what came of it."""
 
 import os

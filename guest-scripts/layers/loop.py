@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Loop devices over a file on a layer below."""
 
 import glob

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Software RAID by mdadm (md(4), mdadm(8); Documentation/admin-guide/md.rst)."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A mount from the kernel's NFS server in the same guest."""
 
 import os

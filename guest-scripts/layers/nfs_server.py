@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's NFS server in this guest, version 4 only, with the daemons it asks; no systemd.
 
 What is exported is bound below ROOT, which is the server's pseudo root: the guest's own root is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """NVMe commands to a namespace and its controller, by passthrough."""
 
 import array

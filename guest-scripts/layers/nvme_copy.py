@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The Copy command of an NVMe namespace, by passthrough."""
 
 import array

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an NVMe namespace and its controller say of themselves, by the profile's keys.
 
 Sources: NVMe Base 2.1, 5.1.13.2.1 Identify Controller and 5.1.25 (features); NVM Command Set 1.1,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """NVMe over fabrics: the kernel's target by configfs, and connections to it.
 
 Documentation: the kernel has none of nvmet's configfs; drivers/nvme/target/configfs.c.

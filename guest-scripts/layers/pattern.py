@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Blocks that say which they are, so that what is read tells what went wrong."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A step in plain text, for a person at the terminal."""
 
 MARKS = {True: "yes", False: "no", None: "-"}

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What this kernel really offers on a block device or a file system, found out by doing it.
 
 What is written for a trial is restored.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a file system offers for copies: tried on files of its own, which are then removed."""
 
 import os

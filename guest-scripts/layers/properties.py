@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the profile asks for, read back: what the kernel made of it, never what it was told.
 
 The kernel takes much in silence: a loop device with direct I/O over larger blocks is buffered, a

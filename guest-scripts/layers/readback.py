@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What became of what the profile and the lab put on the kernel's command line.
 
 The kernel takes much in silence: a parameter of a module that does not exist, a value that it makes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's SCSI target (LIO) as disks in the same guest, by configfs.
 
 Documentation/target, drivers/target/target_core_configfs.c, drivers/target/loopback/tcm_loop.c.

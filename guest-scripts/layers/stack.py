@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's stack: disks, and the layers on them, brought up and taken away in order."""
 
 import contextlib

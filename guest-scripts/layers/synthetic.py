@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Disks in the guest's memory: null_blk and scsi_debug."""
 
 import glob

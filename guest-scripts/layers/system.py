@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's kernel and programs, as layers use them; every failure carries what was said."""
 
 import errno

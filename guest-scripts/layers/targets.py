@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What targets have in common: what they stand on, and names that stay the same over reboots."""
 
 import os

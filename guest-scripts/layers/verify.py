@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Write, read back and copy: that a stack does what a disk or a file system is for."""
 
 import os

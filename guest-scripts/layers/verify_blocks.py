@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Verify a block device: write, read back, copy, compare; in all places where things differ."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Verify a file system: write a file, read it past the page cache, copy it, compare."""
 
 import errno

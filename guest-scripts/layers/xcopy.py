@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Extended Copy between SCSI disks: the copy is made by the target that both belong to."""
 
 import array

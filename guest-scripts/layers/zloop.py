@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """zloop: a file for each zone (Documentation/admin-guide/blockdev/zoned_loop.rst)."""
 
 import os

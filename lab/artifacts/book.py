@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Definitions with names that users gave: one JSON file for each below the state directory."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The content-addressed store of what is built once and shared read-only by all guests.
 
 An artifact is a directory `KIND/NAME-KEY` below the cache directory.  Its key is a hash of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel command line that every guest of the lab boots with, and what stands on one."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Debian packages through mmdebstrap, as root or as an ordinary user.
 
 An ordinary user needs sub-ids (/etc/subuid) and newuidmap: mmdebstrap then works in a user

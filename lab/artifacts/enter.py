@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A shell in an image on the host: to build something against a guest's libraries.
 
 The image is unpacked into a tmpfs that lives in a mount namespace, so that everything about it is

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Unpacks an image and runs a command in it; started in mount and PID namespaces of its own (and as
 # root of a user namespace, for an ordinary user), so that nothing stays behind, however it ends.
 #

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Read-only file systems for guests, made and looked into on the host."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a file that is given for a kernel is, by its first bytes.
 
 bzImage: Documentation/arch/x86/boot.rst; Image of arm64: Documentation/arch/arm64/booting.rst, of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Images: the root file system of guests, as one read-only erofs made from a YAML definition."""
 
 import shlex

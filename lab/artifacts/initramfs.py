@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The initramfs: what takes a kernel to the root, and the archives that carry it.
 
 The kernel unpacks concatenated cpio archives one after the other, so the small archive of a

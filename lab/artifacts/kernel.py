@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernels: the ELF image, its modules and the initramfs that reaches the root."""
 
 import re

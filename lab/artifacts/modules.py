@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A kernel's module tree: unpacked, indexed, and the part of it that a boot needs first.
 
 Modules are stored uncompressed: under emulation the guest's kernel spends tens of milliseconds

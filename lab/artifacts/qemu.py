@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMUs: the programs by their names, and what is unpacked of them."""
 
 from dataclasses import dataclass

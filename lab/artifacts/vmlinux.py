@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ELF kernel inside a bzImage, which QEMU boots through PVH much faster than the bzImage.
 
 The setup header says where the payload is: Documentation/arch/x86/boot.rst.  A unified kernel

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command line: parse, call, print.  No logic.
 
 Everything heavy is imported inside the commands: `lab --help` must not wait for it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab bisect`: the first commit of a kernel on which a run fails."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab results compare|export|bundle|html`: runs against a baseline, and runs for others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab doctor`: what this host can do, what mends what it cannot, and what can be cleaned up."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab fault NAME hold|status|step|inject|release`: a request of a running guest, held by hand."""
 
 from __future__ import annotations

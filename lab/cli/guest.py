@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab up|down|ls|ssh|ssh-config|console`: guests and the way into them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab image`: list, build and remove root file systems."""
 
 from __future__ import annotations

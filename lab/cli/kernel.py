@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab kernel`: add, list, build and remove kernels."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab nightly`: a plan of runs, unattended."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab profile`: list, show and check profiles."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab qemu`: add, list and remove QEMUs."""
 
 from __future__ import annotations

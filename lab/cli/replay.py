@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab replay`: a case of an earlier run, or of a bundle, again."""
 
 from __future__ import annotations

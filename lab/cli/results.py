@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab results list|show`: the runs there were, and their cases."""
 
 from __future__ import annotations

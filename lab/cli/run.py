@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab run`: a suite on a profile."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab shell`: a shell in an image, on the host."""
 
 from __future__ import annotations

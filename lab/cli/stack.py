@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A profile drawn as a tree, as `lab profile show` and `lab up` print it: disks, the layers that
 stand on them, and, of a running guest, where each is and what its kernel offers there."""
 

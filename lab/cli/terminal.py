@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the commands print: progress, tables, JSON and errors.
 
 Results go to stdout; progress, warnings and errors to stderr, so that a pipe gets results only.

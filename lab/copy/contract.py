@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The contract: what a copy may leave behind, rule by rule (docs/contract.md).
 
 `judge` is a pure function from a Situation, everything that was observed of one copy under

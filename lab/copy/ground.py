@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ground of a copy: where the oracle writes its tags and reads what became of them.
 
 The medium itself, from the host, where a path copies on it; a file or block device through the

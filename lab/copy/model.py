@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a copy is: source ranges, one destination, and what the caller was told at its end."""
 
 from collections.abc import Iterator

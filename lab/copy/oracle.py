@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The oracle: tags a medium before a copy and says afterwards what each sector became.
 
 It reads the ground of the copy (lab/copy/ground.py): the raw medium from the host wherever that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Defects planted on purpose: an oracle that cannot fail proves nothing.
 
 Each kind damages one thing, at the place where a real defect of that kind would sit, in every

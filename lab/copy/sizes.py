@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Copies by the limits that a device sets to their size (NVM Command Set 1.1, Identify Namespace).
 
 MSSRL: the most blocks in one source range.  MCL: the most in all.  MSRC: the most ranges, which the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tagged sectors: every sector says which one it is, of which generation, and proves it.
 
 A tag is 64 bytes, repeated eight times to fill the sector, little-endian:

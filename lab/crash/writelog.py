@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The write log that QEMU's blklogwrites keeps, and the media that a power cut can leave.
 
 The format is that of dm-log-writes (Linux drivers/md/dm-log-writes.c, struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Removing leftovers, with the locks of whoever could want them."""
 
 from collections.abc import Iterator

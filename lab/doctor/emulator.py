@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU, what it emulates, and what makes it fast."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """All checks, in turn, each with its deadline; none keeps the others from being made."""
 
 import signal

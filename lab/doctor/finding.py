@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a check finds, as a record."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What killed labs and older definitions left: found here, removed by lab.doctor.clean."""
 
 from dataclasses import dataclass

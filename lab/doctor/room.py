@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The host itself: what it is, its memory, its room on disk, the lab's own settings.
 
 Functions that read /proc or /sys take the root of the file system, so that tests can show them

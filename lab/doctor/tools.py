@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The programs that build images and kernels, and reach guests."""
 
 import os

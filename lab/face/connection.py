@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest as fabric has it: commands, files, tunnels over one SSH connection.
 
 Nothing of the user's is read: neither ~/.ssh nor an agent nor fabric's own configuration files.

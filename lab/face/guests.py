@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab.guest()` and `lab.attach()`: guests for a program."""
 
 import itertools

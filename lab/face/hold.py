@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A request of a guest that is held, as a program holds it: `lab fault` without the terminal."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a run has come to, whatever its suite."""
 
 from dataclasses import dataclass, field

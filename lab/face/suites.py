@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab.run()`: a suite for a program.  All that this room has to do with suites is here."""
 
 import os

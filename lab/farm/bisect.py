@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`git bisect` between two commits, with verdicts that come from elsewhere.
 
 What was found of each commit is written down as it is found, and git's own notes are made of that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How long a job will take, from what jobs and runs like it took."""
 
 from statistics import median

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One job of a night: `lab run` as a process of its own, and the run that came of it."""
 
 import contextlib

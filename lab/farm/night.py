@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A night: a plan carried out, and where it stands.
 
 All that happened is in the store, written as it happens: a lab that is killed is resumed by the

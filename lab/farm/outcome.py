@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a night came to: each kernel, in each QEMU, against the night's baseline."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A night as a page of Markdown: for each profile a table of QEMUs by kernels."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A plan: kernels by QEMUs by profiles by suites, read from YAML and checked before it starts."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is kept of earlier nights: their evidence costs disk, their rows in the store do not."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A commit of a kernel on trial: built, booted, and judged by a suite."""
 
 from collections.abc import Callable

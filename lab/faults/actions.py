@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What can be done to a copy at a point (actions): where each means anything, and what it needs.
 
 How each is done, and which there are, the suite copy-faults knows (acts/registry.py).

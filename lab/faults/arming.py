@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What `lab fault` must know of a guest from one command to the next.
 
 Whether a request is held is QEMU's to say, and it says so on its stdout; which breakpoint is set

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Errors that the guest's block layer makes by itself, from Linux 7.2 on.
 
 A rule is a line written to debugfs block/DISK/error_injection of a kernel with BLK_ERROR_INJECTION;

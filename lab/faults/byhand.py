@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Faults by hand: a request of a running guest, held from one command to the next.
 
 A command ends and QEMU goes on holding, so each command begins by finding out how things are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Choosing the error of a held request by hand: rules that only the lab can arm.
 
 The rules of blkdebug are fixed when it is created, and while a request is held it cannot be

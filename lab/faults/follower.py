@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Leads a disk through the requests before the k-th, while nobody sits there.
 
 blkdebug cannot count: a breakpoint stops the next request.  So the disk is stopped at each, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is said of faults by hand: how things are, and what a person calls a disk."""
 
 from dataclasses import asdict, dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The stepper: freezes a copy at a point, acts on it, and lets it go.
 
 It sets one-shot breakpoints on the events of the fault layer (QEMU block/blkdebug.c) and reads

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tables of the device mapper that fail, wait or lie, made from those of a device that does not."""
 
 from lab.errors import GuestError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A write held by a rate limit: unlike one at a breakpoint, QEMU can drain it.
 
 Once the limit is set one request passes and is counted, and the next one waits.  So the limit is

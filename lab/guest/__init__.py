@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Starting and finding guests, their stack and peer, SSH, executor, kernel messages.
 
 The room itself can be called: `lab.guest("nvme-copy")` boots a guest (lab/face/guests.py).  Its

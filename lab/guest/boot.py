@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a profile to a guest that answers: media, initrd, QEMU, and the wait for `lab: ready`."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The serial console of a guest, on the user's terminal."""
 
 import os

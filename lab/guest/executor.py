@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The long-lived executor in the guest: JSON lines over one SSH channel."""
 
 import json

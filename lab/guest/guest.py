@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest: starting it, finding it again, speaking to it, taking it down.
 
 A profile with a peer makes two guests, NAME and NAME-peer, which live and die together.

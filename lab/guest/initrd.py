@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The initrd of one guest: the shared initramfs, followed by what is this guest's own."""
 
 from collections.abc import Iterable

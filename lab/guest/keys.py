@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The lab's SSH keys: one for the user, one that every guest shows as its host key.
 
 Both are made once per user and kept in the state directory: a guest need not generate keys (a

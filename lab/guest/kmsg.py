@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel messages that mean the kernel itself is in trouble.
 
 Patterns are anchored at the start of the message and written as the kernel prints them, so

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A program that runs in the guest while the host does something else."""
 
 import time

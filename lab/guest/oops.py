@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An oops on a guest's console, for whoever waits for something that will then never come."""
 
 import re

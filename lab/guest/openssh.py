@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest as plain OpenSSH sees it: the options for ssh, and the same as a configuration."""
 
 import re

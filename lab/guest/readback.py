@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Settings of the kernel's command line, read back in the guest: what became of each.
 
 The kernel takes much in silence, so guest-scripts/layers/readback.py looks, once all layers are up

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guests of this user: one directory each, below the state directory.
 
 A directory is locked (flock on the directory itself, so nothing else is left behind) while a

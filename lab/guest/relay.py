@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The relay in the guest: commands that run there, and what they and the kernel say meanwhile."""
 
 import base64

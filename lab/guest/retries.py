@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Errors that strike once: the guest's drivers try a failed request again, unless told not to.
 
 NVMe does so `nvme_core.max_retries` times (drivers/nvme/host/core.c, nvme_decide_disposition), but

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How slow a guest is, and what is stretched by that."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One SSH connection to a guest, kept open; argv lists all the way, quoted in one place."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guest's stack: layers made on its disks, and what its kernel offers on each of them.
 
 The work is done by guest-scripts/layers, which reads the description that is made here from the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest's kernel says of its tasks when nothing else answers any more.
 
 The request goes over the serial console, which the kernel hears in an interrupt: a break, then a

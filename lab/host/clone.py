@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Copies of sparse files: by reflink where the file system can, else only what is data."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one gateway to other programs on the host: argv lists, deadlines, errors that speak."""
 
 import contextlib

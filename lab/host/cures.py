@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What mends a host: the command, by distribution.
 
 The lab runs on more than these three; a host that says it is like one of them (os-release(5)) is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where the lab keeps things; nothing is ever written outside the XDG directories.
 
 cache   images, kernels, probe results: can be rebuilt           (XDG_CACHE_HOME/lab)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Locks between lab processes: flock on a file, released by the kernel when the owner dies."""
 
 import fcntl

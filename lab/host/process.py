@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Processes by pid and start time, so that a recycled pid is never taken for the old process."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which QEMU, and whether KVM on this host really runs a kernel."""
 
 import hashlib

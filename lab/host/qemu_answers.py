@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What QEMUs have answered, kept until the program that answered is another.
 
 A QEMU is known by the files that it maps when it runs, its libraries among them: a path can lead to

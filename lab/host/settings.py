@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The user's settings: config.yaml in the lab's configuration directory.
 
 suites:

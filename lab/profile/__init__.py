@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest is made of: models, YAML loading, JSON schema."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a profile asks of a disk, by its keys: the guest reads each back when it comes up.
 
 How each key is read, guest-scripts/layers/disk_properties.py and nvme_properties.py know.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What all models of a profile share: strict, frozen, and able to say which key is in conflict."""
 
 from collections.abc import Iterator

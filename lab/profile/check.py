@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Checking profiles: all problems of all of them, instead of the first error."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What several kinds of devices have in common: fields, and the check of sizes against blocks."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What must hold between the devices of one guest."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every kind of device.  A new one is a model with a `type` of its own, added here."""
 
 from typing import Annotated

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The disks that the guest will see: what layers stand on, and how a profile names them."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """YAML as profiles use it: plain data, and the place of every value.
 
 This is the core schema of YAML 1.2, which editors check against too: dates, `yes` and `1:30` are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """pydantic's errors in the words of the file: the key's path, what is there, what was expected."""
 
 import difflib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`extends`: a profile told by how it differs from another one."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Annotations that check a value of a profile and say in one line what was expected."""
 
 import re

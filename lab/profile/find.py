@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where profiles are: the user's own ones first, then those that ship."""
 
 import difflib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Storage of the host that is handed to the guest: everything on it will be lost.
 
 What a profile says here is only half of the safety; lab/vm/given/disk.py looks at the device

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every key of a profile in a line each, as `lab profile keys` and docs/profile-keys.md show it."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a YAML file to a Profile, or to everything that is wrong with the file at once."""
 
 from collections.abc import Iterator, Sequence

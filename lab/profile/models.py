@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The profile: what a guest is made of."""
 
 from collections.abc import Iterator

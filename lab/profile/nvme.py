@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """NVMe as a profile describes it: controllers and their namespaces."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What NVMe controllers and namespaces can do, each as a small model of its own."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The offload path that a profile is about, where its layers alone would not tell.
 
 Which paths there are, and where a profile has one, lab/copy/paths knows; load() asks it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How a problem of a profile is named: which file, line and key, what is there, what should be."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The JSON schema of the YAML file, for editors."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a profile's file to its document."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How layers stand on disks and on each other: resolved, and checked before anything starts."""
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Profiles at a glance."""
 
 from collections.abc import Iterator

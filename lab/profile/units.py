@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sizes and durations: written with a unit, kept as bytes and seconds."""
 
 import re

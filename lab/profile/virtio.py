@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Disks without namespaces that QEMU emulates: virtio-blk, and SCSI behind virtio-scsi."""
 
 from collections.abc import Iterator

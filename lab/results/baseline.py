@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Comparing runs of the store: their outcomes, and those that tell how flaky the baseline is."""
 
 from dataclasses import dataclass

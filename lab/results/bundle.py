@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run in one file, for other people: what it ran on, what was done, and all its evidence.
 
 A gzipped tar file with one directory, `lab-RUN`, that has the run's directory, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cases as every suite reports them: one record for each, in the run's JSON under `cases`."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a run did otherwise than its baseline: pure, from outcomes to changes.
 
 An outcome is a case that passed or not, or a rule of the contract that held in a case or not.  A

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run's cases as JUnit XML, for CI systems."""
 
 from collections.abc import Mapping, Sequence

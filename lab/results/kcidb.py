@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Runs as KCIDB reports them: the common format of kernel CI systems.
 
 https://github.com/kernelci/kcidb-io is format and validator.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A comparison as Markdown, to be mailed to a list."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What must be known of a run before its cases mean anything: every listing says it."""
 
 INTERRUPTED = "interrupted"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run: its id, its directory, and the timeline of everything that happened in it."""
 
 import contextlib

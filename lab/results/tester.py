@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who tests: the name and address for a `Tested-by:`."""
 
 from lab.errors import HostError

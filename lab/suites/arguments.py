@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The arguments of a suite: what stands after `--` in `lab run PROFILE SUITE -- …`, and the same by
 name, as `lab.run()` takes it."""
 

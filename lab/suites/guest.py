@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guest of a run: booted for it, lost to a case, booted again, and heard out before it goes."""
 
 import time

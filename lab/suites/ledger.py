@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The results of a run as they come in, from one guest or from several."""
 
 import threading

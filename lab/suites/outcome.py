@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a run of a suite has come to, and its JSON."""
 
 from abc import ABC, abstractmethod

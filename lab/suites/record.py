@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a run writes down of itself: what it is, before anything happens, and what came of it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run that is asked for, and the same with all that it names looked up."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a suite is, and which suites there are.
 
 The command line asks for this at every start: nothing heavy is imported here, and a suite's own

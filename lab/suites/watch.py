@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who watches a run: is told of its phases, how many cases there will be, and each of them."""
 
 from typing import Protocol, TypeVar

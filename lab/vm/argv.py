@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Profile → QEMU's command line: a pure function, pinned by golden files in tests/unit/golden.
 
 All files of the guest are named relative to its directory, in which QEMU is started: the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The storage under test as options of QEMU: one function for each kind of device."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The emulated disks of a profile, as the guest and as QEMU have them."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The block graph under every emulated disk, and the fault layer in it that can be exchanged.
 
     device ── raw ── blkdebug ── blklogwrites ┬─ file   the medium

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The private link between a profile's guest and its peer: Ethernet frames over Unix sockets.
 
 A pair of datagram sockets needs no root, no bridge and no port, and either end may be restarted

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A blocking QMP client with deadlines, over qemu.qmp's asyncio one.
 
 One event-loop thread per client, owned by it; everything else in the lab is plain blocking

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Runs QEMU and records how it ended: QEMU outlives the command that started it, so nobody
 # else could collect its exit status.  Usage: supervise.sh QEMU ARGUMENT...
 #

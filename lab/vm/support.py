@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Features that not every QEMU has: asked for only where a profile uses them, never by version."""
 
 from collections.abc import Callable, Container, Iterable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's trace log, in the forms that its log backend has written it in.
 
     29362@1795931401.319738:pci_nvme_copy cid 25537 nsid 1 nr 2 format 0x0      up to 10.0

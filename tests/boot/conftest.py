@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Boot tests use the lab as a person does: as commands, on real guests.
 
 Artifacts come from the user's cache, so they are built once; everything else lives in a state

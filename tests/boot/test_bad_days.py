@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What goes wrong on real hosts: one clear line with cause and cure, and nothing left behind."""
 
 import json

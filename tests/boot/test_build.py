@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Builds that are interrupted leave nothing half-made, and work the next time."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite conformance: an NVMe Copy beside the reference model, each in a guest of its own."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A copy interrupted at every point, and an oracle that can fail."""
 
 import json

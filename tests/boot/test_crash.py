@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A QEMU that crashes is the device under test failing: a finding, not a failure of the lab."""
 
 import os

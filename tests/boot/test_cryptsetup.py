@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """cryptsetup's own test scripts, where LAB_CRYPTSETUP_TREE names a built tree."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every kind of device, and each of their properties, as the guest sees it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab doctor` on a host that boots guests: what it finds, and what it cleans up."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What README and docs tell people to type, typed as it stands there: the commands that need a
 guest of nvme-copy at most.  tests/unit/test_documented_commands.py has all others parsed."""
 

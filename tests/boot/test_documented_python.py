@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The programs of docs/python.md, run as they stand there."""
 
 import re

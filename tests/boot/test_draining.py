@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever drains while a copy is held would hang QEMU for good: the lab ends it, and says so."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab fault`: a copy of a running guest, held and failed by hand."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """docs/findings.md: each command that it gives still shows what it says, with LAB_FINDINGS=1.
 
 A finding that the lab can show again has two hidden lines below its heading,

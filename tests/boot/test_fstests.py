@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fstests' check, driven: with a small suite of our own that speaks its language, and with a real
 tree where LAB_FSTESTS_TREE names one."""
 

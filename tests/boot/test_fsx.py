@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The lab's own exerciser: on the reference model, whose lower file system is shut down, and in a
 guest that is slow and panics."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Generated copies on a real guest: no false alarm, small reports, and the same verdict again."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guests on other kernels than Debian's: an image with modules, a tree, sources with a patch.
 
 The last takes minutes and a compiler, so it is run when LAB_KERNEL_SOURCE names sources, such as

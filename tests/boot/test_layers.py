@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every type of layer, with the keys that no shipped profile has."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`import lab` on real guests: what docs/python.md promises."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """64 namespaces on one controller and 30 disks: found by serial, each its own, all working.
 
 Half a minute's boot on a quiet host without KVM, and another half for the verification: LAB_MANY=1.

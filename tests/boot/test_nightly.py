@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A plan on real guests, killed in the middle and resumed.
 
 The second test kills a night as often as LAB_KILLS says; it is left out where that is not set.

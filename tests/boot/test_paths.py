@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every offload path on one real guest: points, faults, planted defects, faults in the guest."""
 
 import json

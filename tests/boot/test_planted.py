@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A night that must show a planted regression, and nothing else.
 
 Debian's kernel against one that the lab builds of Debian's sources with a patch of its own, by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every profile that ships, on a real guest: it boots, its stack works, and nothing is left.
 
 LAB_PROFILES_KERNEL=KERNEL has them boot on another kernel than Debian 13's, such as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A QEMU of another suite, from its packages: copies fail in it as they do in the host's."""
 
 import json

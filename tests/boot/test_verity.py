@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite verity, with a wrong expectation planted: that bits are flipped which are not."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The package that people install: built, installed apart from the checkout, and used there."""
 
 import json

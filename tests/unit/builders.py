@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What several unit tests build: a small copy with its medium, situations, guests, processes."""
 
 import struct

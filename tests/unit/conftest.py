@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What every unit test starts from: a user who has nothing yet, and quick Hypothesis runs."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's command line: golden files, and what must hold for any profile.
 
 LAB_UPDATE_GOLDEN=1 writes the golden files anew; read the difference before you commit it.

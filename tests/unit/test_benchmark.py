@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The benchmark's peer: what it needs is named first, and what it says is quoted."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`git bisect`, run for real in small repositories; what is found of a commit is read from it."""
 
 from pathlib import Path

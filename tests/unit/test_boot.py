@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest's console says about its boot."""
 
 from pathlib import Path

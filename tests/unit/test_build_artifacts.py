@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The artifact store: built once, whole or not at all."""
 
 import multiprocessing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """mmdebstrap is run, judged and ended; a program of that name in PATH stands in for it."""
 
 import os

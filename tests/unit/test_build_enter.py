@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is bound into an image: directories that are there, and can be written or are told."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Image definitions: what is wrong is named with its file and key."""
 
 from pathlib import Path

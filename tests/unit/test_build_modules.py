@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Modules: unpacked, and loaded after what they depend on."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ELF kernel is found in bzImages of every compression."""
 
 import bz2

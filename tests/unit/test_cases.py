@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Records of cases: their JSON, JUnit, and what counts as a failure."""
 
 import xml.etree.ElementTree as ET

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cases on the terminal: pace, summaries, and the runs there were."""
 
 import json

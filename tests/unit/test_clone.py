@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Copies of media: the same bytes and the same holes, and never the same file."""
 
 import os

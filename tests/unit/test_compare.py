@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Runs against their baseline: what counts as a change, and what flakiness explains."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The contract: each rule's rulings, and where one turns into the other."""
 
 from dataclasses import replace

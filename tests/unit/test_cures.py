@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What mends a host, by distribution, and by what the host says of itself."""
 
 import platform

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kinds of devices in a profile: what is refused, and with which words."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tables of the device mapper as the kernel gives them back, compared with what was asked."""
 
 from typing import Any

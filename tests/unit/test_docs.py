@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The documentation of profiles: its examples are profiles, and it leaves nothing out.
 
 LAB_UPDATE_GOLDEN=1 writes docs/profile-keys.md anew.

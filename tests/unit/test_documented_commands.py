@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every command that README and docs have is one that the lab takes: its options and arguments are
 read by the very command line, and profiles and suites' arguments are read as when it runs."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a person meets at the command line: help without waiting, errors in a line, exit status."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What examples/ has is what the lab takes: profiles and plans are looked at by its own commands,
 workflows by actionlint, and the commands in them by the command line."""
 

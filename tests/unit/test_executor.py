@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Programs of the guest, run on this host: whoever breaks off a request, at whatever moment, gets
 the right answer to the next."""
 

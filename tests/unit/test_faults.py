@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Points and actions, the fault that each combination needs, and the stepping towards it."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Choosing an error by hand, and telling from QEMU's words what is held."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """guest-scripts/copies: every path and operation leads somewhere, and what is pure in them."""
 
 import ast

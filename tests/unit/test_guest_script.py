@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """guest-scripts/copies: the bytes an NVMe Copy hands to the kernel, and how it is answered."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the host tells the guest about its stack, and what it makes of the answers."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The host: other programs, processes, locks, directories, and how QEMU's end is told."""
 
 import os

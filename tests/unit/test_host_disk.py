@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Devices of the host: given away only if they are the right ones and free."""
 
 import json

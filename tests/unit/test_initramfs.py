@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """cpio archives: what is put in is what the kernel's format says, and comes out again."""
 
 import shutil

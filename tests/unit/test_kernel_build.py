@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernels from sources: checkouts, series of patches, configuration, and what make said.
 
 The sources are a toy with the targets of a kernel's Makefile that the lab asks for; git, make and

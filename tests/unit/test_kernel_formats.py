@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What files that people give for a kernel are called, by their first bytes."""
 
 import gzip

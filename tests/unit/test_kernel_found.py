@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a path given for a kernel is: trees, images, packages, what builders leave; or why not."""
 
 import gzip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What building a kernel needs of the host is asked for before minutes have gone."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Modules of a built tree are installed without its sources, and whatever the environment says."""
 
 import subprocess

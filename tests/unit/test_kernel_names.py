@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a kernel can be called, and what `lab kernel add` makes of its options."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Series that do not fit: every hunk is told, with what stands there instead."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`lab kernel add`, `rm` and `list`, two at once, killed in the middle, on a full disk."""
 
 import multiprocessing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Series of patches as people have them: what is read, in what order, and what is left out.
 
 The mails are git's own, changed as mail programs, archives and people change them.

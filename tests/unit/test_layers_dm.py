@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Device-mapper layers: models, tables and formats; what needs no kernel to be right or wrong."""
 
 import dataclasses

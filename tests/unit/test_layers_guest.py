@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """guest-scripts/layers: what is pure in it - patterns, formats, parsing, and what a person sees."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Layers over several devices, and over files: what mkfs, mdadm and drivers are told."""
 
 import json

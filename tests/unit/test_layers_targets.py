@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Targets and NFS: models, names, and the bytes of Extended Copy."""
 
 import ctypes

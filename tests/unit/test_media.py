@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The media of a guest: fresh, sparse, or clones of prepared ones that fit."""
 
 from pathlib import Path

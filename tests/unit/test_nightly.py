@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Plans, and nights that are interrupted anywhere and resumed.
 
 Here a run is a function that writes what `lab run` would; tests/boot/test_nightly.py has real ones.

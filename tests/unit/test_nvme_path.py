@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The offload path nvme-copy: its request, its limits, and the device's trace as proof."""
 
 from itertools import pairwise

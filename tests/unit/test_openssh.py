@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Keys and the options for plain ssh: asked of ssh itself."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The oracle: finds exactly what was planted on a medium, sector by sector."""
 
 from dataclasses import dataclass

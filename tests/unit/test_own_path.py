@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The path that copy-faults takes on a profile: what the profile says, or its layers choose."""
 
 from pathlib import Path

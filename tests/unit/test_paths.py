@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Offload paths: where a profile has one, what it asks for, and what proves the offload."""
 
 from dataclasses import replace

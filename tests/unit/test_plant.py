@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Planted defects: each damages what it says, and the rule it names is then violated."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What packages add: found by entry points; the broken are named and left out, clashes refused."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a profile may say, and the errors for everything else."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`--set`: changes to a profile from the command line."""
 
 from pathlib import Path

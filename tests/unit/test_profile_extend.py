@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`extends`: one profile laid over another."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever a file or --set says, loading gives a profile or problems with their place.
 
 10,000 examples in all; LAB_FUZZ=N makes that N.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The JSON schema that editors use, and the profiles that ship."""
 
 import copy
@@ -51,7 +52,7 @@ def test_schema_is_valid_and_each_key_has_help() -> None:
 @pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
 def test_shipped_profile_loads_and_fits_the_schema(path: Any) -> None:
     text = path.read_text()
-    assert text.startswith(f"# yaml-language-server: $schema={FILE.name}\n")
+    assert f"\n# yaml-language-server: $schema={FILE.name}\n" in text
     assert valid(yaml.safe_load(text))
     assert load(str(path)).name == path.stem
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What makes it a project: its licence, and checks before a commit, those of `make check`."""
 
 import os
@@ -5,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ import yaml
 import lab
 from tests import ROOT
 
+LINE = "SPDX-License-Identifier: GPL-2.0-or-later"
+PLAIN = ("LICENSE", "*.md", "*.json", "*.argv", "*.out", "*.list", "*.log", "*.patch")
+"""Files that are no code, or that have no comments: for them LICENSE speaks."""
 HOOKS = ".pre-commit-config.yaml"
 GOOD = {
     ".sh": "#!/bin/sh\n",
@@ -32,6 +37,29 @@ def test_the_licence_is_the_one_named() -> None:
 def test_the_changelog_begins_with_this_version() -> None:
     releases = re.findall(r"^## (.*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert releases == [lab.__version__, "0.1.0"]
+
+
+def licensed() -> list[str]:
+    """The tracked files that say their licence themselves; an empty one has nothing to license."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    return [
+        name
+        for name in tracked.split("\0")
+        if name and not any(fnmatch(name, pattern) for pattern in PLAIN)
+        # What is moved away or removed, and not committed yet, is tracked still.
+        and (ROOT / name).is_file() and (ROOT / name).stat().st_size
+    ]  # fmt: skip
+
+
+def test_each_file_says_its_licence_where_it_begins() -> None:
+    without = []
+    for name in licensed():
+        lines = (ROOT / name).read_text().splitlines()
+        if not re.fullmatch(rf"(#|\{{#) {LINE}( -#\}})?", lines[lines[0].startswith("#!")]):
+            without.append(name)
+    assert without == [], f"the first line, or the second behind #!, is to be: # {LINE}"
 
 
 def hooks() -> list[dict[str, str]]:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a profile asks for and what the kernel made of it: both ends of the reading back."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a QEMU can be called, how one from a package is started, and whose answers are kept."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A QEMU that does not answer: the lab says so, and nothing else reaches a user."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a profile puts on the kernel's command line: split as the kernel does, given to the modules
 that the initramfs loads, and read back."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guests' directories: who may touch one, and which ones are left behind."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The relay in the guest, run on this host: commands, files and the kernel's messages."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Listings say what must be known of a run before its cases mean anything."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How often drivers try again: to nothing, and back, by the guest's script on its own sysfs."""
 
 import subprocess

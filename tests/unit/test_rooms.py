@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Imports go one way: no two rooms import each other, and CONTRIBUTING says the order."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run's directory: its timeline, its evidence, its document."""
 
 import json

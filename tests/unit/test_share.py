@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where data files lie, and what is said when they do not."""
 
 import os

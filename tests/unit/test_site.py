@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The static site: what stands on its pages, and what must never stand there."""
 
 import json

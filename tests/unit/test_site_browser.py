@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The site in a browser: on a phone, in light and dark, and without JavaScript."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Copies at, and above, the limits of a device: their shapes, and what they lead to."""
 
 import pytest

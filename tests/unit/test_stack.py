@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Layers on disks: what stands on what, and which profiles are refused for it."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The store: fed from runs, asked, migrated; and what is made of it for others."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which artifacts nothing leads to any more, and that those in use stay where they are."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The shell that runs QEMU: its record of how that ended, and whose words are in stderr."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Features that a QEMU may lack: an error, or left out and told, as the profile says."""
 
 from collections.abc import Callable

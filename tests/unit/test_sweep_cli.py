@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The matrix of a sweep fits its terminal."""
 
 from hypothesis import given

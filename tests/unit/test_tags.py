@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tags: a sector proves whose data it holds, and nothing else passes for it."""
 
 from hashlib import blake2s

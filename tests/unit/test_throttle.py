@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A write held by a rate limit: exactly the k-th waits, and goes on when the limit is gone."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's trace log, in the form of each version, and what is made of it."""
 
 import json

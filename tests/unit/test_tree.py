@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The stack as a tree: what stands on what, where it is, and what was found there."""
 
 from io import StringIO

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From what became of a commit's kernel to the verdict that git is told.
 
 Here building, running and booting are functions that end as they are told to; docs/bisect.md has a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The write log: what another writer of the format logged is read, cut and replayed exactly."""
 
 import struct

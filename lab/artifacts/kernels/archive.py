@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A kernel in packages that lie here: .deb files, or the tar file of `make tarxz-pkg`."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From what `lab kernel add` was given to a source."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A clean checkout of a kernel's sources that patches can be applied to.
 
 It stays in the cache directory from build to build, so that `make` compiles what has changed and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The configuration of a kernel that the lab builds: fragments, one after the other.
 
 They answer `make allnoconfig` (KCONFIG_ALLCONFIG, Documentation/kbuild/kconfig.rst): what no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A few files of a kernel's sources, to try patches on."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a path is that somebody gives for a kernel."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """git, as the lab uses it: on the sources of kernels, never asking, never running hooks.
 
 What a user has set for git, in files or in the environment, is for the user's own work and changes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A kernel that is installed or packed somewhere: an image, its modules, its configuration."""
 
 import shutil

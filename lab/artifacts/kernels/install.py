@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What `make modules_install` does, from the built tree alone.
 
 That goal reads the sources' Makefile, and those of a kernel built in a container are not here; it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a kernel's own Kconfig files say of an option: whether they have it, and on what it depends.
 
 The language is that of Documentation/kbuild/kconfig-language.rst; what is read here is where an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A kernel that the lab builds: sources, a series of patches and a configuration."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Patches as they come by mail: a mailbox, a single mail, or a diff without any header.
 
 Git reads them in the end; what it must not be bothered with is told apart and mended here: covers

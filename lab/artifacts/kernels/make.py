@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make` of a kernel outside of its sources, with what went wrong in a few lines."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a kernel can be called: a name, a path, a commit of a git tree, or a Debian package."""
 
 import re

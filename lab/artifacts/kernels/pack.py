@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The files of a kernel's artifact, wherever the kernel came from."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """quilt's `series`: the file that says which patches are applied, in what order and how (quilt(1)).
 
 A line is a file's name, relative to the list, perhaps with -pN; `#` starts a comment.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What of a patch does not fit, and what stands in the sources instead."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where kernels lie below a directory that is laid out as a system, or that a build left."""
 
 from collections.abc import Iterator, Sequence

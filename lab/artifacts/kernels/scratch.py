@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A small repository in which a series is applied, out of the way of what was built before.
 
 Its work tree has the files that the series touches and no more.  What comes of it is a commit, to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A series of patches: a mailbox, a directory of patches, or a message-id that b4 fetches."""
 
 import hashlib

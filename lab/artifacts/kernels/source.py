@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What every source of a kernel has in common."""
 
 from abc import ABC, abstractmethod

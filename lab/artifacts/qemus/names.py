@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a QEMU can be called: a name, a path, or a Debian package."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A QEMU from a package of Debian, of whatever suite, run by its own loader and libraries.
 
 Nothing is installed: the package and all that it depends on are unpacked in the cache.  A C library

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What every source of a QEMU has in common, and those that are used where they lie."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the commands print of a run, while it goes on and at its end."""
 
 from contextlib import AbstractContextManager

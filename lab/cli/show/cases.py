@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cases on the terminal: while they run, and what they came to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run of conformance on the terminal: its matrix, and the differences side by side."""
 
 from __future__ import annotations

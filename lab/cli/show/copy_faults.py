@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run of copy-faults on the terminal: its progress, its matrix, its findings."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Latencies on the terminal: a table, and bars."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Offload paths: every way to ask for a copy, and where a profile has one."""
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an offload path is: one way to ask for a copy, on one disk or layer of a profile.
 
 A new path is a subclass of CopyPath, listed in lab/copy/paths/__init__.py or an entry point of a

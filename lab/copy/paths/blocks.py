@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Paths that end in a block device: what the block layer, a SCSI target and kcopyd do."""
 
 from collections.abc import Iterator

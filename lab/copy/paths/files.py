@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Paths that end in a file system: copies within a file, and the reference model on a loop device.
 
 They are synced before they report success: a copy that shares blocks writes nothing but the file

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Disks and layers of a profile, as offload paths look for them."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An offload path in a guest that is up: what a copy there takes, and what came of it."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The paths `nvme-copy` and `nvme-cross-ns`: an NVMe Copy command by passthrough, and its proof."""
 
 import re

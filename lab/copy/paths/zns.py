@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The path `zns-copy`: an NVMe Copy within a zone, to its write pointer."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Layers: what the guest stacks on its disks, in order.
 
 A new kind of layer is one model with a `type` of its own, listed here or an entry point of a

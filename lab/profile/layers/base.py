@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What all layers share: a name, what they stand on, and what they offer to those above."""
 
 from collections.abc import Iterator, Sequence

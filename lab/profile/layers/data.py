@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Device-mapper targets that change or check data: verity, crypt, integrity."""
 
 from collections.abc import Iterator, Sequence

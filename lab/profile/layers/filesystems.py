@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """File systems, made once and mounted at every boot."""
 
 from collections.abc import Iterator, Sequence

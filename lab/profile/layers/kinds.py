@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kinds of layers that a profile can have: the lab's own, and those that packages bring.
 
 A package's module of layers is imported while lab.profile.models is: it can import

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Devices over files: loop, with a reflink file system below the reference model; and zloop."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Device-mapper targets that only say where blocks are."""
 
 from collections.abc import Iterator, Sequence

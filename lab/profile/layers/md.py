@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """md, the kernel's software RAID, by mdadm."""
 
 from collections.abc import Iterator, Sequence

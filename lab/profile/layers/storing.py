@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Device-mapper targets that keep data in a way of their own: vdo and pcache."""
 
 from collections.abc import Iterator, Sequence

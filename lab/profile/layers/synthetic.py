@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Disks that the guest's kernel makes of memory; what is on them is gone with the boot."""
 
 from collections.abc import Iterator, Sequence

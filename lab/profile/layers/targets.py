@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Targets: what one side offers over NVMe or SCSI, and the other uses as a disk."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run of conformance as a table: situations by paths, with the rules that are violated there.
 
 A situation is a stage and an action, such as `write eio`, over all its points; see

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The runs on the index: those of the store, and this host's that have not come to their end."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The fault matrix of a run: points by actions, made of its cases' names."""
 
 import re

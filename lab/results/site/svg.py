@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Plots as inline SVG; colours are the page's style sheet's, so that they follow dark and light."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What happened in each case of a run: guest, QMP, trace and faults on one clock."""
 
 import json

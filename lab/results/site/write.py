@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Writing the site: the index, a page for a night, a page for each of its runs."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The database behind the store: SQLite in the state directory, or what LAB_STORE names.
 
 LAB_STORE is a URL as SQLAlchemy reads it, such as postgresql+psycopg://lab@db/lab.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From the JSON of runs to rows of the store."""
 
 import json

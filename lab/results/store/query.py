@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Questions to the store."""
 
 from collections.abc import Sequence

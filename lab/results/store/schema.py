@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The store's tables as they are now; how they came to be is in migrations/versions."""
 
 from datetime import datetime

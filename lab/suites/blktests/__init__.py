@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite blktests: its own `check`, driven."""
 
 from lab.suites.suite import Late, Suite

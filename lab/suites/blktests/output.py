@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What blktests' `check` prints while it runs (its own `check`, functions _output_status,
 _output_test_run, _call_test, _run_group).
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which tests of a tree are meant: check has groups and exclusions, but cannot list what it would
 run."""
 

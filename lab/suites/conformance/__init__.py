@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite conformance: the same cases on several paths, compared with the reference."""
 
 from lab.suites.suite import Late, Suite

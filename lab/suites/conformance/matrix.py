@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where offload paths differ from the reference model, rule by rule and situation by situation.
 
 Pure: from the judged cases of each path to a matrix and its differences.  Points of different paths

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the suite conformance is asked for."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Quirks: differences from the reference model that somebody has looked at and accepted.
 
 A file of them is YAML, as `lab run PROFILE conformance` proposes it:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a run of the suite conformance has come to: the reports of its paths, compared."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite conformance: the same copies with the same faults, on the reference model and others.
 
 Each path is a run of copy-faults of its own, in the guest of the profile; the reference model too

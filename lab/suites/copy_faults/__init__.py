@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite copy-faults: a copy is frozen at every point, broken there, and judged."""
 
 from lab.suites.suite import Late, Suite

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The bench: a guest with its executor, one offload path, and the taps that observe both."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bundles: what goes into one of a run, and whether what one asks for is here."""
 
 import json

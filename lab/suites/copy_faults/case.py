@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One case of copy-faults: tag, freeze, act, release, observe, recover, judge."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a case is made of, apart from the guest: enough to carry it out once more."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an action at a point of a copy asks of the fault layer, or of a rate limit."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether the write log can tell what a write with Force Unit Access made durable.
 
 QEMU carries FUA out as a flush after the write, and QEMU 10 and later can leave that out right

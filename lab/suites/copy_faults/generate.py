@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Generated cases: copies of every shape, drawn from a seed, each with a point and an action.
 
 Pure: the same space, seed and number give the same case.  Sources may touch, overlap, repeat

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How a copy is interrupted: brought to a point, acted on there, and let go or ended."""
 
 import time

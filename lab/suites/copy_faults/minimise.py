@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a case that fails to a smaller one that still does: fewer ranges, fewer blocks."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What `lab run PROFILE copy-faults -- …` was asked for, and the copies that it makes of it."""
 
 import argparse

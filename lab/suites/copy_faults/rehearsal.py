@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A copy without any fault, before those with one: does the path work, and what are its points?
 
 It is a case like any other, and judged whether or not it has a point at which it could be

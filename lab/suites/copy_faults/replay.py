@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A case of an earlier run, carried out again: does it come to the same?
 
 RUN:CASE names it.  CASE is the number in run.json, `NUMBER.min` for its minimised form, its name,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a run of the suite has come to: its cases, and its JSON."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite copy-faults: copies, interrupted at every point by every action."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Actions and points that were asked for, and what of that comes to pass on an offload path."""
 
 from collections.abc import Iterable

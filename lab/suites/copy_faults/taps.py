@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The taps: what the guest's kernel, the device and the medium say of a copy, as it comes."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite cryptsetup: its own test scripts, a case each."""
 
 from lab.suites.suite import Late, Suite

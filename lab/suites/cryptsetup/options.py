@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The arguments of cryptsetup's tests, and which scripts, or parts of scripts, they mean."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The parts of a test script: what it would do one after the other, so that each is a case.
 
 cryptsetup's scripts are bash: functions first, then checks of the surroundings, then tests, in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """NFS mounts of a profile as fstests takes them: as addresses that it mounts by itself."""
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Tests of fstests that are to be left out: those in lists of the person's own, and in lists that
 stand in the tree."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The arguments of fstests: those of the lab, and those of check that select cases."""
 
 import re

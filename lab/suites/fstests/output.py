@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What fstests' `check` prints while it runs (its own `check`, functions run_section, _log_err).
 
 A case begins with its name at the start of a line, padded, and nothing after it until it ends:

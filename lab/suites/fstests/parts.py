@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A file system whose realtime section or log is on devices of their own, as fstests takes them.
 
 fstests gives mkfs and mount the devices themselves, once it is told USE_EXTERNAL (its common/rc,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run of fstests: what check is told, and where it leaves what it has to say."""
 
 import re

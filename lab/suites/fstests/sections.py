@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where fstests runs on a profile: one section for each file system to be tested."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suites fsx and fsstress: the lab's own exerciser with its model on the host, and programs."""
 
 from __future__ import annotations

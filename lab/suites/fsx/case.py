@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One case of fsx: operations on a file, each checked against the model, and the verdict."""
 
 import errno

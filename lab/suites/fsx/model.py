@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the file must hold, and may hold after its file system lost what was not durable."""
 
 import random

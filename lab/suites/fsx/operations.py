@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Operations on one file, and how they are drawn from a seed."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suites fsx and fsstress with the programs of a built fstests tree: a case for each seed."""
 
 import re

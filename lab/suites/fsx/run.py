@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite fsx: the lab's own exerciser on a file system of the profile."""
 
 import random

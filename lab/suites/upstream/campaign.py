@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run of an external suite: guests, lanes, and what they come to."""
 
 import threading

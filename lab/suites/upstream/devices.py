@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is free on a profile for a suite that tests devices, or file systems that it makes."""
 
 from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, Xfs

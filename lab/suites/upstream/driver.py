@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the lab must know of a suite that comes from elsewhere in order to drive it."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the programs of a tree need from the system they run on, read from their ELF files."""
 
 from collections.abc import Iterator

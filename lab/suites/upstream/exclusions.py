@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Lists of tests that are to be left out, in the forms in which people keep them.
 
 A list has a test in a line, with a reason: behind it, or in the comment right above.

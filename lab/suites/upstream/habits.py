@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Options of a suite's own `check` that the lab does not have, and what it has instead: whoever
 types them by habit is told."""
 

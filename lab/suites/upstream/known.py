@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Known failures: cases that are expected not to pass, why, and where that is so.
 
 A file `known/SUITE.yaml` beside the profile, or the one given with --known:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A lane: one guest that works through cases, whatever they do to it."""
 
 import threading

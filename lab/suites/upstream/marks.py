@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Suites that are scripts of the lab's own: what they say between two marks belongs to a case.
 
 == NAME begins

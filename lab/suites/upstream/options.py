@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The arguments that all suites from elsewhere have: how their cases are carried out."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a suite's output tells while it runs: which case began, and how each ended."""
 
 from collections.abc import Iterator

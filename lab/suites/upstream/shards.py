@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cases divided among several guests, so that all end at about the same time."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A sitting: one command of a suite from its start to its end, and the cases it carries out."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A suite that a person built: checked against the guest, and packed for it."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How long a case may take, in a guest that may be twenty times slower than hardware."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite verity: what device mapper checks and encrypts, while its medium goes bad."""
 
 from lab.suites.suite import Late, Suite

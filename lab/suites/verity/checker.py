@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The checker in the guest: programs, reads and writes, and what the kernel says of each."""
 
 from collections import Counter

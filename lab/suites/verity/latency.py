@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How long a read takes each way: fio on devices that are open side by side, in turns."""
 
 import json

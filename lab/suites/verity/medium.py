@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Media of a running guest, read and damaged from the host.
 
 QEMU reads the same file through the same page cache: what is changed here is what the guest reads

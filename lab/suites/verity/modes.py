@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is done to the media below dm-verity, and what each mode must make of it."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The arguments of verity."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cases of what cannot be: options that a kernel or veritysetup must refuse, and say why.
 
 What a case is about is who hears of it.  A table that the kernel does not like gives EINVAL to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where a case of the suite happens: the guest, its checker, and the media below."""
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cases of dm-integrity, and of dm-crypt over it with and without its work queues."""
 
 import hashlib

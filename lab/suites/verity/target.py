@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Layers of dm-verity as the suite uses them: their disks, their tree, how they are opened."""
 
 from collections.abc import Iterable, Sequence

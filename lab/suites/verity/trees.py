@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cases of dm-verity: a tree made, opened in every mode, and read while the media go bad."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Is a disk of the host really the one that was meant, and free?  Everything on it will be lost.
 
 Every function takes the root of the file system, so that tests can show it another host.  What is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Before a guest starts: may it have the devices of the host that its profile names?"""
 
 from lab.profile.disk import Devices

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Is an NVMe controller of the host the one that was meant, free, and handed to vfio-pci?
 
 Its serial can only be read while the host's nvme driver has it, and QEMU can only have it once

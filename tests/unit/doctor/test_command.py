@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What `lab doctor` prints, for people and for machines, and its exit status."""
 
 import json

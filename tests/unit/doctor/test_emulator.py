@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is found of QEMU: a program stands in for it, with or without what the lab needs."""
 
 import os

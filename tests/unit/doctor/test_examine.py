@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Checks are made in turn; whatever becomes of one, the others are made."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is left behind is found, and removed unless something has to do with it."""
 
 from collections.abc import Iterator

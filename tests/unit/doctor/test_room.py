@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is found of the host itself: another one is shown to the checks."""
 
 import os

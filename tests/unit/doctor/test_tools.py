@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is found of the programs that build: on a PATH that lacks some, or has some that fail."""
 
 import os

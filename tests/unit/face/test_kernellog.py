@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What `dmesg --raw` prints, as messages."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Options of suites by name: the suite's own parser reads them."""
 
 from pathlib import Path

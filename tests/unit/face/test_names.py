@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The names of `import lab`: all there, each imported only when it is used."""
 
 import ast

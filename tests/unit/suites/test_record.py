@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What every run writes down, whatever comes of it."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The guest of a run: when it is said to hang, to have crashed, or to be the lab's own failure; and
 how long it is listened to."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Suites as records: all that the lab knows of one stands in one place, and leads somewhere."""
 
 import sys

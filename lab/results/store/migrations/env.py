@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Alembic's entry: runs the migrations on the connection that the store hands over."""
 
 from alembic import context

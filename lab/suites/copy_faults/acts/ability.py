@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Acts that need something of the guest's kernel: tried before they are carried out."""
 
 from collections.abc import Iterable

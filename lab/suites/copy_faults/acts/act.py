@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An act: how the suite carries an action out.
 
 A new action is one Act, in registry.py or an entry point of a package, and one function that does

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is done to the controller under a held copy: it is reset, or removed."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is done in the guest to a copy that is held: scripts that run there, as in host.py."""
 
 import time

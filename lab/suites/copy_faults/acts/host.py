@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is done from the host to a copy that is held: over QMP, or to the medium.
 
 Each function is given the scene, does its part, and returns what came of it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What of the logged writes outlives a power cut: all, none or some of the volatile cache."""
 
 from collections.abc import Sequence

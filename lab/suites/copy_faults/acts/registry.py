@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """All acts: the lab's own, and behind them those that packages bring.
 
 In this order they are listed, drawn and carried out.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The scene of an act: a held copy, what holds it, and what an act comes to."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Making the faults of a plan in a guest while a suite's command runs, and taking them back."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The faults that are made while a suite runs, as a file tells them:
 
 - layer: flakey       # of the profile, a dm-flakey or dm-linear

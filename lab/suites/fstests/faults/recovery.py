@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether a file system recovers from faults: the case that follows each in which they are made."""
 
 from collections.abc import Mapping, Sequence

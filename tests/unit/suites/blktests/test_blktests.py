@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """blktests: its arguments, which tests they mean, and the settings that check reads."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Differences from the reference model: found by rule and situation, whatever comes first."""
 
 from collections.abc import Sequence

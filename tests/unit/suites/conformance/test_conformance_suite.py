@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite conformance: its arguments, its exit status, its document."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files of quirks: written and read back, matched by patterns, refused with what is right."""
 
 from pathlib import Path

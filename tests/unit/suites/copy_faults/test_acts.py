@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is done to a held copy: which actions do more than to hold, and the tables they swap in."""
 
 import subprocess

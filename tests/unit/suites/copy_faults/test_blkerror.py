@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """blk-error: what is asked for, the rule it makes, and kernels that do not have it."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bundles: what is in one, what must not be in one, and what a host may lack to replay it."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where FUA is judged: what the write log shows of it, as tried before a power cut."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Generated cases: every one is a legal copy, and all the shapes worth trying come up."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A failing case becomes a small one that still fails."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Copies without a fault: they are cases, and decide what follows them."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Finding a recorded case again, and telling whether it came to the same."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Actions and points that were asked for, combined on a path."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The taps: a copy's data are looked for in the write log of every disk that they may reach."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """cryptsetup's own tests: which are meant, and what their output and exit status say."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The parts of a script in the manner of cryptsetup's, carried out by a real bash."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Faults that are made while suites run: what a file may ask for, and what is made of it."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reading what fstests' check prints, as it comes."""
 
 import itertools

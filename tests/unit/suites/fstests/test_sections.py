@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a profile to what fstests is configured with."""
 
 from collections.abc import Mapping

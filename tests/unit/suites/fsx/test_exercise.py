@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The exerciser: its operations on a real file of this host, and the model that must agree."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fsx and fsstress of a tree: the loop over seeds, and what it says."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Lists of tests that are to be left out, as people keep them."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A sitting: how what a suite, the kernel and the clock say becomes results with evidence."""
 
 import json

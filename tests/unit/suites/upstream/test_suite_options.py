@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What stands after `--` for fstests, known failures, and how cases are shared out."""
 
 import io

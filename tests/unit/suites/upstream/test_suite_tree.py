@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Trees that a person built: whether they are, and whether they fit the guests."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite verity: where hashes stand, what damage must come to, and what the guest is told."""
 
 import json

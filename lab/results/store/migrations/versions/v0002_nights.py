@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Nights, and the runs that their plans ask for.
 
 Revision ID: 0002

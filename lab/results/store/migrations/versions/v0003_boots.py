@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How long the guest of a run took to boot.
 
 Revision ID: 0003

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the QEMU of a run, and of a night's job, was called.
 
 Revision ID: 0004

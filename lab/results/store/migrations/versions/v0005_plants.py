@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The defect that was planted in a run.
 
 Revision ID: 0005
