@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What ends a copy, or a run, and is a finding: no failure of the lab."""
 
 
