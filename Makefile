@@ -8,7 +8,7 @@ PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 SCRIPTS := scripts/setup .ci/run findings/run $(wildcard findings/*.sh) lab/vm/supervise.sh guest-scripts/init guest-scripts/init-early \
 	guest-scripts/layers/layers guest-scripts/copies/nvme-copy \
 	guest-scripts/suites/mount-tree tests/fixtures/fstests/check tests/fixtures/blktests/check \
-	lab/artifacts/enter.sh
+	tests/plugin/lab_example/guest/queue-limits lab/artifacts/enter.sh
 
 .PHONY: help demo test unit boot check shellcheck setup benchmark matrix findings
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What installed packages add to the lab: suites, paths, layers and actions, as entry points.
 
-Nothing is looked for before somebody asks for the names of a group, and no package is imported
-before somebody asks for what it brings.
+Nothing is looked for before somebody asks for a group, and a package that brings nothing to that
+is not imported.
 """
 
 import re
@@ -30,12 +30,6 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 class PluginWarning(UserWarning):
     """A plugin is broken and was left out."""
-
-
-@cache
-def names(group: str) -> tuple[str, ...]:
-    """The names that packages give in a group, whether or not what they stand for can be used."""
-    return tuple(sorted({entry.name for entry in _entries(group)}))
 
 
 @cache
@@ -158,7 +152,7 @@ def _loaded(group: str, entries: Mapping[str, "EntryPoint"]) -> Iterator[tuple[s
             yield name, entry.load()
         except (Exception, SystemExit) as error:
             # Whatever a stranger's module fails with.
-            _leave_out(group, name, f"{entry.value}: {type(error).__name__}: {error}")
+            _leave_out(group, name, f"{entry.value}: {type(error).__name__}: {error}".rstrip(": "))
 
 
 def _leave_out(group: str, name: str, why: str) -> None:

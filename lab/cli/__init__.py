@@ -104,6 +104,7 @@ def main() -> None:
     """Run a command; the exit status says whose fault it was: 0, 1, 2 or 3."""
     warnings.formatwarning = lambda message, *_, **__: f"lab: warning: {message}\n"
     if "_LAB_COMPLETE" in os.environ:
+        warnings.simplefilter("ignore")
         try:
             app(prog_name="lab")  # the shell asks for completions; does not return
         except LabError as error:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lab.suites.suite import Suite
 
 
+_SUITES = f"{', '.join(SUITES)}, or one that a package brings."
+
+
 def complete_suite(incomplete: str) -> list[tuple[str, str]]:
     """The suites that start with `incomplete`, for the shell's completion."""
     return [(name, suite.does) for name, suite in suites().items() if name.startswith(incomplete)]
@@ -34,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     profile: Annotated[str, typer.Argument(help="Name or path.", autocompletion=complete_profile)],
-    suite: Annotated[str, typer.Argument(help=" or ".join(SUITES), autocompletion=complete_suite)],
+    suite: Annotated[str, typer.Argument(help=_SUITES, autocompletion=complete_suite)],
     args: Annotated[
         list[str] | None,
         typer.Argument(help="Of the suite, after `--`; `-- --help` tells what there is."),

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from lab.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lab.suites.request import Assignment
 
 _OWN = {
@@ -70,6 +72,8 @@ class Suite:
     """Whether it can run in a guest that is up."""
     shows: str = "lab.cli.show.cases"
     """The module that prints it, see lab/cli/show."""
+    guest_scripts: tuple[Path, ...] = ()
+    """Programs that guests are to have beside the lab's own."""
 
 
 @cache

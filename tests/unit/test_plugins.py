@@ -47,31 +47,21 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.5\n")
         (info / "entry_points.txt").write_text(f"[lab.suites]\n{entries}\n")
         modules.append(module_name)
-        forget()
-
-    def forget() -> None:
-        plugins.names.cache_clear()
         plugins.found.cache_clear()
 
     yield made
     for module in modules:
         sys.modules.pop(module, None)
-    forget()
+    plugins.found.cache_clear()
 
 
 def test_what_a_package_brings_is_found_by_its_name(install: Install) -> None:
     install("acme-lab", "mine = acme_lab:mine", THING)
-    assert "mine" in plugins.names(SUITES)
     assert plugins.found(SUITES)["mine"] == Thing("mine")
     assert plugins.together(SUITES, {"own": Thing("own")}, Thing) == {
         "own": Thing("own"),
         "mine": Thing("mine"),
     }
-
-
-def test_names_are_told_without_importing_anything(install: Install) -> None:
-    install("acme-lab", "mine = acme_lab:mine", "raise RuntimeError")
-    assert plugins.names(SUITES) == ("mine",)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +116,13 @@ def test_the_command_line_tells_a_broken_plugin_once_in_one_line(
     )
 
 
+def test_the_shell_is_offered_what_works_and_nothing_else(install: Install, tmp_path: Path) -> None:
+    install("acme-lab", "bad = acme_lab:mine", "raise RuntimeError")
+    env = {"_LAB_COMPLETE": "complete_bash", "COMP_WORDS": "lab run zns f", "COMP_CWORD": "3"}
+    done = command(path=tmp_path, **env)
+    assert (done.stdout.split(), done.stderr) == (["fstests", "fsx", "fsstress"], "")
+
+
 def test_what_a_plugin_fails_at_is_told_as_its_bug(install: Install, tmp_path: Path) -> None:
     module = """
     from lab.suites.suite import Suite
@@ -147,8 +144,16 @@ def test_help_looks_for_no_plugin(tmp_path: Path) -> None:
 def after(*words: str, path: Path, done: str = "pass") -> str:
     """What a command of the lab, with packages in `path` as well, says on stderr, and Python code
     that is `done` after it."""
+    return command(*words, path=path, done=done).stderr
+
+
+def command(
+    *words: str, path: Path, done: str = "pass", **env: str
+) -> subprocess.CompletedProcess[str]:
+    """A command of the lab, with packages in `path` as well, and Python code that is `done` after
+    it."""
     code = f"import sys, lab.cli\ntry: lab.cli.main()\nexcept SystemExit: {done}"
     return subprocess.run(
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True,
-        timeout=60, env={**os.environ, "PYTHONPATH": str(path)},
-    ).stderr  # fmt: skip
+        timeout=60, env={**os.environ, "PYTHONPATH": str(path), **env},
+    )  # fmt: skip
