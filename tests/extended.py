@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A lab to which another package adds: tests/plugin, installed in an environment of its own."""
 
 import subprocess

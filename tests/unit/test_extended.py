@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a package adds is known wherever the lab's own is: suites and their arguments, plans,
 completion; and the page that tells how shows what the package has."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The action drop-caches: the guest forgets what it has cached while a copy is held."""
 
 from lab.faults.actions import HELD, Action

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The layer ram-disk: a disk in the guest's memory."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run of queue-limits: a case for each disk."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The path fs-clone-blocks: many small clones instead of a large one."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The suite queue-limits, as the lab finds it; what it needs is imported when it runs."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The path fs-clone-blocks in the guest: requests and answers are those of files.py."""
 
 import os
