@@ -59,6 +59,13 @@ def test_its_arguments_are_its_own(program: Path) -> None:
     assert refused.stderr == "lab: queue-limits: no disk nope — there are: LABNVME0:1\n"
 
 
+def test_a_program_can_run_it_with_its_arguments_by_name(program: Path) -> None:
+    asked = "import lab; lab.run('nvme-copy', 'queue-limits', disks=['nope'])"
+    argv = [str(program.with_name("python")), "-c", asked]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert "UsageError: queue-limits: no disk nope" in done.stderr
+
+
 def test_a_plan_can_have_it(program: Path, tmp_path: Path) -> None:
     plan = tmp_path / "night.yaml"
     plan.write_text(PLAN)
