@@ -189,7 +189,9 @@ def test_what_is_violated_is_an_outcome_and_says_why(attached: lab.GuestHandle) 
 
 
 def test_a_guest_is_only_run_on_as_what_it_is(attached: lab.GuestHandle) -> None:
-    with pytest.raises(lab.UsageError, match="is of profile nvme-copy, not nvme-copy as it is now"):
+    with pytest.raises(
+        lab.UsageError, match="another profile than nvme-copy as copy-faults boots it"
+    ):
         lab.run("nvme-copy", "copy-faults", set=["machine.memory=2G"], on=attached)
 
 
