@@ -39,7 +39,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Format:
+class FileFormat:
     """A kind, and words for people."""
 
     kind: Kind
@@ -108,15 +108,15 @@ _MAGICS: tuple[tuple[int, bytes, Kind, str], ...] = (
 )  # fmt: skip
 
 
-def of(head: bytes) -> Format:
+def of(head: bytes) -> FileFormat:
     """What begins with `head`, HEAD bytes or the whole of a shorter file."""
     for tried in (_elf, _bzimage, _zboot):
         if found := tried(head):
             return found
     for offset, magic, kind, words in _MAGICS:
         if head.startswith(magic, offset):
-            return _packed(head, words) if kind is Kind.PACKED else Format(kind, words)
-    return _efi(head) or Format(Kind.FOREIGN, _NOTHING[0] if head else _NOTHING[1])
+            return _packed(head, words) if kind is Kind.PACKED else FileFormat(kind, words)
+    return _efi(head) or FileFormat(Kind.FOREIGN, _NOTHING[0] if head else _NOTHING[1])
 
 
 def section(image: bytes, name: str) -> bytes | None:
@@ -146,7 +146,7 @@ def banner(kernel: bytes | mmap) -> str:
     return found[1].decode(errors="replace") if found else ""
 
 
-def _packed(head: bytes, words: str) -> Format:
+def _packed(head: bytes, words: str) -> FileFormat:
     """What is compressed, as far as Python can read the format; else that something is."""
     try:
         inner = of(_UNPACKERS[words]().decompress(head, HEAD)) if words in _UNPACKERS else None
@@ -155,38 +155,38 @@ def _packed(head: bytes, words: str) -> Format:
     if inner and inner.kind is Kind.TAR:
         return inner
     if inner and inner.named:
-        return Format(Kind.FOREIGN, f"{inner.words}, compressed")
-    return Format(Kind.PACKED, words)
+        return FileFormat(Kind.FOREIGN, f"{inner.words}, compressed")
+    return FileFormat(Kind.PACKED, words)
 
 
-def _elf(head: bytes) -> Format | None:
+def _elf(head: bytes) -> FileFormat | None:
     if not head.startswith(b"\x7fELF") or len(head) < 20:
         return None
     wide, little = head[4] == 2, head[5] != 2
     (machine,) = struct.unpack_from("<H" if little else ">H", head, 18)
     name = _ELF_MACHINES.get(machine, f"machine {machine}")
     if machine == _X86_64 and wide:
-        return Format(Kind.ELF, "an ELF file for x86-64")
-    return Format(Kind.FOREIGN, f"an ELF file for {name}")
+        return FileFormat(Kind.ELF, "an ELF file for x86-64")
+    return FileFormat(Kind.FOREIGN, f"an ELF file for {name}")
 
 
-def _bzimage(head: bytes) -> Format | None:
+def _bzimage(head: bytes) -> FileFormat | None:
     if head[0x202:0x206] != b"HdrS" or len(head) < 0x268:
         return None
     version, loadflags = struct.unpack_from("<H", head, 0x206)[0], head[0x236]
     if version >= 0x20C and not loadflags & _KERNEL_64:
-        return Format(Kind.FOREIGN, "a bzImage for i386")
-    return Format(Kind.BZIMAGE, "a bzImage")
+        return FileFormat(Kind.FOREIGN, "a bzImage for i386")
+    return FileFormat(Kind.BZIMAGE, "a bzImage")
 
 
-def _zboot(head: bytes) -> Format | None:
+def _zboot(head: bytes) -> FileFormat | None:
     if not head.startswith(b"MZ") or head[4:8] != b"zimg":
         return None
     packed = head[0x18:0x38].partition(b"\0")[0].decode(errors="replace")
-    return Format(Kind.FOREIGN, f"a zboot image ({packed}) for {_pe_machine(head) or 'EFI'}")
+    return FileFormat(Kind.FOREIGN, f"a zboot image ({packed}) for {_pe_machine(head) or 'EFI'}")
 
 
-def _efi(head: bytes) -> Format | None:
+def _efi(head: bytes) -> FileFormat | None:
     machine = _pe_machine(head)
     if not machine:
         return None
@@ -198,11 +198,11 @@ def _efi(head: bytes) -> Format | None:
     except pefile.PEFormatError:
         kernel = False
     if not kernel:
-        return Format(Kind.FOREIGN, f"an EFI program for {machine}")
+        return FileFormat(Kind.FOREIGN, f"an EFI program for {machine}")
     words = "a unified kernel image"
     if machine != _PE_MACHINES[_PE_X86_64]:
-        return Format(Kind.FOREIGN, f"{words} for {machine}")
-    return Format(Kind.UKI, words)
+        return FileFormat(Kind.FOREIGN, f"{words} for {machine}")
+    return FileFormat(Kind.UKI, words)
 
 
 def _pe_machine(head: bytes) -> str:

@@ -38,7 +38,7 @@ def module_lists() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArchiveEntry:
     """One file of an archive: its content (a symlink's target), its mode with type bits, and major
     and minor number of a device node."""
 
@@ -68,7 +68,7 @@ class Entry:
         return cls(b"", types[kind] | permissions, (major, minor))
 
 
-def archive(files: Mapping[str, Entry]) -> bytes:
+def archive(files: Mapping[str, ArchiveEntry]) -> bytes:
     """A cpio archive in the newc format of `files`, whose keys are paths without leading slash.
 
     Missing parent directories are added.  Everything belongs to root, with the time 0.  Archives
@@ -77,21 +77,21 @@ def archive(files: Mapping[str, Entry]) -> bytes:
     out = bytearray()
     for inode, (path, entry) in enumerate(_with_parents(files).items(), start=1):
         _append(out, inode, path, entry)
-    _append(out, 0, _TRAILER, Entry(b"", 0))
+    _append(out, 0, _TRAILER, ArchiveEntry(b"", 0))
     return bytes(out)
 
 
-def _with_parents(files: Mapping[str, Entry]) -> dict[str, Entry]:
+def _with_parents(files: Mapping[str, ArchiveEntry]) -> dict[str, ArchiveEntry]:
     """`files` in an order that names each directory before what is in it."""
     whole = dict(files)
     for path in files:
         for parent in Path(path).parents:
             if str(parent) != ".":
-                whole.setdefault(str(parent), Entry.directory())
+                whole.setdefault(str(parent), ArchiveEntry.directory())
     return dict(sorted(whole.items(), key=lambda item: Path(item[0]).parts))
 
 
-def _append(out: bytearray, inode: int, path: str, entry: Entry) -> None:
+def _append(out: bytearray, inode: int, path: str, entry: ArchiveEntry) -> None:
     name = path.encode() + b"\0"
     # ino mode uid gid nlink mtime filesize major minor rmajor rminor namesize check
     fields = (inode, entry.mode, 0, 0, 1, 0, len(entry.data), 0, 0, *entry.device, len(name), 0)
@@ -101,7 +101,7 @@ def _append(out: bytearray, inode: int, path: str, entry: Entry) -> None:
     out += bytes(-len(out) % _ROUND)
 
 
-def static_nodes(names: str) -> dict[str, Entry]:
+def static_nodes(names: str) -> dict[str, ArchiveEntry]:
     """The device nodes that a kernel's modules.devname lists, by their paths below /dev.
 
     Whoever opens one has its module loaded.  A line is `MODULE PATH TYPE MAJOR:MINOR`, the type and
@@ -111,7 +111,7 @@ def static_nodes(names: str) -> dict[str, Entry]:
     for line in names.splitlines():
         if match := _NODE.fullmatch(line):
             numbers = int(match["major"]), int(match["minor"])
-            found[match["path"]] = Entry.node(match["kind"], *numbers)
+            found[match["path"]] = ArchiveEntry.node(match["kind"], *numbers)
     return found
 
 
@@ -120,7 +120,7 @@ def early(
     scripts: Mapping[str, bytes],
     modules: Mapping[str, bytes],
     lists: Mapping[str, Sequence[str]],
-    nodes: Mapping[str, Entry],
+    nodes: Mapping[str, ArchiveEntry],
 ) -> bytes:
     """The shared initramfs.
 
@@ -129,15 +129,15 @@ def early(
     put into /dev, which saves the guest a program for each.
     """
     directories = ("dev", "proc", "run", "sys", "root", "modules", "nodes")
-    files = {path: Entry.directory() for path in directories}
-    files["busybox"] = Entry.file(busybox, 0o755)
-    files["init"] = Entry.file(scripts["init-early"], 0o755)
-    files["init-root"] = Entry.file(scripts["init"], 0o755)
+    files = {path: ArchiveEntry.directory() for path in directories}
+    files["busybox"] = ArchiveEntry.file(busybox, 0o755)
+    files["init"] = ArchiveEntry.file(scripts["init-early"], 0o755)
+    files["init-root"] = ArchiveEntry.file(scripts["init"], 0o755)
     for name, data in modules.items():
-        files[f"modules/{name}"] = Entry.file(data)
+        files[f"modules/{name}"] = ArchiveEntry.file(data)
     for name, order in lists.items():
         lines = (f"{file} {module_name(file)}\n" for file in order)
-        files[f"modules/{name}"] = Entry.file("".join(lines).encode())
+        files[f"modules/{name}"] = ArchiveEntry.file("".join(lines).encode())
     for path, node in nodes.items():
         files[f"nodes/{path}"] = node
     return archive(files)

@@ -13,7 +13,7 @@ from lab.artifacts import initramfs as early
 from lab.artifacts.cache import Artifact, Made, Progress
 from lab.artifacts.kernels import names, pack
 from lab.artifacts.kernels.linux import Linux, remove_checkout
-from lab.artifacts.kernels.source import Source, permitted
+from lab.artifacts.kernels.source import KernelSource, permitted
 from lab.errors import LabError
 
 FORMAT = 3
@@ -52,7 +52,7 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedKernel:
     """A kernel by its name, '' if it has none, and all that is built of it, newest first."""
 
     name: str
@@ -106,7 +106,7 @@ def config_of(key: str) -> Path | None:
     return next((path for path in found if path.is_file() and path.stat().st_size), None)
 
 
-def listing() -> list[Named]:
+def listing() -> list[NamedKernel]:
     """The kernels that have names, and what else is built: trees and packages given as such."""
     built: dict[str, list[Made]] = {}
     for artifact, manifest in cache.manifests("kernel"):
@@ -116,11 +116,12 @@ def listing() -> list[Named]:
     known = {name: source.summary for name, source in names.known().items()}
     others = [("", summary) for summary in built if summary not in known.values()]
     return [
-        Named(name, summary, built.get(summary, [])) for name, summary in (*known.items(), *others)
+        NamedKernel(name, summary, built.get(summary, []))
+        for name, summary in (*known.items(), *others)
     ]
 
 
-def remove(kernel: Named, progress: Progress) -> list[Artifact]:
+def remove(kernel: NamedKernel, progress: Progress) -> list[Artifact]:
     """Remove what is built of a kernel, and its name if it was added; what was removed.
 
     What another name has as well stays, and so do guests that run it.  The name goes last: what
@@ -165,7 +166,9 @@ def superseded(progress: Progress) -> list[Artifact]:
     ]
 
 
-def _current(artifact: Artifact, summary: str, known: Sequence[Source], progress: Progress) -> bool:
+def _current(
+    artifact: Artifact, summary: str, known: Sequence[KernelSource], progress: Progress
+) -> bool:
     """Whether a source of that summary makes this artifact, as far as can be told."""
     sources = [source for source in known if source.summary == summary] or _found_again(summary)
     try:
@@ -175,7 +178,7 @@ def _current(artifact: Artifact, summary: str, known: Sequence[Source], progress
     return artifact in keys or not sources
 
 
-def _found_again(summary: str) -> list[Source]:
+def _found_again(summary: str) -> list[KernelSource]:
     """The source of a kernel that was given without a name, if it can be told from its summary."""
     try:
         source = names.resolve(summary.replace(" @ ", "@"))
@@ -184,12 +187,12 @@ def _found_again(summary: str) -> list[Source]:
     return [source] if source.summary == summary else []
 
 
-def _inputs(source: Source, progress: Progress) -> dict[str, str]:
+def _inputs(source: KernelSource, progress: Progress) -> dict[str, str]:
     with permitted():
         return {**source.inputs(progress), **pack.inputs(), "format": str(FORMAT)}
 
 
-def _artifact_name(reference: str, source: Source) -> str:
+def _artifact_name(reference: str, source: KernelSource) -> str:
     """A file name for a kernel: its own, the package's, the tree's; of a long path the end."""
     name = re.sub(r"[^A-Za-z0-9._]+", "-", reference.removeprefix("/"))
     return source.artifact or name[-_NAME:].lstrip(".-")

@@ -7,13 +7,13 @@ from pathlib import Path
 from lab.artifacts import cache
 from lab.artifacts.cache import Artifact, Made, Progress
 from lab.artifacts.qemus import names, package
-from lab.artifacts.qemus.source import Source
+from lab.artifacts.qemus.source import QemuSource
 from lab.errors import LabError
 from lab.host import qemu as host_qemu
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedQemu:
     """A QEMU by its name, '' if it has none, and all that is unpacked of it, newest first."""
 
     name: str
@@ -31,7 +31,7 @@ def ensure_qemu(reference: str, progress: Progress) -> Path:
     return names.resolve(reference).program(progress)
 
 
-def add(name: str, source: Source, progress: Progress) -> str:
+def add(name: str, source: QemuSource, progress: Progress) -> str:
     """Give a QEMU a name, and see that it runs and has what is tested; its version.
 
     Raises UsageError for a name that has another meaning, HostError for a QEMU that is of no use.
@@ -42,10 +42,10 @@ def add(name: str, source: Source, progress: Progress) -> str:
     return version
 
 
-def listing() -> list[Named]:
+def listing() -> list[NamedQemu]:
     """The QEMUs that have names, and what else is unpacked: packages given as such."""
     found = [
-        Named(name, source.summary, made, _version(source, made))
+        NamedQemu(name, source.summary, made, _version(source, made))
         for name, source in names.BOOK.known().items()
         for made in [source.made()]
     ]
@@ -56,7 +56,8 @@ def listing() -> list[Named]:
         if source not in named:
             others.setdefault(source, []).append((artifact, manifest))
     return found + [
-        Named("", source, made, made[0][1].versions["version"]) for source, made in others.items()
+        NamedQemu("", source, made, made[0][1].versions["version"])
+        for source, made in others.items()
     ]
 
 
@@ -69,11 +70,11 @@ def superseded() -> list[Artifact]:
     ]
 
 
-def _version(source: Source, made: list[Made]) -> str:
+def _version(source: QemuSource, made: list[Made]) -> str:
     """What is known of its version without unpacking anything."""
     if made:
         return made[0][1].versions["version"]
-    if isinstance(source, package.Package):
+    if isinstance(source, package.QemuPackage):
         return ""
     try:
         return host_qemu.version(str(source.program(lambda _: None)))
@@ -81,7 +82,7 @@ def _version(source: Source, made: list[Made]) -> str:
         return ""
 
 
-def remove(qemu: Named) -> list[Artifact]:
+def remove(qemu: NamedQemu) -> list[Artifact]:
     """Remove what is unpacked of a QEMU, and its name if it was added; what was removed.
 
     What another name has as well stays; a guest that runs it keeps its files until it ends.

@@ -147,13 +147,13 @@ def _bzip2(payload: bytes, _trailer: int) -> bytes:
     return _whole(bz2.BZ2Decompressor(), payload)
 
 
-class _Decompressor(Protocol):
+class _Unpacker(Protocol):
     @property
     def eof(self) -> bool: ...
     def decompress(self, data: bytes, /) -> bytes: ...
 
 
-def _whole(decompressor: _Decompressor, payload: bytes) -> bytes:
+def _whole(decompressor: _Unpacker, payload: bytes) -> bytes:
     """The stream in `payload`; the size field after it is left in unused_data."""
     kernel = decompressor.decompress(payload)
     if not decompressor.eof:

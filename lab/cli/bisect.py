@@ -12,7 +12,7 @@ from lab.cli.qemu import Qemu, qemu_named
 from lab.cli.terminal import print_json, print_table, timed_lines
 
 if TYPE_CHECKING:
-    from lab.farm.bisect import Bisection, Found, Step, Try
+    from lab.farm.bisect import Bisection, BisectionResult, Step, Try
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +73,7 @@ def _asked(
     from lab.artifacts.kernels.checkout import Checkout
     from lab.errors import UsageError
     from lab.farm.bisect import Bisection
-    from lab.farm.trial import Trial
+    from lab.farm.trial import CommitTrial
     from lab.host import dirs
     from lab.suites.request import Request
     from lab.suites.suite import find
@@ -101,7 +101,7 @@ def _asked(
     ).hexdigest()
     place = dirs.state("bisects", key[:12])
     bisection = Bisection(checkout.source, ends[0], ends[1], place)
-    return bisection, Trial(checkout.source, request, place, say)
+    return bisection, CommitTrial(checkout.source, request, place, say)
 
 
 def _line(step: Step, left: int) -> str:
@@ -117,7 +117,7 @@ def _described(asked: Bisection, commit: str) -> dict[str, str]:
     return {"commit": commit, "subject": subject, "author": author, "date": date}
 
 
-def _document(asked: Bisection, found: Found) -> dict[str, Any]:
+def _document(asked: Bisection, found: BisectionResult) -> dict[str, Any]:
     return {
         "source": str(asked.source),
         "good": asked.good,
@@ -133,7 +133,7 @@ def _document(asked: Bisection, found: Found) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print(asked: Bisection, found: Found) -> None:
+def _print(asked: Bisection, found: BisectionResult) -> None:
     rows = [
         (step.commit[:12], step.tried.verdict, step.tried.run or "-", step.subject)
         for step in found.steps

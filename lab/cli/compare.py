@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lab.results.baseline import Comparison
-    from lab.results.compare import Change, Difference
+    from lab.results.compare import ChangeKind, ItemDifference
 
 SHOWN = 40
 """Changes of a kind that a terminal is shown."""
@@ -27,7 +27,7 @@ _OF_CASES = (*_OF_RULES, "still failing", "not run")
 """The changes that are listed: a rule that was not run is that of a case that was not."""
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What `lab results export` writes."""
 
     KCIDB = "kcidb"
@@ -80,7 +80,7 @@ def compare(base: Base, run: Run = "latest", json: Json = False) -> None:
 
 def export(
     run: Run = "latest",
-    to: Annotated[Format, typer.Option("--to", help="The format.")] = Format.KCIDB,
+    to: Annotated[ExportFormat, typer.Option("--to", help="The format.")] = ExportFormat.KCIDB,
     base: Annotated[
         str | None,
         typer.Option(help="The baseline, for markdown.", autocompletion=complete_run),
@@ -93,7 +93,7 @@ def export(
     """
     from lab.errors import UsageError
 
-    if to is Format.MARKDOWN:
+    if to is ExportFormat.MARKDOWN:
         from lab.results.markdown import summary
         from lab.results.tester import tester
 
@@ -109,7 +109,7 @@ def export(
     with session() as store:
         feed(store)
         found = run_named(store, run)
-        if to is Format.KCIDB:
+        if to is ExportFormat.KCIDB:
             print_json(report([found], cases_of(store, [found.id]), origin))
             return
     from lab.results.cases import read
@@ -229,7 +229,7 @@ def print_comparison(comparison: Comparison) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from lab.results.compare import Change, counts
+    from lab.results.compare import ChangeKind, counts
 
     shown = {"rules": _OF_RULES, "cases": _OF_CASES}
     console = Console(highlight=False)
@@ -240,7 +240,7 @@ def print_comparison(comparison: Comparison) -> None:
             continue
         told = ", ".join(f"{count} {change}" for change, count in counts(differences).items())
         console.print(f"{title}: {told}")
-        for change in Change:
+        for change in ChangeKind:
             rows = [one for one in differences if one.change is change]
             if change.value in shown[title]:
                 _print_changes(console, change, rows)
@@ -249,7 +249,7 @@ def print_comparison(comparison: Comparison) -> None:
             console.print(f"the lab failed in {run.id}: {run.error}", markup=False)
 
 
-def _print_changes(console: Console, change: Change, rows: Sequence[Difference]) -> None:
+def _print_changes(console: Console, change: ChangeKind, rows: Sequence[ItemDifference]) -> None:
     from rich.text import Text
 
     from lab.results.compare import BAD

@@ -12,7 +12,7 @@ from lab.cli.terminal import print_json, warn
 
 if TYPE_CHECKING:
     from lab.faults.byhand import Hand
-    from lab.faults.status import Status
+    from lab.faults.status import FaultStatus
     from lab.guest.guest import Guest
 
 app = typer.Typer(
@@ -109,7 +109,7 @@ def _await(hand: Hand, deadline: float) -> None:
         warn(f"nothing came within {deadline:g} s")
 
 
-def _print(guest: Guest, status: Status, json: bool) -> None:
+def _print(guest: Guest, status: FaultStatus, json: bool) -> None:
     if json:
         print_json(status.document())
         return

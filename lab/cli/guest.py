@@ -14,7 +14,7 @@ from lab.cli.qemu import Qemu, qemu_named
 from lab.cli.terminal import phases, print_json, print_table, warn
 
 if TYPE_CHECKING:
-    from lab.cli.stack import Found
+    from lab.cli.stack import StackListing
     from lab.guest.registry import Record
 
 
@@ -209,17 +209,17 @@ def _state(record: Record) -> str:
     return "in a run" if record.owner else "up"
 
 
-def _found(record: Record) -> tuple[Found, Found]:
+def _found(record: Record) -> tuple[StackListing, StackListing]:
     """What the guest, and its peer, have as they came up."""
-    from lab.cli.stack import Found
+    from lab.cli.stack import StackListing
     from lab.guest import readback, registry, stack
 
-    def found(record: Record) -> Found:
+    def found(record: Record) -> StackListing:
         place = registry.directory(record.name)
-        return Found(stack.found(place), record.missing, readback.found(place))
+        return StackListing(stack.found(place), record.missing, readback.found(place))
 
     other = registry.read(registry.directory(record.link.other)) if record.link else None
-    return found(record), found(other) if other else Found()
+    return found(record), found(other) if other else StackListing()
 
 
 def _document(record: Record) -> dict[str, object]:
@@ -241,7 +241,7 @@ def _document(record: Record) -> dict[str, object]:
     }
 
 
-def _stacked(found: Found) -> dict[str, object]:
+def _stacked(found: StackListing) -> dict[str, object]:
     from lab.guest import stack
 
     return {

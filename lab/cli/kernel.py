@@ -12,7 +12,7 @@ from lab.cli.image import All, Json
 from lab.cli.terminal import phases, print_json, print_table, warn
 
 if TYPE_CHECKING:
-    from lab.artifacts.kernel import Named
+    from lab.artifacts.kernel import NamedKernel
 
 app = typer.Typer(help="Add, list, build and remove kernels.", no_args_is_help=True)
 
@@ -108,10 +108,10 @@ def add_kernel(
     ] = None,
 ) -> None:
     """Give a kernel a name.  It is built at its first use, or by `lab kernel build`."""
-    from lab.artifacts.kernels.ask import Asked, define
+    from lab.artifacts.kernels.ask import KernelArguments, define
     from lab.errors import HostError
 
-    asked = Asked(package, tree, image, modules, source, rev, series or [], config or [])
+    asked = KernelArguments(package, tree, image, modules, source, rev, series or [], config or [])
     if series:
         with phases() as progress:
             made, told = define(name, asked, progress)
@@ -161,7 +161,7 @@ def remove_kernels(name: MaybeName = None, everything: All = False) -> None:
             print(f"removed {artifact.kind} {artifact.name} {artifact.key}")
 
 
-def _row(kernel: Named) -> tuple[str, str, str, str, str]:
+def _row(kernel: NamedKernel) -> tuple[str, str, str, str, str]:
     if not kernel.made:
         return kernel.name, kernel.source, "-", "not built", "-"
     _, manifest = kernel.made[0]
@@ -171,7 +171,7 @@ def _row(kernel: Named) -> tuple[str, str, str, str, str]:
     return kernel.name or "-", kernel.source, release, built, f"{size / 1e6:.0f} MB"
 
 
-def _document(kernel: Named) -> dict[str, object]:
+def _document(kernel: NamedKernel) -> dict[str, object]:
     from dataclasses import asdict
 
     built = [{**asdict(manifest), "path": str(one.path)} for one, manifest in kernel.made]

@@ -12,7 +12,7 @@ from lab.cli.image import All, Json
 from lab.cli.terminal import phases, print_json, print_table
 
 if TYPE_CHECKING:
-    from lab.artifacts.qemu import Named
+    from lab.artifacts.qemu import NamedQemu
 
 app = typer.Typer(help="Add, list and remove QEMUs.", no_args_is_help=True)
 
@@ -76,19 +76,19 @@ def add_qemu(
     """
     from lab.artifacts.qemu import add
     from lab.artifacts.qemus import names
-    from lab.artifacts.qemus.source import Program, Source, Tree
+    from lab.artifacts.qemus.source import QemuProgram, QemuSource, QemuTree
     from lab.errors import UsageError
 
     if sum(one is not None for one in (package, tree, path)) != 1:
         raise UsageError("say one of --package, --tree and --path")
-    source: Source
+    source: QemuSource
     if package:
         source = names.package(package)
     elif tree:
-        source = Tree(tree=tree.expanduser().absolute())
+        source = QemuTree(tree=tree.expanduser().absolute())
     else:
         assert path is not None
-        source = Program(path=path.expanduser().absolute())
+        source = QemuProgram(path=path.expanduser().absolute())
     with phases() as progress:
         version = add(name, source, progress)
     print(f"{name}: {source.summary}, QEMU {version}")
@@ -110,7 +110,7 @@ def remove_qemus(name: MaybeName = None, everything: All = False) -> None:
             print(f"removed {artifact.kind} {artifact.name} {artifact.key}")
 
 
-def _row(qemu: Named) -> tuple[str, str, str, str, str]:
+def _row(qemu: NamedQemu) -> tuple[str, str, str, str, str]:
     version = qemu.version.partition(" (")[0] or "-"
     if not qemu.made:
         return qemu.name, qemu.source, version, "-", "-"
@@ -119,7 +119,7 @@ def _row(qemu: Named) -> tuple[str, str, str, str, str]:
     return qemu.name or "-", qemu.source, version, when, f"{size / 1e6:.0f} MB"
 
 
-def _document(qemu: Named) -> dict[str, object]:
+def _document(qemu: NamedQemu) -> dict[str, object]:
     from dataclasses import asdict
 
     built = [{**asdict(manifest), "path": str(artifact.path)} for artifact, manifest in qemu.made]

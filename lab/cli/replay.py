@@ -77,11 +77,11 @@ def _print(done: Replay) -> None:
     from rich.console import Console
 
     from lab.cli.show.copy_faults import print_summary
-    from lab.suites.copy_faults.replay import Outcome
+    from lab.suites.copy_faults.replay import CaseOutcome
 
     recorded = done.recorded
     print(f"{recorded.id}, {recorded.setup.name}, recorded: {recorded.outcome}")
     for case, same in zip(done.report.cases, done.same, strict=True):
-        print(f"{case.number}: {Outcome.of(case.result)}: {'same' if same else 'NOT the same'}")
+        print(f"{case.number}: {CaseOutcome.of(case.result)}: {'same' if same else 'NOT the same'}")
     print(f"{sum(done.same)} of {done.times} came to the same")
     print_summary(Console(highlight=False), done.report)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from lab.guest.readback import Setting
-    from lab.guest.stack import Part
-    from lab.vm.support import Missing
+    from lab.guest.stack import StackPart
+    from lab.vm.support import MissingFeature
 
 _SHOWN_ELSEWHERE = {"name", "type", "over", "size", "required", "mount"}
 
@@ -35,19 +35,19 @@ _FACTS = (*_TOLD, "block size", "write cache", "mount options")
 
 
 @dataclass(frozen=True)
-class Found:
+class StackListing:
     """What a running guest has, what its QEMU lacks, and what became of its kernel's settings."""
 
-    parts: tuple[Part, ...] = ()
-    missing: tuple[Missing, ...] = ()
+    parts: tuple[StackPart, ...] = ()
+    missing: tuple[MissingFeature, ...] = ()
     settings: tuple[Setting, ...] = ()
 
 
-_NOTHING = Found()
+_NOTHING = StackListing()
 """Of a profile that was not booted."""
 
 
-def tree(profile: Profile, found: Found = _NOTHING, peer: Found = _NOTHING) -> Tree:
+def tree(profile: Profile, found: StackListing = _NOTHING, peer: StackListing = _NOTHING) -> Tree:
     """Machine, guest, disks and layers of a profile, with what was found in a running guest."""
     whole = Tree(_text(f"{profile.name}: {' '.join(profile.description.split())}"))
     _add_system(whole, profile, found)
@@ -64,7 +64,7 @@ def _text(words: str, style: str = "") -> Text:
     return Text(words, style=style, overflow="fold")
 
 
-def _add_system(whole: Tree, of: Profile | Peer, found: Found) -> None:
+def _add_system(whole: Tree, of: Profile | Peer, found: StackListing) -> None:
     parts = {part.name: part for part in found.parts}
     of = of.model_copy(update={"devices": without(of.devices, found.missing)})
     machine, guest = of.machine, of.guest
@@ -85,7 +85,7 @@ def _add_system(whole: Tree, of: Profile | Peer, found: Found) -> None:
 
 
 def _add_layers(
-    whole: Tree, branches: dict[str, Tree], of: Profile | Peer, parts: Mapping[str, Part]
+    whole: Tree, branches: dict[str, Tree], of: Profile | Peer, parts: Mapping[str, StackPart]
 ) -> None:
     nodes = stack(of).nodes
     for layer in of.layers:
@@ -106,7 +106,7 @@ def _add_layers(
                 branches[ref] = branch.add(_titled(ref, _size(node.size), None))
 
 
-def _titled(name: str, words: Iterable[str], part: Part | None) -> Text:
+def _titled(name: str, words: Iterable[str], part: StackPart | None) -> Text:
     """One line: name, what it is, where it is."""
     line = _text(name, "bold")
     line.append("  " + ", ".join(filter(None, words)), style="not bold")
@@ -120,7 +120,7 @@ def _titled(name: str, words: Iterable[str], part: Part | None) -> Text:
     return line
 
 
-def _add_facts(branch: Tree, facts: Iterable[str], part: Part | None) -> None:
+def _add_facts(branch: Tree, facts: Iterable[str], part: StackPart | None) -> None:
     """What is known beforehand, then what was found: what works, and what does not."""
     for fact in facts:
         branch.add(_text(fact))
@@ -171,7 +171,7 @@ def _disk_facts(disk: Disk, of: Profile | Peer) -> Iterable[str]:
     yield from _namespace(namespace)
 
 
-def _missing(disk: Disk, above: Iterable[str], missing: Iterable[Missing]) -> Iterable[str]:
+def _missing(disk: Disk, above: Iterable[str], missing: Iterable[MissingFeature]) -> Iterable[str]:
     """What QEMU lacks for a device, at the first of its disks; `above` are those drawn before."""
     if any(ref.partition(":")[0] == disk.serial for ref in above):
         return

@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import islice
 
 from lab.copy.model import Completion
-from lab.copy.oracle import Findings, State
+from lab.copy.oracle import Findings, SectorState
 
 SHOWN = 3
 """Offending sectors quoted in a verdict; the run's directory has them all."""
@@ -82,7 +82,7 @@ class Recovery:
 
 
 @dataclass(frozen=True)
-class Cached:
+class CachedCopy:
     """The same copy once more, of what was written through the page cache before: how it ended,
     what is read through the page cache afterwards, and what is then on the medium, if it ended."""
 
@@ -133,7 +133,7 @@ class Situation:
     lied: str = ""
     blind: str = ""
     redundant: str = ""
-    cached: Cached | None = None
+    cached: CachedCopy | None = None
     size: str = ""
     excess: bool = False
 
@@ -192,7 +192,9 @@ def _quote(findings: Findings, sectors: list[int]) -> str:
 def _not_new(findings: Findings) -> list[int]:
     """The destination sectors that do not hold the source's data."""
     start = findings.copy.destination
-    return [start + at for at, state in enumerate(findings.destination) if state is not State.NEW]
+    return [
+        start + at for at, state in enumerate(findings.destination) if state is not SectorState.NEW
+    ]
 
 
 def _caught(situation: Situation, damaged: tuple[int, ...], offending: list[int]) -> Verdict | None:
@@ -241,7 +243,7 @@ def prefix(situation: Situation) -> Verdict:
             f"{completion.ranges_done} of {len(pieces)} ranges done, and yet a failure"
         )
     states = findings.piece_states()[: completion.ranges_done]
-    if any(state is not State.NEW for piece in states for state in piece):
+    if any(state is not SectorState.NEW for piece in states for state in piece):
         end = pieces[completion.ranges_done - 1][1].end
         missing = [at for at in _not_new(findings) if at < end]
         return _violated(f"{completion}, but {_quote(findings, missing)}")
@@ -255,14 +257,14 @@ def no_foreign(situation: Situation) -> Verdict:
     bad = [
         start + at
         for at, state in enumerate(findings.destination)
-        if state in (State.TORN, State.FOREIGN)
+        if state in (SectorState.TORN, SectorState.FOREIGN)
     ]
     if caught := _caught(situation, situation.corrupted, bad):
         return caught
     if bad:
         kinds = ", ".join(
             f"{findings.count(state)} {state}"
-            for state in (State.TORN, State.FOREIGN)
+            for state in (SectorState.TORN, SectorState.FOREIGN)
             if findings.count(state)
         )
         return _violated(f"{kinds}: {_quote(findings, bad)}")

@@ -14,7 +14,7 @@ from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.tags import TAG_BYTES, Tag, describe, mark
 
 
-class State(StrEnum):
+class SectorState(StrEnum):
     """What became of a destination sector."""
 
     OLD = "old"
@@ -55,17 +55,17 @@ class Findings:
     """
 
     copy: Copy
-    destination: tuple[State, ...]
+    destination: tuple[SectorState, ...]
     changed_source: tuple[int, ...]
     changed_neighbour: tuple[int, ...]
     checked_neighbours: int
     notes: dict[int, str] = field(default_factory=dict)
 
-    def count(self, state: State) -> int:
+    def count(self, state: SectorState) -> int:
         """How many destination sectors are in `state`."""
         return self.destination.count(state)
 
-    def piece_states(self) -> list[tuple[State, ...]]:
+    def piece_states(self) -> list[tuple[SectorState, ...]]:
         """The states of each range's part of the destination."""
         start = self.copy.destination
         return [
@@ -75,7 +75,7 @@ class Findings:
 
     def summary(self) -> str:
         """One character per unit of 512 bytes would be long: runs instead, as `64 new, 192 old`."""
-        runs: list[list[int | State]] = []
+        runs: list[list[int | SectorState]] = []
         for state in self.destination:
             if runs and runs[-1][1] is state:
                 runs[-1][0] = int(runs[-1][0]) + 1
@@ -109,7 +109,7 @@ def classify(copy: Copy, tagging: Tagging, data: bytes) -> Findings:
     broken = [
         address
         for address, state in zip(copy.target, states, strict=True)
-        if state in (State.TORN, State.FOREIGN)
+        if state in (SectorState.TORN, SectorState.FOREIGN)
     ]
     return Findings(
         copy=copy,
@@ -129,20 +129,20 @@ def _sectors(window: Extent, data: bytes) -> Iterator[tuple[int, bytes]]:
         yield address, data[index * SECTOR : (index + 1) * SECTOR]
 
 
-def sector_state(seen: bytes, old: bytes, new: bytes) -> State:
+def sector_state(seen: bytes, old: bytes, new: bytes) -> SectorState:
     """Classify one sector: torn if each of its bytes is old or new, foreign if one is neither."""
     if seen == new:
-        return State.NEW
+        return SectorState.NEW
     if seen == old:
-        return State.OLD
+        return SectorState.OLD
     mixed = all(byte in pair for byte, *pair in zip(seen, old, new, strict=True))
-    return State.TORN if mixed else State.FOREIGN
+    return SectorState.TORN if mixed else SectorState.FOREIGN
 
 
-def _whole_units(states: list[State], unit: int) -> Iterator[State]:
+def _whole_units(states: list[SectorState], unit: int) -> Iterator[SectorState]:
     """Mark as torn the sectors of a logical block that mixes whole old and whole new ones."""
     for at in range(0, len(states), unit):
         block = states[at : at + unit]
-        mixed = State.OLD in block and State.NEW in block
+        mixed = SectorState.OLD in block and SectorState.NEW in block
         for state in block:
-            yield State.TORN if mixed and state is not State.FOREIGN else state
+            yield SectorState.TORN if mixed and state is not SectorState.FOREIGN else state

@@ -13,7 +13,7 @@ from lab.copy.ground import Ground
 from lab.copy.model import SECTOR, Completion, Copy
 from lab.copy.oracle import Tagging, flip_bit
 from lab.copy.sizes import SIZE_LIMIT_EXCEEDED
-from lab.crash.writelog import Entry
+from lab.crash.writelog import LogEntry
 from lab.errors import UsageError
 from lab.vm.graph import Rule
 
@@ -46,7 +46,7 @@ class Plant:
         """What the caller is told."""
         return completion
 
-    def survivors(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+    def survivors(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
         """The logged writes that survive the power cut."""
         return entries
 
@@ -123,7 +123,7 @@ class DropFlushedWrite(Plant):
     kind, rule = "drop-flushed-write", "DURABLE"
     does = "a power cut loses a write that was flushed"
 
-    def survivors(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+    def survivors(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
         writes = [entry for entry in entries if entry.length]
         return [entry for entry in entries if entry is not writes[-1]] if writes else entries
 
@@ -132,7 +132,7 @@ class TearCachedBlock(Plant):
     kind, rule = "tear-cached-block", "NO-FOREIGN"
     does = "a power cut leaves the first half of a sector that was being written back"
 
-    def survivors(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+    def survivors(self, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
         writes = [at for at, entry in enumerate(entries) if entry.length]
         if not writes:
             return entries

@@ -41,7 +41,7 @@ class Flag(IntFlag):
 
 
 @dataclass(frozen=True)
-class Entry:
+class LogEntry:
     """One logged write, flush or discard; `offset` and `length` are bytes on the medium.
 
     `data_at` is where its data starts in the log file, `next_at` where the next entry does.
@@ -60,7 +60,7 @@ class Entry:
         return bool(self.flags & Flag.FLUSH)
 
 
-def read(log: Path, after: Entry | None = None) -> list[Entry]:
+def read(log: Path, after: LogEntry | None = None) -> list[LogEntry]:
     """The complete entries of a write log, all of them or those behind `after`.
 
     The superblock's count is trusted as far as the file reaches: an entry that the dying QEMU
@@ -83,7 +83,7 @@ def read(log: Path, after: Entry | None = None) -> list[Entry]:
         return list(_entries(file.fileno(), range(first, count), at, sector, size))
 
 
-def _entries(fd: int, indices: range, at: int, sector: int, size: int) -> Iterator[Entry]:
+def _entries(fd: int, indices: range, at: int, sector: int, size: int) -> Iterator[LogEntry]:
     for index in indices:
         head = os.pread(fd, _ENTRY.size, at)
         if len(head) < _ENTRY.size:
@@ -93,10 +93,10 @@ def _entries(fd: int, indices: range, at: int, sector: int, size: int) -> Iterat
         at = data_at if flags & Flag.DISCARD else data_at + sectors * sector
         if at > size:
             return
-        yield Entry(index, first * sector, sectors * sector, Flag(flags), data_at, at)
+        yield LogEntry(index, first * sector, sectors * sector, Flag(flags), data_at, at)
 
 
-def carrying(log: Path, entries: list[Entry], mark: bytes) -> int:
+def carrying(log: Path, entries: list[LogEntry], mark: bytes) -> int:
     """How many of the entries have data that hold `mark`."""
     with log.open("rb", buffering=0) as source:
         return sum(
@@ -106,7 +106,7 @@ def carrying(log: Path, entries: list[Entry], mark: bytes) -> int:
         )
 
 
-def durable(entries: list[Entry]) -> list[Entry]:
+def durable(entries: list[LogEntry]) -> list[LogEntry]:
     """The entries that survive a power cut which loses all of the volatile cache, in their order:
     all before the last flush, and behind that what has FUA, which makes nothing durable but
     itself.  What an entry with the flush flag writes comes after its flush."""
@@ -115,26 +115,26 @@ def durable(entries: list[Entry]) -> list[Entry]:
     return entries[:last] + [entry for entry in entries[last:] if entry.flags & Flag.FUA]
 
 
-def cached(entries: list[Entry]) -> list[Entry]:
+def cached(entries: list[LogEntry]) -> list[LogEntry]:
     """The entries that such a power cut loses."""
     kept = {entry.index for entry in durable(entries)}
     return [entry for entry in entries if entry.index not in kept]
 
 
-def kept_up_to(entries: list[Entry], length: int) -> list[Entry]:
+def kept_up_to(entries: list[LogEntry], length: int) -> list[LogEntry]:
     """What survives where the first `length` bytes of the cache do too, in the order of the log:
     what was durable already must not be overwritten by what was written before it."""
     kept = durable(entries) + prefix(cached(entries), length)
     return sorted(kept, key=lambda entry: entry.index)
 
 
-def prefix(entries: list[Entry], length: int) -> list[Entry]:
+def prefix(entries: list[LogEntry], length: int) -> list[LogEntry]:
     """The first `length` bytes that the entries write, in their order; the last entry may be cut.
 
     So a volatile cache can survive in part: written back up to some block, in the order in which
     it was filled.
     """
-    kept: list[Entry] = []
+    kept: list[LogEntry] = []
     for entry in entries:
         if entry.length > length:
             return [*kept, replace(entry, length=length)] if length else kept
@@ -143,7 +143,7 @@ def prefix(entries: list[Entry], length: int) -> list[Entry]:
     return kept
 
 
-def replay(log: Path, entries: list[Entry], medium: Path) -> None:
+def replay(log: Path, entries: list[LogEntry], medium: Path) -> None:
     """Apply the entries, in order, to a medium."""
     with log.open("rb", buffering=0) as source, medium.open("r+b", buffering=0) as target:
         for entry in entries:

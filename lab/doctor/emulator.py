@@ -10,7 +10,7 @@ from typing import Any
 from lab.artifacts import cache
 from lab.artifacts.kernels.names import SHIPPED
 from lab.artifacts.qemus import names
-from lab.artifacts.qemus.package import NEEDED, Package
+from lab.artifacts.qemus.package import NEEDED, QemuPackage
 from lab.doctor.finding import Finding, State, degraded, failed, missing, ok
 from lab.errors import LabError
 from lab.host import qemu
@@ -161,7 +161,7 @@ def others() -> Finding:
     unpacked_later, broken = list[str](), list[tuple[str, LabError]]()
     for name, source in names.BOOK.added().items():
         try:
-            if isinstance(source, Package) and not source.made():
+            if isinstance(source, QemuPackage) and not source.made():
                 unpacked_later.append(name)
             else:
                 versions[f"QEMU {name}"] = qemu.version(str(source.program(print)))

@@ -21,11 +21,11 @@ from lab.artifacts.kernels.source import readable
 from lab.doctor.finding import Finding, State, degraded, failed, ok
 from lab.errors import LabError
 from lab.host import cures, dirs, settings
-from lab.profile.models import Machine
+from lab.profile.models import MachineSettings
 
 HOST = Path("/")
 _DISTRIBUTION = "copy-offload-lab"
-_GUEST = Machine.model_fields["memory"].default
+_GUEST = MachineSettings.model_fields["memory"].default
 """Bytes of memory of a guest, unless its profile says otherwise."""
 _BESIDE = 256 << 20
 """Bytes that its QEMU takes besides."""

@@ -8,7 +8,7 @@ from lab.errors import GuestError, LabError
 from lab.faults import choice
 from lab.faults.byhand import Hand
 from lab.faults.model import Point
-from lab.faults.status import Status, find_drive
+from lab.faults.status import FaultStatus, find_drive
 from lab.guest.guest import Guest
 
 
@@ -19,7 +19,7 @@ class HeldRequest:
         self._guest = guest
         self._hand = Hand(guest)
 
-    def status(self) -> Status:
+    def status(self) -> FaultStatus:
         """What is armed or held, for how long, and what it will get."""
         return self._hand.status()
 

@@ -24,7 +24,7 @@ from lab.host.dirs import not_writable
 _STEPS = "steps.json"
 
 
-class Verdict(StrEnum):
+class CommitVerdict(StrEnum):
     """What `git bisect` is told of a commit."""
 
     GOOD = "good"
@@ -33,10 +33,10 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Tried:
+class CommitResult:
     """What came of a commit: the run that says so, '' if there is none, and why it is skipped."""
 
-    verdict: Verdict
+    verdict: CommitVerdict
     run: str = ""
     why: str = ""
 
@@ -47,14 +47,14 @@ class Step:
 
     commit: str
     subject: str
-    tried: Tried
+    tried: CommitResult
 
 
 _STEPS_READER = TypeAdapter(list[Step])
 
 
 @dataclass(frozen=True)
-class Found:
+class BisectionResult:
     """The end of a bisection: the first bad commit, or all that it may be."""
 
     suspects: list[str]
@@ -89,14 +89,14 @@ class Bisection:
             raise not_writable(path, error) from error
 
 
-Try = Callable[[str], Tried]
+Try = Callable[[str], CommitResult]
 """Builds a commit and runs it."""
 
 OnStep = Callable[[Step, int], None]
 """Told of each verdict, and how many commits may still be the first bad one."""
 
 
-def bisect(asked: Bisection, attempt: Try, on_step: OnStep) -> Found:
+def bisect(asked: Bisection, attempt: Try, on_step: OnStep) -> BisectionResult:
     """Find the first bad commit; raises what `attempt` raises, and can then be called again.
 
     Both ends are tried first: UsageError if the good one is not good, or the bad one not bad.
@@ -105,7 +105,7 @@ def bisect(asked: Bisection, attempt: Try, on_step: OnStep) -> Found:
     with lock.held(asked.place / "lock", deadline=0):
         book = _Book(asked, attempt)
         between = int(git(asked.source, "rev-list", "--count", f"{asked.good}..{asked.bad}"))
-        for commit, expected in ((asked.bad, Verdict.BAD), (asked.good, Verdict.GOOD)):
+        for commit, expected in ((asked.bad, CommitVerdict.BAD), (asked.good, CommitVerdict.GOOD)):
             step = book.look_up(commit)
             on_step(step, between)
             if step.tried.verdict is not expected:
@@ -120,7 +120,7 @@ def bisect(asked: Bisection, attempt: Try, on_step: OnStep) -> Found:
                 step = book.look_up(commit)
                 _mark(tree, step)
                 on_step(step, len(_suspects(tree)))
-            return Found(_suspects(tree), book.used)
+            return BisectionResult(_suspects(tree), book.used)
 
 
 class _Book:

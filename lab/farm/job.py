@@ -22,7 +22,7 @@ ENDED_WELL = (0, 1)
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobEnd:
     """What came of a job: the run's id, '' if it has none, and what the lab failed with."""
 
     run: str
@@ -31,7 +31,7 @@ class Ended:
     """Exit status of `lab run`; None if whoever waited for it was killed."""
 
 
-def carry_out(request: Request, token: str, directory: Path) -> Ended:
+def carry_out(request: Request, token: str, directory: Path) -> JobEnd:
     """Run what is asked for to its end.
 
     `token` names it in the timeline of its run, by which found() finds that again; what the run
@@ -63,9 +63,9 @@ def carry_out(request: Request, token: str, directory: Path) -> Ended:
             end_group(process)
     run = found(token)
     if run and status in ENDED_WELL:
-        return Ended(run, "", status)
+        return JobEnd(run, "", status)
     why = tail(log.read_text(errors="replace"), 5) or f"exit status {status}"
-    return Ended(run, why, status)
+    return JobEnd(run, why, status)
 
 
 def found(token: str) -> str:

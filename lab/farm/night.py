@@ -127,9 +127,9 @@ def _carry_out(
     total = len(night.jobs)
     token = f"{night.id}/{row.position}"
     # The lab that began it may have been killed between the run's end and its entry here.
-    ended = runner.Ended(runner.found(token), "")
+    ended = runner.JobEnd(runner.found(token), "")
     if not ended.run and broken:
-        ended = runner.Ended("", broken)
+        ended = runner.JobEnd("", broken)
     elif not ended.run and spent(night) >= plan.budget:
         row.state = LEFT_OUT
         session.commit()

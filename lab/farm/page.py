@@ -26,7 +26,7 @@ SHOWN = 5
 """Cases of a cell that are quoted."""
 
 
-class Known(BaseModel):
+class KnownCause(BaseModel):
     """What is known of failures whose words match `says`, a regular expression."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,10 +35,10 @@ class Known(BaseModel):
     because: str
 
 
-_KNOWN = TypeAdapter(list[Known])
+_KNOWN = TypeAdapter(list[KnownCause])
 
 
-def known(path: Path) -> list[Known]:
+def known(path: Path) -> list[KnownCause]:
     """The explanations in a YAML file.  Raises UsageError."""
     try:
         return _KNOWN.validate_python(yaml.safe_load(path.read_text()) or [])
@@ -88,7 +88,7 @@ class Cell:
         return ", ".join([*(found or ["no cases"]), *(f"**{remark}**" for remark in told)])
 
 
-def page(session: Session, night: NightRow, explained: Sequence[Known], plan: str) -> str:
+def page(session: Session, night: NightRow, explained: Sequence[KnownCause], plan: str) -> str:
     """The page of a night; `plan` is how to call that which it was carried out by."""
     cells = [_cell(session, job) for job in night.jobs]
     return "\n".join([*_head(night, cells, plan), *_tables(cells), *_rest(cells, explained)]) + "\n"
@@ -141,7 +141,7 @@ def _tables(cells: Sequence[Cell]) -> Iterator[str]:
             yield f"| {qemu} | {' | '.join(row.get(kernel, '') for kernel in kernels)} |"
 
 
-def _rest(cells: Sequence[Cell], explained: Sequence[Known]) -> Iterator[str]:
+def _rest(cells: Sequence[Cell], explained: Sequence[KnownCause]) -> Iterator[str]:
     yield from ("", "## What does not hold", "")
     broken = [cell for cell in cells if cell.failures]
     if not broken:

@@ -24,11 +24,11 @@ _T = TypeVar("_T")
 _NAMES = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class _Model(BaseModel):
+class _PlanModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Kernel(_Model):
+class PlannedKernel(_PlanModel):
     """A kernel under test; the others are compared with the one that is the baseline."""
 
     kernel: str
@@ -36,7 +36,7 @@ class Kernel(_Model):
     baseline: bool = False
 
 
-class Qemu(_Model):
+class Qemu(_PlanModel):
     """A QEMU to run in; those that are not the baseline are compared with it."""
 
     qemu: str
@@ -44,7 +44,7 @@ class Qemu(_Model):
     baseline: bool = False
 
 
-class PlannedSuite(_Model):
+class PlannedSuite(_PlanModel):
     """A suite with its arguments, on each profile of the plan or on some."""
 
     suite: str
@@ -64,7 +64,7 @@ class PlannedSuite(_Model):
         return (*self.args, *(("--shards", str(self.shards)) if self.shards > 1 else ()))
 
 
-class Retention(_Model):
+class Retention(_PlanModel):
     """What is kept of earlier nights; their rows in the store always are."""
 
     nights: int = Field(14, ge=1)
@@ -72,11 +72,11 @@ class Retention(_Model):
     """Bytes that the evidence of all nights may take."""
 
 
-class Plan(_Model):
+class Plan(_PlanModel):
     """One plan.yaml; its name is the file's without the suffix."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    kernels: tuple[Kernel, ...] = Field(min_length=1)
+    kernels: tuple[PlannedKernel, ...] = Field(min_length=1)
     qemus: tuple[Qemu, ...] = ()
     """Empty: that of each profile."""
     profiles: _NAMES

@@ -9,17 +9,17 @@ from lab.artifacts.kernel import ensure_kernel
 from lab.artifacts.kernels import names
 from lab.errors import BuildError, GuestError, HostError
 from lab.farm import job as runner
-from lab.farm.bisect import Tried, Verdict
+from lab.farm.bisect import CommitResult, CommitVerdict
 from lab.guest import guest as guests
 from lab.host.process import me
 from lab.suites.request import Request
 
-_VERDICTS = {0: Verdict.GOOD, 1: Verdict.BAD}
+_VERDICTS = {0: CommitVerdict.GOOD, 1: CommitVerdict.BAD}
 """By the exit status of `lab run`."""
 
 
 @dataclass(frozen=True)
-class Trial:
+class CommitTrial:
     """What judges each commit of `source`: a suite with its arguments on a profile."""
 
     source: Path
@@ -29,24 +29,26 @@ class Trial:
     """Gets what the runs print."""
     progress: Callable[[str], None]
 
-    def __call__(self, commit: str) -> Tried:
+    def __call__(self, commit: str) -> CommitResult:
         """Good or bad by the suite's exit status; skipped where the kernel does not build or boot,
         or the lab cannot come to an end on it.  Raises HostError when the host is at fault."""
         kernel = names.commit(self.source, commit)
         try:
             ensure_kernel(kernel, self.progress)
         except BuildError as error:
-            return Tried(Verdict.SKIP, why=error.message)
+            return CommitResult(CommitVerdict.SKIP, why=error.message)
         request = replace(self.request, kernel=kernel)
         self.progress(f"{request.suite} on {request.profile}")
         ended = runner.carry_out(request, f"{self.place.name}/{commit}", self.place / commit)
         if ended.status in _VERDICTS and ended.run:
-            return Tried(_VERDICTS[ended.status], ended.run)
+            return CommitResult(_VERDICTS[ended.status], ended.run)
         if ended.status != HostError.exit_status:
             raise HostError(f"{request.title} cannot be judged", detail=ended.said)
         self.progress("does it boot?")
         refusal = self._refusal(request, f"{self.place.name}-{commit[:12]}")
-        return Tried(Verdict.SKIP, ended.run, refusal or f"the lab failed: {ended.said}")
+        return CommitResult(
+            CommitVerdict.SKIP, ended.run, refusal or f"the lab failed: {ended.said}"
+        )
 
     def _refusal(self, request: Request, name: str) -> str:
         """Why a guest does not boot on the kernel; '' if it does.  Raises HostError."""

@@ -18,7 +18,7 @@ from lab.faults import arming as armings
 from lab.faults import choice
 from lab.faults.arming import Arming
 from lab.faults.model import Point, Stage
-from lab.faults.status import Status, disk_name
+from lab.faults.status import FaultStatus, disk_name
 from lab.faults.stepper import EVENTS
 from lab.guest import retries
 from lab.guest.guest import Guest
@@ -41,7 +41,7 @@ class Hand:
         self._machine = guest.machine
         self._drives = drives(guest.record.profile)
 
-    def status(self) -> Status:
+    def status(self) -> FaultStatus:
         """What is armed or held."""
         with self._settled() as (arming, tags):
             return self._describe(arming, tags)
@@ -92,7 +92,7 @@ class Hand:
             )
             return point
 
-    def inject(self, error: int) -> Status:
+    def inject(self, error: int) -> FaultStatus:
         """Choose what the request gets that is held, or will be: an errno, or 0 for nothing.
 
         Raises UsageError where there is none, or it can no longer fail.
@@ -284,15 +284,15 @@ class Hand:
         with self._guest.connect() as session:
             retries.restore(session)
 
-    def _describe(self, arming: Arming | None, tags: Sequence[str]) -> Status:
+    def _describe(self, arming: Arming | None, tags: Sequence[str]) -> FaultStatus:
         if arming is None and not tags:
-            return Status("nothing")
+            return FaultStatus("nothing")
         drive = self._drive_of(arming.tag if arming else tags[0])
         held = arming is None or (arming.last and arming.tag in tags)
         # QEMU's last word was that it suspended the request.
         since = (self._guest.directory / STDOUT).stat().st_mtime if held else None
         timeout = self._guest.record.profile.guest.nvme_io_timeout
-        return Status(
+        return FaultStatus(
             state="held" if held else "armed",
             disk=disk_name(drive),
             point=str(arming.point) if arming else None,

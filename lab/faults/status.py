@@ -10,7 +10,7 @@ from lab.vm.graph import Drive, drives
 
 
 @dataclass(frozen=True)
-class Status:
+class FaultStatus:
     """How things are.  `state`: `nothing`, `armed` (a breakpoint waits) or `held`."""
 
     state: str

@@ -17,7 +17,7 @@ from lab.guest.boot import Platform, Progress, QemuDefect
 from lab.guest.media import create_media
 from lab.guest.registry import Record
 from lab.guest.ssh import Session
-from lab.guest.stack import Part
+from lab.guest.stack import StackPart
 from lab.host import dirs
 from lab.host import qemu as host_qemu
 from lab.host.process import Process, me
@@ -63,7 +63,7 @@ class Guest:
         """Wait until every device is there.  Raises GuestError."""
         boot.await_line(self.machine, boot.READY, self.record.profile.guest.boot_deadline)
 
-    def bring_up(self, progress: Progress) -> tuple[Part, ...]:
+    def bring_up(self, progress: Progress) -> tuple[StackPart, ...]:
         """Wait until every device is there and the profile's layers are made, those of the peer
         first, and say what was found.
 

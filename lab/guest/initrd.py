@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lab import plugins, share
 from lab.artifacts.cmdline import KERNEL_ARGS, parameters
-from lab.artifacts.initramfs import Entry, archive
+from lab.artifacts.initramfs import ArchiveEntry, archive
 from lab.artifacts.kernel import Kernel
 from lab.errors import HostError
 from lab.guest import stack
@@ -27,18 +27,18 @@ def initrd(
     # What was tried once need not be tried again after a reboot.
     probe = not stack.found(directory)
     files = {
-        "lab/hostname": Entry.file(name.encode() + b"\n"),
-        "lab/disks": Entry.file(_disk_list(profile)),
-        "lab/stack.json": Entry.file(stack.description(profile, link, probe=probe)),
-        "lab/kept.json": Entry.file(stack.kept(directory)),
-        "lab/authorized_keys": Entry.file(keys.client.with_suffix(".pub").read_bytes()),
-        "lab/ssh_host_ed25519_key": Entry.file(keys.host.read_bytes(), 0o600),
+        "lab/hostname": ArchiveEntry.file(name.encode() + b"\n"),
+        "lab/disks": ArchiveEntry.file(_disk_list(profile)),
+        "lab/stack.json": ArchiveEntry.file(stack.description(profile, link, probe=probe)),
+        "lab/kept.json": ArchiveEntry.file(stack.kept(directory)),
+        "lab/authorized_keys": ArchiveEntry.file(keys.client.with_suffix(".pub").read_bytes()),
+        "lab/ssh_host_ed25519_key": ArchiveEntry.file(keys.host.read_bytes(), 0o600),
     }
     files |= _parameters((*KERNEL_ARGS, *kernel_args(profile)))
     if probe or profile.layers:
-        files["lab/layers-up"] = Entry.file(b"")
+        files["lab/layers-up"] = ArchiveEntry.file(b"")
     if link:
-        files["lab/link"] = Entry.file(f"{link.address} {link.peer}\n".encode())
+        files["lab/link"] = ArchiveEntry.file(f"{link.address} {link.peer}\n".encode())
     scripts = share.directory("guest-scripts")
     # The boot scripts, beside these directories, are part of the shared initramfs.
     for package in sorted(path for path in scripts.iterdir() if path.is_dir()):
@@ -50,14 +50,14 @@ def initrd(
     return kernel.initramfs.read_bytes() + archive(files)
 
 
-def _add(files: dict[str, Entry], package: str, script: Path) -> None:
+def _add(files: dict[str, ArchiveEntry], package: str, script: Path) -> None:
     """Add a script: a module of a package of the guest's, or a program, which has no suffix.
 
     Raises HostError if it cannot be read, or another one of that name is there.
     """
     where, permissions = (package, 0o644) if script.suffix else ("bin", 0o755)
     try:
-        entry = Entry.file(script.read_bytes(), permissions)
+        entry = ArchiveEntry.file(script.read_bytes(), permissions)
     except OSError as error:
         raise HostError(
             f"{script}: {error.strerror}", hint="what brings it is installed incompletely"
@@ -69,13 +69,13 @@ def _add(files: dict[str, Entry], package: str, script: Path) -> None:
         )
 
 
-def _parameters(arguments: Iterable[str]) -> dict[str, Entry]:
+def _parameters(arguments: Iterable[str]) -> dict[str, ArchiveEntry]:
     """What the initramfs gives to the modules that it loads: a file for each module."""
     by_module: dict[str, list[str]] = {}
     for parameter in parameters(arguments):
         by_module.setdefault(parameter.module, []).append(parameter.argument)
     return {
-        f"lab/parameters/{module}": Entry.file(f"{' '.join(given)}\n".encode())
+        f"lab/parameters/{module}": ArchiveEntry.file(f"{' '.join(given)}\n".encode())
         for module, given in by_module.items()
     }
 

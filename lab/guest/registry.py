@@ -22,7 +22,7 @@ from lab.host import dirs
 from lab.host.process import Process, working_in
 from lab.profile.models import Profile
 from lab.vm.link import Link
-from lab.vm.support import Missing
+from lab.vm.support import MissingFeature
 
 RECORD = "guest.json"
 
@@ -48,7 +48,7 @@ class Record(BaseModel):
     """The process it belongs to: a run, or a `lab up` that is not through; otherwise None."""
     link: Link | None = None
     """To the guest it shares a profile with."""
-    missing: tuple[Missing, ...] = ()
+    missing: tuple[MissingFeature, ...] = ()
     """What the profile's devices lack, because this QEMU has it not."""
 
     def alive(self) -> bool:

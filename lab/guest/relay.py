@@ -21,21 +21,21 @@ READ_LIMIT = 4 << 20
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandOutput:
     """The command printed something."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Kernel:
+class KernelMessages:
     """The kernel logged messages: seconds since boot, and the text of each."""
 
     messages: tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True)
-class Exited:
+class CommandEnd:
     """The command has ended; its status as a shell counts it."""
 
     status: int
@@ -58,7 +58,7 @@ class Read:
     tag: str
 
 
-Event = Said | Kernel | Exited | File | Read
+Event = CommandOutput | KernelMessages | CommandEnd | File | Read
 
 
 class RelayGone(GuestError):
@@ -128,11 +128,11 @@ class Relay:
 def _event(found: dict[str, Any]) -> Event:
     match found:
         case {"event": "output", "text": str(text)}:
-            return Said(text)
+            return CommandOutput(text)
         case {"event": "kernel", "messages": list(messages)}:
-            return Kernel(tuple((float(at), str(text)) for at, text in messages))
+            return KernelMessages(tuple((float(at), str(text)) for at, text in messages))
         case {"event": "exit", "status": int(status)}:
-            return Exited(status)
+            return CommandEnd(status)
         case {"event": "file", "tag": str(tag), "path": str(path), "size": int(size)}:
             return File(tag, path, size, base64.b64decode(str(found["data"])))
         case {"event": "read", "tag": str(tag)}:

@@ -30,7 +30,7 @@ from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.link import Link
 from lab.vm.machine import Machine
-from lab.vm.support import Missing
+from lab.vm.support import MissingFeature
 
 FILE = "stack.json"
 """In the guest's directory: what was found, as `collect` left it."""
@@ -68,7 +68,7 @@ class Property(BaseModel):
     where: str
 
 
-class Part(BaseModel):
+class StackPart(BaseModel):
     """A disk or a layer as the guest has it; `name` is its reference in the profile."""
 
     model_config = ConfigDict(frozen=True)
@@ -98,7 +98,7 @@ class Part(BaseModel):
         return ": ".join(filter(None, (self.tried, self.said)))
 
 
-_PARTS = TypeAdapter(tuple[Part, ...])
+_PARTS = TypeAdapter(tuple[StackPart, ...])
 
 
 def description(profile: Profile, link: Link | None, *, probe: bool) -> bytes:
@@ -133,7 +133,7 @@ def kept(directory: Path) -> bytes:
     return json.dumps({part.name: part.keep for part in found(directory) if part.keep}).encode()
 
 
-def found(directory: Path) -> tuple[Part, ...]:
+def found(directory: Path) -> tuple[StackPart, ...]:
     """The stack as it was found when the guest in that directory came up; () if it never was."""
     try:
         return _PARTS.validate_json((directory / FILE).read_bytes())
@@ -146,13 +146,13 @@ def forget(directory: Path) -> None:
     (directory / FILE).unlink(missing_ok=True)
 
 
-def collect(machine: Machine, progress: Progress) -> tuple[Part, ...]:
+def collect(machine: Machine, progress: Progress) -> tuple[StackPart, ...]:
     """What the guest tells of its layers as it makes them, written down in its directory too.
 
     Raises GuestError when it stops telling, or its kernel oopses; HostError if QEMU dies.
     """
     before = {part.name: part for part in found(machine.directory)}
-    parts: list[Part] = []
+    parts: list[StackPart] = []
     looked_at: list[Setting] = []
     for step in _steps(machine):
         if step["event"] == "starting":
@@ -160,7 +160,7 @@ def collect(machine: Machine, progress: Progress) -> tuple[Part, ...]:
         elif step["event"] == "setting":
             looked_at.append(Setting.model_validate(step))
         else:
-            parts.append(_remembering(Part.model_validate(step), before))
+            parts.append(_remembering(StackPart.model_validate(step), before))
     try:
         (machine.directory / FILE).write_bytes(_PARTS.dump_json(tuple(parts)))
         readback.write(machine.directory, looked_at)
@@ -209,7 +209,7 @@ def _next_line(log: TextIO, machine: Machine, console: Console) -> str:
         time.sleep(0.01)
 
 
-def _remembering(part: Part, before: Mapping[str, Part]) -> Part:
+def _remembering(part: StackPart, before: Mapping[str, StackPart]) -> StackPart:
     """What a boot before this one found, where this one did not look again."""
     if (old := before.get(part.name)) is None:
         return part
@@ -222,7 +222,7 @@ def _remembering(part: Part, before: Mapping[str, Part]) -> Part:
     )
 
 
-def require(profile: Profile, parts: Iterable[Part]) -> None:
+def require(profile: Profile, parts: Iterable[StackPart]) -> None:
     """Raise GuestError for the first part that the profile requires and that is not up."""
     optional = {layer.name for layer in profile.layers if not layer.required}
     for part in parts:
@@ -235,14 +235,16 @@ def require(profile: Profile, parts: Iterable[Part]) -> None:
             )
 
 
-def _cures(part: Part) -> Iterator[str]:
+def _cures(part: StackPart) -> Iterator[str]:
     if part.cure:
         yield part.cure
     if part.event == "layer":
         yield "`required: false` on the layer lets the profile go on without it"
 
 
-def table(parts: Iterable[Part], missing: Iterable[Missing] = ()) -> list[dict[str, Any]]:
+def table(
+    parts: Iterable[StackPart], missing: Iterable[MissingFeature] = ()
+) -> list[dict[str, Any]]:
     """All capabilities, as a run's JSON and `lab up --json` tell: those of layers that are not up
     and what QEMU lacks too."""
     rows: list[dict[str, Any]] = [

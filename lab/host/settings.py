@@ -36,7 +36,7 @@ def _absolute(path: Path) -> Path:
 Tree = Annotated[Path, AfterValidator(_absolute)]
 
 
-class Suite(BaseModel):
+class SuiteSettings(BaseModel):
     """What the user set for a suite that comes from elsewhere."""
 
     model_config = _STRICT
@@ -50,12 +50,12 @@ class Suites(BaseModel):
 
     model_config = _STRICT
 
-    fstests: Suite = Suite()
-    blktests: Suite = Suite()
-    cryptsetup: Suite = Suite()
+    fstests: SuiteSettings = SuiteSettings()
+    blktests: SuiteSettings = SuiteSettings()
+    cryptsetup: SuiteSettings = SuiteSettings()
 
 
-class Debian(BaseModel):
+class DebianSettings(BaseModel):
     """How packages of Debian are fetched, for images, kernels and tools alike."""
 
     model_config = _STRICT
@@ -70,7 +70,7 @@ class Settings(BaseModel):
     model_config = _STRICT
 
     suites: Suites = Suites()
-    debian: Debian = Debian()
+    debian: DebianSettings = DebianSettings()
 
 
 def load() -> Settings:

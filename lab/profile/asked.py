@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from lab.profile.devices import Device
 from lab.profile.hostdev import HostBlock
 from lab.profile.nvme import NvmeController, NvmeNamespace
-from lab.profile.nvme_features import Zoned
+from lab.profile.nvme_features import ZoneSettings
 from lab.profile.virtio import VirtioBlk, VirtioScsi
 
 Value = int | bool | str
@@ -74,7 +74,7 @@ def _namespace(namespace: NvmeNamespace) -> Iterator[tuple[str, Value]]:
         yield from _zones(namespace.zoned)
 
 
-def _zones(zoned: Zoned) -> Iterator[tuple[str, Value]]:
+def _zones(zoned: ZoneSettings) -> Iterator[tuple[str, Value]]:
     yield "zoned.zone_size", zoned.zone_size
     yield "zoned.zone_capacity", zoned.capacity
     # QEMU hw/nvme/ns.c, nvme_ns_zoned_check_calc_geometry: what is active is also a limit of what

@@ -20,7 +20,7 @@ class ConflictError(ValueError):
         self.conflicts = conflicts
 
 
-class Model(BaseModel):
+class ProfileModel(BaseModel):
     """Base of all models of a profile."""
 
     model_config = ConfigDict(

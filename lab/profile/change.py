@@ -20,7 +20,7 @@ _EXAMPLE = (
 
 
 @dataclass(frozen=True)
-class Named:
+class ItemName:
     """The item of a list whose `serial` or `name` this is."""
 
     name: str
@@ -29,12 +29,12 @@ class Named:
         return self.name
 
 
-Step = str | int | Named
+Step = str | int | ItemName
 """One step of the way to a value: a mapping's key, a list's index, or an item's name."""
 
 
 @dataclass(frozen=True)
-class Change:
+class ProfileChange:
     """One change: the way to a value, and in YAML what it becomes."""
 
     argument: str
@@ -42,7 +42,7 @@ class Change:
     value: str
 
     @classmethod
-    def parse(cls, argument: str) -> "Change":
+    def parse(cls, argument: str) -> "ProfileChange":
         """The change that `PATH=VALUE` asks for; PATH is as dotted() writes it, where an item's
         name can stand for its index.  Raises UsageError."""
         path, equals, value = argument.partition("=")
@@ -66,7 +66,7 @@ def booting(changes: Sequence[str], kernel: str, qemu: str) -> list[str]:
     return [*changes, *(f"{path}={dumps(name)}" for path, name in named.items() if name)]
 
 
-def changed(document: Document, changes: Sequence[Change]) -> Document:
+def changed(document: Document, changes: Sequence[ProfileChange]) -> Document:
     """`document`, whose data is a mapping, after all `changes`, one after the other.
 
     A change that cannot be made is a fault of the new document.
@@ -74,7 +74,7 @@ def changed(document: Document, changes: Sequence[Change]) -> Document:
     return reduce(_changed, changes, document)
 
 
-def _changed(document: Document, change: Change) -> Document:
+def _changed(document: Document, change: ProfileChange) -> Document:
     try:
         path = _path(document.data, change)
         value = _value(change, path)
@@ -91,7 +91,7 @@ def _changed(document: Document, change: Change) -> Document:
     )
 
 
-def _path(data: Any, change: Change) -> KeyPath:
+def _path(data: Any, change: ProfileChange) -> KeyPath:
     """The path that the steps of `change` mean in `data`; its end need not be there yet.
 
     Raises InvalidProfileError if there is no such way.
@@ -117,7 +117,7 @@ def _position(data: Any, step: Step, where: str) -> str | int:
     match data, step:
         case ((dict() | None), str()):
             return step
-        case ((tuple() | None), Named()):
+        case ((tuple() | None), ItemName()):
             return _index(data or (), step, where)
         case ((tuple() | None), int()):
             count = len(data or ())
@@ -132,7 +132,7 @@ def _position(data: Any, step: Step, where: str) -> str | int:
     raise ProfileError(f"{where} is {shown(data)}; expected a path that ends there")
 
 
-def _index(items: tuple[Any, ...], wanted: Named, where: str) -> int:
+def _index(items: tuple[Any, ...], wanted: ItemName, where: str) -> int:
     """The first of `items`, which are those at `where`, with that name.  Raises ProfileError."""
     known = [
         (item[key], index)
@@ -147,7 +147,7 @@ def _index(items: tuple[Any, ...], wanted: Named, where: str) -> int:
     raise ProfileError(f"{where} has no item of that name; expected {names or 'an index'}")
 
 
-def _value(change: Change, path: KeyPath) -> Document:
+def _value(change: ProfileChange, path: KeyPath) -> Document:
     """The value of `change` as a document that starts at `path`.
 
     Raises InvalidProfileError if it is no YAML.
@@ -186,7 +186,7 @@ def _put(data: Any, path: KeyPath, value: Any) -> Any:
 def _step(match: re.Match[str]) -> Step:
     if match["index"]:
         return int(match["index"])
-    return Named(match["name"]) if match["name"] else match["key"]
+    return ItemName(match["name"]) if match["name"] else match["key"]
 
 
 def _printable(argument: str) -> str:

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lab.errors import ProfileError
-from lab.profile.change import Change
+from lab.profile.change import ProfileChange
 from lab.profile.find import display, find, shipped
 from lab.profile.load import load_file
 from lab.profile.problem import InvalidProfileError, Problem
 
 
 @dataclass(frozen=True)
-class Checked:
+class ProfileCheck:
     """What checking one profile found; without problems it can be used."""
 
     name: str
@@ -20,21 +20,21 @@ class Checked:
     problems: tuple[Problem, ...]
 
 
-def check(names: Sequence[str], changes: Sequence[str] = ()) -> Iterator[Checked]:
+def check(names: Sequence[str], changes: Sequence[str] = ()) -> Iterator[ProfileCheck]:
     """Check each profile given by name or path, with `changes` (PATH=VALUE) made to it; without
     any, all that ship.  Raises UsageError for a change that is none."""
-    wanted = [Change.parse(change) for change in changes]
+    wanted = [ProfileChange.parse(change) for change in changes]
     for name in names or [str(path) for path in shipped()]:
         yield _check(name, wanted)
 
 
-def _check(name: str, changes: Sequence[Change]) -> Checked:
+def _check(name: str, changes: Sequence[ProfileChange]) -> ProfileCheck:
     try:
         path = find(name)
     except ProfileError as error:
-        return Checked(name, name, (Problem(name, None, "", str(error)),))
+        return ProfileCheck(name, name, (Problem(name, None, "", str(error)),))
     try:
         load_file(path, changes)
     except InvalidProfileError as error:
-        return Checked(path.stem, display(path), error.problems)
-    return Checked(path.stem, display(path), ())
+        return ProfileCheck(path.stem, display(path), error.problems)
+    return ProfileCheck(path.stem, display(path), ())

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from lab.profile.devices import Device
 from lab.profile.hostdev import HostBlock, HostNvme
 from lab.profile.nvme import NvmeController
-from lab.profile.nvme_features import Zoned
+from lab.profile.nvme_features import ZoneSettings
 from lab.profile.virtio import VirtioBlk, VirtioScsi
 
 Kind = Literal["nvme", "virtio-blk", "scsi"]
@@ -35,7 +35,7 @@ class Disk:
     size: int | None
     block_size: int
     metadata: int = 0
-    zoned: Zoned | None = None
+    zoned: ZoneSettings | None = None
     controllers: int = 1
     """Through how many controllers the guest reaches it."""
 

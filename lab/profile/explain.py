@@ -8,7 +8,7 @@ from typing import get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from lab.profile.base import Conflict, ConflictError, Model
+from lab.profile.base import Conflict, ConflictError, ProfileModel
 from lab.profile.fields import tag_of
 from lab.profile.models import Profile
 from lab.profile.problem import KeyPath, shown
@@ -17,7 +17,7 @@ EXTENDS = "extends"
 """A key of the file that is none of the model: the profile that this one is laid over."""
 
 
-def file_keys(model: type[Model]) -> list[str]:
+def file_keys(model: type[ProfileModel]) -> list[str]:
     """The keys that the file may have where it means `model`."""
     return [*model.yaml_keys(), *([EXTENDS] if model is Profile else [])]
 
@@ -66,13 +66,13 @@ def _explain(details: ErrorDetails) -> Iterator[Conflict]:
             yield path, f"{shown(value)} does not fit; expected: {details['msg']}"
 
 
-def _place(loc: KeyPath) -> tuple[KeyPath, list[type[Model]]]:
+def _place(loc: KeyPath) -> tuple[KeyPath, list[type[ProfileModel]]]:
     """The path in the file that pydantic's `loc` means, and the models that may stand there.
 
     They differ by the tag that pydantic puts after the list index of a union's member.
     """
     path: list[str | int] = []
-    models: list[type[Model]] = [Profile]
+    models: list[type[ProfileModel]] = [Profile]
     before: str | int = ""
     for step in loc:
         if isinstance(before, int) and models and "type" in models[0].model_fields:
@@ -85,7 +85,7 @@ def _place(loc: KeyPath) -> tuple[KeyPath, list[type[Model]]]:
     return tuple(path), models
 
 
-def _models_under(models: list[type[Model]], key: str) -> list[type[Model]]:
+def _models_under(models: list[type[ProfileModel]], key: str) -> list[type[ProfileModel]]:
     return [
         inner
         for model in models
@@ -95,21 +95,21 @@ def _models_under(models: list[type[Model]], key: str) -> list[type[Model]]:
     ]
 
 
-def _models_in(annotation: object) -> Iterator[type[Model]]:
-    if isinstance(annotation, type) and issubclass(annotation, Model):
+def _models_in(annotation: object) -> Iterator[type[ProfileModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, ProfileModel):
         yield annotation
     for argument in get_args(annotation):
         yield from _models_in(argument)
 
 
-def _description(model: type[Model], key: str) -> str:
+def _description(model: type[ProfileModel], key: str) -> str:
     for name, field in model.model_fields.items():
         if key == (field.alias or name):
             return field.description or key
     return key
 
 
-def _inner_with(model: type[Model], key: str) -> list[str]:
+def _inner_with(model: type[ProfileModel], key: str) -> list[str]:
     """Where else `key` would be known: its path by way of each field of `model`."""
     return [
         f"{field.alias or name}{'[0]' if get_origin(field.annotation) is tuple else ''}.{key}"
@@ -124,6 +124,6 @@ def _unknown(what: str, given: str, known: list[str], elsewhere: Sequence[str] =
     return f"unknown {what}{question} expected {', '.join(known)}"
 
 
-def _mapping_of(models: list[type[Model]]) -> str:
+def _mapping_of(models: list[type[ProfileModel]]) -> str:
     keys = dict.fromkeys(key for model in models for key in file_keys(model))
     return f"expected a mapping with {', '.join(keys)}"

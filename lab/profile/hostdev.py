@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lab.profile.base import Conflict, Model
+from lab.profile.base import Conflict, ProfileModel
 from lab.profile.device import BlockSize, Overwrite, Serial, repeated
 from lab.profile.fields import Text
 
 
-class HostDevice(Model):
+class HostDevice(ProfileModel):
     """What all devices of the host have in common."""
 
     serial: Serial

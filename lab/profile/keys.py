@@ -23,7 +23,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Section:
+class KeySection:
     """The keys of one mapping.
 
     `title` is the `type` of a device or layer, or the way to a mapping inside one
@@ -35,7 +35,7 @@ class Section:
     keys: tuple[Key, ...]
 
 
-def sections() -> list[Section]:
+def sections() -> list[KeySection]:
     """The profile itself, then every mapping that stands in it, each once."""
     schema = json_schema()
     collected = _Sections(schema["$defs"])
@@ -48,13 +48,13 @@ class _Sections:
 
     def __init__(self, defs: dict[str, Any]) -> None:
         self.defs = defs
-        self.found: dict[str, Section] = {}
+        self.found: dict[str, KeySection] = {}
 
     def visit(self, way: str, schema: dict[str, Any], name: str = "profile") -> None:
         """Add a model's section, and those of the mappings in it."""
         kind = schema["properties"].get("type", {})
         title = str(kind.get("const", way or name))
-        self.found[name] = Section(title, "", ())  # in its place, before those inside
+        self.found[name] = KeySection(title, "", ())  # in its place, before those inside
         keys = []
         for key, value in sorted(schema["properties"].items(), key=_rank):
             if key == "type":
@@ -68,7 +68,7 @@ class _Sections:
             required = key in schema.get("required", ())
             default = "" if required else _default(value)
             keys.append(Key(key, looks, default, value.get("description", "")))
-        self.found[name] = Section(title, kind.get("description", ""), tuple(keys))
+        self.found[name] = KeySection(title, kind.get("description", ""), tuple(keys))
 
 
 def _rank(item: tuple[str, object]) -> int:

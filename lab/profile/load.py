@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lab.profile.base import Conflict
-from lab.profile.change import Change, changed
+from lab.profile.change import ProfileChange, changed
 from lab.profile.explain import EXTENDS, explain
 from lab.profile.extend import extended
 from lab.profile.find import find
@@ -32,11 +32,11 @@ def load(name_or_path: str, changes: Sequence[str] = ()) -> Profile:
     Raises ProfileError for an unknown name, UsageError for a change that is none, and what
     load_file() raises.
     """
-    wanted = [Change.parse(change) for change in changes]
+    wanted = [ProfileChange.parse(change) for change in changes]
     return load_file(find(name_or_path), wanted)
 
 
-def load_file(path: Path, changes: Sequence[Change] = ()) -> Profile:
+def load_file(path: Path, changes: Sequence[ProfileChange] = ()) -> Profile:
     """The profile in the YAML file at `path`; its name is the file's without the suffix.
 
     Raises InvalidProfileError, with a line for each problem, if a file cannot be read or the whole

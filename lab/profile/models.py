@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from lab.profile.base import Conflict, Model
+from lab.profile.base import Conflict, ProfileModel
 from lab.profile.device_rules import between
 from lab.profile.devices import Device
 from lab.profile.disk import disks
@@ -15,7 +15,7 @@ from lab.profile.hostdev import HostBlock, HostNvme
 from lab.profile.layers import Node
 from lab.profile.layers.kinds import Layer
 from lab.profile.nvme import NvmeController, NvmeNamespace
-from lab.profile.nvme_features import CopyLimits, Zoned
+from lab.profile.nvme_features import CopyLimits, ZoneSettings
 from lab.profile.own_path import OptionalPath
 from lab.profile.stack import Stack, build
 from lab.profile.units import Duration, Size, format_duration, format_size
@@ -24,18 +24,18 @@ from lab.profile.virtio import VirtioBlk, VirtioScsi
 __all__ = [
     "CopyLimits",
     "Device",
-    "Guest",
+    "GuestSettings",
     "HostBlock",
     "HostNvme",
     "Layer",
-    "Machine",
+    "MachineSettings",
     "NvmeController",
     "NvmeNamespace",
     "Peer",
     "Profile",
     "VirtioBlk",
     "VirtioScsi",
-    "Zoned",
+    "ZoneSettings",
     "stack",
 ]
 
@@ -83,7 +83,7 @@ def _some_time(seconds: float) -> float:
     return seconds
 
 
-class Machine(Model):
+class MachineSettings(ProfileModel):
     """The virtual machine around the guest."""
 
     cpus: Annotated[int, Span(1, 64, "CPUs")] = Field(2, description="Virtual CPUs")
@@ -100,7 +100,7 @@ class Machine(Model):
     qemu: Qemu = "host"
 
 
-class Guest(Model):
+class GuestSettings(ProfileModel):
     """How the Linux inside is booted."""
 
     nvme_io_timeout: Annotated[Duration, AfterValidator(_io_timeout)] = Field(
@@ -130,13 +130,13 @@ Layers = Annotated[
 ]
 
 
-class Peer(Model):
+class Peer(ProfileModel):
     """The guest at the other end of a private link: a server or target for the profile's own."""
 
     image: Image = "trixie"
     kernel: Kernel = "debian"
-    machine: Machine = Field(Machine(), description="The virtual machine")
-    guest: Guest = Field(Guest(), description="How the guest's kernel is booted")
+    machine: MachineSettings = Field(MachineSettings(), description="The virtual machine")
+    guest: GuestSettings = Field(GuestSettings(), description="How the guest's kernel is booted")
     devices: Devices = ()
     layers: Layers = ()
 
@@ -145,7 +145,7 @@ class Peer(Model):
         yield from stack(self).conflicts
 
 
-class Profile(Model):
+class Profile(ProfileModel):
     """What a guest is made of: a machine, a Linux, devices and what is stacked on them."""
 
     name: Annotated[
@@ -165,8 +165,8 @@ class Profile(Model):
     ] = Field(description="What the profile is for, in a sentence")
     image: Image = "trixie"
     kernel: Kernel = "debian"
-    machine: Machine = Field(Machine(), description="The virtual machine")
-    guest: Guest = Field(Guest(), description="How the guest's kernel is booted")
+    machine: MachineSettings = Field(MachineSettings(), description="The virtual machine")
+    guest: GuestSettings = Field(GuestSettings(), description="How the guest's kernel is booted")
     devices: Devices = ()
     layers: Layers = ()
     path: OptionalPath = Field(

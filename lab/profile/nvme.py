@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from lab.profile.base import Conflict, Model
+from lab.profile.base import Conflict, ProfileModel
 from lab.profile.device import BlockSize, Medium, Required, Scheduler, Serial
 from lab.profile.fields import Span
-from lab.profile.nvme_features import Atomic, CopyLimits, CopyOrNone, Fdp, Zoned
+from lab.profile.nvme_features import Atomic, CopyLimits, CopyOrNone, Fdp, ZoneSettings
 from lab.profile.problem import KeyPath
 from lab.profile.units import Size, format_size
 
@@ -23,7 +23,7 @@ _PI_BYTES = {16: 8, 64: 16}
 """Bytes of a protection information tuple, by the bits of its guard (NVM Command Set 1.1, 5.3)."""
 
 
-class NvmeNamespace(Model):
+class NvmeNamespace(ProfileModel):
     """One namespace: a range of logical blocks that the guest sees as a disk."""
 
     # A factory keeps the stand-in for "not given" out of the JSON schema.
@@ -67,7 +67,7 @@ class NvmeNamespace(Model):
         "so in feature 06h only, false if no namespace has one; Identify Controller, which Linux "
         "goes by, always has one, so that it flushes all the same",
     )
-    zoned: Zoned | None = Field(
+    zoned: ZoneSettings | None = Field(
         None, description="Makes the namespace zoned: zones are written in order only"
     )
     scheduler: Scheduler = None
@@ -132,7 +132,7 @@ def _numbered(namespaces: tuple[NvmeNamespace, ...]) -> tuple[NvmeNamespace, ...
     )
 
 
-class NvmeController(Model):
+class NvmeController(ProfileModel):
     """One NVMe controller, or several that share their namespaces in one subsystem."""
 
     type: Literal["nvme"] = Field(

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lab.profile.base import Conflict, Model
+from lab.profile.base import Conflict, ProfileModel
 from lab.profile.fields import Span
 from lab.profile.problem import shown
 from lab.profile.units import Size, format_size
 
 
-class CopyLimits(Model):
+class CopyLimits(ProfileModel):
     """Limits of the Copy command, as the namespace reports them."""
 
     mssrl: Annotated[int, Span(0, 2**16 - 1, "blocks per source range")] = Field(
@@ -73,7 +73,7 @@ CopyOrNone = Annotated[
 """Limits of the Copy command, or the word for a namespace on which none fits."""
 
 
-class Zrwa(Model):
+class Zrwa(ProfileModel):
     """Zone Random Write Area: a window before the write pointer that takes writes in any order.
 
     NVMe Zoned Namespace Command Set 1.1, Zone Random Write Area.
@@ -94,7 +94,7 @@ class Zrwa(Model):
             )
 
 
-class Zoned(Model):
+class ZoneSettings(ProfileModel):
     """Zones of a namespace with the Zoned Namespace Command Set."""
 
     zone_size: Size = Field(
@@ -143,7 +143,7 @@ class Zoned(Model):
             )
 
 
-class Fdp(Model):
+class Fdp(ProfileModel):
     """Flexible Data Placement of a subsystem with one endurance group (NVMe Base 2.1, 8.1.10)."""
 
     reclaim_unit: Size = Field(
@@ -157,7 +157,7 @@ class Fdp(Model):
     )
 
 
-class Atomic(Model):
+class Atomic(ProfileModel):
     """Sizes of writes that are never torn, as the controller reports them."""
 
     awun: Annotated[int, Span(1, 2**16, "blocks")] = Field(

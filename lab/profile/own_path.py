@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from lab.profile.base import Model
+from lab.profile.base import ProfileModel
 from lab.profile.fields import Text
 from lab.profile.problem import shown
 
@@ -16,7 +16,7 @@ _REF = Text(r"[!-~]+", "a disk or layer of the profile, such as LABNVME0:1")
 _NAME = Text(r"[a-z0-9]+(-[a-z0-9]+)*", "an offload path, such as nvme-copy")
 
 
-class OwnPath(Model):
+class OwnPath(ProfileModel):
     """What `--path` and `--layer` of copy-faults say, as a profile says it."""
 
     name: Annotated[str, _NAME] = Field(description="Offload path, see docs/paths.md")

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lab.profile.base import Conflict, Model
+from lab.profile.base import Conflict, ProfileModel
 from lab.profile.device import BlockSize, DiskSize, Medium, Scheduler, Serial, whole_blocks
 from lab.profile.fields import Text
 
 
-class VirtioDisk(Model):
+class VirtioDisk(ProfileModel):
     """What a virtio-blk and a SCSI disk have in common."""
 
     size: DiskSize

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
-from lab.results.compare import BAD, Difference, Item, Outcomes, compare, counts
+from lab.results.compare import BAD, Item, ItemDifference, Outcomes, compare, counts
 from lab.results.remarks import remarks
 from lab.results.store.query import alike, outcomes_of
 from lab.results.store.schema import RunRow
@@ -24,8 +24,8 @@ class Comparison:
 
     base: list[RunRow]
     runs: list[RunRow]
-    cases: list[Difference]
-    rules: list[Difference]
+    cases: list[ItemDifference]
+    rules: list[ItemDifference]
 
     @property
     def exit_status(self) -> int:
@@ -109,7 +109,7 @@ def _outcomes(session: Session, runs: list[RunRow]) -> tuple[Outcomes, Outcomes]
     return cases, rules
 
 
-def _difference(one: Difference) -> dict[str, Any]:
+def _difference(one: ItemDifference) -> dict[str, Any]:
     return {
         "change": one.change.value,
         "suite": one.item.suite,

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lab.errors import HostError, UsageError
 from lab.host.command import run
-from lab.results.run import DOCUMENT, PROFILE, TIMELINE, Past
+from lab.results.run import DOCUMENT, PROFILE, TIMELINE, PastRun
 
 ABOUT = "bundle.json"
 KERNEL_LOG = "kernel.log"
@@ -37,7 +37,7 @@ _LONGEST_PATH = 512
 _MOST_FILES = 100_000
 
 
-class About(BaseModel):
+class BundleNote(BaseModel):
     """What stands in bundle.json."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,11 +61,11 @@ class Bundle:
     """A bundle that was read."""
 
     path: Path
-    about: About
-    past: Past
+    about: BundleNote
+    past: PastRun
 
 
-def pack(directory: Path, about: About, more: Path, target: Path) -> None:
+def pack(directory: Path, about: BundleNote, more: Path, target: Path) -> None:
     """Write the bundle of a run's directory and of the files in `more` to `target`.
 
     Raises HostError with what tar said.
@@ -106,9 +106,9 @@ def read(path: Path) -> Bundle:
     try:
         with tarfile.open(path) as tar:
             members = _checked(path, tar)
-            about = About.model_validate_json(_content(tar, members[ABOUT]))
+            about = BundleNote.model_validate_json(_content(tar, members[ABOUT]))
             document = json.loads(_content(tar, members[DOCUMENT]))
-            return Bundle(path, about, Past(document, _content(tar, members[PROFILE]).decode()))
+            return Bundle(path, about, PastRun(document, _content(tar, members[PROFILE]).decode()))
     except KeyError as error:
         raise UsageError(f"{path}: no bundle of a run, {error.args[0]} is missing") from error
     except ValidationError as error:

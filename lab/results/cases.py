@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Status(StrEnum):
+class CaseStatus(StrEnum):
     """What came of a case.  A failure of the lab is none of these: it ends the run."""
 
     PASS = "pass"
@@ -21,7 +21,7 @@ class Status(StrEnum):
     """The guest's kernel panicked, oopsed, locked up, or reported a hung task."""
 
 
-FAILURES = frozenset({Status.FAIL, Status.HUNG, Status.CRASHED})
+FAILURES = frozenset({CaseStatus.FAIL, CaseStatus.HUNG, CaseStatus.CRASHED})
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Case:
     """One case, carried out once."""
 
     name: str
-    status: Status
+    status: CaseStatus
     seconds: float
     reason: str = ""
     """Why it did not pass, in a line."""
@@ -57,14 +57,18 @@ class Case:
     @property
     def repaired(self) -> bool:
         """Whether it passed although it was expected to fail."""
-        return self.status is Status.PASS and bool(self.known)
+        return self.status is CaseStatus.PASS and bool(self.known)
 
     def document(self) -> dict[str, Any]:
         """Its JSON."""
         return {**asdict(self), "unexpected": self.unexpected}
 
 
-_VERDICTS = {"holds": Status.PASS, "violated": Status.FAIL, "not exercised": Status.NOTRUN}
+_VERDICTS = {
+    "holds": CaseStatus.PASS,
+    "violated": CaseStatus.FAIL,
+    "not exercised": CaseStatus.NOTRUN,
+}
 """Suites that judge by the contract say verdicts."""
 
 
@@ -76,7 +80,7 @@ def read(document: dict[str, Any]) -> Case:
     said = document.get("status")
     return Case(
         str(document["name"]),
-        Status(said) if said else _VERDICTS[document["verdict"]],
+        CaseStatus(said) if said else _VERDICTS[document["verdict"]],
         float(document.get("seconds", 0.0)),
         str(document.get("reason", "")) or _broken(document),
         str(document.get("section", "")),
@@ -100,7 +104,7 @@ def _broken(document: dict[str, Any]) -> str:
 def counts(cases: Iterable[Case]) -> dict[str, int]:
     """Cases by status, those that occur only, in the order of Status."""
     found = Counter(case.status for case in cases)
-    return {status.value: found[status] for status in Status if found[status]}
+    return {status.value: found[status] for status in CaseStatus if found[status]}
 
 
 def ratios(cases: Iterable[Case]) -> dict[str, tuple[int, int]]:
@@ -109,5 +113,5 @@ def ratios(cases: Iterable[Case]) -> dict[str, tuple[int, int]]:
     ran: Counter[str] = Counter()
     for case in cases:
         ran[case.title] += 1
-        passed[case.title] += case.status is Status.PASS
+        passed[case.title] += case.status is CaseStatus.PASS
     return {title: (passed[title], number) for title, number in ran.items() if number > 1}

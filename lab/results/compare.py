@@ -75,7 +75,7 @@ class Outcomes:
         return Tally(self.passed[item], self.ran[item]) if item in self.ran else None
 
 
-class Change(StrEnum):
+class ChangeKind(StrEnum):
     """The kinds of changes, what matters most first."""
 
     REGRESSED = "regressed"
@@ -88,23 +88,23 @@ class Change(StrEnum):
     SAME = "same"
 
 
-BAD = frozenset({Change.REGRESSED, Change.NEW_FAILING})
+BAD = frozenset({ChangeKind.REGRESSED, ChangeKind.NEW_FAILING})
 """What makes a comparison end with exit status 1."""
 
 
 @dataclass(frozen=True)
-class Difference:
+class ItemDifference:
     """An item with what became of it; `tally` is the run's, `baseline` with its history."""
 
     item: Item
-    change: Change
+    change: ChangeKind
     baseline: Tally
     tally: Tally
     reason: str = ""
     """Why it failed in the run."""
 
 
-def compare(base: Outcomes, run: Outcomes) -> list[Difference]:
+def compare(base: Outcomes, run: Outcomes) -> list[ItemDifference]:
     """Every item of either side, sorted by change.
 
     `base` has the outcomes of the baseline and of all runs like it that tell how flaky it is.
@@ -113,24 +113,24 @@ def compare(base: Outcomes, run: Outcomes) -> list[Difference]:
     for item in {**base.ran, **run.ran}:
         before, after = base.tally(item), run.tally(item)
         change, reason = judge(before, after), run.reasons.get(item, "")
-        found.append(Difference(item, change, before or Tally(), after or Tally(), reason))
-    order = {change: number for number, change in enumerate(Change)}
+        found.append(ItemDifference(item, change, before or Tally(), after or Tally(), reason))
+    order = {change: number for number, change in enumerate(ChangeKind)}
     return sorted(found, key=lambda one: (order[one.change], one.item))
 
 
-def judge(base: Tally | None, run: Tally | None) -> Change:
+def judge(base: Tally | None, run: Tally | None) -> ChangeKind:
     """What became of an item; None where a side does not know it, nothing ran where it did not."""
     if run is None or run.ran == 0:
-        return Change.SAME if base is None or base.ran == 0 else Change.NOT_RUN
+        return ChangeKind.SAME if base is None or base.ran == 0 else ChangeKind.NOT_RUN
     if base is None or base.ran == 0:
-        return Change.NEW_FAILING if run.passed == 0 else Change.NEW
+        return ChangeKind.NEW_FAILING if run.passed == 0 else ChangeKind.NEW
     if run.failed and tail(run.failed, run.ran, base.failed / base.ran) < CHANCE:
-        return Change.REGRESSED
+        return ChangeKind.REGRESSED
     if run.passed and tail(run.passed, run.ran, base.passed / base.ran) < CHANCE:
-        return Change.FIXED
+        return ChangeKind.FIXED
     if run.failed == 0:
-        return Change.SAME
-    return Change.FLAKY if run.mixed or base.mixed else Change.STILL_FAILING
+        return ChangeKind.SAME
+    return ChangeKind.FLAKY if run.mixed or base.mixed else ChangeKind.STILL_FAILING
 
 
 def tail(hits: int, tries: int, rate: float) -> float:
@@ -141,7 +141,7 @@ def tail(hits: int, tries: int, rate: float) -> float:
     )
 
 
-def counts(differences: Sequence[Difference]) -> dict[str, int]:
+def counts(differences: Sequence[ItemDifference]) -> dict[str, int]:
     """Items by change, those that occur only."""
     found = Counter(one.change for one in differences)
-    return {change.value: found[change] for change in Change if found[change]}
+    return {change.value: found[change] for change in ChangeKind if found[change]}

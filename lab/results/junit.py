@@ -6,7 +6,7 @@ from itertools import groupby
 
 import junitparser
 
-from lab.results.cases import Case, Status
+from lab.results.cases import Case, CaseStatus
 
 
 def xml(
@@ -37,12 +37,12 @@ def _test(suite: str, case: Case) -> junitparser.TestCase:
     name = case.name if case.attempt == 1 else f"{case.name} (repetition {case.attempt})"
     test = junitparser.TestCase(_clean(name), _clean(suite), round(case.seconds, 3))
     words = _clean(f"{case.status}: {case.reason}" if case.reason else case.status.value)
-    if case.status is Status.NOTRUN:
+    if case.status is CaseStatus.NOTRUN:
         test.result = [junitparser.Skipped(_clean(case.reason))]
     elif case.unexpected:
-        kind = junitparser.Failure if case.status is Status.FAIL else junitparser.Error
+        kind = junitparser.Failure if case.status is CaseStatus.FAIL else junitparser.Error
         test.result = [kind(words, case.status.value)]
-    elif case.status is not Status.PASS:
+    elif case.status is not CaseStatus.PASS:
         test.result = [junitparser.Skipped(f"expected to fail: {_clean(case.known)}; {words}")]
     if case.output:
         test.system_out = _clean(case.output)

@@ -4,13 +4,19 @@
 from collections.abc import Iterator, Sequence
 
 from lab.results.baseline import Comparison
-from lab.results.compare import BAD, Change, Difference, counts
+from lab.results.compare import BAD, ChangeKind, ItemDifference, counts
 from lab.results.store.schema import RunRow
 
 SHOWN = 20
 """Changes of a kind that are listed; a mail is no archive."""
 
-_LISTED = (Change.REGRESSED, Change.NEW_FAILING, Change.FIXED, Change.FLAKY, Change.STILL_FAILING)
+_LISTED = (
+    ChangeKind.REGRESSED,
+    ChangeKind.NEW_FAILING,
+    ChangeKind.FIXED,
+    ChangeKind.FLAKY,
+    ChangeKind.STILL_FAILING,
+)
 
 
 def summary(comparison: Comparison, tester: str) -> str:
@@ -65,7 +71,7 @@ def _runs(runs: Sequence[RunRow]) -> Iterator[str]:
             yield f"| | | the lab failed: {_cell(first)} | | | |"
 
 
-def _changes(differences: Sequence[Difference]) -> Iterator[str]:
+def _changes(differences: Sequence[ItemDifference]) -> Iterator[str]:
     for change in _LISTED:
         found = [one for one in differences if one.change is change]
         if not found:

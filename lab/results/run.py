@@ -54,7 +54,7 @@ def heard_by(listener: Listener) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Past:
+class PastRun:
     """A run that has ended: its document, and its resolved profile as JSON."""
 
     document: dict[str, Any]
@@ -128,7 +128,7 @@ def directory(run: str) -> Path:
     return place
 
 
-def load(run: str) -> Past:
+def load(run: str) -> PastRun:
     """A run by its id.  Raises UsageError when there is none, or none that has ended."""
     place = directory(run)
     try:
@@ -139,7 +139,7 @@ def load(run: str) -> Past:
             f"run {run} has no document that can be read: {error}",
             hint="was it broken off? its timeline.jsonl says how far it came",
         ) from error
-    return Past(found, profile)
+    return PastRun(found, profile)
 
 
 class Run:

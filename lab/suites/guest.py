@@ -14,12 +14,12 @@ from lab.guest.boot import Platform, Progress
 from lab.guest.guest import Guest
 from lab.guest.kmsg import fatal
 from lab.guest.lastwords import DEATH, console, hear_out, panic
-from lab.guest.relay import Kernel, Relay, RelayGone
+from lab.guest.relay import KernelMessages, Relay, RelayGone
 from lab.guest.speed import Speed
 from lab.guest.ssh import Session
 from lab.host.process import me
 from lab.profile.models import Profile
-from lab.results.cases import Status
+from lab.results.cases import CaseStatus
 from lab.results.run import Run
 from lab.suites.outcome import Outcome
 from lab.vm.argv import CONSOLE_LOG
@@ -37,7 +37,7 @@ class GuestLost(Exception):
     """The guest is of no use any more, through the case that ran; `messages` are the kernel's that
     nobody has heard before."""
 
-    def __init__(self, status: Status, reason: str, messages: tuple[str, ...] = ()) -> None:
+    def __init__(self, status: CaseStatus, reason: str, messages: tuple[str, ...] = ()) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
@@ -191,10 +191,10 @@ class RunGuest:
         Raises RelayGone when the guest ends."""
         end = time.monotonic() + _AFTERMATH_AT_MOST
         while self._relay and (event := self._relay.event(wait)) and time.monotonic() < end:
-            if isinstance(event, Kernel):
+            if isinstance(event, KernelMessages):
                 yield from self.note(event)
 
-    def note(self, event: Kernel) -> list[str]:
+    def note(self, event: KernelMessages) -> list[str]:
         """Messages of the kernel, written into the timeline."""
         for at, text in event.messages:
             self.run.emit("kernel", "message", since_boot=at, text=text)
@@ -232,7 +232,7 @@ class RunGuest:
         else:
             hear_out(self.guest.machine, DEATH)
         if reason := trouble or self.panic():
-            return GuestLost(Status.CRASHED, reason, tuple(messages))
+            return GuestLost(CaseStatus.CRASHED, reason, tuple(messages))
         if not self.guest.machine.alive():
             raise self.guest.machine.died() from error
         raise GuestError(
@@ -247,7 +247,7 @@ class RunGuest:
             messages += self.heard()
         self.hear_panic()
         died = self.panic()
-        status = Status.CRASHED if died else Status.HUNG
+        status = CaseStatus.CRASHED if died else CaseStatus.HUNG
         return GuestLost(status, died or reason, tuple(messages))
 
     def _answers(self) -> bool:
@@ -264,7 +264,7 @@ class RunGuest:
         its tasks wait for; '' where there is nothing."""
         if self.panic():
             return console(self.guest.machine)
-        if lost.status is Status.HUNG and self.guest.machine.alive():
+        if lost.status is CaseStatus.HUNG and self.guest.machine.alive():
             with suppress(LabError):
                 return sysrq.tasks(self.guest.machine, _DUMP_DEADLINE)
         return ""

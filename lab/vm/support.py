@@ -12,7 +12,7 @@ Properties = Callable[[str], frozenset[str]]
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingFeature:
     """A feature that was left out: of which device, and why."""
 
     device: str
@@ -83,7 +83,7 @@ FEATURES = (
 
 def supported(
     profile: Profile, qemu: str, properties: Properties
-) -> tuple[Profile, tuple[Missing, ...]]:
+) -> tuple[Profile, tuple[MissingFeature, ...]]:
     """The profile without the features that the QEMU at `qemu` lacks, and what these are.
 
     Raises ProfileError when a device is required to have all of its features.
@@ -92,7 +92,7 @@ def supported(
     return profile.model_copy(update={"devices": without(profile.devices, missing)}), missing
 
 
-def without(devices: Iterable[Device], missing: Iterable[Missing]) -> tuple[Device, ...]:
+def without(devices: Iterable[Device], missing: Iterable[MissingFeature]) -> tuple[Device, ...]:
     """The devices as QEMU makes them: without the features that are missing."""
     lacking = {(lack.device, lack.feature) for lack in missing}
     return tuple(_without(device, lacking) for device in devices)
@@ -105,7 +105,7 @@ def _without(device: Device, lacking: Container[tuple[str, str]]) -> Device:
     return device
 
 
-def _lacks(device: Device, qemu: str, properties: Properties) -> Iterator[Missing]:
+def _lacks(device: Device, qemu: str, properties: Properties) -> Iterator[MissingFeature]:
     if not isinstance(device, NvmeController):
         return
     for feature in FEATURES:
@@ -114,7 +114,9 @@ def _lacks(device: Device, qemu: str, properties: Properties) -> Iterator[Missin
         lacking = [f"{kind},{name}" for kind, name in feature.needs if name not in properties(kind)]
         if not lacking:
             continue
-        lack = Missing(device.serial, feature.name, f"{qemu} has no -device {', '.join(lacking)}")
+        lack = MissingFeature(
+            device.serial, feature.name, f"{qemu} has no -device {', '.join(lacking)}"
+        )
         if device.required:
             raise ProfileError(
                 f"not supported: {lack.feature} of device {lack.device}: {lack.said}",

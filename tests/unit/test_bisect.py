@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import HostError, UsageError
-from lab.farm.bisect import Bisection, Step, Tried, Verdict, bisect
+from lab.farm.bisect import Bisection, CommitResult, CommitVerdict, Step, bisect
 from tests.unit.test_cases_cli import lab
 from tests.unit.test_kernel_build import git
 
 WELL, BROKEN, STUCK = "well", "broken", "does not compile"
-_VERDICT = {WELL: Verdict.GOOD, BROKEN: Verdict.BAD, STUCK: Verdict.SKIP}
+_VERDICT = {WELL: CommitVerdict.GOOD, BROKEN: CommitVerdict.BAD, STUCK: CommitVerdict.SKIP}
 
 
 class Killed(BaseException):
@@ -37,12 +37,12 @@ class History:
         git(self.tree, "commit", "--quiet", f"--message=change {number}")
         return git(self.tree, "rev-parse", "HEAD")
 
-    def attempt(self, commit: str) -> Tried:
+    def attempt(self, commit: str) -> CommitResult:
         self.tried.append(commit)
         if len(self.tried) in self.kills:
             raise Killed
         state = git(self.tree, "show", f"{commit}:state").split(maxsplit=1)[1]
-        return Tried(_VERDICT[state], "" if state == STUCK else f"run of {commit}", state)
+        return CommitResult(_VERDICT[state], "" if state == STUCK else f"run of {commit}", state)
 
     def bisection(self, good: int = 0, bad: int = -1) -> Bisection:
         place = self.tree.parent / "state"
@@ -161,7 +161,7 @@ def test_histories_that_parted(tmp_path: Path) -> None:
 def test_two_labs_at_one_bisection(tmp_path: Path) -> None:
     history = History(tmp_path, [WELL, BROKEN])
 
-    def nested(_commit: str) -> Tried:
+    def nested(_commit: str) -> CommitResult:
         with pytest.raises(HostError, match="holds the lock"):
             history.find()
         raise Killed

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.artifacts.initramfs import Entry
+from lab.artifacts.initramfs import ArchiveEntry
 from lab.errors import HostError
 from lab.guest.initrd import _add
 from tests import ROOT
@@ -230,7 +230,7 @@ def test_a_name_that_the_lab_has_is_refused(
 
 
 def test_a_script_for_guests_that_the_lab_has_too_is_refused(tmp_path: Path) -> None:
-    files = {"lab/copies/nvme.py": Entry.file(b"the lab's")}
+    files = {"lab/copies/nvme.py": ArchiveEntry.file(b"the lab's")}
     script = tmp_path / "nvme.py"
     with pytest.raises(HostError, match="No such file"):
         _add(files, "copies", script)
@@ -242,8 +242,8 @@ def test_a_script_for_guests_that_the_lab_has_too_is_refused(tmp_path: Path) -> 
 
 
 def test_a_script_without_suffix_is_a_program(tmp_path: Path) -> None:
-    files: dict[str, Entry] = {}
+    files: dict[str, ArchiveEntry] = {}
     script = tmp_path / "look"
     script.write_bytes(b"#!/bin/sh")
     _add(files, "suites", script)
-    assert files == {"lab/bin/look": Entry.file(b"#!/bin/sh", 0o755)}
+    assert files == {"lab/bin/look": ArchiveEntry.file(b"#!/bin/sh", 0o755)}

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.results.cases import Case, Status, counts, ratios, read
+from lab.results.cases import Case, CaseStatus, counts, ratios, read
 from lab.results.junit import xml
 
 cases = st.builds(
     Case,
     name=st.text(min_size=1),
-    status=st.sampled_from(Status),
+    status=st.sampled_from(CaseStatus),
     seconds=st.floats(0, 1e6),
     reason=st.text(),
     section=st.text(),
@@ -29,16 +29,16 @@ def test_the_json_of_a_case_is_the_case(case: Case) -> None:
     assert read(case.document()) == case
 
 
-@pytest.mark.parametrize("status", Status)
-def test_only_failures_that_nobody_knew_of_are_unexpected(status: Status) -> None:
+@pytest.mark.parametrize("status", CaseStatus)
+def test_only_failures_that_nobody_knew_of_are_unexpected(status: CaseStatus) -> None:
     failed = status in ("fail", "hung", "crashed")
     assert Case("a", status, 1).unexpected == failed
     assert not Case("a", status, 1, known="since ever").unexpected
 
 
 def test_a_known_failure_that_passes_is_told() -> None:
-    assert Case("a", Status.PASS, 1, known="since ever").repaired
-    assert not Case("a", Status.NOTRUN, 1, known="since ever").repaired
+    assert Case("a", CaseStatus.PASS, 1, known="since ever").repaired
+    assert not Case("a", CaseStatus.NOTRUN, 1, known="since ever").repaired
 
 
 def test_cases_that_are_judged_by_the_contract_are_read_too() -> None:
@@ -59,10 +59,10 @@ def test_a_judged_case_that_failed_says_which_rules_it_broke() -> None:
 
 def test_cases_are_counted_by_status_and_repetitions_by_case() -> None:
     some = [
-        Case("a", Status.PASS, 1, section="xfs"),
-        Case("a", Status.FAIL, 1, section="xfs", attempt=2),
-        Case("a", Status.PASS, 1, section="ext4"),
-        Case("b", Status.HUNG, 1),
+        Case("a", CaseStatus.PASS, 1, section="xfs"),
+        Case("a", CaseStatus.FAIL, 1, section="xfs", attempt=2),
+        Case("a", CaseStatus.PASS, 1, section="ext4"),
+        Case("b", CaseStatus.HUNG, 1),
     ]
     assert counts(some) == {"pass": 2, "fail": 1, "hung": 1}
     assert ratios(some) == {"xfs:a": (1, 2)}
@@ -70,11 +70,11 @@ def test_cases_are_counted_by_status_and_repetitions_by_case() -> None:
 
 def test_junit_tells_failures_from_what_broke_and_from_what_was_expected() -> None:
     some = [
-        Case("a", Status.PASS, 1.5, section="xfs"),
-        Case("b", Status.FAIL, 1, "output mismatch", section="xfs", output="- 1\n+ 2\x00\n"),
-        Case("c", Status.CRASHED, 1, "BUG: oh", section="xfs"),
-        Case("d", Status.NOTRUN, 1, "no $SCRATCH_DEV", section="ext4"),
-        Case("e", Status.FAIL, 1, section="ext4", known="since ever"),
+        Case("a", CaseStatus.PASS, 1.5, section="xfs"),
+        Case("b", CaseStatus.FAIL, 1, "output mismatch", section="xfs", output="- 1\n+ 2\x00\n"),
+        Case("c", CaseStatus.CRASHED, 1, "BUG: oh", section="xfs"),
+        Case("d", CaseStatus.NOTRUN, 1, "no $SCRATCH_DEV", section="ext4"),
+        Case("e", CaseStatus.FAIL, 1, section="ext4", known="since ever"),
     ]
     root = ET.fromstring(xml("20260101-000000-abcd", "fstests", some))
     suites = {suite.get("name"): suite for suite in root}
@@ -89,7 +89,7 @@ def test_junit_tells_failures_from_what_broke_and_from_what_was_expected() -> No
     assert skipped is not None and "since ever" in (skipped.get("message") or "")
 
 
-@pytest.mark.parametrize("some", [[], [Case("a", Status.PASS, 1)]])
+@pytest.mark.parametrize("some", [[], [Case("a", CaseStatus.PASS, 1)]])
 def test_junit_tells_what_must_be_known_of_the_run(some: list[Case]) -> None:
     told = {"plant": "flip-bit", "error": ""}
     (found,) = ET.fromstring(xml("run", "copy-faults", some, told)).iter("property")

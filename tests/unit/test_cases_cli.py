@@ -11,17 +11,19 @@ from lab.cli import main
 from lab.cli.show.cases import show, summary, tally
 from lab.cli.show.watch import Pace, duration
 from lab.errors import UsageError
-from lab.results.cases import Case, Status
+from lab.results.cases import Case, CaseStatus
 from lab.results.run import PROFILE, Run
 from lab.suites.outcome import Results
 from tests.unit.builders import profile
 
 CASES = [
-    Case("generic/001", Status.PASS, 3.0, section="xfs"),
-    Case("generic/002", Status.FAIL, 4.0, "output mismatch", "xfs", output="head\n" + "x\n" * 30),
-    Case("generic/003", Status.FAIL, 4.0, section="xfs", known="since ever"),
-    Case("generic/004", Status.PASS, 4.0, section="xfs", known="it was broken"),
-    Case("generic/001", Status.HUNG, 9.0, section="xfs", attempt=2),
+    Case("generic/001", CaseStatus.PASS, 3.0, section="xfs"),
+    Case(
+        "generic/002", CaseStatus.FAIL, 4.0, "output mismatch", "xfs", output="head\n" + "x\n" * 30
+    ),
+    Case("generic/003", CaseStatus.FAIL, 4.0, section="xfs", known="since ever"),
+    Case("generic/004", CaseStatus.PASS, 4.0, section="xfs", known="it was broken"),
+    Case("generic/001", CaseStatus.HUNG, 9.0, section="xfs", attempt=2),
 ]
 
 

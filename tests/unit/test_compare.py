@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.results.compare import BAD, Change, Item, Outcomes, Tally, compare, counts, judge, tail
+from lab.results.compare import BAD, ChangeKind, Item, Outcomes, Tally, compare, counts, judge, tail
 
 CASE = Item("fstests", "loop-xfs", "generic/430")
 
@@ -20,28 +20,28 @@ def outcomes(*added: tuple[Item, bool | None, str]) -> Outcomes:
 @pytest.mark.parametrize(
     ("base", "run", "change"),
     [
-        (Tally(1, 1), Tally(1, 1), Change.SAME),
-        (Tally(1, 1), Tally(0, 1), Change.REGRESSED),
-        (Tally(9, 9), Tally(2, 3), Change.REGRESSED),
-        (Tally(0, 1), Tally(1, 1), Change.FIXED),
-        (Tally(0, 4), Tally(0, 1), Change.STILL_FAILING),
+        (Tally(1, 1), Tally(1, 1), ChangeKind.SAME),
+        (Tally(1, 1), Tally(0, 1), ChangeKind.REGRESSED),
+        (Tally(9, 9), Tally(2, 3), ChangeKind.REGRESSED),
+        (Tally(0, 1), Tally(1, 1), ChangeKind.FIXED),
+        (Tally(0, 4), Tally(0, 1), ChangeKind.STILL_FAILING),
         # One failure is what a case that fails one time in ten does; three in a row are not.
-        (Tally(9, 10), Tally(0, 1), Change.FLAKY),
-        (Tally(9, 10), Tally(0, 3), Change.REGRESSED),
-        (Tally(1, 10), Tally(1, 1), Change.SAME),
-        (Tally(1, 10), Tally(3, 3), Change.FIXED),
-        (Tally(5, 10), Tally(0, 1), Change.FLAKY),
-        (None, Tally(1, 1), Change.NEW),
-        (None, Tally(1, 2), Change.NEW),
-        (None, Tally(0, 1), Change.NEW_FAILING),
+        (Tally(9, 10), Tally(0, 1), ChangeKind.FLAKY),
+        (Tally(9, 10), Tally(0, 3), ChangeKind.REGRESSED),
+        (Tally(1, 10), Tally(1, 1), ChangeKind.SAME),
+        (Tally(1, 10), Tally(3, 3), ChangeKind.FIXED),
+        (Tally(5, 10), Tally(0, 1), ChangeKind.FLAKY),
+        (None, Tally(1, 1), ChangeKind.NEW),
+        (None, Tally(1, 2), ChangeKind.NEW),
+        (None, Tally(0, 1), ChangeKind.NEW_FAILING),
         # It was known, and declined to run, which is no baseline.
-        (Tally(0, 0), Tally(0, 1), Change.NEW_FAILING),
-        (Tally(1, 1), None, Change.NOT_RUN),
-        (Tally(1, 1), Tally(0, 0), Change.NOT_RUN),
-        (Tally(0, 0), Tally(0, 0), Change.SAME),
+        (Tally(0, 0), Tally(0, 1), ChangeKind.NEW_FAILING),
+        (Tally(1, 1), None, ChangeKind.NOT_RUN),
+        (Tally(1, 1), Tally(0, 0), ChangeKind.NOT_RUN),
+        (Tally(0, 0), Tally(0, 0), ChangeKind.SAME),
     ],
 )
-def test_changes(base: Tally | None, run: Tally | None, change: Change) -> None:
+def test_changes(base: Tally | None, run: Tally | None, change: ChangeKind) -> None:
     assert judge(base, run) is change
 
 
@@ -52,13 +52,13 @@ TALLIES = st.integers(1, 12).flatmap(
 
 @given(TALLIES)
 def test_a_run_like_its_baseline_never_regresses(tally: Tally) -> None:
-    assert judge(tally, tally) not in BAD | {Change.FIXED}
+    assert judge(tally, tally) not in BAD | {ChangeKind.FIXED}
 
 
 @given(TALLIES, TALLIES)
 def test_a_regression_seen_the_other_way_round_is_no_regression(base: Tally, run: Tally) -> None:
-    if judge(base, run) is Change.REGRESSED:
-        assert judge(run, base) is not Change.REGRESSED
+    if judge(base, run) is ChangeKind.REGRESSED:
+        assert judge(run, base) is not ChangeKind.REGRESSED
 
 
 @given(st.integers(0, 10), st.floats(0, 1))
@@ -74,12 +74,12 @@ def test_outcomes_are_added_up_and_the_worst_comes_first() -> None:
     run = outcomes((other, True, ""), (CASE, False, "output mismatch"), (CASE, True, ""))
     first, second = compare(base, run)
     assert (first.item, first.change, str(first.baseline), str(first.tally), first.reason) == (
-        CASE, Change.REGRESSED, "2 of 2", "1 of 2", "output mismatch",
+        CASE, ChangeKind.REGRESSED, "2 of 2", "1 of 2", "output mismatch",
     )  # fmt: skip
-    assert (second.item, second.change) == (other, Change.FIXED)
+    assert (second.item, second.change) == (other, ChangeKind.FIXED)
     assert counts([first, second]) == {"regressed": 1, "fixed": 1}
 
 
 def test_a_case_that_declined_to_run_is_not_a_failure() -> None:
     (found,) = compare(outcomes((CASE, True, "")), outcomes((CASE, None, "no reflink")))
-    assert (found.change, str(found.tally)) == (Change.NOT_RUN, "-")
+    assert (found.change, str(found.tally)) == (ChangeKind.NOT_RUN, "-")

@@ -8,7 +8,7 @@ import pytest
 from lab.copy.contract import (
     RULES,
     Aftermath,
-    Cached,
+    CachedCopy,
     Offload,
     Recovery,
     Ruling,
@@ -573,16 +573,16 @@ def test_ordinary_messages_are_no_complaint(message: str) -> None:
     ("cached", "expected"),
     [
         (None, NOT_APPLICABLE),
-        (Cached(DONE, findings(copied()), findings(copied())), HOLDS),
-        (Cached(DONE, NOTHING_COPIED, findings(copied())), VIOLATED),  # the cache is stale
-        (Cached(DONE, findings(copied()), ALL_BUT_ONE), VIOLATED),  # written back over the copy
-        (Cached(DONE, findings({**copied(), 62: sector_of(20)}), findings(copied())), VIOLATED),
-        (Cached(FAILED), VIOLATED),
-        (Cached(None), VIOLATED),
+        (CachedCopy(DONE, findings(copied()), findings(copied())), HOLDS),
+        (CachedCopy(DONE, NOTHING_COPIED, findings(copied())), VIOLATED),  # the cache is stale
+        (CachedCopy(DONE, findings(copied()), ALL_BUT_ONE), VIOLATED),  # written back over the copy
+        (CachedCopy(DONE, findings({**copied(), 62: sector_of(20)}), findings(copied())), VIOLATED),
+        (CachedCopy(FAILED), VIOLATED),
+        (CachedCopy(None), VIOLATED),
     ],
 )
 def test_coherent_needs_the_copy_in_the_page_cache_and_below(
-    cached: Cached | None, expected: Ruling
+    cached: CachedCopy | None, expected: Ruling
 ) -> None:
     assert ruling("COHERENT", situation(cached=cached)) is expected
     assert evidence("COHERENT", situation(cached=cached))

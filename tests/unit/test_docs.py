@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 
 from lab.profile.fields import tag_of
-from lab.profile.keys import Section, sections
+from lab.profile.keys import KeySection, sections
 from lab.profile.load import load_file
 from lab.profile.models import Device, Layer
 from tests import ROOT
@@ -54,7 +54,7 @@ def test_the_list_of_keys_is_current() -> None:
     assert KEYS.read_text() == text, "LAB_UPDATE_GOLDEN=1 make unit writes it anew"
 
 
-def _markdown(found: list[Section]) -> Iterator[str]:
+def _markdown(found: list[KeySection]) -> Iterator[str]:
     yield "# All keys of a profile\n\n"
     yield "Made from the models by `tests/unit/test_docs.py`; `lab profile keys TYPE` shows the\n"
     yield "same at the terminal. [profiles.md](profiles.md) explains them by example.\n"

@@ -10,7 +10,7 @@ import pytest
 from lab.errors import GuestError, HostError
 from lab.guest import stack
 from lab.guest.oops import Console
-from lab.guest.stack import Capability, Part
+from lab.guest.stack import Capability, StackPart
 from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.link import Link
@@ -86,12 +86,12 @@ def test_what_takes_long_or_is_no_oops_is_waited_for(tmp_path: Path, line: str) 
     assert console.oops() == ""
 
 
-def collect(machine: Told) -> tuple[Part, ...]:
+def collect(machine: Told) -> tuple[StackPart, ...]:
     """What the host makes of that."""
     return stack.collect(machine, lambda text: None)  # type: ignore[arg-type]
 
 
-def bring_up(directory: Path, *steps: dict[str, Any]) -> tuple[Part, ...]:
+def bring_up(directory: Path, *steps: dict[str, Any]) -> tuple[StackPart, ...]:
     """What the host makes of a guest's answers."""
     lines = "".join(f"{json.dumps(step)}\r\n" for step in steps)
     return collect(Told(directory, f"{lines}lab: layers up ended\n"))

@@ -10,23 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.artifacts.initramfs import Entry, archive, early, static_nodes
+from lab.artifacts.initramfs import ArchiveEntry, archive, early, static_nodes
 
 _NAME = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1)
 _PART = _NAME.filter(lambda name: name not in (".", "..", "TRAILER!!!"))
 _PERMISSIONS = st.integers(0, 0o7777)
 _ENTRY = st.one_of(
-    st.builds(Entry.file, st.binary(max_size=50), _PERMISSIONS),
-    st.builds(Entry.directory, _PERMISSIONS),
-    st.builds(Entry.symlink, _NAME),
-    st.builds(Entry.node, st.sampled_from("bc"), st.integers(0, 4095), st.integers(0, 2**20 - 1)),
+    st.builds(ArchiveEntry.file, st.binary(max_size=50), _PERMISSIONS),
+    st.builds(ArchiveEntry.directory, _PERMISSIONS),
+    st.builds(ArchiveEntry.symlink, _NAME),
+    st.builds(
+        ArchiveEntry.node, st.sampled_from("bc"), st.integers(0, 4095), st.integers(0, 2**20 - 1)
+    ),
 )
 _FILES = st.dictionaries(st.lists(_PART, min_size=1, max_size=3).map("/".join), _ENTRY, max_size=8)
 
 
-def read(data: bytes) -> dict[str, Entry]:
+def read(data: bytes) -> dict[str, ArchiveEntry]:
     """Read concatenated archives the way init/initramfs.c does: later files replace earlier."""
-    files: dict[str, Entry] = {}
+    files: dict[str, ArchiveEntry] = {}
     at = 0
     while at < len(data):
         assert data[at : at + 6] == b"070701"
@@ -38,18 +40,18 @@ def read(data: bytes) -> dict[str, Entry]:
         at = (body + size + 3) // 4 * 4
         if name != b"TRAILER!!!\0":
             device = (fields[9], fields[10])
-            files[name[:-1].decode()] = Entry(data[body : body + size], mode, device)
+            files[name[:-1].decode()] = ArchiveEntry(data[body : body + size], mode, device)
     return files
 
 
 @given(_FILES)
-def test_what_is_put_in_comes_out(files: dict[str, Entry]) -> None:
+def test_what_is_put_in_comes_out(files: dict[str, ArchiveEntry]) -> None:
     found = read(archive(files))
     assert {path: found[path] for path in files} == files
 
 
 @given(_FILES)
-def test_directories_come_before_what_is_in_them(files: dict[str, Entry]) -> None:
+def test_directories_come_before_what_is_in_them(files: dict[str, ArchiveEntry]) -> None:
     seen = {"."}
     for path, entry in read(archive(files)).items():
         assert str(Path(path).parent) in seen
@@ -59,7 +61,9 @@ def test_directories_come_before_what_is_in_them(files: dict[str, Entry]) -> Non
 
 
 @given(_FILES, _FILES)
-def test_archives_concatenate(first: dict[str, Entry], second: dict[str, Entry]) -> None:
+def test_archives_concatenate(
+    first: dict[str, ArchiveEntry], second: dict[str, ArchiveEntry]
+) -> None:
     both = archive(first) + archive(second)
     assert len(archive(first)) % 4 == 0
     found = read(both)
@@ -70,10 +74,10 @@ def test_cpio_unpacks_it(tmp_path: Path) -> None:
     if shutil.which("cpio") is None:
         pytest.skip("cpio is not installed")
     files = {
-        "bin/run": Entry.file(b"#!/bin/sh\n", 0o755),
-        "bin/alias": Entry.symlink("run"),
-        "empty": Entry.file(b""),
-        "odd": Entry.file(b"12345", 0o600),
+        "bin/run": ArchiveEntry.file(b"#!/bin/sh\n", 0o755),
+        "bin/alias": ArchiveEntry.symlink("run"),
+        "empty": ArchiveEntry.file(b""),
+        "odd": ArchiveEntry.file(b"12345", 0o600),
     }
     unpack = ["cpio", "-idm", "--quiet", "--no-preserve-owner"]
     done = subprocess.run(
@@ -90,17 +94,17 @@ def test_cpio_unpacks_it(tmp_path: Path) -> None:
 def test_the_shared_initramfs_has_what_init_early_looks_for() -> None:
     scripts = {"init-early": b"early", "init": b"root"}
     lists = {"root": ["b-c.ko", "a.ko"], "later": []}
-    nodes = {"net/tun": Entry.node("c", 10, 200)}
+    nodes = {"net/tun": ArchiveEntry.node("c", 10, 200)}
     made = early(b"busybox", scripts, {"a.ko": b"A", "b-c.ko": b"B"}, lists, nodes)
     files = read(made)
-    assert files["init"] == Entry.file(b"early", 0o755)
-    assert files["init-root"] == Entry.file(b"root", 0o755)
+    assert files["init"] == ArchiveEntry.file(b"early", 0o755)
+    assert files["init-root"] == ArchiveEntry.file(b"root", 0o755)
     # File and name: parameters are those of a name.
     assert files["modules/root"].data == b"b-c.ko b_c\na.ko a\n"
     assert files["modules/later"].data == b""
     assert files["modules/b-c.ko"].data == b"B"
     assert {"dev", "proc", "run", "sys", "root", "nodes"} <= set(files)
-    assert files["nodes/net/tun"] == Entry.node("c", 10, 200)
+    assert files["nodes/net/tun"] == ArchiveEntry.node("c", 10, 200)
     assert stat.S_ISDIR(files["nodes/net"].mode)
 
 
@@ -115,7 +119,7 @@ half a-line
 
 def test_what_depmod_lists_is_there_before_its_module() -> None:
     assert static_nodes(DEVNAME) == {
-        "loop-control": Entry(b"", stat.S_IFCHR | 0o600, (10, 237)),
-        "net/tun": Entry(b"", stat.S_IFCHR | 0o600, (10, 200)),
-        "fd0": Entry(b"", stat.S_IFBLK | 0o600, (2, 0)),
+        "loop-control": ArchiveEntry(b"", stat.S_IFCHR | 0o600, (10, 237)),
+        "net/tun": ArchiveEntry(b"", stat.S_IFCHR | 0o600, (10, 200)),
+        "fd0": ArchiveEntry(b"", stat.S_IFBLK | 0o600, (2, 0)),
     }

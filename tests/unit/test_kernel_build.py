@@ -414,7 +414,7 @@ def test_an_option_that_a_kernel_lacks_is_no_news_unless_its_user_asked_for_it(
     del made["CONFIG_PREEMPT_LAZY"]
     told = " ".join(config.unmet(tree, (), written(made)).refused)
     assert "CONFIG_PREEMPT_LAZY=y" in told and "CONFIG_PREEMPT_VOLUNTARY=y" in told
-    assert config.unmet(tree, (), config.text(())) == config.Unmet()
+    assert config.unmet(tree, (), config.text(())) == config.UnmetOption()
 
 
 def test_what_ships_has_what_the_lab_cannot_do_without() -> None:

@@ -70,7 +70,7 @@ def tar() -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_each_is_named(head: bytes, kind: Kind, words: str) -> None:
-    assert formats.of(head) == formats.Format(kind, words)
+    assert formats.of(head) == formats.FileFormat(kind, words)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ import pytest
 from lab.artifacts import vmlinux
 from lab.artifacts.kernels import found, names
 from lab.artifacts.kernels.archive import Archive, together
-from lab.artifacts.kernels.image import Image
-from lab.artifacts.kernels.source import Source
-from lab.artifacts.kernels.tree import Tree
+from lab.artifacts.kernels.image import KernelImage
+from lab.artifacts.kernels.source import KernelSource
+from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import LabError, UsageError
 from tests import ROOT
 from tests.unit.builders import bzimage, efi_program, elf_kernel, installed_modules, kernel_tree
@@ -49,7 +49,7 @@ def packed_modules(archive: Path, prefix: str = "lib") -> Path:
     return archive
 
 
-def built(source: Source, place: Path) -> Path:
+def built(source: KernelSource, place: Path) -> Path:
     """The artifact that a source makes, which must boot what it was given."""
     place.mkdir()
     source.inputs(quiet)
@@ -70,7 +70,7 @@ def tree(place: Path) -> Path:
 @pytest.mark.parametrize("name", ["", "vmlinux", "arch/x86/boot/bzImage"])
 def test_a_built_tree_or_an_image_in_it(name: str, tmp_path: Path) -> None:
     path = tree(tmp_path)
-    assert names.resolve(names.canonical(str(path / name))) == Tree(tree=path)
+    assert names.resolve(names.canonical(str(path / name))) == KernelTree(tree=path)
 
 
 def system(root: Path) -> Path:
@@ -87,14 +87,16 @@ def test_an_image_of_a_system_has_the_modules_of_its_release(tmp_path: Path) -> 
     put(tmp_path / "boot/vmlinuz-5.10.0", bzimage(gzip.compress(KERNEL), release="5.10.0"))
     modules = tmp_path / "lib/modules" / RELEASE
     source = found.at(image)
-    assert source == Image(image=image, modules=modules, config=tmp_path / f"boot/config-{RELEASE}")
+    assert source == KernelImage(
+        image=image, modules=modules, config=tmp_path / f"boot/config-{RELEASE}"
+    )
     artifact = built(source, tmp_path / "artifact")
     assert (artifact / "config").read_text() == "CONFIG_PVH=y\n"
     # A link such as /vmlinuz, and Arch's name, which says nothing of the release.
     for name in ("vmlinuz", "boot/vmlinuz-linux"):
         (tmp_path / name).symlink_to(image)
         other = found.at(tmp_path / name)
-        assert isinstance(other, Image) and other.modules.name == RELEASE
+        assert isinstance(other, KernelImage) and other.modules.name == RELEASE
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_an_image_of_a_system_has_the_modules_of_its_release(tmp_path: Path) -> 
 def test_a_directory_of_modules_or_a_whole_system(given: str, tmp_path: Path) -> None:
     image = system(tmp_path)
     source = found.at(tmp_path / given)
-    assert isinstance(source, Image)
+    assert isinstance(source, KernelImage)
     assert (source.image, source.modules.name) == (image, RELEASE)
 
 
@@ -113,7 +115,9 @@ def test_modules_with_the_kernel_among_them(name: str, tmp_path: Path) -> None:
     put(modules / "vmlinuz")
     put(modules / "config", b"CONFIG_X=y\n")
     source = found.at(modules / name)
-    assert source == Image(image=modules / "vmlinuz", modules=modules, config=modules / "config")
+    assert source == KernelImage(
+        image=modules / "vmlinuz", modules=modules, config=modules / "config"
+    )
     built(source, tmp_path / "artifact")
 
 
@@ -155,7 +159,7 @@ def test_an_elf_kernel_says_its_release_too(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "artifact")
     installed_modules(tmp_path / "usr/lib", "5.10.0")
     source = found.at(tmp_path / "boot/vmlinux")
-    assert isinstance(source, Image) and source.modules.name == "5.10.0"
+    assert isinstance(source, KernelImage) and source.modules.name == "5.10.0"
 
 
 def test_the_kernel_of_nixos(tmp_path: Path) -> None:
@@ -173,7 +177,7 @@ def test_a_unified_kernel_image_is_a_kernel(tmp_path: Path) -> None:
     image = efi_program({".osrel": b"ID=x", ".linux": BZIMAGE, ".initrd": b"0707"})
     for number, place in enumerate(("boot", "efi/EFI/Linux", "boot/efi/EFI/Linux")):
         source = found.at(put(tmp_path / place / "linux.efi", image))
-        assert isinstance(source, Image) and source.modules.name == RELEASE
+        assert isinstance(source, KernelImage) and source.modules.name == RELEASE
         built(source, tmp_path / f"artifact{number}")
 
 
@@ -367,13 +371,13 @@ def test_files_that_are_no_kernel(content: bytes, said: str, tmp_path: Path) -> 
 
 def test_a_kernel_without_some_modules_boots_and_says_so(tmp_path: Path) -> None:
     path = kernel_tree(tmp_path / "linux")
-    assert Tree(tree=path).remarks() == []
+    assert KernelTree(tree=path).remarks() == []
     (path / ".config").write_text("CONFIG_XFS_FS=m\nCONFIG_BTRFS_FS=m\n")
-    (remark,) = Tree(tree=path).remarks()
+    (remark,) = KernelTree(tree=path).remarks()
     assert "modules were not made (CONFIG_XFS_FS=m, 2 in all)" in remark
     (path / "modules.order").write_text("fs/xfs/xfs.o\nfs/btrfs/btrfs.o\n")
     put(path / "fs/xfs/xfs.ko", b"")
-    (remark,) = Tree(tree=path).remarks()
+    (remark,) = KernelTree(tree=path).remarks()
     assert "modules were not made (fs/btrfs/btrfs.ko, 1 in all)" in remark
 
 
@@ -417,8 +421,9 @@ def test_modules_of_a_read_only_store(tmp_path: Path) -> None:
         path.chmod(0o555)
     script = (
         "import json, sys; from pathlib import Path;"
-        "from lab.artifacts.kernels.image import Image; place = Path(sys.argv[1]); place.mkdir();"
-        "source = Image(image=sys.argv[2], modules=sys.argv[3]);"
+        "from lab.artifacts.kernels.image import KernelImage;"
+        "place = Path(sys.argv[1]); place.mkdir();"
+        "source = KernelImage(image=sys.argv[2], modules=sys.argv[3]);"
         "print(json.dumps(source.build(place, lambda _: None)))"
     )
     done = as_others("-c", script, str(tmp_path / "artifact"), str(image), str(store))

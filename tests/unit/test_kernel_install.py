@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.artifacts.kernels import config, install
-from lab.artifacts.kernels.tree import Tree
+from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import HostError
 from tests.unit.builders import kernel_tree
 
@@ -74,8 +74,8 @@ def test_a_tree_whose_sources_are_not_here(
     monkeypatch.setenv("INSTALL_MOD_DIR", "other")
     place = tmp_path / "artifact"
     place.mkdir()
-    Tree(tree=built).inputs(quiet)
-    assert Tree(tree=built).build(place, quiet)["release"] == "6.12.0-test"
+    KernelTree(tree=built).inputs(quiet)
+    assert KernelTree(tree=built).build(place, quiet)["release"] == "6.12.0-test"
     argv: list[str | Path] = [
         "fsck.erofs",
         f"--extract={tmp_path / 'modules'}",

@@ -10,12 +10,12 @@ import pytest
 from lab.artifacts import cache
 from lab.artifacts.kernel import listing, remove
 from lab.artifacts.kernels import names
-from lab.artifacts.kernels.ask import Asked
+from lab.artifacts.kernels.ask import KernelArguments
 from lab.artifacts.kernels.checkout import Checkout
-from lab.artifacts.kernels.image import Image
+from lab.artifacts.kernels.image import KernelImage
 from lab.artifacts.kernels.linux import Linux
-from lab.artifacts.kernels.package import Package
-from lab.artifacts.kernels.tree import Tree
+from lab.artifacts.kernels.package import KernelPackage
+from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import HostError, UsageError
 from lab.host import dirs
 from tests.unit.builders import kernel_tree
@@ -26,12 +26,12 @@ NOTHING: dict[str, Any] = {
 }  # fmt: skip
 
 
-def asked(**given: Any) -> Asked:
-    return Asked(**NOTHING | given)
+def asked(**given: Any) -> KernelArguments:
+    return KernelArguments(**NOTHING | given)
 
 
 def test_a_kernel_that_ships() -> None:
-    assert names.resolve("debian") == Package(package="linux-image-amd64", suite="trixie")
+    assert names.resolve("debian") == KernelPackage(package="linux-image-amd64", suite="trixie")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_kernel_that_ships() -> None:
     ],
 )
 def test_a_package_of_debian(reference: str, package: str, suite: str) -> None:
-    assert names.resolve(reference) == Package(package=package, suite=suite)
+    assert names.resolve(reference) == KernelPackage(package=package, suite=suite)
 
 
 def test_a_directory_is_a_built_tree_wherever_the_lab_is_started(
@@ -53,7 +53,7 @@ def test_a_directory_is_a_built_tree_wherever_the_lab_is_started(
     monkeypatch.chdir(tmp_path)
     reference = names.canonical("linux")
     assert reference == str(tmp_path / "linux")
-    assert names.resolve(reference) == Tree(tree=tmp_path / "linux")
+    assert names.resolve(reference) == KernelTree(tree=tmp_path / "linux")
 
 
 def test_a_name_goes_before_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,18 +98,18 @@ def _built(source: Path) -> Callable[[Path], dict[str, str]]:
 
 
 def test_a_name_keeps_its_meaning(tmp_path: Path) -> None:
-    names.add("mine", Tree(tree=tmp_path))
-    names.add("mine", Tree(tree=tmp_path))
+    names.add("mine", KernelTree(tree=tmp_path))
+    names.add("mine", KernelTree(tree=tmp_path))
     with pytest.raises(UsageError, match=r"known already.*lab kernel rm mine"):
-        names.add("mine", Tree(tree=tmp_path / "other"))
+        names.add("mine", KernelTree(tree=tmp_path / "other"))
     with pytest.raises(UsageError, match="known already"):
-        names.add("debian", Tree(tree=tmp_path))
+        names.add("debian", KernelTree(tree=tmp_path))
 
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x", "x" * 65])
 def test_a_name_is_a_file_name(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no name for a kernel"):
-        names.add(name, Tree(tree=tmp_path))
+        names.add(name, KernelTree(tree=tmp_path))
 
 
 def test_a_damaged_definition_is_named() -> None:
@@ -145,9 +145,11 @@ def test_each_kind_of_source(tmp_path: Path) -> None:
     patches.mkdir()
     (patches / "0001-a.patch").touch()
     assert asked(package="linux-image-amd64/sid").source("x").summary == "linux-image-amd64/sid"
-    assert asked(tree=tree).source("x") == Tree(tree=tree)
+    assert asked(tree=tree).source("x") == KernelTree(tree=tree)
     image = tree / "vmlinux"
-    assert asked(image=image, modules=modules).source("x") == Image(image=image, modules=modules)
+    assert asked(image=image, modules=modules).source("x") == KernelImage(
+        image=image, modules=modules
+    )
     linux = asked(source_path=tree, rev="v1", series=[str(patches)], config=["kasan"]).source("x")
     assert linux == Linux(source=tree, rev="v1", series=(patches,), config=("kasan",))
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from lab.artifacts import cache
-from lab.artifacts.kernel import Named, listing, remove
+from lab.artifacts.kernel import NamedKernel, listing, remove
 from lab.artifacts.kernels import names
 from lab.artifacts.kernels.checkout import Checkout
 from lab.artifacts.kernels.linux import Linux
-from lab.artifacts.kernels.tree import Tree
+from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import UsageError
 from tests import ROOT
 from tests.unit.builders import kernel_tree
@@ -72,7 +72,7 @@ def built(source: Path) -> cache.Artifact:
     return cache.ensure("kernel", "linux", {}, build, quiet, room=0)
 
 
-def named(name: str) -> Named:
+def named(name: str) -> NamedKernel:
     (found,) = [each for each in listing() if each.name == name]
     return found
 
@@ -80,7 +80,7 @@ def named(name: str) -> Named:
 def test_one_of_many_gets_the_name(tmp_path: Path) -> None:
     def add(number: int) -> str:
         try:
-            names.add("mine", Tree(tree=tmp_path / str(number)))
+            names.add("mine", KernelTree(tree=tmp_path / str(number)))
         except UsageError as error:
             return "refused" if "known already" in error.message else str(error)
         return str(number)
@@ -89,7 +89,7 @@ def test_one_of_many_gets_the_name(tmp_path: Path) -> None:
         said = at_once(6, add)
         (winner,) = set(said) - {"refused"}
         assert said.count("refused") == 5
-        assert names.resolve("mine") == Tree(tree=tmp_path / winner)
+        assert names.resolve("mine") == KernelTree(tree=tmp_path / winner)
         names.forget("mine")
 
 
@@ -162,15 +162,15 @@ def test_a_name_that_was_killed_half_way_is_no_name(
 ) -> None:
     def killed() -> None:
         monkeypatch.setattr(Path, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        names.add("mine", Tree(tree=tmp_path))
+        names.add("mine", KernelTree(tree=tmp_path))
 
     worker = FORK.Process(target=killed)
     worker.start()
     worker.join(20)
     assert worker.exitcode == -signal.SIGKILL
     assert "mine" not in names.known()
-    names.add("mine", Tree(tree=tmp_path / "other"))
-    assert names.resolve("mine") == Tree(tree=tmp_path / "other")
+    names.add("mine", KernelTree(tree=tmp_path / "other"))
+    assert names.resolve("mine") == KernelTree(tree=tmp_path / "other")
 
 
 def test_a_full_disk(tmp_path: Path, cache: Path) -> None:

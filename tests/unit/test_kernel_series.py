@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from lab.artifacts.kernels import mails, names, series
-from lab.artifacts.kernels.ask import Asked, define
+from lab.artifacts.kernels.ask import KernelArguments, define
 from lab.artifacts.kernels.checkout import Checkout
 from lab.artifacts.kernels.linux import Linux
-from lab.artifacts.kernels.scratch import Applied
+from lab.artifacts.kernels.scratch import AppliedSeries
 from lab.cli import main
 from lab.errors import ProfileError, UsageError
 from lab.host import dirs
@@ -92,7 +92,7 @@ def write(directory: Path, name: str, content: bytes) -> Path:
     return file
 
 
-def tried(repository: Path, *given: Path) -> Applied:
+def tried(repository: Path, *given: Path) -> AppliedSeries:
     """What comes of series on the sources."""
     found = series.patches(series.read_all(given))
     return Checkout(repository).try_out("", found, quiet)
@@ -107,7 +107,9 @@ def built(repository: Path, *given: Path) -> list[str]:
 
 def asked(repository: Path, *given: str, name: str = "k", rev: str = "") -> list[str]:
     """What `lab kernel add` tells of series."""
-    return define(name, Asked(None, None, None, None, repository, rev, given, ()), quiet)[1]
+    return define(name, KernelArguments(None, None, None, None, repository, rev, given, ()), quiet)[
+        1
+    ]
 
 
 def encoded(mail: bytes, how: str) -> bytes:

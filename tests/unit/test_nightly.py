@@ -17,7 +17,7 @@ from lab.errors import GuestError, HostError, ProfileError
 from lab.farm import job as runner
 from lab.farm import night as nights
 from lab.farm.estimate import seconds
-from lab.farm.job import Ended
+from lab.farm.job import JobEnd
 from lab.farm.outcome import document, exit_status, outcome
 from lab.farm.page import known, page
 from lab.farm.plan import Job, Plan, jobs, load
@@ -78,7 +78,7 @@ class Bench:
         if self.steps in self.kills:
             raise Killed
 
-    def carry_out(self, asked: Request, token: str, _directory: Path) -> Ended:
+    def carry_out(self, asked: Request, token: str, _directory: Path) -> JobEnd:
         self._step()
         self.begun.append(token)
         broken = self.failing and self.failing in (asked.kernel, asked.qemu)
@@ -94,7 +94,7 @@ class Bench:
         run.close()
         # Between the end of the run and the entry in the store.
         self._step()
-        return Ended(run.id, "")
+        return JobEnd(run.id, "")
 
 
 @pytest.fixture
@@ -368,7 +368,7 @@ def test_a_page_of_a_night_tells_of_planted_defects(tmp_path: Path, bench: Bench
 
 
 def test_two_labs_at_one_plan(plan: Plan, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nested(job: Job, token: str, directory: Path) -> Ended:
+    def nested(job: Job, token: str, directory: Path) -> JobEnd:
         with pytest.raises(HostError, match="holds the lock"):
             carry_out(plan)
         raise GuestError("enough")

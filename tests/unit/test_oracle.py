@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lab.copy.ground import MediumGround
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.oracle import (
-    State,
+    SectorState,
     Tagging,
     classify,
     flip_bit,
@@ -77,14 +77,14 @@ def foreign(scene: Scene, address: int, origin: int) -> list[bytes]:
 
 
 @st.composite
-def damaged(draw: st.DrawFn, scene: Scene, address: int, origin: int) -> tuple[State, bytes]:
+def damaged(draw: st.DrawFn, scene: Scene, address: int, origin: int) -> tuple[SectorState, bytes]:
     """A torn or foreign sector."""
     if draw(st.booleans()):
-        return State.FOREIGN, draw(st.sampled_from(foreign(scene, address, origin)))
+        return SectorState.FOREIGN, draw(st.sampled_from(foreign(scene, address, origin)))
     parts = [scene.tagging.sector(address), scene.tagging.sector(origin)]
     first, second = draw(st.permutations(parts))
     cut = draw(st.integers(1, 7)) * TAG_BYTES
-    return State.TORN, first[:cut] + second[cut:]
+    return SectorState.TORN, first[:cut] + second[cut:]
 
 
 @given(st.data())
@@ -92,21 +92,23 @@ def test_every_destination_sector_is_found_in_the_state_it_was_put_in(data: st.D
     scene = data.draw(scenes())
     copy, tagging = scene.copy, scene.tagging
     origins = copy.origins()
-    planted: dict[int, tuple[State, bytes]] = {}
+    planted: dict[int, tuple[SectorState, bytes]] = {}
     for first in range(copy.target.start, copy.target.end, copy.unit):
         block = Extent(first, copy.unit)
         # Blocks are old or new as a whole; damage is done to a single sector of them.
         for at in block:
-            planted[at] = (State.OLD, tagging.sector(at))
+            planted[at] = (SectorState.OLD, tagging.sector(at))
         if data.draw(st.booleans()):
             for at in block:
-                planted[at] = (State.NEW, tagging.sector(origins[at]))
+                planted[at] = (SectorState.NEW, tagging.sector(origins[at]))
         for at in data.draw(st.sets(st.sampled_from(list(block)), max_size=1)):
             planted[at] = data.draw(damaged(scene, at, origins[at]))
     medium = contents({at: sector for at, (_, sector) in planted.items()}, tagging)
     found = classify(copy, tagging, medium)
     assert list(found.destination) == [state for state, _ in planted.values()]
-    bad = {at for at, (state, _) in planted.items() if state in (State.TORN, State.FOREIGN)}
+    bad = {
+        at for at, (state, _) in planted.items() if state in (SectorState.TORN, SectorState.FOREIGN)
+    }
     assert set(found.notes) == bad
     assert (found.changed_source, found.changed_neighbour) == ((), ())
 
@@ -125,7 +127,7 @@ def test_exactly_the_changed_sectors_outside_the_destination_are_found(data: st.
     assert set(found.changed_neighbour) == changed - sources
     assert set(found.notes) == changed
     assert found.checked_neighbours == len(scene.outside) - len(sources)
-    assert set(found.destination) == {State.OLD}
+    assert set(found.destination) == {SectorState.OLD}
 
 
 @given(scenes())
@@ -133,7 +135,7 @@ def test_a_perfect_copy_is_all_new_and_changes_nothing_else(scene: Scene) -> Non
     copy, tagging = scene.copy, scene.tagging
     done = {to: tagging.sector(origin) for to, origin in copy.origins().items()}
     found = classify(copy, tagging, contents(done, tagging))
-    assert found.count(State.NEW) == len(found.destination) == copy.target.sectors
+    assert found.count(SectorState.NEW) == len(found.destination) == copy.target.sectors
     assert (found.changed_source, found.changed_neighbour, found.notes) == ((), (), {})
 
 
@@ -152,13 +154,17 @@ def test_a_block_that_is_half_old_and_half_new_is_torn_as_a_whole() -> None:
     half = {at: sector_of(at - 32) for at in range(56, 60)}
     whole = {at: sector_of(at - 24) for at in range(64, 72)}
     found = findings(half | whole, WIDE)
-    assert found.piece_states() == [(State.TORN,) * 8, (State.NEW,) * 8]
+    assert found.piece_states() == [(SectorState.TORN,) * 8, (SectorState.NEW,) * 8]
     assert found.summary() == "8 torn, 8 new"
 
 
 def test_a_foreign_sector_stays_foreign_in_a_torn_block() -> None:
     found = findings({56: sector_of(24), 57: bytes(SECTOR)}, WIDE)
-    assert found.piece_states()[0] == (State.TORN, State.FOREIGN, *(State.TORN,) * 6)
+    assert found.piece_states()[0] == (
+        SectorState.TORN,
+        SectorState.FOREIGN,
+        *(SectorState.TORN,) * 6,
+    )
 
 
 @pytest.mark.parametrize(
@@ -172,34 +178,34 @@ def test_a_foreign_sector_stays_foreign_in_a_torn_block() -> None:
 )
 def test_data_that_never_belonged_there_is_foreign_and_named(sector: bytes, note: str) -> None:
     found = findings({**copied(), 48: sector})
-    assert found.destination[0] is State.FOREIGN
+    assert found.destination[0] is SectorState.FOREIGN
     assert found.notes == {48: note}
 
 
 @pytest.mark.parametrize(
     ("seen", "state"),
     [
-        (b"NNNN", State.NEW),
-        (b"oooo", State.OLD),
-        (b"NNoo", State.TORN),
-        (b"ooNN", State.TORN),
-        (b"oNoo", State.TORN),
-        (b"NxNN", State.FOREIGN),
-        (b"oxNN", State.FOREIGN),
+        (b"NNNN", SectorState.NEW),
+        (b"oooo", SectorState.OLD),
+        (b"NNoo", SectorState.TORN),
+        (b"ooNN", SectorState.TORN),
+        (b"oNoo", SectorState.TORN),
+        (b"NxNN", SectorState.FOREIGN),
+        (b"oxNN", SectorState.FOREIGN),
     ],
 )
-def test_a_sector_is_torn_only_if_each_byte_is_old_or_new(seen: bytes, state: State) -> None:
+def test_a_sector_is_torn_only_if_each_byte_is_old_or_new(seen: bytes, state: SectorState) -> None:
     assert sector_state(seen, b"oooo", b"NNNN") is state
 
 
 def test_copied_data_that_equals_the_old_counts_as_new() -> None:
-    assert sector_state(b"same", b"same", b"same") is State.NEW
+    assert sector_state(b"same", b"same", b"same") is SectorState.NEW
 
 
 def test_the_summary_runs_over_the_states_in_order() -> None:
     found = findings({**copied(2), 50: bytes(SECTOR)})
     assert found.summary() == "2 new, 1 foreign, 5 new, 4 old"
-    assert found.piece_states()[2] == (State.OLD,) * 4
+    assert found.piece_states()[2] == (SectorState.OLD,) * 4
 
 
 def test_tagging_writes_the_window_and_nothing_else(tmp_path: Path) -> None:
@@ -233,4 +239,4 @@ def test_a_flipped_bit_is_foreign_whatever_the_sector_held(tmp_path: Path, was: 
     after = medium.read_bytes()
     assert (int.from_bytes(before) ^ int.from_bytes(after)).bit_count() == 1
     found = classify(COPY, TAGGING, MediumGround(medium).read(WINDOW))
-    assert [at for at in COPY.target if found.destination[at - 48] is State.FOREIGN] == [50]
+    assert [at for at in COPY.target if found.destination[at - 48] is SectorState.FOREIGN] == [50]

@@ -10,7 +10,7 @@ from lab.copy.ground import GuestGround, errno_name
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.oracle import Tagging
 from lab.copy.paths import OWN, find
-from lab.copy.paths.base import GUARD, Seen
+from lab.copy.paths.base import GUARD, Observation
 from lab.copy.paths.instrument import Subject
 from lab.copy.tags import describe
 from lab.errors import ProfileError, UsageError
@@ -20,7 +20,7 @@ from lab.profile.models import Profile
 from lab.suites.copy_faults.acts.registry import action_called
 from tests.unit.builders import DONE, FAILED
 
-SEEN = Seen(trace="", carried=0, answer={"moved": [0, 0]}, begun=1)
+SEEN = Observation(trace="", carried=0, answer={"moved": [0, 0]}, begun=1)
 
 
 def profile(*devices: dict[str, Any], layers: tuple[dict[str, Any], ...] = ()) -> Profile:
@@ -204,18 +204,21 @@ def test_a_reflink_is_offloaded_when_no_write_carries_the_data() -> None:
     path = find(load("loop-xfs-reflink", []))
     copy = path.layout(2, 8).copy
     assert "carried" in path.offload(SEEN, copy).proof
-    assert "2 writes" in path.offload(Seen("", 2, {"moved": [0, 0]}, 1), copy).against
-    assert "loop device" in path.offload(Seen("", 0, {"moved": [0, 8]}, 1), copy).against
+    assert "2 writes" in path.offload(Observation("", 2, {"moved": [0, 0]}, 1), copy).against
+    assert "loop device" in path.offload(Observation("", 0, {"moved": [0, 8]}, 1), copy).against
     # Nobody was left to tell what moved through the loop device; the disk below still tells.
-    assert path.offload(Seen("", 0, None, 0), copy).proof
+    assert path.offload(Observation("", 0, None, 0), copy).proof
 
 
 def test_a_target_has_copied_when_nothing_moved_through_its_disk() -> None:
     path = find(load("scsi-xcopy", []))
     copy = path.layout(1, 8).copy
     assert path.offload(SEEN, copy).proof
-    assert "8 sectors were read" in path.offload(Seen("", 0, {"moved": [8, 8]}, 1), copy).against
-    nobody = path.offload(Seen("", 0, None, 1), copy)
+    assert (
+        "8 sectors were read"
+        in path.offload(Observation("", 0, {"moved": [8, 8]}, 1), copy).against
+    )
+    nobody = path.offload(Observation("", 0, None, 1), copy)
     assert (nobody.proof, nobody.against) == ("", "")
 
 

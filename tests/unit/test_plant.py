@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.copy.contract import Aftermath, Cached, Recovery, Ruling, Situation, judge
+from lab.copy.contract import Aftermath, CachedCopy, Recovery, Ruling, Situation, judge
 from lab.copy.ground import MediumGround
 from lab.copy.model import SECTOR, Completion
 from lab.copy.oracle import classify, flip_bit
 from lab.copy.paths.nvme import offload, parse_trace
 from lab.copy.plant import KINDS, Plant, find, listing
 from lab.copy.sizes import SIZE_LIMIT_EXCEEDED
-from lab.crash.writelog import Entry, Flag
+from lab.crash.writelog import Flag, LogEntry
 from lab.errors import UsageError
 from lab.guest.kmsg import complaints
 from lab.vm.graph import Rule
@@ -137,13 +137,13 @@ def test_every_other_kind_leaves_the_medium_alone(kind: str, medium: Path) -> No
     assert planted(kind, medium) == {}
 
 
-def log_of_copy() -> list[Entry]:
+def log_of_copy() -> list[LogEntry]:
     """A write per range, then a flush."""
     writes = [
-        Entry(index, part.start * SECTOR, part.sectors * SECTOR, Flag(0), 0, 0)
+        LogEntry(index, part.start * SECTOR, part.sectors * SECTOR, Flag(0), 0, 0)
         for index, part in enumerate((FIRST, SECOND, THIRD))
     ]
-    return [*writes, Entry(3, 0, 0, Flag.FLUSH, 0, 0)]
+    return [*writes, LogEntry(3, 0, 0, Flag.FLUSH, 0, 0)]
 
 
 def test_drop_flushed_write_loses_the_last_write_and_nothing_else() -> None:
@@ -160,7 +160,7 @@ def test_tear_cached_block_cuts_the_last_write_inside_its_first_sector() -> None
     assert find("tear-cached-block").survivors([log[3]]) == [log[3]]
 
 
-def survived(entries: list[Entry]) -> dict[int, bytes]:
+def survived(entries: list[LogEntry]) -> dict[int, bytes]:
     """The window after a replay of these entries of the log of a copy."""
     found = contents({})
     for entry in entries:
@@ -204,7 +204,7 @@ def seen_with(plant: Plant, rule: str) -> Situation:
             return situation(findings=findings(moved))
         case "COHERENT":
             read = classify(COPY, TAGGING, plant.cached(contents(copied()), COPY, TAGGING))
-            return situation(cached=Cached(DONE, read, findings(copied())))
+            return situation(cached=CachedCopy(DONE, read, findings(copied())))
         case _:
             trace = _EMULATED if plant.request({}).get("emulate") else _OFFLOADED
             return situation(offload=offload(parse_trace(trace), COPY, 1, 3))

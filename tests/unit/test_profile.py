@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from lab.errors import ProfileError
 from lab.profile.load import load, load_file
-from lab.profile.models import Guest, Machine, NvmeController, Profile
+from lab.profile.models import GuestSettings, MachineSettings, NvmeController, Profile
 from lab.profile.problem import InvalidProfileError
 from lab.profile.source import MAX_BYTES
 
@@ -317,11 +317,11 @@ def test_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
 
 
 def test_models_are_frozen_and_strict() -> None:
-    machine = Machine(cpus=4)
+    machine = MachineSettings(cpus=4)
     with pytest.raises(ValidationError, match="frozen"):
         setattr(machine, "cpus", 5)  # noqa: B010
     with pytest.raises(ValidationError, match="valid tuple"):
-        Guest.model_validate({"kernel_args": ["quiet"]})
+        GuestSettings.model_validate({"kernel_args": ["quiet"]})
 
 
 def test_recursive_alias_is_told_once(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import UsageError
-from lab.profile.change import Change, Named
+from lab.profile.change import ItemName, ProfileChange
 from lab.profile.load import load
 from lab.profile.models import NvmeController, Profile
 from lab.profile.problem import InvalidProfileError
@@ -182,8 +182,8 @@ def test_what_is_no_change(argument: str) -> None:
 
 
 def test_steps_of_a_path() -> None:
-    change = Change.parse("a_b[0].c-d[E.1][12]=x=y")
-    assert change.steps == ("a_b", 0, "c-d", Named("E.1"), 12)
+    change = ProfileChange.parse("a_b[0].c-d[E.1][12]=x=y")
+    assert change.steps == ("a_b", 0, "c-d", ItemName("E.1"), 12)
     assert change.value == "x=y"
 
 

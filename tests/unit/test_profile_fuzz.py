@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab.errors import UsageError
-from lab.profile.change import Change, Named
+from lab.profile.change import ItemName, ProfileChange
 from lab.profile.document import MAX_DEPTH, parse
 from lab.profile.find import display, shipped
 from lab.profile.load import load, load_file
@@ -199,12 +199,12 @@ def test_keys_of_problems_lead_to_the_value_and_its_line(path: Path, data: Any) 
     for problem in found:
         assert problem.line is not None
         try:
-            steps = Change.parse(f"{problem.key}=").steps
+            steps = ProfileChange.parse(f"{problem.key}=").steps
         except UsageError:
             continue  # an odd key, which is quoted
         here: Any = data
         for step in steps[:-1]:
-            assert not isinstance(step, Named)
+            assert not isinstance(step, ItemName)
             here = here[step]
         last = steps[-1]
         # A key that is no text has the line of its own, and the path of the mapping around it.
@@ -318,5 +318,5 @@ def test_any_change_is_made_or_refused(path: Path, way: list[str], value: str) -
 def test_paths_are_read_as_they_are_written(way: list[str | int]) -> None:
     way = ["a", *way]
     text = dotted(tuple(way))
-    assert Change.parse(f"{text}=1").steps == tuple(way)
+    assert ProfileChange.parse(f"{text}=1").steps == tuple(way)
     assert parse("x", "f", tuple(way)).places.keys() == {tuple(way)}

@@ -7,8 +7,8 @@ import pytest
 
 from lab.artifacts import qemu as qemus
 from lab.artifacts.qemus import names, package
-from lab.artifacts.qemus.package import Package
-from lab.artifacts.qemus.source import Host, Program, Tree
+from lab.artifacts.qemus.package import QemuPackage
+from lab.artifacts.qemus.source import HostQemu, QemuProgram, QemuTree
 from lab.errors import HostError, UsageError
 from lab.guest.guest import peer_profile
 from lab.host import dirs, qemu, qemu_answers
@@ -48,12 +48,12 @@ def asked(program: Path) -> int:
 @pytest.mark.parametrize(
     ("reference", "source"),
     [
-        ("host", Host()),
-        ("qemu-system-x86", Package(package="qemu-system-x86", suite="trixie")),
-        ("qemu-system-x86/sid", Package(package="qemu-system-x86", suite="sid")),
+        ("host", HostQemu()),
+        ("qemu-system-x86", QemuPackage(package="qemu-system-x86", suite="trixie")),
+        ("qemu-system-x86/sid", QemuPackage(package="qemu-system-x86", suite="sid")),
         (
             "qemu-system-x86/trixie-backports=1:11.1.3+ds-1~bpo13+1",
-            Package(
+            QemuPackage(
                 package="qemu-system-x86", suite="trixie-backports",
                 version="1:11.1.3+ds-1~bpo13+1",
             ),
@@ -69,13 +69,13 @@ def test_a_path_is_a_program_or_a_tree_wherever_the_lab_is_started(
 ) -> None:
     program = install(tmp_path / "src/build/qemu-system-x86_64")
     monkeypatch.chdir(tmp_path)
-    assert names.resolve(names.canonical("./src")) == Tree(tree=tmp_path / "src")
+    assert names.resolve(names.canonical("./src")) == QemuTree(tree=tmp_path / "src")
     assert names.canonical("src/build/qemu-system-x86_64") == str(program)
-    assert names.resolve(str(program)) == Program(path=program)
+    assert names.resolve(str(program)) == QemuProgram(path=program)
     for tree in ("src", "src/build"):
-        assert Tree(tree=tmp_path / tree).program(QUIET) == program
+        assert QemuTree(tree=tmp_path / tree).program(QUIET) == program
     with pytest.raises(UsageError, match="no QEMU there"):
-        Tree(tree=tmp_path).program(QUIET)
+        QemuTree(tree=tmp_path).program(QUIET)
 
 
 @pytest.mark.parametrize("reference", ["q99", "qemu-system-x86/SID", "/nowhere/qemu", "bash"])
@@ -85,20 +85,20 @@ def test_what_nobody_knows_is_a_usage_error(reference: str) -> None:
 
 
 def test_a_qemu_is_tried_before_it_gets_a_name(tmp_path: Path) -> None:
-    good = Program(path=install(tmp_path / "good"))
+    good = QemuProgram(path=install(tmp_path / "good"))
     assert qemus.add("mine", good, QUIET).startswith("11.1.3")
     assert names.resolve("mine") == good
     with pytest.raises(UsageError, match=r"known already.*lab qemu rm mine"):
-        qemus.add("mine", Program(path=install(tmp_path / "other")), QUIET)
+        qemus.add("mine", QemuProgram(path=install(tmp_path / "other")), QUIET)
     with pytest.raises(UsageError, match=r"known already.*that one ships"):
         qemus.add("host", good, QUIET)
     with pytest.raises(HostError, match="no device nvme"):
-        qemus.add("lame", Program(path=install(tmp_path / "lame", lists="")), QUIET)
+        qemus.add("lame", QemuProgram(path=install(tmp_path / "lame", lists="")), QUIET)
     none = tmp_path / "none"
     none.write_text("#!/bin/sh\necho true '(GNU coreutils) 9.1'\n")
     none.chmod(0o755)
     with pytest.raises(HostError, match="no QEMU: to --version it says 'true"):
-        qemus.add("none", Program(path=none), QUIET)
+        qemus.add("none", QemuProgram(path=none), QUIET)
     assert sorted(names.BOOK.known()) == ["host", "mine"]
     (named,) = (one for one in qemus.listing() if one.name == "mine")
     assert named.version.startswith("11.1.3")

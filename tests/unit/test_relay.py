@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lab.guest.relay import Exited, File, Kernel, Read, Said, _event
+from lab.guest.relay import CommandEnd, CommandOutput, File, KernelMessages, Read, _event
 from tests import ROOT
 
 RELAY = ROOT / "guest-scripts/suites/relay"
@@ -152,7 +152,8 @@ def test_every_event_is_understood() -> None:
         _event({"event": "read", "tag": "t"}),
     ]
     assert found == [
-        Said("x"), Kernel(((1.5, "m"),)), Exited(1), File("t", "/p", 1, b"x"), Read("t"),
+        CommandOutput("x"), KernelMessages(((1.5, "m"),)), CommandEnd(1),
+        File("t", "/p", 1, b"x"), Read("t"),
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 import pytest
 import typer
 
-from lab.cli.compare import Format, compare, export
+from lab.cli.compare import ExportFormat, compare, export
 from lab.cli.results import list_runs, show
 from lab.results.run import PROFILE, Run
 
@@ -68,5 +68,5 @@ def test_a_planted_baseline_is_told_before_what_changed(
         compare(made[0], made[1])
     first = capsys.readouterr().out.splitlines()[0]
     assert first == f"careful: the baseline {made[0]}: planted: flip-bit"
-    export(made[0], Format.JUNIT)
+    export(made[0], ExportFormat.JUNIT)
     assert '<property name="plant" value="flip-bit"' in capsys.readouterr().out

@@ -60,3 +60,16 @@ def test_the_architecture_has_a_paragraph_for_each_room() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     told = set(re.findall(r"^\*\*`lab/([a-z]+)`\*\*", text, re.MULTILINE))
     assert told == set(rooms())
+
+
+def test_no_class_has_the_name_of_another() -> None:
+    found = defaultdict(list)
+    for path in (ROOT / "lab").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(str(path.relative_to(ROOT)))
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
+
+
+def test_what_all_suites_share_is_little() -> None:
+    assert len([*(ROOT / "lab/suites").glob("*.py")]) <= 9

@@ -12,11 +12,10 @@ import pytest
 from lab.artifacts import cache, image, kernel, qemu
 from lab.artifacts.cache import Artifact
 from lab.artifacts.kernels import make, names
-from lab.artifacts.kernels.package import Package
-from lab.artifacts.kernels.source import Source
-from lab.artifacts.kernels.tree import Tree
-from lab.artifacts.qemus.package import KIND
-from lab.artifacts.qemus.package import Package as QemuPackage
+from lab.artifacts.kernels.package import KernelPackage
+from lab.artifacts.kernels.source import KernelSource
+from lab.artifacts.kernels.tree import KernelTree
+from lab.artifacts.qemus.package import KIND, QemuPackage
 from lab.host import dirs
 from lab.host.command import run
 from lab.host.process import touching
@@ -75,7 +74,7 @@ def test_an_image_whose_definition_cannot_be_read_stays() -> None:
 # --- kernels ------------------------------------------------------------------------------
 
 
-def built(source: Source, name: str) -> Artifact:
+def built(source: KernelSource, name: str) -> Artifact:
     inputs = kernel._inputs(source, quiet)
     return made("kernel", name, inputs, source=source.summary, release="6.12")
 
@@ -90,17 +89,17 @@ def make_again(tree: Path) -> None:
 
 
 def test_a_tree_that_was_compiled_anew_supersedes_its_kernel(tree: Path) -> None:
-    names.add("mine", Tree(tree=tree))
-    old = built(Tree(tree=tree), "mine")
+    names.add("mine", KernelTree(tree=tree))
+    old = built(KernelTree(tree=tree), "mine")
     assert kernel.superseded(quiet) == []
     make_again(tree)
-    new = built(Tree(tree=tree), "mine")
+    new = built(KernelTree(tree=tree), "mine")
     assert kernel.superseded(quiet) == [old]
     assert new.path.is_dir()
 
 
 def test_so_it_is_without_a_name(tree: Path) -> None:
-    old = built(Tree(tree=tree), "linux")
+    old = built(KernelTree(tree=tree), "linux")
     assert kernel.superseded(quiet) == []
     make_again(tree)
     assert kernel.superseded(quiet) == [old]
@@ -120,8 +119,8 @@ def test_so_it_is_with_a_commit_of_a_git_tree(
 
 
 def test_a_kernel_stays_whose_sources_cannot_be_read_or_found(tree: Path) -> None:
-    names.add("mine", Tree(tree=tree))
-    built(Tree(tree=tree), "mine")
+    names.add("mine", KernelTree(tree=tree))
+    built(KernelTree(tree=tree), "mine")
     made("kernel", "linux", {}, source="/nowhere/linux + a.patch", release="6.12")
     (tree / "vmlinux").unlink()
     assert kernel.superseded(quiet) == []
@@ -129,7 +128,9 @@ def test_a_kernel_stays_whose_sources_cannot_be_read_or_found(tree: Path) -> Non
 
 def test_a_package_that_was_packed_otherwise_is_superseded(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = built(names.SHIPPED["debian"], "debian")
-    by_reference = built(Package(package="linux-image-cloud-amd64"), "linux-image-cloud-amd64")
+    by_reference = built(
+        KernelPackage(package="linux-image-cloud-amd64"), "linux-image-cloud-amd64"
+    )
     assert kernel.superseded(quiet) == []
     monkeypatch.setattr(kernel, "FORMAT", kernel.FORMAT + 1)
     assert set(kernel.superseded(quiet)) == {kept, by_reference}

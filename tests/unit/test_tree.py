@@ -5,11 +5,11 @@ from io import StringIO
 
 from rich.console import Console
 
-from lab.cli.stack import Found, tree
-from lab.guest.stack import Capability, Part
+from lab.cli.stack import StackListing, tree
+from lab.guest.stack import Capability, StackPart
 from lab.profile.load import load
 from lab.profile.models import Profile
-from lab.vm.support import Missing
+from lab.vm.support import MissingFeature
 
 PROFILE = Profile.model_validate(
     {
@@ -35,8 +35,8 @@ PROFILE = Profile.model_validate(
 )
 
 PARTS = (
-    Part(event="disk", name="S:1", status="up", devices={"": "/dev/nvme0n1"}),
-    Part(
+    StackPart(event="disk", name="S:1", status="up", devices={"": "/dev/nvme0n1"}),
+    StackPart(
         event="layer",
         name="sums",
         status="up",
@@ -50,19 +50,23 @@ PARTS = (
             Capability(capability="write zeroes", supported=False, said="not zero", wrong=True),
         ),
     ),
-    Part(event="layer", name="dust", status="not supported", tried="modprobe", said="not found"),
+    StackPart(
+        event="layer", name="dust", status="not supported", tried="modprobe", said="not found"
+    ),
 )
 
 
 def drawn(
-    *parts: Part,
+    *parts: StackPart,
     width: int = 100,
     profile: Profile = PROFILE,
-    missing: tuple[Missing, ...] = (),
+    missing: tuple[MissingFeature, ...] = (),
 ) -> list[str]:
     """The lines of the tree."""
     out = StringIO()
-    Console(file=out, width=width, highlight=False).print(tree(profile, Found(parts, missing)))
+    Console(file=out, width=width, highlight=False).print(
+        tree(profile, StackListing(parts, missing))
+    )
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -145,7 +149,7 @@ def test_what_this_qemu_lacks_is_told_instead_of_drawn() -> None:
     lines = drawn(profile=NEW)
     assert window in lines
     assert "│   ├── controller: mdts 7, atomic awun 8" in lines
-    lacks = (Missing("N", "atomic", "no"), Missing("N", "zoned.zrwa", "no"))
+    lacks = (MissingFeature("N", "atomic", "no"), MissingFeature("N", "zoned.zrwa", "no"))
     lines = drawn(profile=NEW, missing=lacks)
     assert "│   ├── controller: mdts 7" in lines
     assert [line for line in lines if "zrwa" in line.lower()] == [

@@ -12,9 +12,9 @@ import pytest
 from lab.errors import BuildError, GuestError, HostError, LabError
 from lab.farm import job as runner
 from lab.farm import trial
-from lab.farm.bisect import Tried, Verdict
-from lab.farm.job import Ended
-from lab.farm.trial import Trial
+from lab.farm.bisect import CommitResult, CommitVerdict
+from lab.farm.job import JobEnd
+from lab.farm.trial import CommitTrial
 from lab.guest import guest as guests
 from lab.profile.models import Profile
 from lab.suites.request import Request
@@ -27,7 +27,7 @@ class Fate:
 
     def __init__(self) -> None:
         self.build: LabError | None = None
-        self.run = Ended("20261124-000001-0001", "", 0)
+        self.run = JobEnd("20261124-000001-0001", "", 0)
         self.boot: LabError | None = None
         self.asked: list[Request] = []
         self.downs = 0
@@ -36,7 +36,7 @@ class Fate:
         if self.build:
             raise self.build
 
-    def carry_out(self, request: Request, _token: str, _directory: Path) -> Ended:
+    def carry_out(self, request: Request, _token: str, _directory: Path) -> JobEnd:
         self.asked.append(request)
         return self.run
 
@@ -58,17 +58,17 @@ def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
     return made
 
 
-def tried(place: Path) -> Tried:
+def tried(place: Path) -> CommitResult:
     request = Request("nvme-copy", "copy-faults", ("--actions", "eio"))
-    return Trial(place / "linux", request, place / "b", lambda _: None)(COMMIT)
+    return CommitTrial(place / "linux", request, place / "b", lambda _: None)(COMMIT)
 
 
-@pytest.mark.parametrize(("status", "verdict"), [(0, Verdict.GOOD), (1, Verdict.BAD)])
+@pytest.mark.parametrize(("status", "verdict"), [(0, CommitVerdict.GOOD), (1, CommitVerdict.BAD)])
 def test_the_exit_status_of_the_run_is_the_verdict(
-    tmp_path: Path, fate: Fate, status: int, verdict: Verdict
+    tmp_path: Path, fate: Fate, status: int, verdict: CommitVerdict
 ) -> None:
-    fate.run = Ended("20261124-000001-0001", "", status)
-    assert tried(tmp_path) == Tried(verdict, "20261124-000001-0001")
+    fate.run = JobEnd("20261124-000001-0001", "", status)
+    assert tried(tmp_path) == CommitResult(verdict, "20261124-000001-0001")
     kernel = f"{tmp_path / 'linux'}@{COMMIT}"
     words = ("--actions", "eio")
     assert fate.asked == [Request("nvme-copy", "copy-faults", words, kernel=kernel)]
@@ -76,29 +76,29 @@ def test_the_exit_status_of_the_run_is_the_verdict(
 
 def test_what_does_not_build_is_skipped_and_not_run(tmp_path: Path, fate: Fate) -> None:
     fate.build = BuildError("the kernel does not build: a.c", detail="a.c:1:1: error: no")
-    assert tried(tmp_path) == Tried(Verdict.SKIP, why="the kernel does not build: a.c")
+    assert tried(tmp_path) == CommitResult(CommitVerdict.SKIP, why="the kernel does not build: a.c")
     assert fate.asked == []
 
 
 def test_what_does_not_boot_is_skipped(tmp_path: Path, fate: Fate) -> None:
-    fate.run = Ended("", "lab: the guest did not boot", 3)
+    fate.run = JobEnd("", "lab: the guest did not boot", 3)
     fate.boot = GuestError("the guest did not boot: Kernel panic")
     found = tried(tmp_path)
-    assert found.verdict is Verdict.SKIP
+    assert found.verdict is CommitVerdict.SKIP
     assert found.why == "does not boot: the guest did not boot: Kernel panic"
 
 
 def test_what_boots_and_cannot_be_judged_is_skipped(tmp_path: Path, fate: Fate) -> None:
-    fate.run = Ended("20261124-000001-0001", "lab: no answer", 3)
-    assert tried(tmp_path) == Tried(
-        Verdict.SKIP, "20261124-000001-0001", "the lab failed: lab: no answer"
+    fate.run = JobEnd("20261124-000001-0001", "lab: no answer", 3)
+    assert tried(tmp_path) == CommitResult(
+        CommitVerdict.SKIP, "20261124-000001-0001", "the lab failed: lab: no answer"
     )
     assert fate.downs == 1
 
 
 @pytest.mark.parametrize("where", ["build", "boot"])
 def test_a_fault_of_the_host_is_no_verdict(tmp_path: Path, fate: Fate, where: str) -> None:
-    fate.run = Ended("", "lab: no space", 3)
+    fate.run = JobEnd("", "lab: no space", 3)
     setattr(fate, where, HostError("no space left"))
     with pytest.raises(HostError, match="no space left"):
         tried(tmp_path)
@@ -106,6 +106,6 @@ def test_a_fault_of_the_host_is_no_verdict(tmp_path: Path, fate: Fate, where: st
 
 @pytest.mark.parametrize("status", [2, -9, 143])
 def test_a_run_that_says_nothing_is_no_verdict(tmp_path: Path, fate: Fate, status: int) -> None:
-    fate.run = Ended("", "lab: no such point", status)
+    fate.run = JobEnd("", "lab: no such point", status)
     with pytest.raises(HostError, match=r"(?s)cannot be judged.*no such point"):
         tried(tmp_path)

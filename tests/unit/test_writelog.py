@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.crash.writelog import Entry, Flag, cached, durable, kept_up_to, prefix, read, replay
+from lab.crash.writelog import Flag, LogEntry, cached, durable, kept_up_to, prefix, read, replay
 from lab.errors import HostError
 from tests import ROOT
 
@@ -90,7 +90,7 @@ def logs(draw: st.DrawFn) -> tuple[list[Op], int]:
     return draw(operations(sector)), sector
 
 
-def entries(content: bytes, after: Entry | None = None) -> list[Entry]:
+def entries(content: bytes, after: LogEntry | None = None) -> list[LogEntry]:
     """The entries of a log with that content."""
     with TemporaryDirectory() as directory:
         log = Path(directory, "log")

@@ -11,7 +11,7 @@ from lab.artifacts import formats
 from lab.artifacts.cache import Progress
 from lab.artifacts.formats import Kind
 from lab.artifacts.kernels import root
-from lab.artifacts.kernels.source import Foreign, Source, head, identity, readable
+from lab.artifacts.kernels.source import ForeignKernel, KernelSource, head, identity, readable
 from lab.errors import UsageError
 from lab.host.command import run
 
@@ -21,7 +21,7 @@ _PART = re.compile(
 """The packages that one kernel comes in: Debian's from 7.x on, and Ubuntu's."""
 
 
-class Archive(Source):
+class Archive(KernelSource):
     """Files of packages that together hold one kernel."""
 
     type: Literal["archive"] = "archive"
@@ -52,8 +52,8 @@ class Archive(Source):
         try:
             image = root.kernel_in(scratch)
             image.inputs(progress)
-        except Foreign as error:
-            raise Foreign(self._own(error.message, scratch)) from error
+        except ForeignKernel as error:
+            raise ForeignKernel(self._own(error.message, scratch)) from error
         except UsageError as error:
             raise UsageError(
                 self._own(error.message, scratch),

@@ -9,15 +9,15 @@ from pydantic import ValidationError
 
 from lab.artifacts.cache import Progress
 from lab.artifacts.kernels import config, found, names, series
-from lab.artifacts.kernels.image import Image
+from lab.artifacts.kernels.image import KernelImage
 from lab.artifacts.kernels.linux import Linux
-from lab.artifacts.kernels.package import SUITE, Package
-from lab.artifacts.kernels.source import Source, permitted
+from lab.artifacts.kernels.package import SUITE, KernelPackage
+from lab.artifacts.kernels.source import KernelSource, permitted
 from lab.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Asked:
+class KernelArguments:
     """The options; None or empty for what was not given."""
 
     package: str | None
@@ -29,7 +29,7 @@ class Asked:
     series: Sequence[str]
     config: Sequence[str]
 
-    def source(self, name: str) -> Source:
+    def source(self, name: str) -> KernelSource:
         """What they describe, checked as far as that is quick.  Raises UsageError."""
         given = [self.package, self.tree, self.image, self.source_path]
         if sum(one is not None for one in given) != 1:
@@ -41,7 +41,9 @@ class Asked:
         if self.package:
             return _package(self.package)
         if self.image and self.modules:
-            return _checked(Image(image=self.image.absolute(), modules=self.modules.absolute()))
+            return _checked(
+                KernelImage(image=self.image.absolute(), modules=self.modules.absolute())
+            )
         if path := self.tree or self.image:
             if not path.exists():
                 raise UsageError(f"{path}: no such file or directory")
@@ -62,7 +64,7 @@ class Asked:
         )
 
 
-def define(name: str, asked: Asked, progress: Progress) -> tuple[Source, list[str]]:
+def define(name: str, asked: KernelArguments, progress: Progress) -> tuple[KernelSource, list[str]]:
     """Give what was asked for a name; the source, and what its user should know of it.
 
     A series is tried on its sources first.  Raises UsageError, and ProfileError with all that does
@@ -106,17 +108,17 @@ def _complete(message_id: str, path: Path) -> Path:
     return path
 
 
-def _package(words: str) -> Package:
+def _package(words: str) -> KernelPackage:
     package, _, suite = words.partition("/")
     try:
-        return Package(package=package, suite=suite or SUITE)
+        return KernelPackage(package=package, suite=suite or SUITE)
     except ValidationError as error:
         raise UsageError(
             f"--package {words}: no name of a package", hint="such as linux-image-amd64/sid"
         ) from error
 
 
-def _checked(source: Source) -> Source:
+def _checked(source: KernelSource) -> KernelSource:
     with permitted():
         source.inputs(lambda _phase: None)
     return source

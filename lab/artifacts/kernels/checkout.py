@@ -18,7 +18,7 @@ from lab.artifacts.cache import Progress
 from lab.artifacts.kernels import excerpt, make
 from lab.artifacts.kernels.git import git
 from lab.artifacts.kernels.mails import Mail
-from lab.artifacts.kernels.scratch import Applied, Scratch
+from lab.artifacts.kernels.scratch import AppliedSeries, Scratch
 from lab.errors import HostError, UsageError
 from lab.host import dirs, lock
 from lab.host.command import run
@@ -105,7 +105,7 @@ class Checkout:
 
     def prepare(
         self, rev: str, progress: Progress, patches: Sequence[Mail]
-    ) -> tuple[str, Applied | None]:
+    ) -> tuple[str, AppliedSeries | None]:
         """Lay out the sources with the patches on them; the caller holds the lock.
 
         Returns the commit that the patches are on, '' if git knows nothing of the sources (to tell
@@ -128,7 +128,7 @@ class Checkout:
         self._go(applied.commit if applied else base, progress)
         return base, applied
 
-    def try_out(self, rev: str, patches: Sequence[Mail], progress: Progress) -> Applied:
+    def try_out(self, rev: str, patches: Sequence[Mail], progress: Progress) -> AppliedSeries:
         """Apply patches to what they touch of the sources, in seconds, leaving nothing behind.
 
         Raises Rejected when they do not fit, UsageError when there are no sources.

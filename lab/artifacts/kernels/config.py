@@ -60,7 +60,7 @@ def options(config: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Unmet:
+class UnmetOption:
     """What was asked for and the finished configuration has not."""
 
     refused: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Unmet:
     """`CONFIG_X=y`, of the options that ship and that these sources have not."""
 
 
-def unmet(tree: Path, names: Sequence[str], made: str) -> Unmet:
+def unmet(tree: Path, names: Sequence[str], made: str) -> UnmetOption:
     """What the fragments `names` and those of every kernel ask for and `made`, the configuration
     that the sources in `tree` made of them, has not.
 
@@ -91,7 +91,7 @@ def unmet(tree: Path, names: Sequence[str], made: str) -> Unmet:
             absent.append(f"{name}={value}")
         elif not any(one.choice and one.choice in taken for one in definitions):
             told.append(f"{name}={value}: {_why(has.get(name, 'n'), definitions)}")
-    return Unmet(tuple(told), tuple(absent))
+    return UnmetOption(tuple(told), tuple(absent))
 
 
 def refused(asked: Mapping[str, str], made: Mapping[str, str]) -> dict[str, str]:

@@ -8,8 +8,8 @@ from lab.artifacts.formats import Kind
 from lab.artifacts.kernels import image as images
 from lab.artifacts.kernels import root, tree
 from lab.artifacts.kernels.archive import Archive
-from lab.artifacts.kernels.source import Foreign, Source, head, permitted
-from lab.artifacts.kernels.tree import Tree
+from lab.artifacts.kernels.source import ForeignKernel, KernelSource, head, permitted
+from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import UsageError
 
 _RPM = (
@@ -18,7 +18,7 @@ _RPM = (
 )
 
 
-def at(path: Path) -> Source:
+def at(path: Path) -> KernelSource:
     """The kernel that a file or directory is.
 
     A built tree or an image in it; an image with its modules nearby; .deb files, the tar file of
@@ -30,28 +30,28 @@ def at(path: Path) -> Source:
         return _directory(path) if path.is_dir() else _file(path)
 
 
-def _directory(path: Path) -> Source:
+def _directory(path: Path) -> KernelSource:
     if (path / tree.RELEASE).is_file() or (path / "Kbuild").is_file():
-        return Tree(tree=path)
+        return KernelTree(tree=path)
     try:
         return root.kernel_in(path)
     except UsageError:
         # With the words for a tree, unless something else of a kernel is there.
         if root.looks_like_one(path):
             raise
-        return Tree(tree=path)
+        return KernelTree(tree=path)
 
 
-def _file(path: Path) -> Source:
+def _file(path: Path) -> KernelSource:
     form = formats.of(head(path))
     if form.kind in (Kind.DEB, Kind.TAR) or _is_tar(path):
         return Archive(archive=path)
     built = _tree_of(path)
     if built and form.kind in images.TAKEN:
-        return Tree(tree=built)
+        return KernelTree(tree=built)
     if form.kind not in images.TAKEN:
         hint = _RPM if form.words == "an RPM" else ""
-        raise Foreign(f"{path}: {form.refusal}", hint=hint)
+        raise ForeignKernel(f"{path}: {form.refusal}", hint=hint)
     return root.of_image(path)
 
 

@@ -11,7 +11,7 @@ from lab.artifacts import formats, modules, vmlinux
 from lab.artifacts.cache import Progress
 from lab.artifacts.formats import Kind
 from lab.artifacts.kernels.pack import pack
-from lab.artifacts.kernels.source import Foreign, Source, head, identity, readable
+from lab.artifacts.kernels.source import ForeignKernel, KernelSource, head, identity, readable
 from lab.errors import HostError, UsageError
 from lab.host.command import run
 
@@ -20,7 +20,7 @@ TAKEN = (Kind.BZIMAGE, Kind.ELF, Kind.UKI, Kind.PACKED)
 BUILT_IN = "modules.builtin"
 
 
-class Image(Source):
+class KernelImage(KernelSource):
     """A kernel image (bzImage, ELF, unified kernel image) and its modules as they are installed,
     in a directory or in a tar file."""
 
@@ -39,7 +39,7 @@ class Image(Source):
             raise UsageError(f"{self.image}: no such kernel image")
         form = formats.of(head(self.image))
         if form.kind not in TAKEN:
-            raise Foreign(f"{self.image}: {form.refusal}")
+            raise ForeignKernel(f"{self.image}: {form.refusal}")
         if self.modules.is_file():
             head(self.modules)
         elif not (self.modules / BUILT_IN).is_file():

@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 from lab.artifacts.cache import Progress
 from lab.artifacts.kernels import config, make, rejects, series
 from lab.artifacts.kernels.checkout import Checkout
-from lab.artifacts.kernels.scratch import Rejected
+from lab.artifacts.kernels.scratch import SeriesRejection
 from lab.artifacts.kernels.series import Series
-from lab.artifacts.kernels.source import Source, readable
-from lab.artifacts.kernels.tree import Tree
+from lab.artifacts.kernels.source import KernelSource, readable
+from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import ProfileError
 
 
-class Linux(Source):
+class Linux(KernelSource):
     """Sources (git tree, directory or tar file) with patches, built by the lab."""
 
     room: ClassVar[int] = 6 << 30
@@ -54,13 +54,13 @@ class Linux(Source):
             found = series.read_all(self.series)
             try:
                 base, applied = checkout.prepare(self.rev, progress, series.patches(found))
-            except Rejected as error:
+            except SeriesRejection as error:
                 raise _refusal(checkout, found, error) from error
             progress("configure")
             made = make.configure(checkout.tree, out, asked)
             make.build(checkout.tree, out, base if self.series else "", progress)
             unmet = config.unmet(checkout.tree, self.config, made)
-            versions = Tree(tree=out).build(directory, progress)
+            versions = KernelTree(tree=out).build(directory, progress)
         return {
             **versions,
             "base": base,
@@ -82,7 +82,7 @@ class Linux(Source):
             return []
         try:
             applied = checkout.try_out(self.rev, series.patches(found), progress)
-        except Rejected as error:
+        except SeriesRejection as error:
             raise _refusal(checkout, found, error) from error
         unknown = [
             f"{one.path.name} is for commit {one.base}, which {readable(self.source)} does not have"
@@ -91,7 +91,7 @@ class Linux(Source):
         ]
         return [*(one.summary for one in found), *applied.notes, *unknown]
 
-    def shares_checkout(self, other: Source) -> bool:
+    def shares_checkout(self, other: KernelSource) -> bool:
         """Whether another kernel is made from the same sources."""
         return isinstance(other, Linux) and other.source == self.source
 
@@ -99,7 +99,9 @@ class Linux(Source):
         return [path.name for path in self.series]
 
 
-def _refusal(checkout: Checkout, found: Sequence[Series], rejected: Rejected) -> ProfileError:
+def _refusal(
+    checkout: Checkout, found: Sequence[Series], rejected: SeriesRejection
+) -> ProfileError:
     """All that does not apply: the first in a line, each with what stands there instead."""
     first, count = rejected.found[0], len(rejected.found)
     # Numbers go through all series that were given; a user has those of one.

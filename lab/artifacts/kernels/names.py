@@ -10,29 +10,31 @@ from pydantic import Field, TypeAdapter
 from lab.artifacts.book import Book
 from lab.artifacts.kernels import found
 from lab.artifacts.kernels.archive import Archive
-from lab.artifacts.kernels.image import Image
+from lab.artifacts.kernels.image import KernelImage
 from lab.artifacts.kernels.linux import Linux
-from lab.artifacts.kernels.package import Package
-from lab.artifacts.kernels.source import Source
-from lab.artifacts.kernels.tree import Tree
+from lab.artifacts.kernels.package import KernelPackage
+from lab.artifacts.kernels.source import KernelSource
+from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import UsageError
 from lab.host import dirs
 
-SHIPPED: dict[str, Package] = {
-    "debian": Package(package="linux-image-amd64"),
-    "debian-sid": Package(package="linux-image-amd64", suite="sid"),
+SHIPPED: dict[str, KernelPackage] = {
+    "debian": KernelPackage(package="linux-image-amd64"),
+    "debian-sid": KernelPackage(package="linux-image-amd64", suite="sid"),
 }
 """Kernels that need no `lab kernel add`."""
 
 _PACKAGE = re.compile(r"(?P<package>linux-image-[a-z0-9+.-]+)(?:/(?P<suite>[a-z][a-z0-9-]*))?")
 
-_DEFINITION: TypeAdapter[Source] = TypeAdapter(
-    Annotated[Package | Tree | Image | Archive | Linux, Field(discriminator="type")]
+_DEFINITION: TypeAdapter[KernelSource] = TypeAdapter(
+    Annotated[
+        KernelPackage | KernelTree | KernelImage | Archive | Linux, Field(discriminator="type")
+    ]
 )
-_BOOK: Book[Source] = Book("kernel", "kernel", _DEFINITION, SHIPPED)
+_BOOK: Book[KernelSource] = Book("kernel", "kernel", _DEFINITION, SHIPPED)
 
 
-def resolve(reference: str) -> Source:
+def resolve(reference: str) -> KernelSource:
     """The source that a reference means.
 
     A name that ships or was added; the path of a built tree, or of anything else that holds a
@@ -46,7 +48,7 @@ def resolve(reference: str) -> Source:
     if "/" in reference and (linux := _commit(reference)):
         return linux
     if package := _PACKAGE.fullmatch(reference):
-        return Package(**{key: value for key, value in package.groupdict().items() if value})
+        return KernelPackage(**{key: value for key, value in package.groupdict().items() if value})
     raise UsageError(
         f"no kernel {reference}",
         hint=f"known: {', '.join(known())}; or the path of a built tree or kernel image, "
@@ -102,17 +104,17 @@ def _exists(path: Path) -> bool:
         return False  # Too long for a path.
 
 
-def known() -> dict[str, Source]:
+def known() -> dict[str, KernelSource]:
     """The kernels that have names: those that ship, then those that were added."""
     return _BOOK.known()
 
 
-def added() -> dict[str, Source]:
+def added() -> dict[str, KernelSource]:
     """The kernels that were added.  Raises HostError for a definition that cannot be read."""
     return _BOOK.added()
 
 
-def add(name: str, source: Source) -> None:
+def add(name: str, source: KernelSource) -> None:
     """Give a source a name.  Raises UsageError when it has another meaning already."""
     _BOOK.add(name, source)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from lab.artifacts import debian
 from lab.artifacts.cache import Progress
 from lab.artifacts.kernels.pack import pack
-from lab.artifacts.kernels.source import Source
+from lab.artifacts.kernels.source import KernelSource
 from lab.errors import HostError
 
 SUITE = "trixie"
@@ -24,7 +24,7 @@ _BOOT = re.compile(
 """Debian keeps image and configuration in /boot; from 7.x on beside the modules."""
 
 
-class Package(Source):
+class KernelPackage(KernelSource):
     """A Debian package that has, or depends on what has, a kernel and its modules."""
 
     type: Literal["package"] = "package"

@@ -17,7 +17,7 @@ _STRIP = re.compile(r"-p\s*(?P<strip>\d+|ab)")
 
 
 @dataclass(frozen=True)
-class Entry:
+class QuiltEntry:
     """A line of the list."""
 
     file: Path
@@ -30,7 +30,7 @@ def listed(path: Path) -> Path | None:
     return next((one for one in places if one.name == LIST and one.is_file()), None)
 
 
-def entries(series: Path) -> list[Entry]:
+def entries(series: Path) -> list[QuiltEntry]:
     """The patches in the list, in its order.  Raises UsageError with the line that is wrong."""
     found = []
     for number, line in enumerate(series.read_text(errors="replace").splitlines(), 1):
@@ -47,5 +47,5 @@ def entries(series: Path) -> list[Entry]:
         if not file.is_file():
             raise UsageError(f"{series}:{number}: no file {file}")
         chosen = strip["strip"] if strip else "1"
-        found.append(Entry(file, 1 if chosen == "ab" else int(chosen)))
+        found.append(QuiltEntry(file, 1 if chosen == "ab" else int(chosen)))
     return found

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lab.artifacts import formats
 from lab.artifacts.kernels import image as images
-from lab.artifacts.kernels.image import BUILT_IN, Image
-from lab.artifacts.kernels.source import Foreign, head
+from lab.artifacts.kernels.image import BUILT_IN, KernelImage
+from lab.artifacts.kernels.source import ForeignKernel, head
 from lab.errors import UsageError
 
 _IMAGES = ("vmlinuz*", "bzImage*", "vmlinux*", "*.efi")
@@ -19,7 +19,7 @@ _OTHERS = ("Image*", "zImage*", "uImage*")
 _MODULES = ("modules.tar*", "modules-*.tar*")
 
 
-def kernel_in(root: Path) -> Image:
+def kernel_in(root: Path) -> KernelImage:
     """The one kernel below `root`: a system (boot, lib/modules), an unpacked package, what tuxmake
     or KernelCI leave (bzImage, config, modules.tar.xz), a directory /lib/modules/RELEASE with a
     kernel in it.  Raises UsageError when there is none, or more than one."""
@@ -35,7 +35,7 @@ def kernel_in(root: Path) -> Image:
     for path in _candidates(root, trees):
         form = formats.of(head(path))
         if form.named:
-            raise Foreign(f"{path}: {form.refusal}")
+            raise ForeignKernel(f"{path}: {form.refusal}")
     lacking = f"no kernel image for {trees[0].name}" if trees else "no kernel in it"
     raise UsageError(f"{root}: {lacking}", hint="a built tree, or a directory of image and modules")
 
@@ -107,13 +107,13 @@ def _distinct(images_found: Sequence[Path]) -> list[Path]:
     return [path for path in images_found if path in known.values()] or list(images_found[:1])
 
 
-def of_image(image: Path) -> Image:
+def of_image(image: Path) -> KernelImage:
     """An image with its modules, wherever they are.  Raises UsageError if they are nowhere near."""
     release = images.release_of(image)
     modules = modules_of(image)
     if modules is None:
         raise no_modules(image, release)
-    return Image(image=image, modules=modules, config=config_beside(image, release))
+    return KernelImage(image=image, modules=modules, config=config_beside(image, release))
 
 
 def _candidates(root: Path, trees: Sequence[Path]) -> Iterator[Path]:
@@ -123,7 +123,7 @@ def _candidates(root: Path, trees: Sequence[Path]) -> Iterator[Path]:
             yield from (path for path in sorted(place.glob(pattern)) if path.is_file())
 
 
-def _of_tree(root: Path, tree: Path) -> Image | None:
+def _of_tree(root: Path, tree: Path) -> KernelImage | None:
     """The kernel of a directory of modules: in it, or in the system that it is a part of."""
     release = tree.resolve().name
     image = next(iter(images_in(tree)), None)
@@ -134,7 +134,7 @@ def _of_tree(root: Path, tree: Path) -> Image | None:
     if image is None:
         return None
     config = config_beside(image, release) or config_beside(tree / BUILT_IN, release)
-    return Image(image=image, modules=tree, config=config)
+    return KernelImage(image=image, modules=tree, config=config)
 
 
 def _boots(tree: Path) -> list[Path]:

@@ -29,7 +29,7 @@ _REFUSED = re.compile(r"^error: (?P<file>[^\n]*): (?P<why>[^:\n]*)$", re.MULTILI
 _BLOB = re.compile(r"^index ([0-9a-f]{7,})\.\.", re.MULTILINE)
 
 
-class Rejected(Exception):
+class SeriesRejection(Exception):
     """A series that does not fit its sources."""
 
     def __init__(self, found: Sequence[Reject]) -> None:
@@ -38,7 +38,7 @@ class Rejected(Exception):
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedSeries:
     """A series on its sources."""
 
     commit: str
@@ -87,16 +87,16 @@ class Scratch:
         scratch._commit("the sources as given")
         return scratch
 
-    def apply(self, patches: Sequence[Mail]) -> Applied:
-        """Commit the patches.  Raises Rejected with every hunk that does not fit."""
+    def apply(self, patches: Sequence[Mail]) -> AppliedSeries:
+        """Commit the patches.  Raises SeriesRejection with every hunk that does not fit."""
         base = self._git("rev-parse", "HEAD")
         try:
             notes = self._am(patches)
         except HostError:
             self._reset(base)
-            raise Rejected(self._rejects(patches)) from None
+            raise SeriesRejection(self._rejects(patches)) from None
         subjects = self._git("log", "--reverse", "--format=%s", f"{base}..HEAD").splitlines()
-        return Applied(self._git("rev-parse", "HEAD"), subjects, notes)
+        return AppliedSeries(self._git("rev-parse", "HEAD"), subjects, notes)
 
     def _am(self, patches: Sequence[Mail]) -> list[str]:
         """Commit mails as `git am` does; what is to be told of them.  Raises HostError."""

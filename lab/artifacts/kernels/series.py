@@ -53,7 +53,9 @@ def read(path: Path) -> Series:
     """The patches in a place, in their order.  Raises UsageError when there are none or when they
     are of several versions or series."""
     listed = quilt.listed(path)
-    entries = quilt.entries(listed) if listed else [quilt.Entry(one, 1) for one in _files(path)]
+    entries = (
+        quilt.entries(listed) if listed else [quilt.QuiltEntry(one, 1) for one in _files(path)]
+    )
     taken, left = list[Mail](), list[Mail]()
     for entry in entries:
         found = mails.read(entry.file, entry.strip)

@@ -14,7 +14,7 @@ from lab.artifacts.cache import Progress
 from lab.errors import UsageError
 
 
-class Source(BaseModel, ABC):
+class KernelSource(BaseModel, ABC):
     """Where a kernel comes from; as JSON it is the definition of a named kernel."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,7 +49,7 @@ class Source(BaseModel, ABC):
         return []
 
 
-class Foreign(UsageError):
+class ForeignKernel(UsageError):
     """What was given for a kernel is something else, and the message says what."""
 
 

@@ -11,7 +11,7 @@ from lab.artifacts.cache import Progress
 from lab.artifacts.formats import Kind
 from lab.artifacts.kernels import config, install
 from lab.artifacts.kernels.pack import pack
-from lab.artifacts.kernels.source import Source, head, identity, readable
+from lab.artifacts.kernels.source import KernelSource, head, identity, readable
 from lab.errors import HostError, UsageError
 from lab.host.command import run
 
@@ -23,7 +23,7 @@ _MADE_BY = re.compile(r"^include (?P<sources>\S+)/Makefile$", re.MULTILINE)
 """What the kernel's Makefile writes into the Makefile of a build directory (outputmakefile)."""
 
 
-class Tree(Source):
+class KernelTree(KernelSource):
     """A tree in which `make` has built a kernel, in the sources or out of them (O=)."""
 
     type: Literal["tree"] = "tree"

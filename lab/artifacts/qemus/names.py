@@ -8,18 +8,20 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from lab.artifacts.book import Book
-from lab.artifacts.qemus.package import SUITE, Package
-from lab.artifacts.qemus.source import Host, Program, Source, Tree
+from lab.artifacts.qemus.package import SUITE, QemuPackage
+from lab.artifacts.qemus.source import HostQemu, QemuProgram, QemuSource, QemuTree
 from lab.errors import UsageError
 
 HOST = "host"
 """The one that a profile has unless it names another."""
 
-BOOK: Book[Source] = Book(
+BOOK: Book[QemuSource] = Book(
     "QEMU",
     "qemu",
-    TypeAdapter(Annotated[Host | Package | Tree | Program, Field(discriminator="type")]),
-    {HOST: Host()},
+    TypeAdapter(
+        Annotated[HostQemu | QemuPackage | QemuTree | QemuProgram, Field(discriminator="type")]
+    ),
+    {HOST: HostQemu()},
 )
 
 _PACKAGE = re.compile(
@@ -27,7 +29,7 @@ _PACKAGE = re.compile(
 )
 
 
-def resolve(reference: str) -> Source:
+def resolve(reference: str) -> QemuSource:
     """The source that a reference means.
 
     A name that ships or was added; the path of a program, or of a build tree; `qemu-system-x86`
@@ -37,7 +39,7 @@ def resolve(reference: str) -> Source:
         return source
     if "/" in reference and (path := Path(reference).expanduser()).exists():
         path = path.absolute()
-        return Tree(tree=path) if path.is_dir() else Program(path=path)
+        return QemuTree(tree=path) if path.is_dir() else QemuProgram(path=path)
     if _PACKAGE.fullmatch(reference):
         return package(reference)
     raise UsageError(
@@ -47,12 +49,12 @@ def resolve(reference: str) -> Source:
     )
 
 
-def package(words: str) -> Package:
+def package(words: str) -> QemuPackage:
     """The package that PACKAGE[/SUITE][=VERSION] means.  Raises UsageError."""
     rest, _, version = words.partition("=")
     name, _, suite = rest.partition("/")
     try:
-        return Package(package=name, suite=suite or SUITE, version=version)
+        return QemuPackage(package=name, suite=suite or SUITE, version=version)
     except ValidationError as error:
         raise UsageError(
             f"{words}: no package", hint="such as qemu-system-x86/sid, or …/sid=1:11.1.3+ds-1"

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from lab.artifacts import cache, debian
 from lab.artifacts.cache import Made, Progress
-from lab.artifacts.qemus.source import PROGRAM, Source
+from lab.artifacts.qemus.source import PROGRAM, QemuSource
 from lab.errors import HostError
 from lab.host import qemu as host_qemu
 from lab.host.command import run
@@ -49,7 +49,7 @@ exec "$root/LOADER" --inhibit-cache --library-path "LIBRARIES" \\
 """
 
 
-class Package(Source):
+class QemuPackage(QemuSource):
     """A Debian package that has QEMU's x86 system emulator."""
 
     type: Literal["package"] = "package"

@@ -17,7 +17,7 @@ from lab.host import qemu as host_qemu
 PROGRAM = "qemu-system-x86_64"
 
 
-class Source(BaseModel, ABC):
+class QemuSource(BaseModel, ABC):
     """Where a QEMU comes from; as JSON it is the definition of a named one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,7 +39,7 @@ class Source(BaseModel, ABC):
         return []
 
 
-class Host(Source):
+class HostQemu(QemuSource):
     """The host's own: LAB_QEMU, or what the PATH has."""
 
     type: Literal["host"] = "host"
@@ -52,7 +52,7 @@ class Host(Source):
         return Path(host_qemu.binary())
 
 
-class Program(Source):
+class QemuProgram(QemuSource):
     """A QEMU that is installed somewhere, or a script that starts one."""
 
     type: Literal["path"] = "path"
@@ -66,7 +66,7 @@ class Program(Source):
         return _executable(self.path, "name the program itself, or --tree for a build tree")
 
 
-class Tree(Source):
+class QemuTree(QemuSource):
     """A tree in which QEMU was built; its sources, with the build in `build`, will do as well.
 
     It is run in place: from a build tree QEMU finds its firmware by itself.

@@ -13,18 +13,18 @@ from rich.text import Text
 
 from lab.cli.show.latency import print_latency
 from lab.cli.show.watch import duration, watching
-from lab.results.cases import Case, Status, counts, ratios
+from lab.results.cases import Case, CaseStatus, counts, ratios
 
 if TYPE_CHECKING:
     from lab.suites.outcome import Results
     from lab.suites.watch import Watcher
 
 STYLES = {
-    Status.PASS: "green",
-    Status.NOTRUN: "yellow",
-    Status.FAIL: "bold red",
-    Status.HUNG: "bold red",
-    Status.CRASHED: "bold red",
+    CaseStatus.PASS: "green",
+    CaseStatus.NOTRUN: "yellow",
+    CaseStatus.FAIL: "bold red",
+    CaseStatus.HUNG: "bold red",
+    CaseStatus.CRASHED: "bold red",
 }
 
 _SHOWN = 12

@@ -12,8 +12,8 @@ from rich.text import Text
 from lab.cli.show.copy_faults import watching_verdicts
 from lab.copy.contract import Ruling
 from lab.copy.paths import REFERENCE
-from lab.suites.conformance.matrix import Difference, Ruled, Situation
-from lab.suites.conformance.options import Asked
+from lab.suites.conformance.matrix import CaseKind, CaseRuling, RuleDifference
+from lab.suites.conformance.options import ConformanceOptions
 from lab.suites.conformance.report import Conformance
 from lab.suites.conformance.run import QUIRKS
 from lab.suites.copy_faults.acts import registry
@@ -21,12 +21,12 @@ from lab.suites.copy_faults.case import CaseResult
 from lab.suites.watch import Watcher
 
 
-def watched(_options: Asked) -> AbstractContextManager[Watcher[CaseResult]]:
+def watched(_options: ConformanceOptions) -> AbstractContextManager[Watcher[CaseResult]]:
     """Show a run, all paths as one."""
     return watching_verdicts()
 
 
-def show(done: Conformance, _options: Asked) -> None:
+def show(done: Conformance, _options: ConformanceOptions) -> None:
     """What each path came to, where it differs, and what became of that."""
     if not done.reports:
         return
@@ -60,7 +60,7 @@ def show(done: Conformance, _options: Asked) -> None:
     console.print(f"evidence: {done.directory}", soft_wrap=True)
 
 
-def _plural(found: list[Difference]) -> str:
+def _plural(found: list[RuleDifference]) -> str:
     return "difference" if len(found) == 1 else "differences"
 
 
@@ -68,7 +68,7 @@ def _matrix(done: Conformance) -> Table:
     """Situations by paths; a cell has the rules that are violated there, or kept otherwise than
     the reference keeps them."""
     cells = done.matrix()
-    differing: dict[tuple[str, Situation], list[str]] = {}
+    differing: dict[tuple[str, CaseKind], list[str]] = {}
     for each in done.differences():
         differing.setdefault((each.path, each.situation), []).append(each.rule)
     situations = dict.fromkeys(situation for rows in cells.values() for situation in rows)
@@ -82,13 +82,13 @@ def _matrix(done: Conformance) -> Table:
     return table
 
 
-def _order(situation: Situation) -> tuple[int, int]:
+def _order(situation: CaseKind) -> tuple[int, int]:
     """By action, and then as a copy comes to the stages."""
     stages, actions = list(type(situation.stage)), registry.actions()
     return actions.index(situation.action), stages.index(situation.stage)
 
 
-def _cell(row: dict[str, Ruled] | None, differing: list[str]) -> Text:
+def _cell(row: dict[str, CaseRuling] | None, differing: list[str]) -> Text:
     if row is None:
         return Text("·", "dim")
     broken = [rule for rule, ruled in row.items() if ruled.ruling is Ruling.VIOLATED]
@@ -97,7 +97,7 @@ def _cell(row: dict[str, Ruled] | None, differing: list[str]) -> Text:
     return Text(" ".join(dict.fromkeys([*broken, *differing])), "bold red")
 
 
-def _side_by_side(done: Conformance, found: Difference) -> Table:
+def _side_by_side(done: Conformance, found: RuleDifference) -> Table:
     """A difference: what the path did, and what the reference did."""
     quirk = done.quirk(found)
     state = Text("known quirk", "yellow") if quirk else Text("new", "bold red")
@@ -110,7 +110,7 @@ def _side_by_side(done: Conformance, found: Difference) -> Table:
     return table
 
 
-def _words(ruled: Ruled | None) -> Text:
+def _words(ruled: CaseRuling | None) -> Text:
     if ruled is None:
         return Text("never comes into this situation", "dim")
     style = "red" if ruled.ruling is Ruling.VIOLATED else "green"

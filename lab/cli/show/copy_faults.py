@@ -17,8 +17,8 @@ from lab.copy.contract import RULES
 from lab.faults.actions import REHEARSAL, named
 from lab.faults.model import Point
 from lab.suites.copy_faults.case import CaseResult
-from lab.suites.copy_faults.options import Options
-from lab.suites.copy_faults.report import Judged, Report, broken_rules
+from lab.suites.copy_faults.options import CopyFaultsOptions
+from lab.suites.copy_faults.report import JudgedCase, Report, broken_rules
 from lab.suites.watch import Watcher
 
 _GAP = 2
@@ -27,7 +27,7 @@ _GAP = 2
 _STYLES = {"holds": "green", "violated": "bold red", "not exercised": "yellow"}
 
 
-def watched(options: Options) -> AbstractContextManager[Watcher[CaseResult]]:
+def watched(options: CopyFaultsOptions) -> AbstractContextManager[Watcher[CaseResult]]:
     """Show a run, and of generated cases first what they are drawn from."""
     if options.generated:
         # Told before anything can go wrong: with it the same cases can be drawn again.
@@ -45,7 +45,7 @@ def _summary(case: CaseResult) -> str:
     return " ".join([f"{name}: {case.verdict}", *broken_rules(case)])
 
 
-def show(report: Report, asked: Options) -> None:
+def show(report: Report, asked: CopyFaultsOptions) -> None:
     """The matrix, what was violated and why, and where the evidence lies."""
     console = Console(highlight=False)
     if report.not_supported:
@@ -125,7 +125,7 @@ def _fitting(widths: Sequence[int], room: int) -> Iterator[slice]:
     yield slice(start, len(widths))
 
 
-def _tally(report: Report, asked: Options) -> Table:
+def _tally(report: Report, asked: CopyFaultsOptions) -> Table:
     """Generated cases: actions by verdicts, as counts."""
     table = Table("action", *_STYLES, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for action in (REHEARSAL, *asked.selection.actions):
@@ -152,15 +152,15 @@ def _findings(report: Report) -> Iterator[Text]:
             yield Text(f"  {_size(_shown(first))}: lab replay {_id(report, first)}", "dim")
 
 
-def _shown(case: Judged) -> Judged:
+def _shown(case: JudgedCase) -> JudgedCase:
     return case.minimised or case
 
 
-def _id(report: Report, case: Judged) -> str:
+def _id(report: Report, case: JudgedCase) -> str:
     return f"{report.run}:{case.number}{'.min' if case.minimised else ''}"
 
 
-def _size(case: Judged) -> str:
+def _size(case: JudgedCase) -> str:
     copy = case.setup.layout.copy
     ranges, blocks = len(copy.sources), copy.target.sectors // copy.unit
     return (

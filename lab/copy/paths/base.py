@@ -31,7 +31,7 @@ FIRST = 2048
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What was observed of a copy, apart from the sectors.
 
     `trace`: what the emulated device was asked for (QEMU's trace log).  `carried`: how many of
@@ -187,7 +187,7 @@ class CopyPath(ABC):
                 yield shape.name, self.layout(shape.ranges, shape.blocks)
 
     @abstractmethod
-    def offload(self, seen: Seen, copy: Copy) -> Offload:
+    def offload(self, seen: Observation, copy: Copy) -> Offload:
         """Who moved the data."""
 
     def on(self, subject: Subject) -> Instrument[Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from lab.copy.contract import Offload
 from lab.copy.model import SECTOR, Copy, Extent, Layout
-from lab.copy.paths.base import CopyPath, Seen, moved_through
+from lab.copy.paths.base import CopyPath, Observation, moved_through
 from lab.copy.paths.find import disk_called, free_layers, free_namespaces, reference
 from lab.faults.model import Point
 from lab.profile.layers.targets import TcmLoop
@@ -34,7 +34,7 @@ class BdevCfr(CopyPath):
     def points(self, ranges: int) -> list[Point] | None:
         return None
 
-    def offload(self, seen: Seen, copy: Copy) -> Offload:
+    def offload(self, seen: Observation, copy: Copy) -> Offload:
         return moved_through(seen.answer, "the block device")
 
 
@@ -66,7 +66,7 @@ class ScsiXcopy(CopyPath):
     def points(self, ranges: int) -> list[Point] | None:
         return None
 
-    def offload(self, seen: Seen, copy: Copy) -> Offload:
+    def offload(self, seen: Observation, copy: Copy) -> Offload:
         return moved_through(seen.answer, "the SCSI disk")
 
 
@@ -96,5 +96,5 @@ class DmKcopyd(CopyPath):
         sources = tuple(Extent(start + index * length, length) for index in range(ranges))
         return self._fitting(Copy(sources, sources[-1].end + self.guard, self.unit))
 
-    def offload(self, seen: Seen, copy: Copy) -> Offload:
+    def offload(self, seen: Observation, copy: Copy) -> Offload:
         return moved_through(seen.answer, "the mirror")

@@ -10,7 +10,7 @@ from typing import Any
 
 from lab.copy.contract import Offload
 from lab.copy.model import SECTOR, Copy
-from lab.copy.paths.base import CopyPath, Seen, moved_through
+from lab.copy.paths.base import CopyPath, Observation, moved_through
 from lab.copy.paths.find import bottom, bottoms, downwards, free_layers, zoned
 from lab.copy.paths.instrument import Instrument, Subject
 from lab.faults.model import Point
@@ -76,7 +76,7 @@ class SyncedPath(CopyPath):
     def points(self, ranges: int) -> list[Point] | None:
         return None
 
-    def offload(self, seen: Seen, copy: Copy) -> Offload:
+    def offload(self, seen: Observation, copy: Copy) -> Offload:
         if seen.carried:
             return Offload(
                 against=f"{seen.carried} writes on {self._below} carried the copied data"
@@ -177,7 +177,7 @@ class LoopReflink(SyncedPath):
             if isinstance(layer, Loop) and not layer.partitions and drive:
                 yield cls(profile, layer, drive, layer.size)
 
-    def offload(self, seen: Seen, copy: Copy) -> Offload:
+    def offload(self, seen: Observation, copy: Copy) -> Offload:
         below_it = super().offload(seen, copy)
         above = moved_through(seen.answer, "the loop device")
         return above if above.against else below_it

@@ -9,7 +9,7 @@ from typing import Any
 from lab.copy.contract import Offload
 from lab.copy.ground import errno_name
 from lab.copy.model import OR, SECTOR, Completion, Copy, Extent
-from lab.copy.paths.base import CopyPath, Seen
+from lab.copy.paths.base import CopyPath, Observation
 from lab.copy.paths.find import free_namespaces, reference
 from lab.copy.paths.instrument import Instrument, Subject
 from lab.copy.sizes import SIZE_LIMIT_EXCEEDED, exceeded
@@ -132,7 +132,7 @@ class NvmePath(CopyPath):
             f"{SIZE_LIMIT_EXCEEDED:#x}, Command Size Limit Exceeded"
         )
 
-    def offload(self, seen: Seen, copy: Copy) -> Offload:
+    def offload(self, seen: Observation, copy: Copy) -> Offload:
         return offload(parse_trace(seen.trace), copy, self.drive.nsid, seen.begun)
 
     def on(self, subject: Subject) -> Instrument[Any]:

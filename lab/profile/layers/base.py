@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from lab.profile.base import Conflict, Model
+from lab.profile.base import Conflict, ProfileModel
 from lab.profile.fields import Text
 from lab.profile.problem import KeyPath
 
@@ -100,7 +100,7 @@ class Use:
     local: bool = False
 
 
-class BaseLayer(Model):
+class BaseLayer(ProfileModel):
     """One layer.  Subclasses have a `type` and say what they use and offer."""
 
     guest_class: ClassVar[str]

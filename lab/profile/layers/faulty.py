@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from lab.profile.base import Conflict
 from lab.profile.fields import Span, Text
 from lab.profile.layers.base import Node, Over, Reference, Use
-from lab.profile.layers.mapping import Extent
+from lab.profile.layers.mapping import SectorRange
 from lab.profile.units import Duration, format_duration, format_size
 
 
@@ -98,7 +98,7 @@ class DmError(_Zones):
 
     guest_class = "faulty.Error"
     type: Literal["dm-error"] = Field(description="Fails every request to its bad parts")
-    bad: tuple[Extent, ...] = Field(
+    bad: tuple[SectorRange, ...] = Field(
         (), description="The parts that fail, in order; default: all of the device"
     )
 

@@ -17,7 +17,7 @@ MountPoint = Annotated[
 ]
 
 
-class Mounted(BaseLayer):
+class MountLayer(BaseLayer):
     """Something mounted in the guest."""
 
     options: tuple[Option, ...] = Field((), description="Mount options, such as [noatime]")
@@ -29,7 +29,7 @@ class Mounted(BaseLayer):
         return self.mount or f"/mnt/{self.name}"
 
 
-class FileSystem(Mounted):
+class FileSystem(MountLayer):
     """A file system over block devices; the first of them is what mkfs and mount are given."""
 
     mkfs: tuple[Option, ...] = Field((), description="Arguments added to mkfs, such as [-b, 4096]")
@@ -226,7 +226,7 @@ class Zonefs(OnDevice):
             yield ("mkfs",), "zonefs is made by the lab itself; expected no arguments"
 
 
-class Nfs(Mounted):
+class Nfs(MountLayer):
     """An NFS mount from a server in the same guest."""
 
     guest_class = "nfs.Nfs"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lab.profile.base import Conflict, Model
+from lab.profile.base import Conflict, ProfileModel
 from lab.profile.layers.base import BaseLayer, Node, Reference, Use
 from lab.profile.units import Offset, Size, format_size
 
@@ -14,7 +14,7 @@ SECTOR = 512
 """Bytes; the device mapper's unit."""
 
 
-class Extent(Model):
+class SectorRange(ProfileModel):
     """Part of a block device, in whole sectors of 512 bytes."""
 
     offset: Offset = Field(0, description="Bytes before it, such as 8M")
@@ -26,7 +26,7 @@ class Extent(Model):
                 yield (key,), f"{format_size(value)}; expected a multiple of {SECTOR} bytes"
 
 
-class Segment(Extent):
+class Segment(SectorRange):
     """Part of a block device that a linear device is made of."""
 
     over: Reference = Field(description="The block device")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lab.profile.base import Conflict, Model
+from lab.profile.base import Conflict, ProfileModel
 from lab.profile.device import BlockSize
 from lab.profile.fields import Span
 from lab.profile.layers.base import BaseLayer, Node
@@ -15,7 +15,7 @@ from lab.profile.units import Size, format_size
 MIB = 2**20
 
 
-class MemoryZones(Model):
+class MemoryZones(ProfileModel):
     """Zones of a disk that the kernel makes.  The drivers count in MiB."""
 
     zone_size: Size = Field(description="Bytes of a zone: a power of two, at least 1M")

@@ -15,7 +15,7 @@ NVMET_FILE_BLOCK = 4096
 no more than this (drivers/nvme/target/io-cmd-file.c)."""
 
 
-class Backed(BaseLayer):
+class BackedTarget(BaseLayer):
     """A target over a block device, or over a file on a file system."""
 
     over: Reference = Field(description="A block device; or a file system, for a file on it")
@@ -36,7 +36,7 @@ class Backed(BaseLayer):
             )
 
 
-class Nvmet(Backed):
+class Nvmet(BackedTarget):
     """The kernel's NVMe target, and the disk that it gives over the transport."""
 
     guest_class = "nvme_target.Nvmet"
@@ -90,7 +90,7 @@ class NvmeConnect(BaseLayer):
         yield Node(self.name, "block", below[0].size, below[0].block_size, below[0].zoned)
 
 
-class TcmLoop(Backed):
+class TcmLoop(BackedTarget):
     """The kernel's SCSI target (LIO) within the guest: a SCSI disk with Extended Copy."""
 
     guest_class = "scsi_target.TcmLoop"

@@ -15,7 +15,7 @@ from lab.results.store.schema import RunRow
 
 
 @dataclass(frozen=True)
-class Listed:
+class RunListing:
     """A run in a line; `seconds` is None where it has no end."""
 
     id: str
@@ -26,11 +26,11 @@ class Listed:
     remarks: list[str]
 
 
-def latest(session: Session, limit: int) -> list[Listed]:
+def latest(session: Session, limit: int) -> list[RunListing]:
     """The latest runs, the last one first."""
     stored = session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(limit)).all()
     found = [
-        Listed(
+        RunListing(
             run.id, run.suite, run.profile, run.release, run.seconds, remarks(run.plant, run.error)
         )
         for run in stored
@@ -40,13 +40,13 @@ def latest(session: Session, limit: int) -> list[Listed]:
     return sorted(found, key=lambda run: run.id, reverse=True)[:limit]
 
 
-def _without_end() -> Iterator[Listed]:
+def _without_end() -> Iterator[RunListing]:
     for run in runs.ids():
         if runs.ended(run):
             continue
         document, began = runs.document(run), beginning(run)
         end = INTERRUPTED if runs.interrupted(run) else UNFINISHED
-        yield Listed(
+        yield RunListing(
             run,
             str(began.get("suite", "")),
             str(began.get("profile", "")),

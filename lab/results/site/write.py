@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from lab.host.dirs import not_writable
 from lab.results.baseline import Comparison
-from lab.results.compare import BAD, Change, Difference, Item
+from lab.results.compare import BAD, ChangeKind, Item, ItemDifference
 from lab.results.remarks import remarks
 from lab.results.run import document as document_of
 from lab.results.site import svg
@@ -35,8 +35,8 @@ CONFORMANCE = "conformance"
 
 _FAILED = ("fail", "hung", "crashed")
 _ORDER = (
-    Change.REGRESSED, Change.NEW_FAILING, Change.FIXED, Change.FLAKY, Change.STILL_FAILING,
-    Change.NOT_RUN,
+    ChangeKind.REGRESSED, ChangeKind.NEW_FAILING, ChangeKind.FIXED, ChangeKind.FLAKY,
+    ChangeKind.STILL_FAILING, ChangeKind.NOT_RUN,
 )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ class Night:
     found: Mapping[str, Comparison]
     before: Mapping[str, Comparison]
 
-    def news(self) -> list[tuple[str, Difference]]:
+    def news(self) -> list[tuple[str, ItemDifference]]:
         """What is worse than the baseline and was not so the night before, by kernel."""
         return [
             (kernel, one)
@@ -126,9 +126,9 @@ def _night(session: Session, night: Night) -> dict[str, Any]:
     }
 
 
-def _changes(found: Comparison) -> list[tuple[str, list[Difference]]]:
+def _changes(found: Comparison) -> list[tuple[str, list[ItemDifference]]]:
     """A kernel's differences by change; of the rules, those that changed."""
-    every = [*found.cases, *(one for one in found.rules if one.change in (*BAD, Change.FIXED))]
+    every = [*found.cases, *(one for one in found.rules if one.change in (*BAD, ChangeKind.FIXED))]
     grouped = [(change, [one for one in every if one.change is change]) for change in _ORDER]
     return [(change.value, some) for change, some in grouped if some]
 
@@ -214,7 +214,7 @@ def _counts(cases: Iterable[CaseRow]) -> dict[str, int]:
     return found
 
 
-def _bad(comparison: Comparison | None) -> list[Difference]:
+def _bad(comparison: Comparison | None) -> list[ItemDifference]:
     """Cases that are worse than the baseline, and rules of cases that are not told as such."""
     if comparison is None:
         return []

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from lab.errors import UsageError
 from lab.host import dirs, lock
 from lab.results import run as runs
-from lab.results.run import Past
+from lab.results.run import PastRun
 from lab.results.store.schema import CaseRow, RunRow
 
 _VERDICTS = {"holds": "pass", "violated": "fail", "not exercised": "notrun"}
@@ -52,7 +52,7 @@ def _take(session: Session, run: str) -> bool:
     return True
 
 
-def _run_row(run: str, past: Past) -> dict[str, Any]:
+def _run_row(run: str, past: PastRun) -> dict[str, Any]:
     document, profile = past.document, json.loads(past.profile)
     return {
         "id": run,

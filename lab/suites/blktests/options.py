@@ -12,7 +12,7 @@ from lab.suites.arguments import Parser
 from lab.suites.upstream import options as driving
 from lab.suites.upstream.exclusions import Lists
 from lab.suites.upstream.habits import Habit, answer
-from lab.suites.upstream.options import Driving
+from lab.suites.upstream.options import DrivingOptions
 
 QUICK = 30
 """Seconds for tests that can be timed when nothing is selected, check's own default of -q."""
@@ -37,7 +37,7 @@ def is_test(word: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Options(Driving):
+class BlktestsOptions(DrivingOptions):
     """What was asked for.
 
     `quick` is the seconds that tests take which can be timed, and leaves those out of groups that
@@ -70,7 +70,7 @@ class Options(Driving):
         }
 
 
-def parse(args: Sequence[str]) -> Options:
+def parse(args: Sequence[str]) -> BlktestsOptions:
     """Read the suite's arguments, and a list of tests on stdin where one is `-`.  Raises
     UsageError."""
     given = _parser().parse_intermixed_args(args)
@@ -82,7 +82,7 @@ def parse(args: Sequence[str]) -> Options:
         if not path.exists():
             raise UsageError(f"blktests: -E {path}: there is no such file")
     selected = names or groups
-    return Options(
+    return BlktestsOptions(
         names, groups, _words(given.exclude), Lists("blktests", is_test, tuple(given.E)),
         given.quick or (0 if selected else QUICK),
         tuple(dict.fromkeys(given.device)), _content(given.config) if given.config else "",

@@ -23,8 +23,8 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from lab.results.cases import Status
-from lab.suites.upstream.reader import Began, Ended
+from lab.results.cases import CaseStatus
+from lab.suites.upstream.reader import CaseEnd, CaseStart
 
 END = "check ended with status"
 """What the lab's command says behind check, with the status."""
@@ -41,7 +41,7 @@ _COMPLAINT = re.compile(r"\S*check: .+")
 """An error, or a warning."""
 _INDENTED = " " * 4
 _WHOLE_GROUP = "***"
-_STATUS = {"passed": Status.PASS, "failed": Status.FAIL, "not run": Status.NOTRUN}
+_STATUS = {"passed": CaseStatus.PASS, "failed": CaseStatus.FAIL, "not run": CaseStatus.NOTRUN}
 _SILENT = "check passed over it"
 _UNCLEAR = "check did not say how it ended"
 
@@ -52,16 +52,16 @@ class _Run:
 
     of: str
     """Device and condition, as check names them."""
-    status: Status | None = None
+    status: CaseStatus | None = None
     said: list[str] = field(default_factory=list)
     """Indented lines after the heading."""
 
     def why(self) -> str:
         """Why it did not pass, in a line."""
         said = [line.strip() for line in self.said if not _METRIC.fullmatch(line)]
-        if self.status is Status.NOTRUN:
+        if self.status is CaseStatus.NOTRUN:
             reason = "; ".join(said)
-        elif self.status is Status.FAIL:
+        elif self.status is CaseStatus.FAIL:
             reason = _why_failed(said)
         else:
             reason = _UNCLEAR
@@ -76,7 +76,7 @@ class _Test:
     lines: list[str] = field(default_factory=list)
     runs: list[_Run] = field(default_factory=list)
 
-    def heading(self, line: str, of: str, status: Status | None) -> None:
+    def heading(self, line: str, of: str, status: CaseStatus | None) -> None:
         """A run begins, or ends."""
         self.lines.append(line)
         if not (self.runs and self.runs[-1].status is None and status):
@@ -89,21 +89,21 @@ class _Test:
         if line.startswith(_INDENTED):
             self.runs[-1].said.append(line)
 
-    def end(self) -> Ended:
+    def end(self) -> CaseEnd:
         """What came of it: failed if a run did, not run if none was, and why of the first run that
         did not pass."""
-        bad = [run for run in self.runs if run.status is not Status.PASS]
-        failed = [run for run in bad if run.status is not Status.NOTRUN]
+        bad = [run for run in self.runs if run.status is not CaseStatus.PASS]
+        failed = [run for run in bad if run.status is not CaseStatus.NOTRUN]
         if failed:
-            status, why = Status.FAIL, failed[0].why()
+            status, why = CaseStatus.FAIL, failed[0].why()
         elif len(bad) == len(self.runs):
-            status, why = Status.NOTRUN, bad[0].why()
+            status, why = CaseStatus.NOTRUN, bad[0].why()
         else:
-            status, why = Status.PASS, f"not run: {bad[0].why()}" if bad else ""
-        return Ended(self.name, status, why, "\n".join(self.lines))
+            status, why = CaseStatus.PASS, f"not run: {bad[0].why()}" if bad else ""
+        return CaseEnd(self.name, status, why, "\n".join(self.lines))
 
 
-class CheckReader:
+class BlktestsReader:
     """Reads the output of a check that was told to run the tests `names`."""
 
     def __init__(self, names: Collection[str]) -> None:
@@ -119,7 +119,7 @@ class CheckReader:
         self._unfit: dict[str, list[str]] = {}
         """By group, why devices are none for it."""
 
-    def feed(self, text: str) -> Iterator[Began | Ended]:
+    def feed(self, text: str) -> Iterator[CaseStart | CaseEnd]:
         """What the next piece of output tells."""
         *lines, self._line = (self._line + text).split("\n")
         for line in lines:
@@ -133,20 +133,20 @@ class CheckReader:
                 if self._test:
                     self._test.say(line)
 
-    def finish(self) -> Iterator[Ended]:
+    def finish(self) -> Iterator[CaseEnd]:
         """Check has ended, and did not come to its end: the test that ran has failed, and of those
         that are left nothing is known."""
         test, self._test = self._test, None
         if test and not test.name.endswith(_WHOLE_GROUP):
             said = test.end()
-            why = said.reason if said.status is Status.FAIL else _UNCLEAR
-            yield Ended(test.name, Status.FAIL, why, said.output)
+            why = said.reason if said.status is CaseStatus.FAIL else _UNCLEAR
+            yield CaseEnd(test.name, CaseStatus.FAIL, why, said.output)
 
     def _is_known(self, name: str) -> bool:
         speaking = self._test and self._test.name
         return name == speaking or name in self._left or name.endswith(_WHOLE_GROUP)
 
-    def _take(self, line: str, heading: re.Match[str]) -> Iterator[Began | Ended]:
+    def _take(self, line: str, heading: re.Match[str]) -> Iterator[CaseStart | CaseEnd]:
         name, status = heading["name"], _STATUS.get(heading["status"] or "")
         if self._test is None or name != self._test.name or name.endswith(_WHOLE_GROUP):
             yield from self._close()
@@ -154,11 +154,11 @@ class CheckReader:
             self._spoken.append(name)
             if name in self._left:
                 self._left.remove(name)
-                yield Began(name)
+                yield CaseStart(name)
         of = [heading["devices"], condition(heading["words"] or "")]
         self._test.heading(line.rstrip(), ", ".join(filter(None, of)), status)
 
-    def _close(self) -> Iterator[Began | Ended]:
+    def _close(self) -> Iterator[CaseStart | CaseEnd]:
         """No more is said of the test, or of the group."""
         test, self._test = self._test, None
         if test is None:
@@ -172,12 +172,12 @@ class CheckReader:
             for name in [name for name in self._left if name.startswith(f"{group}/")]:
                 yield from self._decline(name, test.runs[0].why())
 
-    def _decline(self, name: str, why: str) -> Iterator[Began | Ended]:
+    def _decline(self, name: str, why: str) -> Iterator[CaseStart | CaseEnd]:
         self._left.remove(name)
-        yield Began(name)
-        yield Ended(name, Status.NOTRUN, why, "")
+        yield CaseStart(name)
+        yield CaseEnd(name, CaseStatus.NOTRUN, why, "")
 
-    def _end(self, status: int) -> Iterator[Began | Ended]:
+    def _end(self, status: int) -> Iterator[CaseStart | CaseEnd]:
         """Check has come to its end, unless it ended with an error before any test."""
         yield from self._close()
         complained = bool(self._strays) and _COMPLAINT.fullmatch(self._strays[-1][1])

@@ -10,14 +10,14 @@ from lab.errors import UsageError
 from lab.guest.ssh import Session
 from lab.profile.models import Profile
 from lab.results.cases import Case
-from lab.suites.blktests.options import Options
-from lab.suites.blktests.output import END, CheckReader
+from lab.suites.blktests.options import BlktestsOptions
+from lab.suites.blktests.output import END, BlktestsReader
 from lab.suites.blktests.selection import select
 from lab.suites.outcome import Results
 from lab.suites.request import Assignment
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import tree as trees
-from lab.suites.upstream.campaign import Job, carry_out
+from lab.suites.upstream.campaign import CampaignPlan, carry_out
 from lab.suites.upstream.devices import LINKS, boot_profile, free_devices
 from lab.suites.upstream.driver import BASE, RESULTS, Command
 from lab.suites.upstream.exclusions import Lists, kernel_release, left_out
@@ -26,7 +26,7 @@ from lab.suites.watch import Watcher
 NAME = "blktests"
 IMAGE = "fstests"
 
-LAYOUT = trees.Layout(
+LAYOUT = trees.TreeLayout(
     NAME,
     "check",
     {
@@ -55,7 +55,7 @@ mount -t configfs configfs /sys/kernel/config
 """
 
 
-def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
+def run(asked: Assignment[BlktestsOptions], watcher: Watcher[Case]) -> Results:
     """Run blktests on a profile.
 
     The tree is a built one, by default the one in the user's settings.  Raises UsageError,
@@ -68,7 +68,7 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     lab_config = config(devices(profile, options.devices))
     kernel = ensure_kernel(profile.kernel, watcher.progress)
     suite = Blktests(options.config, lab_config, kernel.config.read_bytes(), options.quick)
-    job = Job(
+    job = CampaignPlan(
         name=NAME,
         profile=boot_profile(profile).model_copy(update={"image": options.image or IMAGE}),
         suite=suite,
@@ -153,9 +153,9 @@ class Blktests:
         settings = [word for path in _CONFIGS for word in ("-c", path)]
         return Command(["sh", "-c", _CHECK, "sh", *settings, *quick, *names])
 
-    def reader(self, names: Sequence[str]) -> CheckReader:
+    def reader(self, names: Sequence[str]) -> BlktestsReader:
         """What understands check."""
-        return CheckReader(names)
+        return BlktestsReader(names)
 
     def evidence(self, section: str, name: str) -> dict[str, str]:
         """check's own files of a test, of all its runs: each device and condition has a

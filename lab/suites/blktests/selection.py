@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.errors import UsageError
-from lab.suites.blktests.options import Options
+from lab.suites.blktests.options import BlktestsOptions
 
 _TEST = "[0-9][0-9][0-9]"
 """What check takes for a test in the directory of a group (its _found_group)."""
@@ -16,7 +16,7 @@ _META = "meta"
 """Tests of check itself, which fail on purpose: in no selection that does not name them."""
 
 
-def select(tree: Path, options: Options) -> list[str]:
+def select(tree: Path, options: BlktestsOptions) -> list[str]:
     """The tests that the options mean, in check's order.
 
     As with check, tests that are named run whatever else is said; exclusions, and -q, are for
@@ -41,7 +41,7 @@ def select(tree: Path, options: Options) -> list[str]:
     return sorted(named | grouped)
 
 
-def _of_group(group: Path, options: Options) -> Iterator[str]:
+def _of_group(group: Path, options: BlktestsOptions) -> Iterator[str]:
     if group.name in options.excluded:
         return
     for path in group.glob(_TEST):

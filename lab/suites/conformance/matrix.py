@@ -20,7 +20,7 @@ _SEVERITY = (Ruling.NOT_APPLICABLE, Ruling.HOLDS, Ruling.CAUGHT, Ruling.VIOLATED
 
 
 @dataclass(frozen=True)
-class Situation:
+class CaseKind:
     """What was done at which stage, or how the size of a copy lay to a limit of its device."""
 
     stage: Stage
@@ -32,7 +32,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Ruled:
+class CaseRuling:
     """What a rule came to in a case, and where that can be looked up: RUN:NUMBER."""
 
     ruling: Ruling
@@ -41,21 +41,21 @@ class Ruled:
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedCase:
     """A judged case as it is compared: `rules` by id; `error`, what its caller was told after the
     medium had failed, '' where that was nothing; `misnamed`, what is wrong with that where a
     specification says which error it must be; `exercised`, whether it came to its point."""
 
     path: str
-    situation: Situation
-    rules: Mapping[str, Ruled]
+    situation: CaseKind
+    rules: Mapping[str, CaseRuling]
     error: str = ""
     misnamed: str = ""
     exercised: bool = True
 
 
 @dataclass(frozen=True)
-class Difference:
+class RuleDifference:
     """A rule that a path keeps otherwise than the reference does.
 
     `reference` is None where the reference never came into that situation.
@@ -63,16 +63,16 @@ class Difference:
 
     path: str
     rule: str
-    situation: Situation
-    here: Ruled
-    reference: Ruled | None
+    situation: CaseKind
+    here: CaseRuling
+    reference: CaseRuling | None
 
 
-Matrix = dict[str, dict[Situation, dict[str, Ruled]]]
+Matrix = dict[str, dict[CaseKind, dict[str, CaseRuling]]]
 """The worst ruling by path, situation and rule."""
 
 
-def matrix(observed: Iterable[Observed]) -> Matrix:
+def matrix(observed: Iterable[ObservedCase]) -> Matrix:
     """The worst that each rule came to, with the evidence of the first such case."""
     found: Matrix = {}
     for case in observed:
@@ -85,18 +85,18 @@ def matrix(observed: Iterable[Observed]) -> Matrix:
     return found
 
 
-def _worse(one: Ruled, other: Ruled) -> bool:
+def _worse(one: CaseRuling, other: CaseRuling) -> bool:
     return _SEVERITY.index(one.ruling) > _SEVERITY.index(other.ruling)
 
 
-def differences(observed: Iterable[Observed], reference: str) -> list[Difference]:
+def differences(observed: Iterable[ObservedCase], reference: str) -> list[RuleDifference]:
     """Every rule that one of the paths violates and the reference does not, or the other way
     round; every error that the reference never gives in the same situation; and every status that
     is not the one that a specification asks for."""
     cases = list(observed)
     cells = matrix(cases)
     model = cells.get(reference, {})
-    found: list[Difference] = []
+    found: list[RuleDifference] = []
     for path, rows in cells.items():
         if path == reference:
             continue
@@ -108,23 +108,26 @@ def differences(observed: Iterable[Observed], reference: str) -> list[Difference
 
 
 def _violations(
-    path: str, situation: Situation, row: Mapping[str, Ruled], model: Mapping[str, Ruled] | None
-) -> Iterator[Difference]:
+    path: str,
+    situation: CaseKind,
+    row: Mapping[str, CaseRuling],
+    model: Mapping[str, CaseRuling] | None,
+) -> Iterator[RuleDifference]:
     for rule in RULES:
         if rule not in row:
             continue
         here, there = row[rule], model.get(rule) if model else None
         violated = there is not None and there.ruling is Ruling.VIOLATED
         if (here.ruling is Ruling.VIOLATED) != violated:
-            yield Difference(path, rule, situation, here, there)
+            yield RuleDifference(path, rule, situation, here, there)
 
 
 def _errors(
-    path: str, situation: Situation, cases: Iterable[Observed], reference: str
-) -> Iterator[Difference]:
+    path: str, situation: CaseKind, cases: Iterable[ObservedCase], reference: str
+) -> Iterator[RuleDifference]:
     """The errors of a path that the reference does not give, if it gives any.  One that can be
     either of two is no difference if the reference gives one of them."""
-    first: dict[str, dict[str, Observed]] = {path: {}, reference: {}}
+    first: dict[str, dict[str, ObservedCase]] = {path: {}, reference: {}}
     for case in cases:
         if case.exercised and case.situation == situation and case.path in first and case.error:
             first[case.path].setdefault(case.error, case)
@@ -138,9 +141,9 @@ def _errors(
         if not told.isdisjoint(error.split(OR)):
             continue
         where = mine[error].rules[ERROR_CLASS].case
-        here = Ruled(Ruling.VIOLATED, f"the caller is told {error}{_doubt(error)}", where)
-        model_says = Ruled(Ruling.HOLDS, f"the caller is told {expected}", there)
-        yield Difference(path, ERROR_CLASS, situation, here, model_says)
+        here = CaseRuling(Ruling.VIOLATED, f"the caller is told {error}{_doubt(error)}", where)
+        model_says = CaseRuling(Ruling.HOLDS, f"the caller is told {expected}", there)
+        yield RuleDifference(path, ERROR_CLASS, situation, here, model_says)
 
 
 def _doubt(error: str) -> str:
@@ -149,15 +152,18 @@ def _doubt(error: str) -> str:
 
 
 def _statuses(
-    path: str, situation: Situation, cases: Iterable[Observed], model: Mapping[str, Ruled] | None
-) -> Iterator[Difference]:
+    path: str,
+    situation: CaseKind,
+    cases: Iterable[ObservedCase],
+    model: Mapping[str, CaseRuling] | None,
+) -> Iterator[RuleDifference]:
     """The first error of a path that tells users of the block layer what the reference tells them,
     and those who see the status something else than what happened."""
     for case in cases:
         here = (case.path, case.situation) == (path, situation) and case.exercised
         if here and case.misnamed:
-            ruled = Ruled(Ruling.VIOLATED, case.misnamed, case.rules[ERROR_CLASS].case)
-            yield Difference(
+            ruled = CaseRuling(Ruling.VIOLATED, case.misnamed, case.rules[ERROR_CLASS].case)
+            yield RuleDifference(
                 path, ERROR_CLASS, situation, ruled, model.get(ERROR_CLASS) if model else None
             )
             return

@@ -16,7 +16,7 @@ from lab.suites.arguments import Parser
 from lab.suites.conformance import quirks
 from lab.suites.conformance.quirks import Quirk
 from lab.suites.copy_faults.acts import registry
-from lab.suites.copy_faults.options import MAX_DEADLINE, Options
+from lab.suites.copy_faults.options import MAX_DEADLINE, CopyFaultsOptions
 from lab.suites.copy_faults.selection import Selection
 
 NAME = "conformance"
@@ -29,7 +29,7 @@ SECTORS = 64
 
 
 @dataclass(frozen=True)
-class Asked:
+class ConformanceOptions:
     """What `lab run PROFILE conformance -- …` was asked for."""
 
     paths: tuple[str, ...]
@@ -48,16 +48,16 @@ class Asked:
             "quirks": len(self.known),
         }
 
-    def options(self, profile: Profile, path: str) -> Options:
+    def options(self, profile: Profile, path: str) -> CopyFaultsOptions:
         """The sweep of one path."""
         unit = find(profile, path).unit
-        return Options(
+        return CopyFaultsOptions(
             self.ranges, max(SECTORS // unit, 1), Selection(self.actions), plant.find(""),
             self.hang_deadline, path=path,
         )  # fmt: skip
 
 
-def parse(args: Sequence[str]) -> Asked:
+def parse(args: Sequence[str]) -> ConformanceOptions:
     """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
     parser = Parser(NAME)
     add = parser.add_argument
@@ -77,4 +77,4 @@ def parse(args: Sequence[str]) -> Asked:
         raise UsageError(f"{NAME}: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
     known = tuple(quirks.load(given.quirks)) if given.quirks else ()
     actions = registry.named(given.actions) or registry.named(ACTIONS)
-    return Asked(paths, given.ranges, actions, given.hang_deadline, known)
+    return ConformanceOptions(paths, given.ranges, actions, given.hang_deadline, known)

@@ -21,7 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lab.errors import UsageError
-from lab.suites.conformance.matrix import Difference
+from lab.suites.conformance.matrix import RuleDifference
 
 CONSEQUENCES = {
     "COMPLETE": "success does not mean that all is copied: refuse the offload",
@@ -52,7 +52,7 @@ class Quirk(BaseModel):
     situation: str
     consequence: str
 
-    def covers(self, difference: Difference, device: str) -> bool:
+    def covers(self, difference: RuleDifference, device: str) -> bool:
         """Whether a difference that was seen on `device` is this quirk."""
         return (
             self.path == difference.path
@@ -84,7 +84,7 @@ def load(path: Path) -> list[Quirk]:
 _FORM = "quirks: [{path, device, rule, situation, consequence}, …], all of them text"
 
 
-def propose(differences: Iterable[Difference], device: str) -> list[Quirk]:
+def propose(differences: Iterable[RuleDifference], device: str) -> list[Quirk]:
     """A quirk for each difference that was seen on `device`."""
     return [
         Quirk(

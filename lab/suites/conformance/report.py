@@ -8,16 +8,16 @@ from typing import Any
 from lab.copy.model import Completion
 from lab.copy.paths import REFERENCE
 from lab.suites.conformance.matrix import (
-    Difference,
+    CaseKind,
+    CaseRuling,
     Matrix,
-    Observed,
-    Ruled,
-    Situation,
+    ObservedCase,
+    RuleDifference,
     differences,
     matrix,
 )
 from lab.suites.conformance.quirks import Quirk
-from lab.suites.copy_faults.report import Judged, Report
+from lab.suites.copy_faults.report import JudgedCase, Report
 from lab.suites.outcome import Outcome
 
 
@@ -41,7 +41,7 @@ class Conformance(Outcome):
         """On what the differences were seen, as quirks name it."""
         return f"QEMU {self.qemu}, Linux {self.kernel}"
 
-    def observed(self) -> list[Observed]:
+    def observed(self) -> list[ObservedCase]:
         """All judged cases, as they are compared."""
         return [_observed(report, case) for report in self.reports for case in report.cases]
 
@@ -49,16 +49,16 @@ class Conformance(Outcome):
         """The worst ruling by path, situation and rule."""
         return matrix(self.observed())
 
-    def differences(self) -> list[Difference]:
+    def differences(self) -> list[RuleDifference]:
         """Where the other paths differ from the reference."""
         return differences(self.observed(), REFERENCE)
 
-    def quirk(self, difference: Difference) -> Quirk | None:
+    def quirk(self, difference: RuleDifference) -> Quirk | None:
         """The known quirk that a difference is."""
         covering = (quirk for quirk in self.known if quirk.covers(difference, self.device))
         return next(covering, None)
 
-    def new(self) -> list[Difference]:
+    def new(self) -> list[RuleDifference]:
         """The differences that are no known quirk."""
         return [each for each in self.differences() if not self.quirk(each)]
 
@@ -82,7 +82,7 @@ class Conformance(Outcome):
     def _platform(self) -> dict[str, Any]:
         return super()._platform() if self.reports else {}
 
-    def _difference(self, found: Difference) -> dict[str, Any]:
+    def _difference(self, found: RuleDifference) -> dict[str, Any]:
         quirk = self.quirk(found)
         return {
             "path": found.path,
@@ -115,24 +115,24 @@ def _column(report: Report) -> dict[str, Any]:
     }
 
 
-def _ruled(ruled: Ruled) -> dict[str, str]:
+def _ruled(ruled: CaseRuling) -> dict[str, str]:
     return {"verdict": str(ruled.ruling), "evidence": ruled.evidence, "case": ruled.case}
 
 
-def _situation(case: Judged) -> Situation:
-    return Situation(case.setup.point.stage, case.setup.action, case.setup.size)
+def _situation(case: JudgedCase) -> CaseKind:
+    return CaseKind(case.setup.point.stage, case.setup.action, case.setup.size)
 
 
-def _observed(report: Report, case: Judged) -> Observed:
+def _observed(report: Report, case: JudgedCase) -> ObservedCase:
     seen = case.result.situation
     told = seen.completion
     failed = told if told and told.error and seen.injected else None
     name = f"{report.run}:{case.number}"
-    return Observed(
+    return ObservedCase(
         path=report.path.name,
         situation=_situation(case),
         rules={
-            rule: Ruled(found.verdict, found.evidence, name)
+            rule: CaseRuling(found.verdict, found.evidence, name)
             for rule, found in case.result.rules.items()
         },
         error=failed.error if failed else "",
@@ -141,7 +141,7 @@ def _observed(report: Report, case: Judged) -> Observed:
     )
 
 
-def _misnamed(report: Report, case: Judged, failed: Completion | None) -> str:
+def _misnamed(report: Report, case: JudgedCase, failed: Completion | None) -> str:
     """What is wrong with the status that the caller was told of a failed medium or of a copy above
     a limit; '' if nothing."""
     told = case.result.situation.completion

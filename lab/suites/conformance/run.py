@@ -13,7 +13,7 @@ from lab.errors import ProfileError
 from lab.profile.load import load
 from lab.profile.models import Profile
 from lab.suites.conformance import quirks
-from lab.suites.conformance.options import NAME, Asked
+from lab.suites.conformance.options import NAME, ConformanceOptions
 from lab.suites.conformance.report import Conformance
 from lab.suites.copy_faults import run as copy_faults
 from lab.suites.copy_faults.case import CaseResult
@@ -46,7 +46,7 @@ class _Sum:
         self.watcher.on_total(self.total)
 
 
-def run(assignment: Assignment[Asked], watcher: Watcher[CaseResult]) -> Conformance:
+def run(assignment: Assignment[ConformanceOptions], watcher: Watcher[CaseResult]) -> Conformance:
     """Run the suite.  Only mistakes in what is asked are raised (ProfileError, UsageError); what
     the lab itself fails at ends the run and stands in what is returned."""
     profile, asked = assignment.profile, assignment.options
@@ -67,7 +67,7 @@ def run(assignment: Assignment[Asked], watcher: Watcher[CaseResult]) -> Conforma
     return done
 
 
-def jobs(profile: Profile, asked: Asked) -> Iterator[copy_faults.Job]:
+def jobs(profile: Profile, asked: ConformanceOptions) -> Iterator[copy_faults.Sweep]:
     """The reference's job, and those of the paths that are compared with it."""
     names = [name for name in asked.paths if name != REFERENCE] or [_own(profile)]
     try:

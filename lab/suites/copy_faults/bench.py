@@ -25,7 +25,7 @@ from lab.guest.media import create_media
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
 from lab.suites.copy_faults import fua
-from lab.suites.copy_faults.failures import DeviceFailed
+from lab.suites.copy_faults.failures import DeviceFailure
 from lab.suites.copy_faults.taps import Taps
 from lab.suites.guest import RunGuest
 from lab.vm.argv import TRACE_LOG
@@ -212,7 +212,7 @@ class Bench:
             if not crash:
                 raise
             self.run.emit("guest", "crash", text=crash)
-            raise DeviceFailed(crash) from error
+            raise DeviceFailure(crash) from error
 
     def sh(self, script: str, *words: str, deadline: float) -> str:
         """Run a shell script in the guest, with `words` as its arguments; what it prints.  Raises

@@ -18,11 +18,11 @@ from lab.profile.hostdev import HostDevice
 from lab.profile.models import Profile
 from lab.results import bundle as bundles
 from lab.results import run as runs
-from lab.results.bundle import About
+from lab.results.bundle import BundleNote
 from lab.results.run import KERNEL
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.replay import (
-    Recorded,
+    RecordedCase,
     case_named,
     failing,
     on_kernel,
@@ -53,7 +53,7 @@ def make(run: str, wanted: str, target: Path) -> list[str]:
     return lacking
 
 
-def _about(run: str, wanted: str, document: dict[str, Any], kernel: dict[str, str]) -> About:
+def _about(run: str, wanted: str, document: dict[str, Any], kernel: dict[str, str]) -> BundleNote:
     parts = [path.get("run") for path in document.get("paths", ())]
     if parts:
         raise UsageError(
@@ -66,7 +66,7 @@ def _about(run: str, wanted: str, document: dict[str, Any], kernel: dict[str, st
     broken = failing(cases)
     case = case_named(cases, run, wanted or broken[0]) if wanted or len(broken) == 1 else {}
     minimised = ".min" if wanted.endswith(".min") else ""
-    return About(
+    return BundleNote(
         run=run,
         case=f"{case['number']}{minimised}" if case else "",
         suite=str(document.get("suite", "")),
@@ -102,7 +102,7 @@ def named(text: str) -> tuple[Path, str] | None:
     return None
 
 
-def find(path: Path, wanted: str, kernel: str | None, qemu: str | None = None) -> Recorded:
+def find(path: Path, wanted: str, kernel: str | None, qemu: str | None = None) -> RecordedCase:
     """A case of a bundle: `wanted`, or the one that matters; on another kernel or in another QEMU,
     if one is given.
 
@@ -128,7 +128,7 @@ def find(path: Path, wanted: str, kernel: str | None, qemu: str | None = None) -
     return found
 
 
-def _lacking(about: About, profile: Profile) -> Iterator[tuple[str, str]]:
+def _lacking(about: BundleNote, profile: Profile) -> Iterator[tuple[str, str]]:
     """What is missing, and what to do about it."""
     try:
         names.resolve(profile.kernel)

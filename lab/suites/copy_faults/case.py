@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.copy.contract import (
     Aftermath,
-    Cached,
+    CachedCopy,
     Recovery,
     Situation,
     Verdict,
@@ -17,10 +17,10 @@ from lab.copy.contract import (
 )
 from lab.copy.model import SECTOR, Completion
 from lab.copy.oracle import Tagging, classify
-from lab.copy.paths.base import Seen
+from lab.copy.paths.base import Observation
 from lab.copy.plant import Plant
 from lab.copy.sizes import exceeded, sizes
-from lab.crash.writelog import Entry
+from lab.crash.writelog import LogEntry
 from lab.errors import GuestError
 from lab.faults.actions import REHEARSAL, SIZE, Action
 from lab.faults.model import Point, Stage
@@ -28,8 +28,8 @@ from lab.guest.kmsg import complaints
 from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
-from lab.suites.copy_faults.failures import DeviceFailed
-from lab.suites.copy_faults.interruption import Interruption, Told
+from lab.suites.copy_faults.failures import DeviceFailure
+from lab.suites.copy_faults.interruption import Interruption, InterruptionResult
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class CaseResult:
         }
 
 
-class Case:
+class BenchCase:
     """One cell of the matrix, on a bench whose guest is up and idle before and after."""
 
     def __init__(self, bench: Bench, setup: Setup, plant: Plant, hang: float) -> None:
@@ -114,15 +114,15 @@ class Case:
             told.completion, tuple(told.messages),
         )  # fmt: skip
 
-    def _observe(self) -> tuple[Situation, Told]:
+    def _observe(self) -> tuple[Situation, InterruptionResult]:
         """What there was to be seen, and what the copy's caller was told."""
         bench, copy, plant = self._bench, self._layout.copy, self._plant
         tagging = bench.tag(self._layout)
         try:
             with bench.device_may_fail():
                 told = Interruption(bench, self._setup, tagging, plant, self._hang).carry_out()
-        except DeviceFailed as failure:
-            told = Told(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
+        except DeviceFailure as failure:
+            told = InterruptionResult(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
         offload = bench.path.offload(self._seen(told, tagging), copy)
         problem = ""
         if not bench.path.on_medium:
@@ -170,11 +170,11 @@ class Case:
         bench, copy = self._bench, self._layout.copy
         return self._action == SIZE and bool(exceeded(copy, bench.path.limits))
 
-    def _seen(self, told: Told, tagging: Tagging) -> Seen:
+    def _seen(self, told: InterruptionResult, tagging: Tagging) -> Observation:
         """What the taps saw of the copy."""
         bench = self._bench
         carried = bench.taps.carrying(list(told.entries), tagging.mark)
-        return Seen(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
+        return Observation(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
 
     def _revive(self) -> str:
         """Boot the guest again; what is wrong with the ground then, or ''."""
@@ -189,12 +189,12 @@ class Case:
             return str(error)
         return bench.mend(rebooted=True)
 
-    def _complaints(self, told: Told) -> tuple[str, ...]:
+    def _complaints(self, told: InterruptionResult) -> tuple[str, ...]:
         """What the kernel said of hangs and crashes, but for what the act itself provokes."""
         found, provoked = complaints(told.messages), self._act.provokes
         return tuple(line for line in found if not provoked or provoked not in line)
 
-    def _ranges_begun(self, told: Told) -> int:
+    def _ranges_begun(self, told: InterruptionResult) -> int:
         """How many source ranges the device must have seen."""
         if not told.reached or told.crash:
             return 0
@@ -202,13 +202,13 @@ class Case:
             return len(self._layout.copy.sources)
         return self._bench.path.begun(self._point)
 
-    def _injected(self, told: Told) -> str:
+    def _injected(self, told: InterruptionResult) -> str:
         if not self._act.errno or not told.reached:
             return ""
         operation = "read" if self._point.stage is Stage.READ else "write"
         return f"{operation} {self._point.k} failed with errno {self._act.errno}"
 
-    def _stray(self, entries: tuple[Entry, ...]) -> tuple[str, ...]:
+    def _stray(self, entries: tuple[LogEntry, ...]) -> tuple[str, ...]:
         """The logged writes that are not inside the destination."""
         target = self._layout.copy.target
         first, last = target.start * SECTOR, target.end * SECTOR
@@ -232,7 +232,7 @@ class Case:
             with bench.device_may_fail():
                 bench.start(bench.path.request(copy))
                 completion = bench.completed(self._hang)
-        except DeviceFailed as failure:
+        except DeviceFailure as failure:
             problem = problem or str(failure)
         if completion is None:
             if bench.path.on_medium:
@@ -244,21 +244,21 @@ class Case:
             problem = bench.instrument.check(copy, completion)
         return Recovery(completion, bench.look(copy, tagging), problem)
 
-    def _through_cache(self) -> Cached:
+    def _through_cache(self) -> CachedCopy:
         """The same copy again, of tags that are in the page cache only."""
         bench, copy = self._bench, self._layout.copy
         tagging = bench.tag_cached(self._layout)
         completion = None
-        with suppress(DeviceFailed), bench.device_may_fail():
+        with suppress(DeviceFailure), bench.device_may_fail():
             bench.start(self._plant.request(bench.path.request(copy)))
             completion = bench.completed(self._hang)
         if completion is None:
             self._revive()
-            return Cached(completion)
+            return CachedCopy(completion)
         data = bench.instrument.cache.read(tagging.window)
         read = classify(copy, tagging, self._plant.cached(data, copy, tagging))
-        return Cached(completion, read, bench.look(copy, tagging))
+        return CachedCopy(completion, read, bench.look(copy, tagging))
 
 
-def _succeeded(told: Told) -> bool:
+def _succeeded(told: InterruptionResult) -> bool:
     return told.completion is not None and told.completion.succeeded

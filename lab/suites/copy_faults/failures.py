@@ -2,7 +2,7 @@
 """What ends a copy, or a run, and is a finding: no failure of the lab."""
 
 
-class DeviceFailed(Exception):
+class DeviceFailure(Exception):
     """The device under test crashed or hung: a finding, and no failure of the lab."""
 
 

@@ -9,7 +9,7 @@ QEMU does so with a disk of the lab's block graph is found by trying.
 
 from lab.copy.ground import Ask
 from lab.copy.paths.find import reference
-from lab.crash.writelog import Entry, Flag
+from lab.crash.writelog import Flag, LogEntry
 from lab.errors import GuestError
 from lab.suites.copy_faults.taps import Taps
 from lab.vm.graph import Drive
@@ -39,7 +39,7 @@ def blind(drive: Drive, ask: Ask, taps: Taps) -> str:
     return judged(ref, after_write, after_flush)
 
 
-def judged(ref: str, after_write: list[Entry], after_flush: list[Entry]) -> str:
+def judged(ref: str, after_write: list[LogEntry], after_flush: list[LogEntry]) -> str:
     """What `blind` says of the logs of a write with FUA: behind another write, behind a flush."""
     if not any(entry.is_flush for entry in after_flush):
         return _NO_FLUSH.format(ref=ref)
@@ -48,7 +48,7 @@ def judged(ref: str, after_write: list[Entry], after_flush: list[Entry]) -> str:
     return _MISSED.format(ref=ref)
 
 
-def tells(entries: list[Entry]) -> bool:
+def tells(entries: list[LogEntry]) -> bool:
     """Whether a log shows that its last write, which had FUA, was made durable."""
     for entry in reversed(entries):
         if entry.is_flush or entry.flags & Flag.FUA:
@@ -58,7 +58,7 @@ def tells(entries: list[Entry]) -> bool:
     return False
 
 
-def _try(ref: str, ask: Ask, taps: Taps, *, flushed: bool) -> list[Entry]:
+def _try(ref: str, ask: Ask, taps: Taps, *, flushed: bool) -> list[LogEntry]:
     taps.writes()
     ask(op="fua.force_unit_access", node=f"/dev/lab/{ref}", flushed=flushed)
     return taps.writes()

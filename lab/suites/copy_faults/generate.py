@@ -17,7 +17,7 @@ from lab.copy.model import SECTOR, Copy, Extent, Layout
 from lab.copy.paths.base import GUARD, CopyPath
 from lab.errors import UsageError
 from lab.faults.model import Point
-from lab.suites.copy_faults.options import Options
+from lab.suites.copy_faults.options import CopyFaultsOptions
 from lab.suites.copy_faults.selection import Cell, Selection
 
 GRID = 8
@@ -59,7 +59,7 @@ class Space:
         return max(GUARD // self.path.unit, 1)
 
 
-def space(options: Options, path: CopyPath) -> Space:
+def space(options: CopyFaultsOptions, path: CopyPath) -> Space:
     """All that the options, the path, its ground and its limits allow.
 
     Raises UsageError when the ground is too small for any copy, or the path takes only regular

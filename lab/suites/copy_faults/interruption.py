@@ -10,7 +10,7 @@ from lab.copy.model import Completion
 from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
 from lab.crash import writelog
-from lab.crash.writelog import Entry
+from lab.crash.writelog import LogEntry
 from lab.errors import LabError
 from lab.faults.model import Stage
 from lab.faults.stepper import NotReached, Stepper
@@ -19,7 +19,7 @@ from lab.suites.copy_faults.acts import ability, registry
 from lab.suites.copy_faults.acts.scene import Effect, Grip, Scene
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
-from lab.suites.copy_faults.failures import DeviceFailed
+from lab.suites.copy_faults.failures import DeviceFailure
 from lab.suites.copy_faults.fault import Strike, rate_for
 
 _HOLD_DEADLINE = 30.0
@@ -27,7 +27,7 @@ _HOLD_DEADLINE = 30.0
 
 
 @dataclass(frozen=True)
-class Told:
+class InterruptionResult:
     """What an interruption came to, for the caller of the copy and for whoever watched.
 
     `waited`: seconds from the release to the completion, or to the end of a copy whose caller was
@@ -44,7 +44,7 @@ class Told:
     crash: str = ""
     aftermath: Aftermath = Aftermath.LIVE
     messages: list[str] = field(default_factory=list)
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[LogEntry, ...] = ()
     corrupted: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
     lied: str = ""
@@ -69,10 +69,10 @@ class Interruption:
         strike = Strike(self._copy, self._point, self._act.errno, setup.cut, flushes)
         self._fault = self._act.fault(strike)
 
-    def carry_out(self) -> Told:
+    def carry_out(self) -> InterruptionResult:
         """Interrupt the copy, and leave the medium as it is then.
 
-        Raises DeviceFailed, HostError and GuestError.
+        Raises DeviceFailure, HostError and GuestError.
         """
         bench = self._bench
         blind = self._blind()
@@ -102,7 +102,7 @@ class Interruption:
         matters = self._act.takes_cache and self._bench.path.durable
         return self._bench.blind() if matters else ""
 
-    def _is_doubtful(self, told: Told) -> bool:
+    def _is_doubtful(self, told: InterruptionResult) -> bool:
         """Whether only the end of the guest, or at least of the mount, shows what is on the medium:
         where a layer lies, and where a file system reports success although the disk failed.  It
         may have written the same elsewhere, and may have it in memory only."""
@@ -146,7 +146,7 @@ class Interruption:
         throttle.hold(k, rate, self._start, _HOLD_DEADLINE)
         return throttle
 
-    def _interrupt(self) -> Told:
+    def _interrupt(self) -> InterruptionResult:
         """Hold the copy, act on it, release it, and wait for its end."""
         bench, plant = self._bench, self._plant
         if plant.kernel_message():
@@ -159,7 +159,7 @@ class Interruption:
             effect = self._do(grip)
             released = time.monotonic()
             time.sleep(plant.delay(self._hang))
-        except DeviceFailed:
+        except DeviceFailure:
             raise
         except BaseException:
             # Broken off, by whom ever: nobody else would let the copy go.
@@ -172,17 +172,17 @@ class Interruption:
         effect.after(self._hang)
         return told
 
-    def _run_unheld(self) -> Told:
+    def _run_unheld(self) -> InterruptionResult:
         """Let the copy run into the error, and wait for its end."""
         self._start()
         return self._ended(time.monotonic(), Effect())
 
-    def _ended(self, since: float, effect: Effect, *, reached: bool = True) -> Told:
+    def _ended(self, since: float, effect: Effect, *, reached: bool = True) -> InterruptionResult:
         """Wait for the end of the copy."""
         completion = self._bench.completed(self._hang)
         # Whoever was killed is told nothing, but has ended.
         answered = self._bench.answered is not None
-        return Told(
+        return InterruptionResult(
             completion, time.monotonic() - since if answered else None, reached=reached,
             corrupted=effect.corrupted, lost=effect.lost, lied=effect.lied,
         )  # fmt: skip
@@ -202,11 +202,11 @@ class Interruption:
             self._fault, self._hang, self._block_error,
         )  # fmt: skip
 
-    def _end_guest(self) -> Told:
+    def _end_guest(self) -> InterruptionResult:
         """Run the copy up to the point, kill QEMU there, and leave the medium that survives."""
         bench = self._bench
         base = bench.snapshot() if self._act.survivors else None
-        told = Told()
+        told = InterruptionResult()
         if self._point.stage in (Stage.COMPLETED, Stage.FLUSHED):
             told = self._complete()
         else:
@@ -214,7 +214,7 @@ class Interruption:
                 grip = self._hold()
                 self._do(grip)
             except NotReached:
-                told = Told(bench.completed(self._hang), reached=False)
+                told = InterruptionResult(bench.completed(self._hang), reached=False)
         bench.guest.machine.kill()
         bench.run.emit("stepper", self._act.name, point=str(self._point))
         entries = bench.taps.writes()
@@ -227,15 +227,15 @@ class Interruption:
             bench.run.emit("crash", "rebuilt", entries=len(survivors), bytes=size)
         return replace(told, entries=tuple(entries))
 
-    def _complete(self) -> Told:
+    def _complete(self) -> InterruptionResult:
         """Let the copy run to its end undisturbed, and flush if the point says so."""
         self._start()
         start = time.monotonic()
         completion = self._bench.completed(self._hang)
         if completion is None:
-            return Told()
+            return InterruptionResult()
         waited = time.monotonic() - start
         flush = self._point.stage is Stage.FLUSHED and completion.succeeded
         if flush:
             self._bench.flush()
-        return Told(completion, waited, flushed=flush)
+        return InterruptionResult(completion, waited, flushed=flush)

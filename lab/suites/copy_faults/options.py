@@ -27,7 +27,7 @@ MAX_CASES = 1_000_000
 
 
 @dataclass(frozen=True)
-class Generated:
+class GeneratedCases:
     """`cases` copies, each drawn from `seed` and its number.
 
     `minimise`: the first case of each kind of failure is made smaller before it is reported.
@@ -39,7 +39,7 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class Options:
+class CopyFaultsOptions:
     """A sweep of one copy, or cases drawn at random.
 
     A sweep copies `ranges` source ranges of `blocks` blocks each, interrupted by all actions at
@@ -56,7 +56,7 @@ class Options:
     selection: Selection
     plant: Plant
     hang_deadline: float
-    generated: Generated | None = None
+    generated: GeneratedCases | None = None
     path: str = ""
     ref: str = ""
     fua: bool = False
@@ -123,7 +123,7 @@ def _listed(points: Sequence[Point]) -> str:
     return ", ".join(map(str, points))
 
 
-def parse(args: Sequence[str]) -> Options:
+def parse(args: Sequence[str]) -> CopyFaultsOptions:
     """Read a suite's arguments.  Raises UsageError, or Help where that is asked for."""
     given = _parser().parse_args(args)
     if given.plant == "help":
@@ -140,7 +140,7 @@ def parse(args: Sequence[str]) -> Options:
         raise UsageError(f"copy-faults: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
     points = [Point.parse(text) for text in given.points.split(",") if text]
     actions = registry.named(given.actions) or registry.swept()
-    return Options(
+    return CopyFaultsOptions(
         ranges, blocks, Selection(actions, tuple(dict.fromkeys(points))),
         plant.find(given.plant), given.hang_deadline, drawn, given.path, given.on, given.fua,
         given.torn_at, BlockError.parse(given.blk_error),
@@ -169,7 +169,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _generated(given: argparse.Namespace) -> Generated | None:
+def _generated(given: argparse.Namespace) -> GeneratedCases | None:
     if given.cases is None:
         if given.seed is not None or not given.minimise:
             raise UsageError("copy-faults: --seed and --no-minimise are for --cases N")
@@ -178,7 +178,7 @@ def _generated(given: argparse.Namespace) -> Generated | None:
         raise UsageError(f"copy-faults: --cases must be within 1 and {MAX_CASES}")
     # Drawn and told, so that whatever is found can be drawn again.
     seed = _or(given.seed, secrets.randbits(32))
-    return Generated(given.cases, seed, given.minimise)
+    return GeneratedCases(given.cases, seed, given.minimise)
 
 
 def _or(value: int | None, default: int) -> int:

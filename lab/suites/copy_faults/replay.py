@@ -18,13 +18,13 @@ from lab.copy.plant import Plant
 from lab.errors import UsageError
 from lab.profile.models import Profile
 from lab.results import run as runs
-from lab.results.run import Past
+from lab.results.run import PastRun
 from lab.suites.copy_faults import run as copy_faults
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.report import Report
-from lab.suites.copy_faults.run import Job
+from lab.suites.copy_faults.run import Sweep
 from lab.suites.watch import Watcher
 
 NAME = "replay"
@@ -36,14 +36,14 @@ _NUMBER = re.compile(r"(0|[1-9][0-9]{0,8})(\.min)?")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """What a case came to, as far as it must come again: its verdict and each rule's."""
 
     verdict: str
     rules: dict[str, str]
 
     @classmethod
-    def of(cls, result: CaseResult) -> "Outcome":
+    def of(cls, result: CaseResult) -> "CaseOutcome":
         """The outcome of a case that was just judged."""
         return cls(
             result.verdict, {rule: str(found.verdict) for rule, found in result.rules.items()}
@@ -55,7 +55,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedCase:
     """A case as an earlier run recorded it."""
 
     id: str
@@ -64,7 +64,7 @@ class Recorded:
     setup: Setup
     plant: Plant
     hang_deadline: float
-    outcome: Outcome
+    outcome: CaseOutcome
     platform: dict[str, str]
     """Kernel, QEMU and accelerator of that run."""
 
@@ -73,14 +73,14 @@ class Recorded:
 class Replay:
     """A recorded case and the run that repeated it."""
 
-    recorded: Recorded
+    recorded: RecordedCase
     times: int
     report: Report
 
     @property
     def same(self) -> list[bool]:
         """For each repetition whether it came to what is recorded."""
-        return [Outcome.of(case.result) == self.recorded.outcome for case in self.report.cases]
+        return [CaseOutcome.of(case.result) == self.recorded.outcome for case in self.report.cases]
 
     @property
     def exit_status(self) -> int:
@@ -117,7 +117,7 @@ class Replay:
         }
 
 
-def replay(recorded: Recorded, times: int, watcher: Watcher[CaseResult]) -> Replay:
+def replay(recorded: RecordedCase, times: int, watcher: Watcher[CaseResult]) -> Replay:
     """Carry the case out `times` times in a guest of its own; raises as carry_out() does."""
     asked = {
         "mode": NAME,
@@ -132,14 +132,14 @@ def replay(recorded: Recorded, times: int, watcher: Watcher[CaseResult]) -> Repl
         return enumerate(repeat(setup, times), 1)
 
     path = paths.find(recorded.profile, setup.path, setup.ref, fua=setup.fua)
-    job = Job(
+    job = Sweep(
         recorded.profile, path, NAME, asked, setups, recorded.plant, recorded.hang_deadline,
         rehearses=False,
     )  # fmt: skip
     return Replay(recorded, times, copy_faults.carry_out(job, watcher))
 
 
-def find(text: str) -> Recorded:
+def find(text: str) -> RecordedCase:
     """The case that RUN:CASE names, or the one that failed in RUN.  Raises UsageError when there is
     none, or more than one."""
     run, _, wanted = text.partition(":")
@@ -152,7 +152,7 @@ def find(text: str) -> Recorded:
     return recorded(past, run, wanted) if wanted else find(_failed(past, run))
 
 
-def _failed(past: Past, run: str) -> str:
+def _failed(past: PastRun, run: str) -> str:
     """RUN:CASE of the only case of a run that failed.  Raises UsageError, with those there are."""
     cases = past.document.get("cases", [])
     # A run that is made of others says which one had the case.
@@ -177,14 +177,14 @@ def _failed(past: Past, run: str) -> str:
     return found[0]
 
 
-def on_kernel(case: Recorded, kernel: str) -> Recorded:
+def on_kernel(case: RecordedCase, kernel: str) -> RecordedCase:
     """The same case on another kernel, a reference as `--kernel` takes it.  Raises UsageError."""
     reference = names.canonical(kernel)
     names.resolve(reference)
     return replace(case, profile=case.profile.model_copy(update={"kernel": reference}))
 
 
-def on_qemu(case: Recorded, qemu: str) -> Recorded:
+def on_qemu(case: RecordedCase, qemu: str) -> RecordedCase:
     """The same case in another QEMU, a reference as `--qemu` takes it.  Raises UsageError."""
     reference = qemus.canonical(qemu)
     qemus.resolve(reference)
@@ -192,18 +192,18 @@ def on_qemu(case: Recorded, qemu: str) -> Recorded:
     return replace(case, profile=case.profile.model_copy(update={"machine": machine}))
 
 
-def recorded(past: Past, run: str, wanted: str) -> Recorded:
+def recorded(past: PastRun, run: str, wanted: str) -> RecordedCase:
     """The case `wanted` of a run.  Raises UsageError when there is none that can be repeated."""
     try:
         case = case_named(past.document["cases"], run, wanted)
         minimal = ".min" if wanted.endswith(".min") else ""
-        return Recorded(
+        return RecordedCase(
             f"{run}:{case['number']}{minimal}",
             Profile.model_validate_json(past.profile),
             Setup.read(case),
             plant.find(past.document["plant"] or ""),
             past.document["options"]["hang_deadline"],
-            Outcome(
+            CaseOutcome(
                 case["verdict"], {rule: found["verdict"] for rule, found in case["rules"].items()}
             ),
             {what: past.document[what] for what in ("kernel", "qemu", "accelerator")},

@@ -20,14 +20,14 @@ def broken_rules(result: CaseResult) -> list[str]:
 
 
 @dataclass
-class Judged:
+class JudgedCase:
     """A case of a run: its number, from 1 on and 0 for the rehearsal, what it was made of, and what
     it came to."""
 
     number: int
     setup: Setup
     result: CaseResult
-    minimised: "Judged | None" = None
+    minimised: "JudgedCase | None" = None
     """The smaller case that breaks the same rules."""
 
     def document(self) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Report(Outcome):
 
     plant: Plant
     path: CopyPath
-    cases: list[Judged] = field(default_factory=list)
+    cases: list[JudgedCase] = field(default_factory=list)
     not_supported: str = ""
     """What was said when the path did not work even without a fault, or none of the actions can."""
     lacking: dict[str, str] = field(default_factory=dict)

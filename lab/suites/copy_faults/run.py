@@ -19,13 +19,13 @@ from lab.profile.models import Profile
 from lab.suites.copy_faults import rehearsal
 from lab.suites.copy_faults.acts.ability import able
 from lab.suites.copy_faults.bench import Bench
-from lab.suites.copy_faults.case import Case, CaseResult
+from lab.suites.copy_faults.case import BenchCase, CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.generate import cut, draw, space, strike
 from lab.suites.copy_faults.minimise import minimise
-from lab.suites.copy_faults.options import Options
-from lab.suites.copy_faults.report import Judged, Report, broken_rules
+from lab.suites.copy_faults.options import CopyFaultsOptions
+from lab.suites.copy_faults.report import JudgedCase, Report, broken_rules
 from lab.suites.guest import RunGuest, attached
 from lab.suites.record import recorded
 from lab.suites.request import Assignment
@@ -41,7 +41,7 @@ asked for when the one before has been judged."""
 
 
 @dataclass(frozen=True)
-class Job:
+class Sweep:
     """Cases to carry out on a path of a profile, one after the other.
 
     `asked`: what they come from, for the run's JSON.  `setups` gives them one by one with their
@@ -61,13 +61,13 @@ class Job:
     rehearses: bool = True
 
 
-def run(asked: Assignment[Options], watcher: Watcher[CaseResult]) -> Report:
+def run(asked: Assignment[CopyFaultsOptions], watcher: Watcher[CaseResult]) -> Report:
     """Run the suite in a guest of its own, or in one that is up; see job() and carry_out()."""
     on = attached(asked.request.on, asked.profile, NAME, _UP) if asked.request.on else None
     return carry_out(job(asked.profile, asked.options), watcher, on=on)
 
 
-def job(profile: Profile, options: Options) -> Job:
+def job(profile: Profile, options: CopyFaultsOptions) -> Sweep:
     """What the options ask for on a profile.
 
     Raises ProfileError or UsageError when the profile has no such path, cannot hold the copies, or
@@ -80,13 +80,13 @@ def job(profile: Profile, options: Options) -> Job:
     setups = _sweep(path, options) if path.limits.none or not drawn else _generated(path, options)
     if SIZE in options.selection.actions:
         setups = _with_sizes(setups, path)
-    return Job(
+    return Sweep(
         profile, path, NAME, options.document(), setups, options.plant, options.hang_deadline,
         minimised=drawn is not None and drawn.minimise,
     )  # fmt: skip
 
 
-def _sweep(path: CopyPath, options: Options) -> Setups:
+def _sweep(path: CopyPath, options: CopyFaultsOptions) -> Setups:
     """One regular copy: undisturbed, and then at every point."""
     ranges, blocks = (1, 1) if path.limits.none else (options.ranges, options.blocks)
     plan = path.layout(ranges, blocks)
@@ -108,7 +108,7 @@ def _sweep(path: CopyPath, options: Options) -> Setups:
     return setups
 
 
-def _generated(path: CopyPath, options: Options) -> Setups:
+def _generated(path: CopyPath, options: CopyFaultsOptions) -> Setups:
     """Copies of all shapes, each interrupted once; before the first, and wherever only a rehearsal
     tells the points, the same undisturbed."""
     drawn = options.generated
@@ -136,7 +136,7 @@ def _generated(path: CopyPath, options: Options) -> Setups:
     return setups
 
 
-def _rehearsal(plan: Layout, path: CopyPath, options: Options) -> Setup:
+def _rehearsal(plan: Layout, path: CopyPath, options: CopyFaultsOptions) -> Setup:
     return Setup(
         plan, REHEARSED, REHEARSAL, path.name, path.ref, fua=options.fua,
         block_error=options.block_error,
@@ -158,7 +158,7 @@ def _with_sizes(before: Setups, path: CopyPath) -> Setups:
     return setups
 
 
-def carry_out(job: Job, watcher: Watcher[CaseResult], *, on: Guest | None = None) -> Report:
+def carry_out(job: Sweep, watcher: Watcher[CaseResult], *, on: Guest | None = None) -> Report:
     """Boot, carry out the cases and judge them.
 
     What the lab itself fails at ends the run and stands in the report, with all cases judged
@@ -181,14 +181,14 @@ def carry_out(job: Job, watcher: Watcher[CaseResult], *, on: Guest | None = None
     return report
 
 
-def _judge_all(job: Job, bench: Bench, report: Report, watcher: Watcher[CaseResult]) -> None:
+def _judge_all(job: Sweep, bench: Bench, report: Report, watcher: Watcher[CaseResult]) -> None:
     """Carry out and judge one case after the other.  Raises NotSupported where the path does not
     work without a fault."""
     known: set[tuple[object, ...]] = set()
     for number, setup in job.setups(bench, watcher.on_total):
         report.lacking = {str(action): said for action, said in bench.lacking.items()}
         watcher.on_begin(named(setup.point, setup.action))
-        judged = Judged(number, setup, _judge(job, bench, number, setup))
+        judged = JudgedCase(number, setup, _judge(job, bench, number, setup))
         rehearsed = job.rehearses and setup.action == REHEARSAL
         if not rehearsed or rehearsal.is_case(judged.result, first=not number):
             report.cases.append(judged)
@@ -202,13 +202,13 @@ def _judge_all(job: Job, bench: Bench, report: Report, watcher: Watcher[CaseResu
             judged.minimised = _minimised(job, bench, judged)
 
 
-def _judge(job: Job, bench: Bench, number: int, setup: Setup) -> CaseResult:
+def _judge(job: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
     # Should the lab break off in this case, the timeline still says what it was.
     bench.run.emit("lab", "setup", number=number, **setup.document())
-    return Case(bench, setup, job.plant, job.hang_deadline).run()
+    return BenchCase(bench, setup, job.plant, job.hang_deadline).run()
 
 
-def _minimised(job: Job, bench: Bench, judged: Judged) -> Judged:
+def _minimised(job: Sweep, bench: Bench, judged: JudgedCase) -> JudgedCase:
     """The smallest case found that breaks the same rules, which may be the case itself."""
     broken = set(broken_rules(judged.result))
     smallest = judged.result
@@ -221,4 +221,4 @@ def _minimised(job: Job, bench: Bench, judged: Judged) -> Judged:
         smallest = result
         return True
 
-    return Judged(judged.number, minimise(judged.setup, fails), smallest)
+    return JudgedCase(judged.number, minimise(judged.setup, fails), smallest)

@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.copy.ground import Ask
 from lab.copy.paths.nvme import parse_trace
 from lab.crash import writelog
-from lab.crash.writelog import Entry
+from lab.crash.writelog import LogEntry
 from lab.results.run import Run
 
 
@@ -18,9 +18,9 @@ class _Tail:
     """A write log, of which so much was read already."""
 
     path: Path
-    last: Entry | None = None
+    last: LogEntry | None = None
 
-    def read(self) -> list[Entry]:
+    def read(self) -> list[LogEntry]:
         """What has come since the last call."""
         entries = writelog.read(self.path, self.last)
         if entries:
@@ -72,11 +72,11 @@ class Taps:
             self._run.emit("trace", line.event, at=line.time - offset, arguments=line.arguments)
         return said
 
-    def writes(self) -> list[Entry]:
+    def writes(self) -> list[LogEntry]:
         """What reached the write log since the last call."""
         return self._log.read()
 
-    def carrying(self, entries: list[Entry], mark: bytes) -> int:
+    def carrying(self, entries: list[LogEntry], mark: bytes) -> int:
         """How many of these entries of the write log hold `mark`, and how many that have come to
         the others since the last call of this or of `forget`."""
         return writelog.carrying(self._log.path, entries, mark) + sum(

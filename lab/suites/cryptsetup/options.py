@@ -13,7 +13,7 @@ from lab.errors import UsageError
 from lab.suites.arguments import Parser
 from lab.suites.cryptsetup.parts import SEPARATOR, parts
 from lab.suites.upstream import options as driving
-from lab.suites.upstream.options import Driving
+from lab.suites.upstream.options import DrivingOptions
 
 MAKEFILE = "tests/Makefile"
 
@@ -23,7 +23,7 @@ _REFERENCE = re.compile(r"\$\((?P<name>\w+)\)")
 
 
 @dataclass(frozen=True)
-class Options(Driving):
+class CryptsetupOptions(DrivingOptions):
     """What was asked for."""
 
     names: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Options(Driving):
         return {"select": list(self.names), "use_tasklets": self.tasklets, **self.driving()}
 
 
-def parse(args: Sequence[str]) -> Options:
+def parse(args: Sequence[str]) -> CryptsetupOptions:
     """Read the suite's arguments, and a list of scripts on stdin where one is `-`.  Raises
     UsageError."""
     parser = Parser("cryptsetup")
@@ -47,10 +47,10 @@ def parse(args: Sequence[str]) -> Options:
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT[:PART]", help=what)
     given = parser.parse_intermixed_args(args)
     names = driving.names(given.scripts)
-    return Options(names, given.use_tasklets, **driving.read("cryptsetup", given))
+    return CryptsetupOptions(names, given.use_tasklets, **driving.read("cryptsetup", given))
 
 
-def select(tree: Path, options: Options) -> dict[str, str]:
+def select(tree: Path, options: CryptsetupOptions) -> dict[str, str]:
     """The scripts and programs in the tree's tests that are meant, in the order of `make check`;
     of a part the script that does nothing else, of all others nothing.
 

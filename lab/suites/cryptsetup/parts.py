@@ -58,16 +58,16 @@ class _Statement:
 
 
 @dataclass(frozen=True)
-class Part:
+class ScriptPart:
     """A part: its name, and a script that does nothing else."""
 
     name: str
     text: str
 
 
-def parts(script: str) -> list[Part]:
+def parts(script: str) -> list[ScriptPart]:
     """The parts of a script, in its order; none of one that has no tests of either form."""
-    reading = _Reading(script.encode())
+    reading = _ScriptReading(script.encode())
     found = reading.statements
     first = next((n for n, one in enumerate(found) if one.kind in _BEGINNINGS), len(found))
     last = len(found)
@@ -76,7 +76,9 @@ def parts(script: str) -> list[Part]:
     before, body, after = found[:first], found[first:last], found[last:]
     end = after[0].start if after else len(reading.source)
     return [
-        Part(name, reading.script([*before, *_needed(body, part[0]), *part, *after], part, end))
+        ScriptPart(
+            name, reading.script([*before, *_needed(body, part[0]), *part, *after], part, end)
+        )
         for name, part in _members(body)
     ]
 
@@ -123,7 +125,7 @@ def _needed(body: list[_Statement], member: _Statement) -> Iterator[_Statement]:
             return
 
 
-class _Reading:
+class _ScriptReading:
     """Reads a script, whose bytes are `source`, and writes it with statements left out."""
 
     def __init__(self, source: bytes) -> None:

@@ -8,23 +8,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.guest.ssh import Session
-from lab.results.cases import Case, Status
-from lab.suites.cryptsetup.options import MAKEFILE, Options, select
+from lab.results.cases import Case, CaseStatus
+from lab.suites.cryptsetup.options import MAKEFILE, CryptsetupOptions, select
 from lab.suites.cryptsetup.parts import SEPARATOR, SKIPPED
 from lab.suites.outcome import Results
 from lab.suites.request import Assignment
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import tree as trees
-from lab.suites.upstream.campaign import Job, carry_out
+from lab.suites.upstream.campaign import CampaignPlan, carry_out
 from lab.suites.upstream.driver import BASE, TREE, Command
 from lab.suites.upstream.marks import MarkReader
-from lab.suites.upstream.reader import Ended
+from lab.suites.upstream.reader import CaseEnd
 from lab.suites.watch import Watcher
 
 NAME = "cryptsetup"
 IMAGE = "fstests"
 
-LAYOUT = trees.Layout(
+LAYOUT = trees.TreeLayout(
     NAME,
     "tests/verity-compat-test",
     {
@@ -61,7 +61,7 @@ _MODULES = "loop dm-crypt dm-verity dm-integrity dm-zero"
 """What the first of cryptsetup's tests loads (00modules-test), for all that follow; and loop."""
 
 
-def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
+def run(asked: Assignment[CryptsetupOptions], watcher: Watcher[Case]) -> Results:
     """Run cryptsetup's tests in a guest of a profile.
 
     They make their own devices.  The tree is a built one, by default the one in the user's
@@ -71,7 +71,7 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     profile, options = asked.profile, asked.options
     tree = trees.choose(LAYOUT, asked.request.tree)
     chosen = select(tree, options)
-    job = Job(
+    job = CampaignPlan(
         name=NAME,
         profile=profile.model_copy(update={"image": options.image or IMAGE}),
         suite=Scripts({name: text for name, text in chosen.items() if text}, options.tasklets),
@@ -146,15 +146,15 @@ def archive(files: Mapping[str, str]) -> bytes:
     return written.getvalue()
 
 
-def judge(name: str, status: int, said: str) -> Ended:
+def judge(name: str, status: int, said: str) -> CaseEnd:
     """What came of a script: 0 passed, 77 not run, anything else failed."""
     said = said.strip()
     if status == 0 and SEPARATOR in name and _NOT_APPLICABLE.search(said):
-        return Ended(name, Status.NOTRUN, said.splitlines()[-1], said)
+        return CaseEnd(name, CaseStatus.NOTRUN, said.splitlines()[-1], said)
     if status == 0:
-        return Ended(name, Status.PASS, "", said)
+        return CaseEnd(name, CaseStatus.PASS, "", said)
     words = said.partition(_FAILED)[0].split("\n")
     last = next((word.strip() for word in reversed(words) if word.strip()), "it did not say why")
     if status == SKIPPED:
-        return Ended(name, Status.NOTRUN, last, said)
-    return Ended(name, Status.FAIL, f"exit status {status}: {last}", said)
+        return CaseEnd(name, CaseStatus.NOTRUN, last, said)
+    return CaseEnd(name, CaseStatus.FAIL, f"exit status {status}: {last}", said)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from lab.profile.layers.filesystems import Mounted, Nfs
+from lab.profile.layers.filesystems import MountLayer, Nfs
 from lab.profile.models import Profile, stack
 
 SERVER = "127.0.0.1"
@@ -48,7 +48,7 @@ def free_exports(profile: Profile) -> dict[str, Export]:
         layer.name: Export(
             layer.name,
             layer.mount_point,
-            cast(Mounted, layers[layer.over]).mount_point,
+            cast(MountLayer, layers[layer.over]).mount_point,
             (f"vers={layer.version}", *layer.options),
         )
         for layer in profile.layers

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from lab.errors import UsageError
 from lab.guest.ssh import Session
-from lab.suites.fstests.options import NUMBER, Options
+from lab.suites.fstests.options import NUMBER, FstestsOptions
 from lab.suites.fstests.sections import Section
-from lab.suites.upstream.exclusions import Entry, Lists, kernel_release, left_out
+from lab.suites.upstream.exclusions import Exclusion, Lists, kernel_release, left_out
 
 _GROUPS = "group.list"
 """In each directory of tests: a test's number and its groups, line by line (tools/mkgroupfile)."""
 
 
-def check(options: Options, tree: Path, made: Mapping[str, Section]) -> None:
+def check(options: FstestsOptions, tree: Path, made: Mapping[str, Section]) -> None:
     """Raise UsageError for what of the lists cannot be read, before anything is booted."""
     for name in options.inner:
         if not any((tree / "tests").glob(f"*/{name}")):
@@ -32,8 +32,8 @@ def check(options: Options, tree: Path, made: Mapping[str, Section]) -> None:
 
 
 def leave_out(
-    options: Options, tree: Path, made: Mapping[str, Section], session: Session, section: str,
-    names: Sequence[str],
+    options: FstestsOptions, tree: Path, made: Mapping[str, Section], session: Session,
+    section: str, names: Sequence[str],
 ) -> Mapping[str, str]:  # fmt: skip
     """The cases of a section in the lists that were named, and why they are there."""
     if not (options.inner or options.excluded.paths):
@@ -42,7 +42,7 @@ def leave_out(
 
 
 def chosen(
-    options: Options, tree: Path, section: Section, release: str, names: Sequence[str]
+    options: FstestsOptions, tree: Path, section: Section, release: str, names: Sequence[str]
 ) -> dict[str, str]:
     """The same, by the release of the guest's kernel."""
     fstyp = section.fstyp
@@ -55,14 +55,14 @@ def chosen(
     return left_out(names, entries, _groups(tree, entries))
 
 
-def _inner(options: Options, tree: Path) -> Iterator[tuple[str, Lists]]:
+def _inner(options: FstestsOptions, tree: Path) -> Iterator[tuple[str, Lists]]:
     """The lists in the directories of tests, by the names of these."""
     for name in options.inner:
         for path in sorted((tree / "tests").glob(f"*/{name}")):
             yield path.parent.name, Lists("fstests", NUMBER.match, (path,))
 
 
-def _groups(tree: Path, entries: Sequence[Entry]) -> Mapping[str, set[str]]:
+def _groups(tree: Path, entries: Sequence[Exclusion]) -> Mapping[str, set[str]]:
     """The tests of the groups that entries name."""
     groups: dict[str, set[str]] = defaultdict(set)
     if not any(entry.group for entry in entries):

@@ -9,12 +9,12 @@ from typing import Any
 
 from lab.errors import UsageError
 from lab.suites.arguments import Parser
-from lab.suites.fstests.faults.plan import Plan, load
+from lab.suites.fstests.faults.plan import FaultPlan, load
 from lab.suites.fstests.sections import ROLES, TYPES
 from lab.suites.upstream import options as driving
 from lab.suites.upstream.exclusions import Lists
 from lab.suites.upstream.habits import Habit, answer
-from lab.suites.upstream.options import Driving
+from lab.suites.upstream.options import DrivingOptions
 
 DEFAULT_GROUP = "quick"
 """What runs when nothing is selected: check's own `auto` takes hours."""
@@ -61,7 +61,7 @@ def is_test(word: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Options(Driving):
+class FstestsOptions(DrivingOptions):
     """What was asked for.  `deadline` is in seconds on hardware; `filters` are options of check,
     `excluded` lists of cases to leave out, `inner` the names of such lists in the directories of
     the tree's tests; `sections` and `not_sections` are by name."""
@@ -75,7 +75,7 @@ class Options(Driving):
     fs: tuple[str, ...] = ()
     devices: Mapping[str, str] = field(default_factory=dict)
     pool: tuple[str, ...] = ()
-    faults: Plan | None = None
+    faults: FaultPlan | None = None
 
     def document(self) -> dict[str, Any]:
         """Its JSON."""
@@ -91,7 +91,7 @@ class Options(Driving):
         }
 
 
-def parse(args: Sequence[str]) -> Options:
+def parse(args: Sequence[str]) -> FstestsOptions:
     """Read the suite's arguments, and a list of cases on stdin where one is `-`.  Raises
     UsageError."""
     given = _parser().parse_intermixed_args(args)
@@ -111,7 +111,7 @@ def parse(args: Sequence[str]) -> Options:
         filters += ["-g", DEFAULT_GROUP]
     devices = dict(_device(text) for text in given.device)
     pool = tuple(devices.pop(POOL, "").split(",")) if POOL in devices else ()
-    return Options(
+    return FstestsOptions(
         names, tuple(filters), Lists("fstests", is_test, tuple(given.E)), tuple(given.X),
         tuple(given.s), tuple(given.S), fs, devices, pool,
         load(given.faults) if given.faults else None, **driving.read("fstests", given),

@@ -16,8 +16,8 @@ so that only the next case, or check's summary (`Ran: `), ends a failed one for 
 import re
 from collections.abc import Collection, Iterator
 
-from lab.results.cases import Status
-from lab.suites.upstream.reader import Began, Ended
+from lab.results.cases import CaseStatus
+from lab.suites.upstream.reader import CaseEnd, CaseStart
 
 _PASSED = re.compile(r"\s*(\d+s \.\.\. )?\s*\d+s\s*")
 _NOT_RUN = re.compile(r"\s*(\d+s \.\.\. )?\s*\[not run\]\s?(?P<why>[^\n]*)")
@@ -29,7 +29,7 @@ _WORD = re.compile(r"(\S+)\s")
 _SUMMARY = ("Ran: ", "Interrupted!", "Not run: ", "Failures: ", "Passed all ", "Failed ")
 
 
-class CheckReader:
+class FstestsReader:
     """Reads the output of a check that was told to run the cases `names`."""
 
     def __init__(self, names: Collection[str]) -> None:
@@ -42,7 +42,7 @@ class CheckReader:
         self._said = ""
         """What came of the case after its name."""
 
-    def feed(self, text: str) -> Iterator[Began | Ended]:
+    def feed(self, text: str) -> Iterator[CaseStart | CaseEnd]:
         """What the next piece of output tells."""
         for piece in _PIECES.findall(text):
             self._line += piece
@@ -50,7 +50,7 @@ class CheckReader:
             if name in self._names:
                 yield from self.finish()
                 self._case, self._said = name, self._line[len(name) :]
-                yield Began(name)
+                yield CaseStart(name)
             elif not self._within and self._line.startswith(_SUMMARY):
                 yield from self.finish()
             elif self._is_unclear():
@@ -71,7 +71,7 @@ class CheckReader:
         starts = (*self._names, *_SUMMARY)
         return not self._within and any(start.startswith(self._line) for start in starts)
 
-    def _settle(self) -> Iterator[Ended]:
+    def _settle(self) -> Iterator[CaseEnd]:
         """End the case if its line says all there is to say."""
         if not self._case or not self._said.endswith("\n"):
             return
@@ -80,22 +80,22 @@ class CheckReader:
         elif _PASSED.fullmatch(self._said) or _NOT_RUN.fullmatch(self._said.rstrip("\n")):
             yield from self.finish()
 
-    def finish(self) -> Iterator[Ended]:
+    def finish(self) -> Iterator[CaseEnd]:
         """End the case that has begun, by what was said of it."""
         if self._case:
             status, reason = _judge(self._said)
-            yield Ended(self._case, status, reason, self._said.strip())
+            yield CaseEnd(self._case, status, reason, self._said.strip())
         self._case = self._said = ""
 
 
-def _judge(said: str) -> tuple[Status, str]:
+def _judge(said: str) -> tuple[CaseStatus, str]:
     if _PASSED.fullmatch(said):
-        return Status.PASS, ""
+        return CaseStatus.PASS, ""
     if found := _NOT_RUN.match(said):
-        return Status.NOTRUN, found["why"].strip()
+        return CaseStatus.NOTRUN, found["why"].strip()
     first = _LAST_TIME.sub("", said).split("\n")[0]
     why = _MISMATCH.sub(" output mismatch", first)
-    return Status.FAIL, " ".join(why.split()) or "check did not say that it passed"
+    return CaseStatus.FAIL, " ".join(why.split()) or "check did not say that it passed"
 
 
 def listed(said: str) -> list[str]:

@@ -12,23 +12,23 @@ from lab.guest.ssh import Session
 from lab.profile.models import Profile
 from lab.results.cases import Case
 from lab.suites.fstests import lists
-from lab.suites.fstests.faults.making import Faulted
-from lab.suites.fstests.faults.plan import Plan
-from lab.suites.fstests.faults.recovery import Recovery
-from lab.suites.fstests.options import Options
-from lab.suites.fstests.output import CheckReader, listed
+from lab.suites.fstests.faults.making import GuestFaults
+from lab.suites.fstests.faults.plan import FaultPlan
+from lab.suites.fstests.faults.recovery import FileSystemRecovery
+from lab.suites.fstests.options import FstestsOptions
+from lab.suites.fstests.output import FstestsReader, listed
 from lab.suites.fstests.sections import (
     SCRATCH_MNT,
     TEST_DIR,
     Section,
-    Wanted,
+    SectionRequest,
     sections,
 )
 from lab.suites.outcome import Results
 from lab.suites.request import Assignment
 from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import tree as trees
-from lab.suites.upstream.campaign import Job, carry_out
+from lab.suites.upstream.campaign import CampaignPlan, carry_out
 from lab.suites.upstream.devices import LINKS, boot_profile
 from lab.suites.upstream.driver import BASE, RESULTS, TREE, Command
 from lab.suites.watch import Watcher
@@ -36,7 +36,7 @@ from lab.suites.watch import Watcher
 NAME = "fstests"
 IMAGE = "fstests"
 
-LAYOUT = trees.Layout(
+LAYOUT = trees.TreeLayout(
     NAME,
     "check",
     {
@@ -64,7 +64,7 @@ done"""
 _CLEAR = 'for dir; do mkdir -p "$dir"; umount -R "$dir" 2>/dev/null; done; true'
 
 
-def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
+def run(asked: Assignment[FstestsOptions], watcher: Watcher[Case]) -> Results:
     """Run fstests on a profile.
 
     The tree is a built one, by default the one in the user's settings.  Raises UsageError,
@@ -72,13 +72,13 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     """
     profile, options = asked.profile, asked.options
     tree = trees.choose(LAYOUT, asked.request.tree)
-    wanted = Wanted(options.fs, options.devices, options.pool)
+    wanted = SectionRequest(options.fs, options.devices, options.pool)
     made = meant(sections(profile, wanted), options)
     lists.check(options, tree, made)
     _check_names(tree, options.names)
     suite = Fstests(made)
     booted = boot_profile(profile).model_copy(update={"image": options.image or IMAGE})
-    job = Job(
+    job = CampaignPlan(
         name=NAME,
         profile=booted,
         suite=suite,
@@ -97,7 +97,7 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
     return carry_out(job, watcher)
 
 
-def meant(found: Sequence[Section], options: Options) -> dict[str, Section]:
+def meant(found: Sequence[Section], options: FstestsOptions) -> dict[str, Section]:
     """The sections that are meant, by name.  Raises UsageError."""
     names = [section.name for section in found]
     for name in (*options.sections, *options.not_sections):
@@ -113,13 +113,13 @@ def meant(found: Sequence[Section], options: Options) -> dict[str, Section]:
 
 
 def _faulted(
-    plan: Plan | None, booted: Profile, made: Mapping[str, Section]
-) -> Callable[[], Faulted] | None:
+    plan: FaultPlan | None, booted: Profile, made: Mapping[str, Section]
+) -> Callable[[], GuestFaults] | None:
     """What makes the faults of a plan.  Raises ProfileError for what the profile does not have."""
     if plan is None:
         return None
     plan.check(booted)
-    return partial(Faulted, plan, booted, Recovery(made, stacked=bool(booted.layers)))
+    return partial(GuestFaults, plan, booted, FileSystemRecovery(made, stacked=bool(booted.layers)))
 
 
 def _check_names(tree: Path, names: Sequence[str]) -> None:
@@ -157,7 +157,7 @@ class Fstests:
         """check, told to run these cases."""
         return Command(["./check", *names], env=self._env(section))
 
-    def select(self, session: Session, section: str, options: Options) -> list[str]:
+    def select(self, session: Session, section: str, options: FstestsOptions) -> list[str]:
         """The cases that the arguments of check select in a section, in its order.
 
         Raises GuestError when check does not list them.
@@ -179,9 +179,9 @@ class Fstests:
             )
         return found
 
-    def reader(self, names: Sequence[str]) -> CheckReader:
+    def reader(self, names: Sequence[str]) -> FstestsReader:
         """What understands check."""
-        return CheckReader(names)
+        return FstestsReader(names)
 
     def evidence(self, section: str, name: str) -> dict[str, str]:
         """check's own files of a case."""

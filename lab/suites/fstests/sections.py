@@ -88,7 +88,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SectionRequest:
     """What the person asked for, instead of what would be found."""
 
     fstyps: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Wanted:
     pool: tuple[str, ...] = ()
 
 
-def sections(profile: Profile, wanted: Wanted) -> list[Section]:
+def sections(profile: Profile, wanted: SectionRequest) -> list[Section]:
     """The sections of a profile.
 
     Each file system that nothing stands on is one, on its own device and with its options, and so
@@ -141,7 +141,7 @@ def _check_asked(found: Stack, names: Sequence[str], free: Sequence[str]) -> Non
             )
 
 
-def _check_used(wanted: Wanted, made: Sequence[Section]) -> None:
+def _check_used(wanted: SectionRequest, made: Sequence[Section]) -> None:
     """Raise UsageError for a device that no section has as what it was to be."""
     roles = {item for section in made for item in section.devices.items()}
     lost = [f"{role}={name}" for role, name in wanted.devices.items() if (role, name) not in roles]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lab.suites.fsx.client import Exerciser
-from lab.suites.fsx.model import Mismatch, Model, exact
+from lab.suites.fsx.model import FileModel, Mismatch, exact
 from lab.suites.fsx.operations import BLOCK, Operation, draw
 
 _FROM_THE_MEDIUM = 40
@@ -22,7 +22,7 @@ _REFUSALS = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSY
 """How a file system says, the first time that it is asked, that it has no such operation."""
 
 
-class Wrong(Exception):
+class FileMismatch(Exception):
     """The file is not what it must be, or an operation failed that must not."""
 
 
@@ -58,7 +58,7 @@ class Course:
     replayed: Sequence[Operation] = ()
     shut_down: Callable[[], None] | None = None
     at: int = 0
-    model: Model = field(default_factory=Model)
+    model: FileModel = field(default_factory=FileModel)
     log: Log = field(default_factory=Log)
     refused: dict[str, str] = field(default_factory=dict)
     """What the file system does not offer, and how it said so."""
@@ -66,7 +66,7 @@ class Course:
     """Kinds of operations that have succeeded."""
 
     def run(self) -> None:
-        """Carry all out.  Raises Wrong, and what the exerciser raises."""
+        """Carry all out.  Raises FileMismatch, and what the exerciser raises."""
         self.exerciser.request({"op": "open", "fresh": True})
         failures = 0
         down = False
@@ -95,7 +95,7 @@ class Course:
         if not answer["errno"]:
             done = answer.get("done", 0)
             if operation.kind in ("write", "copy") and not 0 < done <= operation.length:
-                raise Wrong(f"operation {number}, {operation}: {done} bytes done")
+                raise FileMismatch(f"operation {number}, {operation}: {done} bytes done")
             self.model.apply(operation, done)
             self.worked.add(operation.kind)
             return True
@@ -105,19 +105,19 @@ class Course:
         if operation.kind not in ("write", *self.worked) and answer["errno"] in _REFUSALS:
             self.refused[operation.kind] = answer["said"]
             return True
-        raise Wrong(f"operation {number}, {operation}: {answer['said']}")
+        raise FileMismatch(f"operation {number}, {operation}: {answer['said']}")
 
     def _check(self, number: int, operation: Operation) -> None:
         drop = number % _FROM_THE_MEDIUM == 0 or number == (len(self.replayed) or self.ops)
         answer = self.exerciser.request({"op": "sums", "drop": drop})
         if answer["errno"]:
-            raise Wrong(f"after operation {number}, {operation}: {answer['said']}")
+            raise FileMismatch(f"after operation {number}, {operation}: {answer['said']}")
         if drop:
             self.model.apply(Operation("fsync"), 0)
         if found := self.model.mismatch(answer["size"], answer["sums"]):
             where = self._exactly(found)
             source = ", read from the medium" if drop else ""
-            raise Wrong(f"operation {number}, {operation}{source}: {where}")
+            raise FileMismatch(f"operation {number}, {operation}{source}: {where}")
 
     def _exactly(self, found: Mismatch) -> Mismatch:
         """The mismatch to the byte, if it is one of content."""

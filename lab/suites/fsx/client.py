@@ -14,7 +14,7 @@ _PARTING = 30.0
 """Seconds that the end of the exerciser may take."""
 
 
-class Overdue(Exception):
+class OperationTimeout(Exception):
     """An operation has not ended within its deadline."""
 
 
@@ -28,12 +28,12 @@ class Exerciser:
     def request(self, request: dict[str, Any]) -> dict[str, Any]:
         """Have a request carried out; its answer, an error of the operation included.
 
-        Raises Overdue, or GuestError when the guest or the exerciser ends.
+        Raises OperationTimeout, or GuestError when the guest or the exerciser ends.
         """
         self._executor.send(**request)
         answer = self._executor.answer(self._deadline)
         if answer is None:
-            raise Overdue
+            raise OperationTimeout
         return answer
 
     def bytes_at(self, at: int, length: int) -> bytes:

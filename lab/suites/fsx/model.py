@@ -21,7 +21,7 @@ class Mismatch:
         return f"bytes {self.at} to {self.end}: {self.why}"
 
 
-class Model:
+class FileModel:
     """The file as it must be, and as it was at each operation since it was last made durable."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ MAX_CASES, MAX_OPS = 10_000, 100_000
 
 
 @dataclass(frozen=True)
-class Options:
+class FsxOptions:
     """What was asked for.  `deadline` is in seconds: of an operation of the lab's own exerciser, of
     a case on hardware otherwise."""
 
@@ -46,7 +46,7 @@ class Options:
         }
 
 
-def parse(args: Sequence[str]) -> Options:
+def parse(args: Sequence[str]) -> FsxOptions:
     """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
     given = _parser().parse_args(args)
     if not 1 <= given.cases <= MAX_CASES or not 1 <= given.ops <= MAX_OPS:
@@ -62,7 +62,7 @@ def parse(args: Sequence[str]) -> Options:
     if given.deadline is not None and not 0 < given.deadline <= 86400:
         raise UsageError("fsx: --deadline is in seconds, at most a day")
     seed = secrets.randbits(32) if given.seed is None else given.seed
-    return Options(
+    return FsxOptions(
         seed, given.cases, given.ops, kinds, given.on, given.shutdown,
         _log(given.replay) if given.replay else (), given.deadline,
     )  # fmt: skip

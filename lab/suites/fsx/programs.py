@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from lab.errors import UsageError
 from lab.guest.ssh import Session
 from lab.host import settings
-from lab.results.cases import Case, Status
+from lab.results.cases import Case, CaseStatus
 from lab.suites.fstests.run import IMAGE, LAYOUT
 from lab.suites.fsx.operations import KINDS
-from lab.suites.fsx.options import Options
+from lab.suites.fsx.options import FsxOptions
 from lab.suites.fsx.run import places
 from lab.suites.outcome import Results
 from lab.suites.request import Assignment
 from lab.suites.upstream import tree as trees
-from lab.suites.upstream.campaign import Job, carry_out
+from lab.suites.upstream.campaign import CampaignPlan, carry_out
 from lab.suites.upstream.driver import RESULTS, Command
 from lab.suites.upstream.marks import MarkReader
-from lab.suites.upstream.options import Driving
-from lab.suites.upstream.reader import Ended
+from lab.suites.upstream.options import DrivingOptions
+from lab.suites.upstream.reader import CaseEnd
 from lab.suites.watch import Watcher
 
 _FSX_WITHOUT = {
@@ -67,7 +67,7 @@ _RANGE = re.compile(r"^(0x[0-9a-f]+)\s+0x[0-9a-f]+\s+0x[0-9a-f]+\s+0x[0-9a-f]+",
 _LOGGED = re.compile(r"^(\d+)\(\s*\d+ mod \d+\): .*$", re.MULTILINE)
 
 
-def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
+def run(asked: Assignment[FsxOptions], watcher: Watcher[Case]) -> Results:
     """Run fsx or fsstress on the file system on top of a profile.
 
     Raises UsageError, ProfileError and HostError before anything is booted; see carry_out().
@@ -82,7 +82,7 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
         raise UsageError(f"{name}: --shutdown and --replay are for the lab's own exerciser")
     tree = trees.find(LAYOUT, found)
     where = places(profile, options)
-    job = Job(
+    job = CampaignPlan(
         name=name,
         profile=profile.model_copy(update={"image": IMAGE}),
         suite=Programs(name, where.mount, options),
@@ -95,7 +95,7 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
         configs={},
         asked=options.document(),
         known=(),
-        driving=Driving(deadline=options.deadline),
+        driving=DrivingOptions(deadline=options.deadline),
     )
     return carry_out(job, watcher)
 
@@ -106,7 +106,7 @@ class Programs:
 
     name: str
     mount: str
-    options: Options
+    options: FsxOptions
 
     def prepare(self, session: Session, section: str) -> None:
         """Make the place for what the program logs."""
@@ -142,10 +142,10 @@ class Programs:
                 yield from ("-f", f"{_FSSTRESS[kind]}=10")
 
 
-def _ended(name: str, status: int, said: str) -> Ended:
+def _ended(name: str, status: int, said: str) -> CaseEnd:
     if status == 0:
-        return Ended(name, Status.PASS, "", said)
-    return Ended(name, Status.FAIL, _why(said) or f"exit status {status}", said)
+        return CaseEnd(name, CaseStatus.PASS, "", said)
+    return CaseEnd(name, CaseStatus.FAIL, _why(said) or f"exit status {status}", said)
 
 
 def _why(said: str) -> str:

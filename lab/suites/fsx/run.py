@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from lab.errors import GuestError, ProfileError, UsageError
 from lab.guest.boot import Platform
 from lab.guest.kmsg import fatal
-from lab.profile.layers.filesystems import FileSystem, Mounted
+from lab.profile.layers.filesystems import FileSystem, MountLayer
 from lab.profile.models import Profile, stack
-from lab.results.cases import Case, Status
-from lab.suites.fsx.case import Course, Wrong
-from lab.suites.fsx.client import Exerciser, Overdue
+from lab.results.cases import Case, CaseStatus
+from lab.suites.fsx.case import Course, FileMismatch
+from lab.suites.fsx.client import Exerciser, OperationTimeout
 from lab.suites.fsx.model import Mismatch
-from lab.suites.fsx.options import Options
+from lab.suites.fsx.options import FsxOptions
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
@@ -45,12 +45,12 @@ class Places:
         return f"{self.mount}/{FILE}"
 
 
-def places(profile: Profile, options: Options) -> Places:
+def places(profile: Profile, options: FsxOptions) -> Places:
     """The file system on top, or the one that was asked for.
 
     Raises ProfileError when there is none, UsageError for one that does not exist.
     """
-    mounted = {layer.name: layer for layer in profile.layers if isinstance(layer, Mounted)}
+    mounted = {layer.name: layer for layer in profile.layers if isinstance(layer, MountLayer)}
     tops = [name for name in mounted if name not in stack(profile).users]
     if not tops:
         raise ProfileError(
@@ -67,7 +67,7 @@ def places(profile: Profile, options: Options) -> Places:
     return Places(name, mounted[name].mount_point, below)
 
 
-def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
+def run(asked: Assignment[FsxOptions], watcher: Watcher[Case]) -> Results:
     """Boot, carry out the cases and take the guest down.
 
     What the lab itself fails at ends the run and stands in the outcome; only errors from before the
@@ -82,7 +82,7 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
         ledger = Ledger(record, watcher, cases=outcome.cases)
         watcher.on_total(options.cases)
         with RunGuest(record, profile, platform, watcher.progress) as own:
-            bench = _Bench(own, where, options)
+            bench = _FsxBench(own, where, options)
             own.listen()
             own.describe(outcome)
             outcome.speed = own.speed.slower
@@ -97,12 +97,12 @@ def _name(seed: int) -> str:
 
 
 @dataclass
-class _Bench:
+class _FsxBench:
     """Where cases are carried out, in a guest that some of them spoil."""
 
     own: RunGuest
     where: Places
-    options: Options
+    options: FsxOptions
 
     @property
     def deadline(self) -> float:
@@ -118,7 +118,7 @@ class _Bench:
         status, reason, extra = self._judged(course, heard)
         directory = f"cases/{self.where.name}/{_name(seed)}"
         evidence = {"operations.jsonl": course.log.text(), **extra}
-        if status is not Status.PASS:
+        if status is not CaseStatus.PASS:
             evidence["dmesg"] = "\n".join([*heard, ""])
         for name, text in evidence.items():
             self.own.run.save(f"{directory}/{name}", text.encode())
@@ -144,7 +144,7 @@ class _Bench:
         at = numbers.randint(max(1, ops // 2), ops)
         return Course(exerciser, numbers, ops, self.options.kinds, self.options.replay, down, at)
 
-    def _judged(self, course: Course, heard: list[str]) -> tuple[Status, str, dict[str, str]]:
+    def _judged(self, course: Course, heard: list[str]) -> tuple[CaseStatus, str, dict[str, str]]:
         """What a case comes to: its status, why, and what a guest that is lost has to say."""
         try:
             status, reason = self._verdict(course, heard)
@@ -157,25 +157,25 @@ class _Bench:
             course.exerciser.close()
         return status, reason, {}
 
-    def _verdict(self, course: Course, heard: list[str]) -> tuple[Status, str]:
+    def _verdict(self, course: Course, heard: list[str]) -> tuple[CaseStatus, str]:
         """What becomes of the file.  Raises GuestLost when the guest cannot go on."""
         try:
             found = self._wrong(course)
             heard += self.own.heard()
-        except Overdue as overdue:
+        except OperationTimeout as overdue:
             raise self.own.overdue(f"no answer within {self.deadline:.0f} s") from overdue
         except GuestError as error:
             raise self.own.gone(error) from error
         if trouble := next((text for text in heard if fatal(text)), ""):
-            raise GuestLost(Status.CRASHED, trouble, tuple(self.own.aftermath()))
-        return (Status.FAIL, found) if found else (Status.PASS, "")
+            raise GuestLost(CaseStatus.CRASHED, trouble, tuple(self.own.aftermath()))
+        return (CaseStatus.FAIL, found) if found else (CaseStatus.PASS, "")
 
     def _wrong(self, course: Course) -> str:
         """What is wrong with the file after the course, or in it; '' if nothing is."""
         try:
             course.run()
             lost = self._after_loss(course) if course.shut_down else None
-        except Wrong as wrong:
+        except FileMismatch as wrong:
             return str(wrong)
         return f"data lost that was fsynced: {lost}" if lost else ""
 
@@ -187,7 +187,7 @@ class _Bench:
         done = self.own.connect().run(["layers", "up"], deadline=_LAYERS_DEADLINE, check=False)
         if done.status:
             said = " ".join((done.stderr or done.stdout).split()[-30:])
-            raise Wrong(f"the file systems do not come up again: {said}")
+            raise FileMismatch(f"the file systems do not come up again: {said}")
         again = Exerciser(self.own.connect(), self.where.file, self.deadline)
         try:
             again.request({"op": "open", "fresh": False})
@@ -195,5 +195,5 @@ class _Bench:
         finally:
             again.close()
         if answer["errno"]:
-            raise Wrong(f"the file cannot be read after the loss: {answer['said']}")
+            raise FileMismatch(f"the file cannot be read after the loss: {answer['said']}")
         return course.model.lost(answer["size"], answer["sums"])

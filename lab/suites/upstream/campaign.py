@@ -14,9 +14,9 @@ from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.guest.ssh import Session
 from lab.profile.models import Profile
-from lab.results.cases import Case, Status
+from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run
-from lab.suites.fstests.faults.making import Faulted
+from lab.suites.fstests.faults.making import GuestFaults
 from lab.suites.guest import RunGuest, attached
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
@@ -25,9 +25,9 @@ from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import shards
 from lab.suites.upstream import tree as trees
 from lab.suites.upstream.driver import SERIAL, Batch, External
-from lab.suites.upstream.known import Known
+from lab.suites.upstream.known import KnownFailure
 from lab.suites.upstream.lane import Lane, Stopped
-from lab.suites.upstream.options import Driving
+from lab.suites.upstream.options import DrivingOptions
 from lab.suites.upstream.watchdog import Watchdog
 from lab.suites.watch import Watcher
 from lab.vm.graph import drives
@@ -48,7 +48,7 @@ def nothing(session: Session, section: str, names: Sequence[str]) -> Mapping[str
 
 
 @dataclass(frozen=True)
-class Job:
+class CampaignPlan:
     """An external suite on a profile.
 
     `fs` has the sections, and the file system of each.  `asked` and `configs` are for the run's
@@ -58,22 +58,22 @@ class Job:
     name: str
     profile: Profile
     suite: External
-    layout: trees.Layout
+    layout: trees.TreeLayout
     tree: Path
     select: Select
     fs: Mapping[str, str]
     configs: Mapping[str, str]
     asked: Mapping[str, Any]
-    known: Sequence[Known]
-    driving: Driving
+    known: Sequence[KnownFailure]
+    driving: DrivingOptions
     on: str = ""
     """A guest that an earlier run left up."""
     leave_out: LeaveOut = nothing
-    faulted: Callable[[], Faulted] | None = None
+    faulted: Callable[[], GuestFaults] | None = None
     """Makes what is done to a guest meanwhile, if anything is."""
 
 
-def carry_out(job: Job, watcher: Watcher[Case]) -> Results:
+def carry_out(job: CampaignPlan, watcher: Watcher[Case]) -> Results:
     """Boot, carry out the cases and take the guests down.
 
     What the lab itself fails at ends the run and stands in the outcome, with all cases until then;
@@ -101,7 +101,7 @@ def carry_out(job: Job, watcher: Watcher[Case]) -> Results:
 
 @dataclass
 class _Campaign:
-    job: Job
+    job: CampaignPlan
     platform: Platform
     record: Run
     ledger: Ledger
@@ -142,7 +142,7 @@ class _Campaign:
         names = self.job.select(session, section)
         left_out = self.job.leave_out(session, section, names)
         for name, why in left_out.items():
-            self.ledger.add(Case(name, Status.NOTRUN, 0, why, section))
+            self.ledger.add(Case(name, CaseStatus.NOTRUN, 0, why, section))
         return tuple(name for name in names if name not in left_out)
 
     def _known(self, session: Session, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -193,7 +193,7 @@ class _Campaign:
                 raise error
 
 
-def _left_up(job: Job) -> Guest | None:
+def _left_up(job: CampaignPlan) -> Guest | None:
     """The guest that an earlier run of the same profile left up, if it is to be used.  Raises
     UsageError."""
     if not job.on:

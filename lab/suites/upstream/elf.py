@@ -13,7 +13,7 @@ _MAGIC = b"\x7fELF"
 
 
 @dataclass(frozen=True)
-class Program:
+class ElfFile:
     """An executable or a shared library."""
 
     path: Path
@@ -25,7 +25,7 @@ class Program:
     """Its own soname, if it has one."""
 
 
-def programs(tree: Path) -> Iterator[Program]:
+def programs(tree: Path) -> Iterator[ElfFile]:
     """Every ELF executable and shared library below a directory; no object files."""
     for path in sorted(tree.rglob("*")):
         # What libtool leaves in .libs is what the wrapper beside it runs.
@@ -33,7 +33,7 @@ def programs(tree: Path) -> Iterator[Program]:
             yield found
 
 
-def _read(path: Path) -> Program | None:
+def _read(path: Path) -> ElfFile | None:
     with path.open("rb") as file:
         if file.read(4) != _MAGIC:
             return None
@@ -47,6 +47,6 @@ def _read(path: Path) -> Program | None:
             # The library gives a tag that names a string an attribute of the tag's own name.
             needs = frozenset(str(vars(tag)["needed"]) for tag in tags if "needed" in vars(tag))
             soname = next((str(vars(tag)["soname"]) for tag in tags if "soname" in vars(tag)), "")
-            return Program(path, elf.get_machine_arch(), needs, soname)
+            return ElfFile(path, elf.get_machine_arch(), needs, soname)
         except ELFError:
             return None  # cut short, or written by a compiler that was interrupted

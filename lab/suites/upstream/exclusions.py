@@ -45,7 +45,7 @@ _INCLUDES = 100
 
 
 @dataclass(frozen=True)
-class Entry:
+class Exclusion:
     """Tests that are to be left out, as they stand in a file; `group` is a group of the suite."""
 
     word: str
@@ -70,17 +70,17 @@ class Lists:
         """Raise UsageError for what cannot be read, for a directory without a list for the section
         and for a line that is no test; whether it is for the kernel at hand is not asked."""
         for path in self._files(fstyp, section):
-            reading = _Reading(self.suite, self.meant)
+            reading = _ListReading(self.suite, self.meant)
             reading.scan(path)
             while reading.included:
                 reading.scan(reading.included.pop())
 
-    def entries(self, release: str, fstyp: str = "", section: str = "") -> list[Entry]:
+    def entries(self, release: str, fstyp: str = "", section: str = "") -> list[Exclusion]:
         """What is meant on a kernel, by its release, and in a section.  Raises UsageError."""
         return [
             entry
             for path in self._files(fstyp, section)
-            for entry in _Reading(self.suite, self.meant).read(path, release, fstyp, section)
+            for entry in _ListReading(self.suite, self.meant).read(path, release, fstyp, section)
         ]
 
     def _files(self, fstyp: str, section: str) -> Iterator[Path]:
@@ -109,7 +109,7 @@ def _some(directory: Path) -> str:
 
 
 def left_out(
-    names: Iterable[str], entries: Iterable[Entry], groups: Mapping[str, Collection[str]]
+    names: Iterable[str], entries: Iterable[Exclusion], groups: Mapping[str, Collection[str]]
 ) -> dict[str, str]:
     """Those of some tests that are to be left out, and why.
 
@@ -145,19 +145,19 @@ def kernel_version(release: str) -> tuple[int, int, int]:
 
 
 @dataclass
-class _Reading:
+class _ListReading:
     """Reads a list, and what it includes."""
 
     suite: str
     meant: Meant
-    entries: dict[str, list[Entry]] = field(default_factory=dict)
+    entries: dict[str, list[Exclusion]] = field(default_factory=dict)
     """By a word that stands for the line where the preprocessor reads it."""
     conditional: bool = False
     """Whether anything is to be preprocessed."""
     included: list[Path] = field(default_factory=list)
     files: int = 0
 
-    def read(self, path: Path, release: str, fstyp: str, section: str) -> list[Entry]:
+    def read(self, path: Path, release: str, fstyp: str, section: str) -> list[Exclusion]:
         """The entries that are meant on that kernel."""
         text = self.scan(path)
         if not self.conditional:
@@ -199,7 +199,7 @@ class _Reading:
 
     def _of_line(
         self, words: Sequence[str], reason: str, path: Path, number: int
-    ) -> Iterator[Entry]:
+    ) -> Iterator[Exclusion]:
         grouped = words[:1] == [_GROUP]
         for word in words[grouped:]:
             for name in word.split(",") if grouped else [word]:
@@ -208,14 +208,14 @@ class _Reading:
                         f"{self.suite}: {path}:{number}: {word} is no test",
                         hint="a line has a test, and a reason behind a #",
                     )
-                yield Entry(name, reason, path, number, grouped)
+                yield Exclusion(name, reason, path, number, grouped)
 
 
 class _Preprocessor(pcpp.Preprocessor):  # type: ignore[misc]
     """cpp, with what xfstests-bld defines for its lists (its test-appliance, runtests.sh)."""
 
     def __init__(
-        self, reading: _Reading, version: tuple[int, int, int], fstyp: str, section: str
+        self, reading: _ListReading, version: tuple[int, int, int], fstyp: str, section: str
     ) -> None:
         super().__init__()
         self._reading = reading

@@ -26,7 +26,7 @@ Tried = Callable[[Sequence[str]], bool]
 """Whether a command succeeds in the guest."""
 
 
-class When(BaseModel):
+class KnownCondition(BaseModel):
     """Where a failure is expected: found by trying, never by a version."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -44,31 +44,31 @@ class When(BaseModel):
         )
 
 
-class Known(BaseModel):
+class KnownFailure(BaseModel):
     """Cases that are expected to fail for one reason."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     cases: list[str] = Field(min_length=1)
     reason: str = Field(min_length=1)
-    when: When = When()
+    when: KnownCondition = KnownCondition()
 
 
-_LIST = TypeAdapter(list[Known])
+_LIST = TypeAdapter(list[KnownFailure])
 
 
-def beside(profile: Path, suite: str) -> list[Known]:
+def beside(profile: Path, suite: str) -> list[KnownFailure]:
     """The known failures of a suite beside a profile's file; none where there is no such file."""
     path = profile.parent / DIRECTORY / f"{suite}.yaml"
     return load(path) if path.exists() else []
 
 
-def chosen(asked: Path | None, profile: Path, suite: str) -> list[Known]:
+def chosen(asked: Path | None, profile: Path, suite: str) -> list[KnownFailure]:
     """The known failures in the file that was asked for, or else beside a profile's file."""
     return load(asked) if asked else beside(profile, suite)
 
 
-def load(path: Path) -> list[Known]:
+def load(path: Path) -> list[KnownFailure]:
     """Read a file.  Raises ProfileError that names it and the key that is wrong."""
     try:
         return _LIST.validate_python(yaml.safe_load(path.read_text()) or [])
@@ -82,7 +82,10 @@ def load(path: Path) -> list[Known]:
 
 
 def applying(
-    known: Iterable[Known], names: Mapping[str, Iterable[str]], fs: Mapping[str, str], tried: Tried
+    known: Iterable[KnownFailure],
+    names: Mapping[str, Iterable[str]],
+    fs: Mapping[str, str],
+    tried: Tried,
 ) -> dict[str, str]:
     """Why cases are expected to fail here, by title; `names` and `fs` are by section.
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from lab.errors import GuestError, LabError
 from lab.guest.boot import Progress
 from lab.guest.kmsg import fatal
-from lab.guest.relay import Exited, Kernel, Relay, RelayGone, Said
+from lab.guest.relay import CommandEnd, CommandOutput, KernelMessages, Relay, RelayGone
 from lab.guest.ssh import Session
-from lab.results.cases import Status
-from lab.suites.fstests.faults.making import Faulted
+from lab.results.cases import CaseStatus
+from lab.suites.fstests.faults.making import GuestFaults
 from lab.suites.fstests.faults.recovery import SUFFIX
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import SERIAL, TREE, Batch, External
-from lab.suites.upstream.reader import Began
-from lab.suites.upstream.sitting import Excuse, Sitting, Wanted, no_excuse
+from lab.suites.upstream.reader import CaseStart
+from lab.suites.upstream.sitting import Excuse, FileRequest, Sitting, no_excuse
 from lab.suites.upstream.watchdog import Watchdog
 
 _POLL = 0.25
@@ -39,7 +39,7 @@ class Lane:
     watchdog: Watchdog
     progress: Progress
     stop: threading.Event
-    faulted: Faulted | None = None
+    faulted: GuestFaults | None = None
     """What is done to it meanwhile, one case at a time."""
 
     def work(self, batches: Iterable[Batch]) -> None:
@@ -114,15 +114,15 @@ class Lane:
     def _take_one(self, relay: Relay, sitting: Sitting) -> None:
         event = relay.event(_POLL)
         match event:
-            case Kernel() as kernel:
+            case KernelMessages() as kernel:
                 messages = self.own.note(kernel)
                 sitting.hear(messages)
                 if trouble := next((text for text in messages if fatal(text)), ""):
-                    raise GuestLost(Status.CRASHED, trouble, tuple(self.own.aftermath()))
-            case Said(text):
+                    raise GuestLost(CaseStatus.CRASHED, trouble, tuple(self.own.aftermath()))
+            case CommandOutput(text):
                 for step in sitting.read(text):
                     self._follow(relay, sitting, step)
-            case Exited(status):
+            case CommandEnd(status):
                 self.own.run.emit("suite", "exit", status=status)
                 for step in sitting.end(status):
                     self._follow(relay, sitting, step)
@@ -131,9 +131,9 @@ class Lane:
             case other:
                 sitting.file(other)
 
-    def _follow(self, relay: Relay, sitting: Sitting, step: Began | Wanted) -> None:
+    def _follow(self, relay: Relay, sitting: Sitting, step: CaseStart | FileRequest) -> None:
         """Do what the suite's words ask for."""
-        if isinstance(step, Began):
+        if isinstance(step, CaseStart):
             self.own.run.emit("suite", "began", case=step.name, section=sitting.batch.section)
             self.ledger.begin(sitting.batch.section, step.name)
             if self.faulted:
@@ -143,7 +143,7 @@ class Lane:
 
     def _bury(self, sitting: Sitting, lost: GuestLost) -> None:
         """Give the case that ran its result, with all that the dead can still tell."""
-        if lost.status is Status.HUNG and self.own.panic():
+        if lost.status is CaseStatus.HUNG and self.own.panic():
             lost = self.own.overdue(lost.reason)
         sitting.hear(lost.messages)
         run = self.own.run
@@ -168,7 +168,9 @@ class Lane:
         end = time.monotonic() + self.own.speed.last_words
         while not sitting.settled and time.monotonic() < end:
             event = relay.event(_POLL)
-            if event is not None and not isinstance(event, Said | Kernel | Exited):
+            if event is not None and not isinstance(
+                event, CommandOutput | KernelMessages | CommandEnd
+            ):
                 sitting.file(event)
 
     def _prepare(self, suite: External, batch: Batch) -> None:

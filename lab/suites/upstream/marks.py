@@ -8,12 +8,12 @@
 import re
 from collections.abc import Callable, Iterator
 
-from lab.results.cases import Status
-from lab.suites.upstream.reader import Began, Ended
+from lab.results.cases import CaseStatus
+from lab.suites.upstream.reader import CaseEnd, CaseStart
 
 _MARK = re.compile(r"== (?P<name>\S+) (?:begins|ends (?P<status>\d+))\n")
 
-Judge = Callable[[str, int, str], Ended]
+Judge = Callable[[str, int, str], CaseEnd]
 """What a case comes to, by its name, its exit status and what it said."""
 
 
@@ -25,20 +25,20 @@ class MarkReader:
         self._said = ""
         self._case = ""
 
-    def feed(self, text: str) -> Iterator[Began | Ended]:
+    def feed(self, text: str) -> Iterator[CaseStart | CaseEnd]:
         """What the next piece of output tells."""
         self._said += text
         while mark := _MARK.search(self._said):
             before, self._said = self._said[: mark.start()], self._said[mark.end() :]
             if mark["status"] is None:
                 self._case = mark["name"]
-                yield Began(self._case)
+                yield CaseStart(self._case)
             else:
                 self._case = ""
                 yield self._judge(mark["name"], int(mark["status"]), before)
 
-    def finish(self) -> Iterator[Ended]:
+    def finish(self) -> Iterator[CaseEnd]:
         """The script has ended: what ran cannot have come to its end."""
         if self._case:
-            yield Ended(self._case, Status.FAIL, "it was ended", self._said)
+            yield CaseEnd(self._case, CaseStatus.FAIL, "it was ended", self._said)
             self._case = ""

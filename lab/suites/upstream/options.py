@@ -17,7 +17,7 @@ _DAY = 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Driving:
+class DrivingOptions:
     """What was asked for.  `deadline` of a case is in seconds on hardware."""
 
     shards: int = 1
@@ -54,7 +54,7 @@ def read(suite: str, given: argparse.Namespace) -> dict[str, Any]:
     _within(suite, "--loop", given.loop, MAX_LOOP)
     if given.deadline is not None and not 0 < given.deadline <= _DAY:
         raise UsageError(f"{suite}: --deadline is in seconds, at most a day")
-    return {name: getattr(given, name) for name in Driving.__dataclass_fields__}
+    return {name: getattr(given, name) for name in DrivingOptions.__dataclass_fields__}
 
 
 def _within(suite: str, option: str, value: int, most: int) -> None:

@@ -5,22 +5,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from lab.results.cases import Status
+from lab.results.cases import CaseStatus
 
 
 @dataclass(frozen=True)
-class Began:
+class CaseStart:
     """A case has begun."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class Ended:
+class CaseEnd:
     """A case has ended; `output` is what the suite said of it."""
 
     name: str
-    status: Status
+    status: CaseStatus
     reason: str
     output: str
 
@@ -28,8 +28,8 @@ class Ended:
 class Reader(Protocol):
     """Reads the output of one command of a suite as it comes."""
 
-    def feed(self, text: str) -> Iterator[Began | Ended]:
+    def feed(self, text: str) -> Iterator[CaseStart | CaseEnd]:
         """What the next piece of output tells."""
 
-    def finish(self) -> Iterator[Ended]:
+    def finish(self) -> Iterator[CaseEnd]:
         """What is told by the output being complete: that the command has ended by itself."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from lab.results import run as runs
-from lab.results.cases import FAILURES, Status, read
+from lab.results.cases import FAILURES, CaseStatus, read
 from lab.suites.upstream.driver import Batch
 
 _LOOKED_AT = 20
@@ -23,8 +23,8 @@ def seen(suite: str, profile: str, accelerator: str) -> dict[str, float]:
             continue
         for case in map(read, document["cases"]):
             # One that was left out took no time at all.
-            if case.seconds and case.status in {Status.PASS, Status.NOTRUN, *FAILURES} - {
-                Status.HUNG
+            if case.seconds and case.status in {CaseStatus.PASS, CaseStatus.NOTRUN, *FAILURES} - {
+                CaseStatus.HUNG
             }:
                 found.setdefault(case.title, case.seconds)
     return found

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from lab.guest.relay import File, Read
 from lab.host.command import tail
-from lab.results.cases import FAILURES, Case, Status
+from lab.results.cases import FAILURES, Case, CaseStatus
 from lab.suites.guest import GuestLost
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import Batch, External
-from lab.suites.upstream.reader import Began, Ended
+from lab.suites.upstream.reader import CaseEnd, CaseStart
 from lab.suites.upstream.watchdog import Watchdog
 
 SHOWN = 16384
@@ -29,7 +29,7 @@ def no_excuse(messages: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FileRequest:
     """Files of a case that are to be fetched from the guest."""
 
     tag: str
@@ -40,7 +40,7 @@ class Wanted:
 class _Ending:
     """A case that has ended, while its evidence is still on its way."""
 
-    ended: Ended
+    ended: CaseEnd
     seconds: float
     dmesg: list[str]
     files: list[str] = field(default_factory=list)
@@ -82,23 +82,23 @@ class Sitting:
         """The end of what the command said."""
         return tail(self._output)
 
-    def read(self, text: str) -> Iterator[Began | Wanted]:
+    def read(self, text: str) -> Iterator[CaseStart | FileRequest]:
         """What the next piece of output tells: cases that begin, and files that must be fetched of
         those that did not pass.  Other results are written down."""
         self._output = (self._output + text)[-_TAIL:]
         for step in self._reader.feed(text):
             yield from self._take(step)
 
-    def end(self, status: int) -> Iterator[Began | Wanted]:
+    def end(self, status: int) -> Iterator[CaseStart | FileRequest]:
         """The command has ended: what that tells of the case that ran."""
         self.exited = True
         for step in self._reader.finish():
             said = f"{step.output}\nthe suite ended with status {status}".strip()
-            yield from self._take(Ended(step.name, step.status, step.reason, said))
+            yield from self._take(CaseEnd(step.name, step.status, step.reason, said))
 
-    def _take(self, step: Began | Ended) -> Iterator[Began | Wanted]:
+    def _take(self, step: CaseStart | CaseEnd) -> Iterator[CaseStart | FileRequest]:
         now = time.monotonic()
-        if isinstance(step, Began):
+        if isinstance(step, CaseStart):
             self.case, self._since, self._dmesg = step.name, now, []
             yield step
             return
@@ -106,7 +106,7 @@ class Sitting:
         self.case, self._since, self._dmesg = "", now, []
         if step.status in FAILURES:
             self._endings[step.name] = ending
-            yield Wanted(step.name, tuple(self._evidence(step.name)))
+            yield FileRequest(step.name, tuple(self._evidence(step.name)))
         else:
             self._write_down(ending)
 
@@ -117,17 +117,17 @@ class Sitting:
     def check_time(self) -> None:
         """Raises GuestLost when the case that runs is overdue, or none begins, or evidence does
         not come."""
-        title = Case(self.case, Status.HUNG, 0, section=self.batch.section).title
+        title = Case(self.case, CaseStatus.HUNG, 0, section=self.batch.section).title
         deadline = self._watchdog.deadline(title) if self.case else self._watchdog.between
         if time.monotonic() - self._since > deadline:
-            raise GuestLost(Status.HUNG, f"no end within {deadline:.0f} s")
+            raise GuestLost(CaseStatus.HUNG, f"no end within {deadline:.0f} s")
 
-    def so_far(self) -> Wanted:
+    def so_far(self) -> FileRequest:
         """The files of the case that runs, which will have no proper end."""
-        ended = Ended(self.case, Status.HUNG, "", "")
+        ended = CaseEnd(self.case, CaseStatus.HUNG, "", "")
         self._dying = _Ending(ended, time.monotonic() - self._since, self._dmesg)
         self._endings[self.case] = self._dying
-        return Wanted(self.case, tuple(self._evidence(self.case)))
+        return FileRequest(self.case, tuple(self._evidence(self.case)))
 
     def file(self, event: object) -> None:
         """A file that was asked for has come, or all have."""
@@ -149,11 +149,11 @@ class Sitting:
             self._write_down(ending)
         self._endings.clear()
         own = self._dying or _Ending(
-            Ended(self.case, lost.status, "", ""), time.monotonic() - self._since, self._dmesg
+            CaseEnd(self.case, lost.status, "", ""), time.monotonic() - self._since, self._dmesg
         )
         if console:
             own.files.append(self._save(self.case, "console", console.encode()))
-        ended = Ended(self.case, lost.status, lost.reason, "")
+        ended = CaseEnd(self.case, lost.status, lost.reason, "")
         self._write_down(_Ending(ended, own.seconds, own.dmesg, own.files))
 
     def _write_down(self, ending: _Ending) -> None:
@@ -167,7 +167,7 @@ class Sitting:
         case = Case(
             ended.name, ended.status, round(ending.seconds, 3), ended.reason, self.batch.section,
             self.batch.attempt, files=tuple(sorted(files)), output=ended.output[:SHOWN],
-            known=self._excuse(ending.dmesg) if ended.status is Status.FAIL else "",
+            known=self._excuse(ending.dmesg) if ended.status is CaseStatus.FAIL else "",
         )  # fmt: skip
         self.left.remove(ended.name)
         self._ledger.add(case)

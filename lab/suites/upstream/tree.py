@@ -15,7 +15,7 @@ from lab.artifacts.cache import Progress
 from lab.artifacts.image import Image
 from lab.errors import HostError, UsageError
 from lab.host import settings
-from lab.suites.upstream.elf import Program, programs
+from lab.suites.upstream.elf import ElfFile, programs
 
 MACHINE = "x64"
 """What guests are, in the words of pyelftools."""
@@ -34,7 +34,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True)
-class Layout:
+class TreeLayout:
     """What a tree of some suite looks like."""
 
     suite: str
@@ -44,7 +44,7 @@ class Layout:
     """By source file, the program that is built from it: is one there, so must be the other."""
 
 
-def choose(layout: Layout, asked: Path | None) -> Path:
+def choose(layout: TreeLayout, asked: Path | None) -> Path:
     """The tree that was asked for, or else the one in the user's settings; see find().
 
     Raises UsageError when there is none.
@@ -59,7 +59,7 @@ def choose(layout: Layout, asked: Path | None) -> Path:
     return find(layout, tree)
 
 
-def find(layout: Layout, tree: Path) -> Path:
+def find(layout: TreeLayout, tree: Path) -> Path:
     """The tree at a path.  Raises UsageError when it is no tree of that suite, or is not built."""
     tree = tree.expanduser().resolve()
     if not os.access(tree / layout.entry, os.X_OK):
@@ -76,7 +76,7 @@ def find(layout: Layout, tree: Path) -> Path:
     return tree
 
 
-def pack(layout: Layout, tree: Path, image: Image, progress: Progress) -> Path:
+def pack(layout: TreeLayout, tree: Path, image: Image, progress: Progress) -> Path:
     """The tree as an erofs for guests of that image, packed if it has changed.
 
     Raises UsageError, naming what is wrong, when its programs cannot run there.
@@ -105,7 +105,7 @@ def libraries(image: Image) -> frozenset[str]:
     return found
 
 
-def check_fits(tree: Path, found: Sequence[Program], present: Iterable[str]) -> None:
+def check_fits(tree: Path, found: Sequence[ElfFile], present: Iterable[str]) -> None:
     """Raise UsageError if programs are for another machine, or need libraries that are neither
     `present` nor in the tree itself."""
     foreign = [program for program in found if program.machine != MACHINE]
@@ -116,7 +116,7 @@ def check_fits(tree: Path, found: Sequence[Program], present: Iterable[str]) -> 
             hint=BUILD_HINT + str(tree),
         )
     present = {*present, *(program.provides for program in found)}
-    lacking: dict[str, list[Program]] = defaultdict(list)
+    lacking: dict[str, list[ElfFile]] = defaultdict(list)
     for program in found:
         for library in program.needs - present:
             lacking[library].append(program)
@@ -131,7 +131,7 @@ def check_fits(tree: Path, found: Sequence[Program], present: Iterable[str]) -> 
         )
 
 
-def _named(tree: Path, found: Sequence[Program]) -> str:
+def _named(tree: Path, found: Sequence[ElfFile]) -> str:
     names = [str(program.path.relative_to(tree)) for program in found[:_NAMED]]
     more = len(found) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")

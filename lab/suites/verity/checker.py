@@ -16,16 +16,16 @@ _GRACE = 15.0
 """Seconds on top of a request's own deadline, for its way there and back."""
 
 
-class Overdue(Exception):
+class CheckerTimeout(Exception):
     """A request has no answer within its deadline."""
 
 
-class Wrong(Exception):
+class CheckFailure(Exception):
     """Something is not as it must be: the case fails."""
 
 
 @dataclass(frozen=True)
-class Said:
+class ProgramEnd:
     """How a program in the guest ended, and what the kernel logged meanwhile."""
 
     argv: tuple[str, ...]
@@ -48,7 +48,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Reading:
+class BlockReading:
     """What several readers got of every block: for each reader the CRC-32 of each block, or
     -errno where it could not be read."""
 
@@ -71,27 +71,28 @@ class Checker:
         self.heard: list[str] = []
         """What the kernel logged since then."""
 
-    def run(self, *argv: str, text: str | None = None, extra: float = 0.0) -> Said:
+    def run(self, *argv: str, text: str | None = None, extra: float = 0.0) -> ProgramEnd:
         """Run a program to its end, whatever that is; it may take `extra` seconds more."""
         deadline = self._deadline + extra
         answer = self._ask(deadline, op="run", argv=argv, deadline=deadline, text=text)
-        said = Said(
+        said = ProgramEnd(
             argv, answer["status"], answer["stdout"], answer["stderr"], tuple(answer["kernel"])
         )
         self.said.append(f"$ {' '.join(argv)}\n{said.stdout}{said.stderr}status {said.status}")
         return said
 
-    def must(self, *argv: str, text: str | None = None, extra: float = 0.0) -> Said:
-        """Run a program that must end well.  Raises Wrong with what it and the kernel said."""
+    def must(self, *argv: str, text: str | None = None, extra: float = 0.0) -> ProgramEnd:
+        """Run a program that must end well.  Raises CheckFailure with what it and the kernel
+        said."""
         said = self.run(*argv, text=text, extra=extra)
         if said.status:
             kernel = "".join(f"; kernel: {line}" for line in said.only_in_log())
-            raise Wrong(f"{' '.join(argv)}: exit status {said.status}: {said.user}{kernel}")
+            raise CheckFailure(f"{' '.join(argv)}: exit status {said.status}: {said.user}{kernel}")
         return said
 
     def read(
         self, node: str, size: int, count: int, readers: int = 1, *, first: int = 0
-    ) -> Reading:
+    ) -> BlockReading:
         """Have readers read `count` blocks of `size` bytes, all at once."""
         answer = self._ask(
             self._deadline * readers, op="read", node=node, size=size, first=first, count=count,
@@ -99,28 +100,28 @@ class Checker:
         )  # fmt: skip
         sums = tuple(tuple(one) for one in answer["sums"])
         self.said.append(f"read {count} blocks of {size} bytes of {node}: {errors(sums[0])}")
-        return Reading(sums, tuple(answer["kernel"]))
+        return BlockReading(sums, tuple(answer["kernel"]))
 
     def write(self, node: str, size: int, count: int, fill: str, writers: int = 1) -> None:
-        """Have writers write blocks that hold what `filled` says.  Raises Wrong when one cannot be
-        written."""
+        """Have writers write blocks that hold what `filled` says.  Raises CheckFailure when one
+        cannot be written."""
         answer = self._ask(
             self._deadline * writers, op="write", node=node, size=size, count=count, fill=fill,
             writers=writers,
         )  # fmt: skip
         self.said.append(f"write {count} blocks of {size} bytes of {node}")
         if failed := answer["errors"]:
-            raise Wrong(f"{node}: blocks that could not be written, with errno: {failed}")
+            raise CheckFailure(f"{node}: blocks that could not be written, with errno: {failed}")
 
     def _ask(self, within: float, **request: Any) -> dict[str, Any]:
         if self._overdue:
             # What keeps the guest from that answer would keep it from this one.
-            raise Overdue("an earlier request has no answer yet")
+            raise CheckerTimeout("an earlier request has no answer yet")
         self._executor.send(**request)
         answer = self._executor.answer(within + _GRACE)
         if answer is None:
             self._overdue = True
-            raise Overdue(f"no answer to {request['op']} within {within:.0f} s")
+            raise CheckerTimeout(f"no answer to {request['op']} within {within:.0f} s")
         self.heard += answer["kernel"]
         self.said += [f"kernel: {line}" for line in answer["kernel"]]
         return answer

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from lab.errors import GuestError
-from lab.suites.verity.scene import Scene
+from lab.suites.verity.scene import VerityScene
 
 ROUNDS = 3
 """How often each way has its turn: what else the host does then meets all of them."""
@@ -32,7 +32,7 @@ class Latency:
         return asdict(self)
 
 
-def measure(scene: Scene, nodes: Mapping[str, str], seconds: float) -> list[Latency]:
+def measure(scene: VerityScene, nodes: Mapping[str, str], seconds: float) -> list[Latency]:
     """Measure devices, by way, in turns of so many seconds.  Raises Declined without fio."""
     scene.require("which", "fio")
     found: dict[str, list[tuple[float, float, int]]] = {way: [] for way in nodes}
@@ -44,7 +44,7 @@ def measure(scene: Scene, nodes: Mapping[str, str], seconds: float) -> list[Late
     return [_summary(way, rounds) for way, rounds in found.items()]
 
 
-def _fio(scene: Scene, node: str, seconds: float, seed: int) -> tuple[float, float, int]:
+def _fio(scene: VerityScene, node: str, seconds: float, seed: int) -> tuple[float, float, int]:
     """Median and p99 in microseconds, and the number of reads."""
     said = scene.checker.must(
         "fio", "--name=read", f"--filename={node}", "--readonly", "--rw=randread", "--direct=1",

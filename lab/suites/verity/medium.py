@@ -90,7 +90,7 @@ def filled(seed: str, block: int, size: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class Tree:
+class HashTree:
     """A tree of hashes over `blocks` blocks of data (admin-guide/device-mapper/verity.rst, "Hash
     Tree"): behind the superblock's block the top, then level by level, the leaves last.
 

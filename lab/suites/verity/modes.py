@@ -11,7 +11,7 @@ from lab.suites.verity.medium import Medium
 from lab.suites.verity.target import Target
 
 
-class Then(StrEnum):
+class DamageOutcome(StrEnum):
     """What a mode makes of damage."""
 
     FAILS = "fails"
@@ -37,11 +37,11 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Mode:
+class DamageMode:
     """A case: how the device is opened, what is damaged, and what comes of it."""
 
     name: str
-    then: Then = Then.FAILS
+    then: DamageOutcome = DamageOutcome.FAILS
     damage: Damage | None = None
     options: tuple[str, ...] = ()
     fec: bool = False
@@ -49,22 +49,25 @@ class Mode:
 
 _IGNORE = ("--ignore-corruption",)
 MODES = (
-    Mode("reads"),
-    Mode("data-flipped", Then.FAILS, Damage()),
-    Mode("hash-flipped", Then.FAILS, Damage(tree=True)),
-    Mode("data-read-error", Then.FAILS, Damage(unreadable=True)),
-    Mode("hash-read-error", Then.FAILS, Damage(tree=True, unreadable=True)),
-    Mode("ignore-data-flipped", Then.AS_IT_IS, Damage(), _IGNORE),
-    Mode("ignore-hash-flipped", Then.AS_IT_IS, Damage(tree=True), _IGNORE),
-    Mode("fec-reads", fec=True),
-    Mode("fec-data-flipped", Then.REPAIRED, Damage(), fec=True),
-    Mode("fec-hash-flipped", Then.REPAIRED, Damage(tree=True), fec=True),
-    Mode("fec-data-read-error", Then.REPAIRED, Damage(unreadable=True), fec=True),
-    Mode(
-        "fec-hash-read-error", Then.REPAIRED_OR_FAILS, Damage(tree=True, unreadable=True), fec=True
+    DamageMode("reads"),
+    DamageMode("data-flipped", DamageOutcome.FAILS, Damage()),
+    DamageMode("hash-flipped", DamageOutcome.FAILS, Damage(tree=True)),
+    DamageMode("data-read-error", DamageOutcome.FAILS, Damage(unreadable=True)),
+    DamageMode("hash-read-error", DamageOutcome.FAILS, Damage(tree=True, unreadable=True)),
+    DamageMode("ignore-data-flipped", DamageOutcome.AS_IT_IS, Damage(), _IGNORE),
+    DamageMode("ignore-hash-flipped", DamageOutcome.AS_IT_IS, Damage(tree=True), _IGNORE),
+    DamageMode("fec-reads", fec=True),
+    DamageMode("fec-data-flipped", DamageOutcome.REPAIRED, Damage(), fec=True),
+    DamageMode("fec-hash-flipped", DamageOutcome.REPAIRED, Damage(tree=True), fec=True),
+    DamageMode("fec-data-read-error", DamageOutcome.REPAIRED, Damage(unreadable=True), fec=True),
+    DamageMode(
+        "fec-hash-read-error",
+        DamageOutcome.REPAIRED_OR_FAILS,
+        Damage(tree=True, unreadable=True),
+        fec=True,
     ),
-    Mode("fec-all-it-can", Then.REPAIRED, Damage(blocks=0), fec=True),
-    Mode("fec-too-much", Then.FAILS, Damage(blocks=-1), fec=True),
+    DamageMode("fec-all-it-can", DamageOutcome.REPAIRED, Damage(blocks=0), fec=True),
+    DamageMode("fec-too-much", DamageOutcome.FAILS, Damage(blocks=-1), fec=True),
 )
 
 
@@ -77,7 +80,7 @@ drivers/md/dm-verity-target.c, verity_handle_err)."""
 
 
 def wanted(
-    then: Then, whole: Sequence[int], target: Target, damage: Damage, bad: Sequence[int],
+    then: DamageOutcome, whole: Sequence[int], target: Target, damage: Damage, bad: Sequence[int],
     data: Medium, error: int = EIO,
 ) -> list[list[int]]:  # fmt: skip
     """What reading all blocks must give; several where kernels differ.  The damage is done;
@@ -90,9 +93,9 @@ def wanted(
         for block in bad:
             as_it_is[block] = data.sum(block)
     found = {
-        Then.FAILS: [failed],
-        Then.AS_IT_IS: [as_it_is],
-        Then.REPAIRED: [repaired],
-        Then.REPAIRED_OR_FAILS: [repaired, failed],
+        DamageOutcome.FAILS: [failed],
+        DamageOutcome.AS_IT_IS: [as_it_is],
+        DamageOutcome.REPAIRED: [repaired],
+        DamageOutcome.REPAIRED_OR_FAILS: [repaired, failed],
     }
     return found[then]

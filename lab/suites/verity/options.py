@@ -20,7 +20,7 @@ PLANTS = {
 
 
 @dataclass(frozen=True)
-class Options:
+class VerityOptions:
     """What was asked for.  `only` are patterns of titles, `seconds` those of one measurement."""
 
     only: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Options:
         return {"only": list(self.only), "seconds": self.seconds, "plant": self.plant or None}
 
 
-def parse(args: Sequence[str]) -> Options:
+def parse(args: Sequence[str]) -> VerityOptions:
     """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
     kinds = "; ".join(f"{kind}: {does}" for kind, does in PLANTS.items())
     parser = Parser("verity")
@@ -50,4 +50,4 @@ def parse(args: Sequence[str]) -> Options:
     if given.plant and given.plant not in PLANTS:
         raise UsageError(f"verity: nothing to plant called {given.plant}", hint=kinds)
     only = tuple(pattern for pattern in given.only.split(",") if pattern)
-    return Options(only, given.seconds, given.plant)
+    return VerityOptions(only, given.seconds, given.plant)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from lab.suites.verity.checker import Wrong, told
-from lab.suites.verity.scene import Scene, Trial
+from lab.suites.verity.checker import CheckFailure, told
+from lab.suites.verity.scene import VerityCase, VerityScene
 from lab.suites.verity.target import SALT, Target
 from lab.suites.verity.trees import Trees
 
@@ -61,13 +61,13 @@ REFUSALS = (
 )
 
 
-def trials(trees: Trees) -> Iterator[Trial]:
+def trials(trees: Trees) -> Iterator[VerityCase]:
     """The cases."""
     for refusal in REFUSALS:
-        yield Trial(f"refused-{refusal.name}", partial(_refused, trees, refusal))
+        yield VerityCase(f"refused-{refusal.name}", partial(_refused, trees, refusal))
 
 
-def _refused(trees: Trees, refusal: Refusal, scene: Scene) -> list[str]:
+def _refused(trees: Trees, refusal: Refusal, scene: VerityScene) -> list[str]:
     target = trees.plain
     _, root = trees.ready(target, scene)
     table = _table(target, root, refusal.table) if refusal.table else None
@@ -75,13 +75,13 @@ def _refused(trees: Trees, refusal: Refusal, scene: Scene) -> list[str]:
     # Whatever came of it: a table that the kernel refused leaves a device without one.
     scene.checker.run("dmsetup", "remove", "--retry", NAME)
     if refusal.refused != bool(said.status):
-        raise Wrong(f"exit status {said.status}: {' '.join(said.argv)}")
+        raise CheckFailure(f"exit status {said.status}: {' '.join(said.argv)}")
     lines = [f"exit status {said.status}", f"user space: {said.user or 'nothing'}"]
     lines += [f"only in the kernel's log: {line}" for line in told(said.only_in_log())]
     if not said.user:
-        raise Wrong("user space was told nothing")
+        raise CheckFailure("user space was told nothing")
     if not any(word in line for word in refusal.words for line in (said.user, *said.kernel)):
-        raise Wrong(f"nobody says why: {'; '.join(lines)}")
+        raise CheckFailure(f"nobody says why: {'; '.join(lines)}")
     return lines
 
 

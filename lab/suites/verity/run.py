@@ -11,16 +11,16 @@ from lab.guest.boot import Platform
 from lab.guest.kmsg import fatal
 from lab.profile.layers.data import DmCrypt, DmIntegrity
 from lab.profile.models import Profile
-from lab.results.cases import Case, Status
+from lab.results.cases import Case, CaseStatus
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
 from lab.suites.record import recorded
 from lab.suites.request import Assignment
 from lab.suites.verity import latency, refusals
-from lab.suites.verity.checker import Checker, Overdue, Wrong
-from lab.suites.verity.options import Options
-from lab.suites.verity.scene import Declined, Scene, Trial
+from lab.suites.verity.checker import Checker, CheckerTimeout, CheckFailure
+from lab.suites.verity.options import VerityOptions
+from lab.suites.verity.scene import CaseDeclined, VerityCase, VerityScene
 from lab.suites.verity.sectors import Sectors
 from lab.suites.verity.target import targets
 from lab.suites.verity.trees import Trees
@@ -35,23 +35,23 @@ _DEADLINE = 120.0
 """Seconds that one request to the guest may take."""
 
 
-class Subject(Protocol):
+class VeritySubject(Protocol):
     """What is tested: cases on some layers of the profile."""
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self) -> Iterator[VerityCase]:
         """The cases that leave the guest up, in their order."""
 
-    def endings(self) -> Iterator[Trial]:
+    def endings(self) -> Iterator[VerityCase]:
         """The cases that end it."""
 
-    def side_by_side(self, scene: Scene) -> AbstractContextManager[dict[str, str]]:
+    def side_by_side(self, scene: VerityScene) -> AbstractContextManager[dict[str, str]]:
         """Devices to be measured beside each other, by way; empty if there are none."""
 
 
-def subjects(profile: Profile) -> list[Subject]:
+def subjects(profile: Profile) -> list[VeritySubject]:
     """What there is to test on a profile.  Raises ProfileError when that is nothing."""
     disks = find_disks(profile)
-    found: list[Subject] = []
+    found: list[VeritySubject] = []
     if pair := targets(profile.layers, disks):
         found.append(Trees(*pair))
     for layer in profile.layers:
@@ -69,7 +69,7 @@ def subjects(profile: Profile) -> list[Subject]:
     return found
 
 
-def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
+def run(asked: Assignment[VerityOptions], watcher: Watcher[Case]) -> Results:
     """Boot, carry out the cases and take the guest down.
 
     What the lab itself fails at ends the run and stands in the outcome; only errors from before the
@@ -87,7 +87,7 @@ def run(asked: Assignment[Options], watcher: Watcher[Case]) -> Results:
         ledger = Ledger(record, watcher, cases=outcome.cases)
         watcher.on_total(len(chosen))
         with RunGuest(record, bare, platform, watcher.progress) as own:
-            bench = _Bench(own, options.plant)
+            bench = _VerityBench(own, options.plant)
             own.describe(outcome)
             outcome.speed = own.speed.slower
             for trial in chosen:
@@ -104,15 +104,17 @@ def _bare(profile: Profile) -> Profile:
     return profile.model_copy(update={"layers": (), "guest": guest})
 
 
-def _chosen(tested: list[Subject], options: Options, measured: list[dict[str, Any]]) -> list[Trial]:
+def _chosen(
+    tested: list[VeritySubject], options: VerityOptions, measured: list[dict[str, Any]]
+) -> list[VerityCase]:
     """The cases that were asked for; those that end the guest come last.  Raises UsageError."""
-    trials: list[Trial] = []
+    trials: list[VerityCase] = []
     for subject in tested:
         trials += subject.trials()
         if isinstance(subject, Trees):
             trials += refusals.trials(subject)
         if not isinstance(subject, Sectors) or subject.crypt:
-            trials.append(Trial("latency", _measuring(subject, options.seconds, measured)))
+            trials.append(VerityCase("latency", _measuring(subject, options.seconds, measured)))
     for subject in tested:
         trials += subject.endings()
     chosen = [trial for trial in trials if options.selects(trial.title)]
@@ -125,9 +127,9 @@ def _chosen(tested: list[Subject], options: Options, measured: list[dict[str, An
 
 
 def _measuring(
-    subject: Subject, seconds: float, measured: list[dict[str, Any]]
-) -> Callable[[Scene], list[str]]:
-    def work(scene: Scene) -> list[str]:
+    subject: VeritySubject, seconds: float, measured: list[dict[str, Any]]
+) -> Callable[[VerityScene], list[str]]:
+    def work(scene: VerityScene) -> list[str]:
         with subject.side_by_side(scene) as nodes:
             found = latency.measure(scene, nodes, seconds)
         measured.extend(one.document() for one in found)
@@ -139,19 +141,19 @@ def _measuring(
     return work
 
 
-class _Bench:
+class _VerityBench:
     """Where cases are carried out, in a guest that some of them end or spoil."""
 
     def __init__(self, own: RunGuest, plant: str) -> None:
         self._own = own
-        self._scene = Scene(own.guest, self._checker(), plant)
+        self._scene = VerityScene(own.guest, self._checker(), plant)
 
     def _checker(self) -> Checker:
         """The checker of this boot."""
         self._own.listen()
         return Checker(self._own.connect(), _DEADLINE)
 
-    def case(self, trial: Trial) -> Case:
+    def case(self, trial: VerityCase) -> Case:
         """Carry out a case, and judge it."""
         scene = self._scene
         if scene.lost:
@@ -176,7 +178,7 @@ class _Bench:
             output="\n".join([reason, *lines]),
         )  # fmt: skip
 
-    def _judged(self, trial: Trial) -> tuple[Status, str, list[str], str]:
+    def _judged(self, trial: VerityCase) -> tuple[CaseStatus, str, list[str], str]:
         """What a case comes to: its status, why, what there is to say of it, and what a guest that
         is lost says itself."""
         lines: list[str] = []
@@ -190,23 +192,23 @@ class _Bench:
             return lost.status, lost.reason, lines, self._own.last_words(lost)
         return status, reason, lines, ""
 
-    def _verdict(self, trial: Trial, lines: list[str]) -> tuple[Status, str]:
+    def _verdict(self, trial: VerityCase, lines: list[str]) -> tuple[CaseStatus, str]:
         """Whether all is as it must be.  Raises GuestLost when the guest cannot go on."""
-        status, reason = Status.PASS, ""
+        status, reason = CaseStatus.PASS, ""
         checker = self._scene.checker
         lost = None
         try:
             lines += trial.work(self._scene)
-        except Wrong as wrong:
-            status, reason = Status.FAIL, str(wrong)
-        except Declined as declined:
-            status, reason = Status.NOTRUN, str(declined)
-        except Overdue as overdue:
+        except CheckFailure as wrong:
+            status, reason = CaseStatus.FAIL, str(wrong)
+        except CaseDeclined as declined:
+            status, reason = CaseStatus.NOTRUN, str(declined)
+        except CheckerTimeout as overdue:
             lost = self._own.overdue(str(overdue))
         except GuestError as error:
             lost = self._own.gone(error)
         if trouble := next((text for text in checker.heard if fatal(text)), ""):
-            raise GuestLost(Status.CRASHED, trouble, tuple(self._own.aftermath()))
+            raise GuestLost(CaseStatus.CRASHED, trouble, tuple(self._own.aftermath()))
         if lost:
             raise lost
         return status, reason

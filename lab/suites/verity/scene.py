@@ -9,10 +9,10 @@ from errno import EIO
 from lab.errors import GuestError, LabError
 from lab.guest.guest import Guest
 from lab.guest.lastwords import DEATH, hear_out
-from lab.suites.verity.checker import Checker, Overdue, Wrong, differences
+from lab.suites.verity.checker import Checker, CheckerTimeout, CheckFailure, differences
 from lab.suites.verity.medium import Medium
 from lab.vm.argv import CONSOLE_LOG
-from lab.vm.disks import Disk
+from lab.vm.disks import EmulatedDisk
 from lab.vm.graph import Rule
 
 ALWAYS = "none"
@@ -20,12 +20,12 @@ ALWAYS = "none"
 BlkdebugEvent)."""
 
 
-class Declined(Exception):
+class CaseDeclined(Exception):
     """The guest does not offer what the case is about: it is not run."""
 
 
 @dataclass
-class Scene:
+class VerityScene:
     """The guest as it is now; `plant` is the wrong expectation that cases must catch, if any."""
 
     guest: Guest
@@ -34,14 +34,14 @@ class Scene:
     lost: bool = False
     """The guest has ended, as it was to."""
 
-    def medium(self, disk: Disk, size: int) -> Medium:
+    def medium(self, disk: EmulatedDisk, size: int) -> Medium:
         """A disk's medium in blocks of `size` bytes."""
         return Medium(self.guest.directory / disk.drive.medium, size)
 
     @contextmanager
     def flipped(self, medium: Medium, blocks: Sequence[int] = ()) -> Iterator[None]:
         """Blocks of a medium with a bit flipped.  At the end the medium must be as it was but for
-        these: whoever checks or repairs what is read must not write.  Raises Wrong."""
+        these: whoever checks or repairs what is read must not write.  Raises CheckFailure."""
         wanted = medium.sums()
         with medium.flipped(blocks):
             for block in blocks:
@@ -49,7 +49,7 @@ class Scene:
         with medium.flipped(self._planted(blocks, medium)):
             yield
             if wrong := differences(medium.sums(), wanted):
-                raise Wrong(f"on the medium {medium.path.name}: {wrong}")
+                raise CheckFailure(f"on the medium {medium.path.name}: {wrong}")
 
     def spoil(self, medium: Medium, block: int) -> None:
         """Flip a bit of a block, which stays so until the guest writes it again."""
@@ -65,10 +65,12 @@ class Scene:
         return list(blocks)
 
     @contextmanager
-    def unreadable(self, disk: Disk, medium: Medium, blocks: Sequence[int]) -> Iterator[int]:
+    def unreadable(
+        self, disk: EmulatedDisk, medium: Medium, blocks: Sequence[int]
+    ) -> Iterator[int]:
         """Blocks of a disk whose reads QEMU fails; the errno that this comes to in the guest.
 
-        Raises Wrong when it comes to none.
+        Raises CheckFailure when it comes to none.
         """
         per_block = medium.size // 512
         rules = [Rule(ALWAYS, "read", EIO, block * per_block, once=False) for block in blocks]
@@ -77,7 +79,7 @@ class Scene:
         try:
             (below,) = self.checker.read(disk.node, medium.size, 1, first=blocks[0]).sums[0]
             if below >= 0:
-                raise Wrong(f"{disk.node}: a read that QEMU fails succeeds in the guest")
+                raise CheckFailure(f"{disk.node}: a read that QEMU fails succeeds in the guest")
             yield -below
         finally:
             if machine.alive():
@@ -87,23 +89,23 @@ class Scene:
         """Raise Declined unless a program ends well that shows what the guest has."""
         said = self.checker.run(*argv)
         if said.status:
-            raise Declined(f"not supported: {' '.join(argv)}: {said.user}")
+            raise CaseDeclined(f"not supported: {' '.join(argv)}: {said.user}")
 
     def await_end(self, node: str, size: int, blocks: int, words: str) -> str:
         """Read blocks until that ends the guest; its last words, which must hold `words`.  Raises
         Wrong when it goes on, or ends without them."""
         machine = self.guest.machine
-        with suppress(GuestError, Overdue):
+        with suppress(GuestError, CheckerTimeout):
             self.checker.read(node, size, blocks)
         hear_out(machine, DEATH)
         if machine.alive():
-            raise Wrong("the guest goes on")
+            raise CheckFailure("the guest goes on")
         self.lost = True
         console = (self.guest.directory / CONSOLE_LOG).read_text(errors="replace")
         for line in console.splitlines():
             if words in line:
                 return f"console: {line[line.index(words) :].strip()}"
-        raise Wrong(f"the guest ended, and its console does not say: {words}")
+        raise CheckFailure(f"the guest ended, and its console does not say: {words}")
 
     @contextmanager
     def closing(self, *argv: str) -> Iterator[None]:
@@ -114,7 +116,7 @@ class Scene:
             yield
         except Exception:
             if not self.lost:
-                with suppress(LabError, Overdue):
+                with suppress(LabError, CheckerTimeout):
                     self.checker.run(*argv)
             raise
         if not self.lost:
@@ -122,12 +124,12 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Trial:
+class VerityCase:
     """A case: `work` carries it out and tells what there is to say of it, in lines.  It raises
     Wrong or Declined."""
 
     name: str
-    work: Callable[[Scene], list[str]]
+    work: Callable[[VerityScene], list[str]]
     section: str = ""
 
     @property
@@ -137,7 +139,7 @@ class Trial:
 
 
 def identical(seen: dict[str, dict[str, tuple[int, ...]]]) -> list[str]:
-    """That what was read in each case is the same each way.  Raises Wrong where it is not,
+    """That what was read in each case is the same each way.  Raises CheckFailure where it is not,
     Declined where no case was carried out more than one way."""
     compared = 0
     for case, by_way in seen.items():
@@ -145,7 +147,7 @@ def identical(seen: dict[str, dict[str, tuple[int, ...]]]) -> list[str]:
         for other, sums in others:
             compared += 1
             if wrong := differences(sums, first):
-                raise Wrong(f"{case}: {other} otherwise than {way}: {wrong}")
+                raise CheckFailure(f"{case}: {other} otherwise than {way}: {wrong}")
     if not compared:
-        raise Declined("no case was carried out both ways")
+        raise CaseDeclined("no case was carried out both ways")
     return [f"{compared} cases read the same both ways"]

@@ -10,10 +10,10 @@ from errno import EILSEQ
 from functools import partial
 
 from lab.profile.layers.data import DmCrypt, DmIntegrity
-from lab.suites.verity.checker import Wrong, differences, failing, told
+from lab.suites.verity.checker import CheckFailure, differences, failing, told
 from lab.suites.verity.medium import filled
-from lab.suites.verity.scene import Scene, Trial, identical
-from lab.vm.disks import Disk
+from lab.suites.verity.scene import VerityCase, VerityScene, identical
+from lab.vm.disks import EmulatedDisk
 
 BLOCK = 4096
 BLOCKS = 512
@@ -46,30 +46,30 @@ class Sectors:
     there is one; `seen` is what was read, by case and then by way."""
 
     integrity: DmIntegrity
-    disk: Disk
+    disk: EmulatedDisk
     crypt: DmCrypt | None
     seen: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
     _formatted: bool = False
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self) -> Iterator[VerityCase]:
         """All cases."""
-        yield Trial("write-read", self._write_read, SECTION)
-        yield Trial("data-flipped", self._flipped, SECTION)
-        yield Trial("data-read-error", self._read_error, SECTION)
+        yield VerityCase("write-read", self._write_read, SECTION)
+        yield VerityCase("data-flipped", self._flipped, SECTION)
+        yield VerityCase("data-read-error", self._read_error, SECTION)
         if not self.crypt:
             return
         for way in WAYS:
-            yield Trial("write-read", partial(self._crypt_write_read, way), way)
-            yield Trial("data-flipped", partial(self._crypt_flipped, way), way)
-            yield Trial("load", partial(self._load, way), way)
-        yield Trial("identical", lambda _: identical(self.seen))
+            yield VerityCase("write-read", partial(self._crypt_write_read, way), way)
+            yield VerityCase("data-flipped", partial(self._crypt_flipped, way), way)
+            yield VerityCase("load", partial(self._load, way), way)
+        yield VerityCase("identical", lambda _: identical(self.seen))
 
-    def endings(self) -> Iterator[Trial]:
+    def endings(self) -> Iterator[VerityCase]:
         """None of them ends the guest."""
         return iter(())
 
     @contextmanager
-    def side_by_side(self, scene: Scene) -> Iterator[dict[str, str]]:
+    def side_by_side(self, scene: VerityScene) -> Iterator[dict[str, str]]:
         """Devices to be measured beside each other, by way; empty without dm-crypt."""
         with ExitStack() as opened:
             nodes: dict[str, str] = {}
@@ -81,7 +81,7 @@ class Sectors:
             yield nodes
 
     @contextmanager
-    def _opened(self, scene: Scene) -> Iterator[str]:
+    def _opened(self, scene: VerityScene) -> Iterator[str]:
         """The node of the device that keeps checksums, while it is open."""
         algorithm = f"--integrity={self.integrity.algorithm}"
         if not self._formatted:
@@ -96,7 +96,7 @@ class Sectors:
             yield f"/dev/mapper/{NAME}"
 
     @contextmanager
-    def _encrypted(self, scene: Scene, crypt: DmCrypt, way: str) -> Iterator[str]:
+    def _encrypted(self, scene: VerityScene, crypt: DmCrypt, way: str) -> Iterator[str]:
         """The node of an encrypting device over the one with checksums."""
         below = f"/dev/mapper/{NAME}"
         said = scene.checker.must("blockdev", "--getsz", below)
@@ -106,10 +106,10 @@ class Sectors:
         with scene.closing("dmsetup", "remove", "--retry", name):
             there = scene.checker.must("dmsetup", "table", name).stdout
             if lacking := [option for option in WAYS[way] if option not in there]:
-                raise Wrong(f"{', '.join(lacking)}: not in the table")
+                raise CheckFailure(f"{', '.join(lacking)}: not in the table")
             yield f"/dev/mapper/{name}"
 
-    def _write_read(self, scene: Scene) -> list[str]:
+    def _write_read(self, scene: VerityScene) -> list[str]:
         with self._opened(scene) as node:
             scene.checker.write(node, BLOCK, BLOCKS, SECTION)
             self._check(scene, node, expected(SECTION))
@@ -117,7 +117,7 @@ class Sectors:
             self._check(scene, node, expected(SECTION))
         return [f"{BLOCKS} blocks, read back at once and when it was opened again"]
 
-    def _flipped(self, scene: Scene) -> list[str]:
+    def _flipped(self, scene: VerityScene) -> list[str]:
         """A sector that is not what its checksum says cannot be read, until it is written."""
         with self._opened(scene) as node:
             scene.checker.write(node, BLOCK, BLOCKS, SECTION)
@@ -130,7 +130,7 @@ class Sectors:
             self._check(scene, node, expected(SECTION))
         return [*said, f"block {BAD} is read again once it was written"]
 
-    def _read_error(self, scene: Scene) -> list[str]:
+    def _read_error(self, scene: VerityScene) -> list[str]:
         """A read error of the disk is one of the device."""
         with self._opened(scene) as node:
             scene.checker.write(node, BLOCK, BLOCKS, SECTION)
@@ -142,7 +142,7 @@ class Sectors:
             self._check(scene, node, expected(SECTION))
         return said
 
-    def _crypt_write_read(self, way: str, scene: Scene) -> list[str]:
+    def _crypt_write_read(self, way: str, scene: VerityScene) -> list[str]:
         """What one way writes either way reads, and it looks the same below."""
         assert self.crypt
         with self._opened(scene) as below:
@@ -154,11 +154,11 @@ class Sectors:
                     self._check(scene, node, expected("crypt"))
             encrypted = scene.checker.read(below, BLOCK, BLOCKS).sums[0]
         if not differences(encrypted, expected("crypt")):
-            raise Wrong("what was written is not encrypted below")
+            raise CheckFailure("what was written is not encrypted below")
         self._remember("encrypted", way, encrypted)
         return [f"{BLOCKS} blocks, read back either way"]
 
-    def _crypt_flipped(self, way: str, scene: Scene) -> list[str]:
+    def _crypt_flipped(self, way: str, scene: VerityScene) -> list[str]:
         """What dm-integrity finds below, dm-crypt passes on."""
         assert self.crypt
         with self._opened(scene) as below:
@@ -172,7 +172,7 @@ class Sectors:
             self._remember("data-flipped", way, scene.checker.read(node, BLOCK, BLOCKS).sums[0])
         return said
 
-    def _load(self, way: str, scene: Scene) -> list[str]:
+    def _load(self, way: str, scene: VerityScene) -> list[str]:
         """Several writers and then several readers at once."""
         assert self.crypt
         with self._opened(scene), self._encrypted(scene, self.crypt, way) as node:
@@ -181,19 +181,21 @@ class Sectors:
             self._remember("load", way, scene.checker.read(node, BLOCK, BLOCKS).sums[0])
         return [*said, f"{WRITERS} writers, {WRITERS} readers, {BLOCKS} blocks: all the same"]
 
-    def _check(self, scene: Scene, node: str, wanted: Sequence[int], readers: int = 1) -> list[str]:
-        """Read what was written; what the kernel said meanwhile.  Raises Wrong."""
+    def _check(
+        self, scene: VerityScene, node: str, wanted: Sequence[int], readers: int = 1
+    ) -> list[str]:
+        """Read what was written; what the kernel said meanwhile.  Raises CheckFailure."""
         reading = scene.checker.read(node, BLOCK, len(wanted), readers)
         for sums in reading.sums:
             if wrong := differences(sums, wanted):
-                raise Wrong(wrong)
+                raise CheckFailure(wrong)
         return told(reading.kernel)
 
     def _remember(self, case: str, way: str, sums: tuple[int, ...]) -> None:
         self.seen.setdefault(case, {})[way] = sums
 
 
-def _first_sector(scene: Scene, node: str, block: int) -> bytes:
+def _first_sector(scene: VerityScene, node: str, block: int) -> bytes:
     """The first 512 bytes of a block of a device in the guest."""
     where = f"--skip-bytes={block * BLOCK}", f"--read-bytes={_SECTOR}"
     said = scene.checker.must("od", "-An", "-v", "-tx1", *where, node)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from lab.errors import ProfileError
 from lab.profile.layers.data import DIGESTS, DmVerity
-from lab.suites.verity.medium import Medium, Tree, root_hash
-from lab.vm.disks import Disk
+from lab.suites.verity.medium import HashTree, Medium, root_hash
+from lab.vm.disks import EmulatedDisk
 
 SALT = "5a17" * 16
 """In hex; always the same, so that the same data have the same root hash."""
@@ -20,9 +20,9 @@ class Target:
     """A layer of the profile as the suite uses it; `name` of the device that it makes."""
 
     layer: DmVerity
-    data: Disk
-    hash: Disk
-    fec: Disk | None
+    data: EmulatedDisk
+    hash: EmulatedDisk
+    fec: EmulatedDisk | None
     name: str
 
     @property
@@ -31,10 +31,10 @@ class Target:
         return self.layer.block_size
 
     @property
-    def tree(self) -> Tree:
+    def tree(self) -> HashTree:
         """The tree of hashes."""
         blocks = self.data.drive.size // self.size
-        return Tree(blocks, self.size, DIGESTS[self.layer.algorithm])
+        return HashTree(blocks, self.size, DIGESTS[self.layer.algorithm])
 
     @property
     def rounds(self) -> int:
@@ -73,7 +73,9 @@ class Target:
         return root_hash(data, bytes.fromhex(SALT), self.layer.algorithm, self.tree.digest)
 
 
-def targets(layers: Iterable[object], disks: dict[str, Disk]) -> tuple[Target, Target] | None:
+def targets(
+    layers: Iterable[object], disks: dict[str, EmulatedDisk]
+) -> tuple[Target, Target] | None:
     """The first layer without and the first with error correction, of those that stand on disks;
     None if there are not both.  Raises ProfileError when they are too small."""
     plain = fec = None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from errno import EIO
 from functools import partial
 
-from lab.suites.verity.checker import Said, Wrong, differences, errors, failing, told
+from lab.suites.verity.checker import CheckFailure, ProgramEnd, differences, errors, failing, told
 from lab.suites.verity.medium import Medium
-from lab.suites.verity.modes import ENDINGS, MODES, Damage, Mode, wanted
-from lab.suites.verity.scene import Declined, Scene, Trial, identical
+from lab.suites.verity.modes import ENDINGS, MODES, Damage, DamageMode, wanted
+from lab.suites.verity.scene import CaseDeclined, VerityCase, VerityScene, identical
 from lab.suites.verity.target import Target
 
 SEED = "verity"
@@ -34,19 +34,19 @@ class Trees:
         self.seen: dict[str, dict[str, tuple[int, ...]]] = {}
         self._roots: dict[str, str] = {}
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self) -> Iterator[VerityCase]:
         """All cases that leave the guest up."""
-        yield Trial("format", partial(self._format, self.plain))
-        yield Trial("fec-format", partial(self._format, self.fec))
+        yield VerityCase("format", partial(self._format, self.plain))
+        yield VerityCase("fec-format", partial(self._format, self.fec))
         for way in WAYS:
             for mode in MODES:
-                yield Trial(mode.name, partial(self._read, way, mode), way)
-            yield Trial("check-at-most-once", partial(self._once, way), way)
-            yield Trial("load", partial(self._load, way), way)
-        yield Trial("identical", lambda _: identical(self.seen))
+                yield VerityCase(mode.name, partial(self._read, way, mode), way)
+            yield VerityCase("check-at-most-once", partial(self._once, way), way)
+            yield VerityCase("load", partial(self._load, way), way)
+        yield VerityCase("identical", lambda _: identical(self.seen))
 
     @contextmanager
-    def side_by_side(self, scene: Scene) -> Iterator[dict[str, str]]:
+    def side_by_side(self, scene: VerityScene) -> Iterator[dict[str, str]]:
         """Devices to be measured beside each other, by way; they share their media."""
         with ExitStack() as opened:
             yield {
@@ -56,24 +56,24 @@ class Trees:
                 for way in WAYS
             }
 
-    def endings(self) -> Iterator[Trial]:
+    def endings(self) -> Iterator[VerityCase]:
         """The cases that end the guest."""
         for way in WAYS:
             for mode in ENDINGS:
-                yield Trial(f"{mode}-on-corruption", partial(self._end, way, mode), way)
+                yield VerityCase(f"{mode}-on-corruption", partial(self._end, way, mode), way)
 
-    def _format(self, target: Target, scene: Scene) -> list[str]:
+    def _format(self, target: Target, scene: VerityScene) -> list[str]:
         """veritysetup's root hash is that which the data have, and it finds the tree right."""
         data, root = self.ready(target, scene)
         said = scene.checker.must("veritysetup", "dump", target.hash.node)
         if root != (wanted := target.root(data)):
-            raise Wrong(f"root hash {root}; the data have {wanted}")
+            raise CheckFailure(f"root hash {root}; the data have {wanted}")
         words = [target.data.node, target.hash.node, root]
         with scene.flipped(data):
             scene.checker.must("veritysetup", "verify", *words, extra=60)
         return [f"root hash {root}", *said.stdout.splitlines()[-8:]]
 
-    def ready(self, target: Target, scene: Scene) -> tuple[Medium, str]:
+    def ready(self, target: Target, scene: VerityScene) -> tuple[Medium, str]:
         """The data's medium, and the root hash of their tree; both are made the first time."""
         data = scene.medium(target.data, target.size)
         if target.name not in self._roots:
@@ -88,9 +88,14 @@ class Trees:
 
     @contextmanager
     def opened(
-        self, scene: Scene, target: Target, way: str, options: Sequence[str] = (), name: str = ""
+        self,
+        scene: VerityScene,
+        target: Target,
+        way: str,
+        options: Sequence[str] = (),
+        name: str = "",
     ) -> Iterator[str]:
-        """The node of a device, while it is open.  Raises Declined when the kernel has no such
+        """The node of a device, while it is open.  Raises CaseDeclined when the kernel has no such
         way, Wrong when it cannot be opened otherwise."""
         _, root = self.ready(target, scene)
         name = name or target.name
@@ -100,10 +105,10 @@ class Trees:
         with scene.closing("veritysetup", "close", name):
             table = scene.checker.must("dmsetup", "table", name).stdout
             if IN_TABLE[way] not in table:
-                raise Wrong(f"{IN_TABLE[way]} is not in the table: {table.strip()}")
+                raise CheckFailure(f"{IN_TABLE[way]} is not in the table: {table.strip()}")
             yield f"/dev/mapper/{name}"
 
-    def _read(self, way: str, mode: Mode, scene: Scene) -> list[str]:
+    def _read(self, way: str, mode: DamageMode, scene: VerityScene) -> list[str]:
         target = self.fec if mode.fec else self.plain
         data, _ = self.ready(target, scene)
         whole = data.sums()
@@ -125,12 +130,12 @@ class Trees:
             self._remember(mode.name, way, reading.sums[0])
             wrong = [differences(reading.sums[0], one) for one in allowed]
             if all(wrong):
-                raise Wrong(wrong[0])
+                raise CheckFailure(wrong[0])
         return [*said, f"status of the device: {mark}"]
 
     @contextmanager
     def _damaged(
-        self, scene: Scene, target: Target, damage: Damage, bad: Sequence[int]
+        self, scene: VerityScene, target: Target, damage: Damage, bad: Sequence[int]
     ) -> Iterator[int]:
         """Damage to the media; the errno of what cannot be read then."""
         disk = target.hash if damage.tree else target.data
@@ -143,7 +148,7 @@ class Trees:
             with scene.flipped(medium, blocks):
                 yield EIO
 
-    def _once(self, way: str, scene: Scene) -> list[str]:
+    def _once(self, way: str, scene: VerityScene) -> list[str]:
         """A block is checked at its first read, and never again."""
         target = self.plain
         data, _ = self.ready(target, scene)
@@ -161,14 +166,14 @@ class Trees:
                 data.flip(late)
         expected = failing(whole, {early: EIO})
         if wrong := differences(first.sums[0], expected):
-            raise Wrong(f"first read: {wrong}")
+            raise CheckFailure(f"first read: {wrong}")
         expected[late] = unseen
         if wrong := differences(again.sums[0], expected):
-            raise Wrong(f"second read: {wrong}")
+            raise CheckFailure(f"second read: {wrong}")
         self._remember("check-at-most-once", way, again.sums[0])
         return [f"block {late} was damaged after its first read, and then read as it is"]
 
-    def _load(self, way: str, scene: Scene) -> list[str]:
+    def _load(self, way: str, scene: VerityScene) -> list[str]:
         """Several readers at once get what one gets, with damage to data and tree."""
         target = self.plain
         data, _ = self.ready(target, scene)
@@ -185,14 +190,14 @@ class Trees:
             reading = scene.checker.read(node, target.size, len(expected), READERS)
         for number, sums in enumerate(reading.sums):
             if wrong := differences(sums, expected):
-                raise Wrong(f"reader {number}: {wrong}")
+                raise CheckFailure(f"reader {number}: {wrong}")
         self._remember("load", way, reading.sums[0])
         return [f"{READERS} readers, {len(expected)} blocks each: all the same"]
 
     def _remember(self, case: str, way: str, sums: tuple[int, ...]) -> None:
         self.seen.setdefault(case, {})[way] = sums
 
-    def _end(self, way: str, mode: str, scene: Scene) -> list[str]:
+    def _end(self, way: str, mode: str, scene: VerityScene) -> list[str]:
         """A damaged block ends the guest, with the kernel's word for it."""
         target = self.plain
         data, _ = self.ready(target, scene)
@@ -206,20 +211,20 @@ def spread(sums: Sequence[int], whole: Sequence[int]) -> list[str]:
     """What was read first while a block of the tree is unreadable, in words.
 
     dm-verity reads blocks of the tree ahead, several in one request (dm-verity-target.c,
-    verity_prefetch_io): all of them fail with it, each until it is read again.  Raises Wrong when
-    something was read that is not what it must be.
+    verity_prefetch_io): all of them fail with it, each until it is read again.  Raises
+    CheckFailure when something was read that is not what it must be.
     """
     read = [value if value < 0 else expected for value, expected in zip(sums, whole, strict=True)]
     if wrong := differences(sums, read):
-        raise Wrong(wrong)
+        raise CheckFailure(wrong)
     return [f"at the first read {errors(sums)}, at the second only what it vouches for"]
 
 
-def refusal(said: Said) -> Exception:
+def refusal(said: ProgramEnd) -> Exception:
     """Why a device cannot be opened."""
     words = [said.user, *said.only_in_log()]
     text = "; only in the kernel's log: ".join(filter(None, [words[0], " / ".join(words[1:])]))
     lacking = ("not supported", "Unrecognized verity feature")
     if any(sign in word for sign in lacking for word in words):
-        return Declined(f"not supported: {text}")
-    return Wrong(f"cannot be opened: {text}")
+        return CaseDeclined(f"not supported: {text}")
+    return CheckFailure(f"cannot be opened: {text}")

@@ -9,7 +9,7 @@ from typing import Any
 from lab.errors import UsageError
 from lab.guest.boot import Platform
 from lab.profile.disk import disks
-from lab.results.cases import Case, Status
+from lab.results.cases import Case, CaseStatus
 from lab.suites.arguments import Parser
 from lab.suites.guest import RunGuest
 from lab.suites.ledger import Ledger
@@ -64,5 +64,5 @@ def case(guest: RunGuest, disk: str) -> Case:
     """Whether the limits of a disk fit together."""
     start = time.monotonic()
     said = guest.connect().run(["queue-limits", disk], deadline=60).stdout.strip()
-    status = Status.FAIL if said else Status.PASS
+    status = CaseStatus.FAIL if said else CaseStatus.PASS
     return Case(disk, status, time.monotonic() - start, said.replace("\n", "; "))

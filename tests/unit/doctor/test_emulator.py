@@ -12,8 +12,8 @@ import pytest
 
 from lab.artifacts import cache
 from lab.artifacts.qemus import names
-from lab.artifacts.qemus.package import Package
-from lab.artifacts.qemus.source import Program
+from lab.artifacts.qemus.package import QemuPackage
+from lab.artifacts.qemus.source import QemuProgram
 from lab.doctor import emulator
 from lab.doctor.finding import State
 from lab.host import qemu as host_qemu
@@ -239,8 +239,8 @@ def test_vsock_that_is_forbidden_is_had_through_a_group(tmp_path: Path) -> None:
 def test_other_qemus_are_run(stand: Stand) -> None:
     assert emulator.others().state is State.OK
     path = stand()
-    names.BOOK.add("mine", Program(path=path))
-    names.BOOK.add("later", Package(package="qemu-system-x86", suite="sid"))
+    names.BOOK.add("mine", QemuProgram(path=path))
+    names.BOOK.add("later", QemuPackage(package="qemu-system-x86", suite="sid"))
     found = emulator.others()
     assert (found.state, found.said) == (State.OK, "mine 9.9.9, later (not unpacked)")
     assert found.versions == {"QEMU mine": "9.9.9 (a stand-in)"}

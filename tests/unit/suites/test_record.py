@@ -7,7 +7,7 @@ import pytest
 
 from lab.errors import HostError
 from lab.results import run as runs
-from lab.results.cases import Case, Status
+from lab.results.cases import Case, CaseStatus
 from lab.suites.conformance.report import Conformance
 from lab.suites.outcome import Results
 from lab.suites.record import recorded
@@ -16,7 +16,7 @@ from tests.unit.builders import profile
 
 def test_what_the_lab_fails_at_ends_the_run_and_stands_in_its_outcome() -> None:
     with recorded(Results, "fsx", profile("p"), None, {"seed": 1}) as (record, outcome):
-        outcome.cases.append(Case("seed-1", Status.PASS, 1.0))
+        outcome.cases.append(Case("seed-1", CaseStatus.PASS, 1.0))
         raise HostError("QEMU is gone")
     assert (outcome.exit_status, outcome.suite, outcome.run) == (3, "fsx", record.id)
     found = runs.load(outcome.run)
@@ -34,7 +34,7 @@ def test_a_run_that_is_broken_off_has_its_cases_and_says_so() -> None:
         pytest.raises(KeyboardInterrupt),
         recorded(Results, "fsx", profile("p"), None, {}) as (record, outcome),
     ):
-        outcome.cases.append(Case("seed-1", Status.FAIL, 1.0))
+        outcome.cases.append(Case("seed-1", CaseStatus.FAIL, 1.0))
         raise KeyboardInterrupt
     assert [case["name"] for case in runs.document(record.id)["cases"]] == ["seed-1"]
     assert runs.interrupted(record.id)

@@ -14,7 +14,7 @@ from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.guest.lastwords import DEATH, hear_out
 from lab.host.process import Process
-from lab.results.cases import Status
+from lab.results.cases import CaseStatus
 from lab.results.run import Run
 from lab.suites.guest import GuestLost, RunGuest
 from lab.vm.argv import CONSOLE_LOG
@@ -119,7 +119,7 @@ def test_a_guest_that_is_gone_after_a_panic_was_crashed_by_its_case(own: Any) ->
     guest = own(gone(), "".join(TRACE))
     lost = guest.gone(ERROR)
     assert (lost.status, lost.reason) == (
-        Status.CRASHED, "Kernel panic - not syncing: sysrq triggered crash",
+        CaseStatus.CRASHED, "Kernel panic - not syncing: sysrq triggered crash",
     )  # fmt: skip
     assert guest.last_words(lost).endswith("sysrq triggered crash ]---\n")
 
@@ -131,9 +131,9 @@ def test_a_guest_that_is_gone_otherwise_is_the_labs_failure(own: Any) -> None:
 
 def test_who_does_not_answer_hangs_unless_its_kernel_panicked(own: Any) -> None:
     hung = own(gone(), "all is well\n").overdue("no answer within 5 s")
-    assert (hung.status, hung.reason) == (Status.HUNG, "no answer within 5 s")
+    assert (hung.status, hung.reason) == (CaseStatus.HUNG, "no answer within 5 s")
     panicked: GuestLost = own(gone(), "".join(TRACE)).overdue("no answer within 5 s")
-    assert (panicked.status, panicked.reason[:12]) == (Status.CRASHED, "Kernel panic")
+    assert (panicked.status, panicked.reason[:12]) == (CaseStatus.CRASHED, "Kernel panic")
 
 
 def test_a_run_that_fails_says_first_that_its_qemu_is_gone(own: Any) -> None:

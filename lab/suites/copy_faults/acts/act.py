@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lab.copy.contract import Aftermath
 from lab.copy.model import Copy
-from lab.crash.writelog import Entry
+from lab.crash.writelog import LogEntry
 from lab.faults.actions import Action
 from lab.faults.model import Point
 from lab.faults.stepper import Fault
@@ -18,7 +18,7 @@ from lab.suites.copy_faults import fault
 from lab.suites.copy_faults.acts.scene import Effect, Scene
 from lab.suites.copy_faults.fault import Strike
 
-Survivors = Callable[[Copy, Point, list[Entry]], Sequence[Entry]]
+Survivors = Callable[[Copy, Point, list[LogEntry]], Sequence[LogEntry]]
 """Those of the logged writes that outlive the power, whole blocks in the order of the log."""
 
 

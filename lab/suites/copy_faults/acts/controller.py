@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lab.errors import GuestError
-from lab.suites.copy_faults.failures import DeviceFailed
+from lab.suites.copy_faults.failures import DeviceFailure
 from lab.vm.graph import Drive
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ done
 def reset(bench: "Bench", deadline: float) -> None:
     """Have the guest reset the controller, and wait for the end of that.
 
-    Raises DeviceFailed when it does not end well in `deadline` seconds.
+    Raises DeviceFailure when it does not end well in `deadline` seconds.
     """
     try:
         bench.sh(_RESET, bench.drive.serial, deadline=deadline)
@@ -37,7 +37,7 @@ def reset(bench: "Bench", deadline: float) -> None:
         if bench.guest.machine.crash():
             raise
         why = error.detail or f"not within {deadline:.0f} s"
-        raise DeviceFailed(f"the reset of the controller did not end well: {why}") from error
+        raise DeviceFailure(f"the reset of the controller did not end well: {why}") from error
 
 
 def unplug(bench: "Bench") -> None:
@@ -46,12 +46,12 @@ def unplug(bench: "Bench") -> None:
 
 
 def await_unplugged(bench: "Bench", deadline: float) -> None:
-    """Wait until the controller is gone.  Raises DeviceFailed if that takes longer."""
+    """Wait until the controller is gone.  Raises DeviceFailure if that takes longer."""
     controller = _id(bench.drive)
     end = time.monotonic() + deadline
     while any(child["name"] == controller for child in _devices(bench)):
         if time.monotonic() > end:
-            raise DeviceFailed(f"the controller was not gone {deadline:.1f} s after its unplug")
+            raise DeviceFailure(f"the controller was not gone {deadline:.1f} s after its unplug")
         time.sleep(0.02)
     # QEMU tells of it a moment after it is gone from the list, to whoever still listens.
     end = time.monotonic() + _TELLING

@@ -9,7 +9,7 @@ from lab.errors import GuestError, UsageError
 from lab.faults import tables
 from lab.suites.copy_faults.acts.act import Need
 from lab.suites.copy_faults.acts.scene import Effect, Scene
-from lab.suites.copy_faults.failures import DeviceFailed
+from lab.suites.copy_faults.failures import DeviceFailure
 
 if TYPE_CHECKING:
     from lab.guest.meanwhile import Meanwhile
@@ -179,7 +179,7 @@ def _ends(scene: Scene, script: "Meanwhile", what: str) -> Callable[[float], Non
     def after(deadline: float) -> None:
         problem = script.ended(deadline)
         if "did not end" in problem:
-            raise DeviceFailed(f"{what}: {problem}")
+            raise DeviceFailure(f"{what}: {problem}")
         if problem:
             raise GuestError(f"{what} in the guest: {problem}")
 

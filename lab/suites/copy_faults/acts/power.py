@@ -6,21 +6,21 @@ from random import Random
 
 from lab.copy.model import SECTOR, Copy
 from lab.crash import writelog
-from lab.crash.writelog import Entry
+from lab.crash.writelog import LogEntry
 from lab.faults.model import Point
 
 
-def all_of(_copy: Copy, _point: Point, entries: list[Entry]) -> Sequence[Entry]:
+def all_of(_copy: Copy, _point: Point, entries: list[LogEntry]) -> Sequence[LogEntry]:
     """All of the cache survives."""
     return entries
 
 
-def durable(_copy: Copy, _point: Point, entries: list[Entry]) -> Sequence[Entry]:
+def durable(_copy: Copy, _point: Point, entries: list[LogEntry]) -> Sequence[LogEntry]:
     """Nothing of the cache survives."""
     return writelog.durable(entries)
 
 
-def some(copy: Copy, point: Point, entries: list[Entry]) -> Sequence[Entry]:
+def some(copy: Copy, point: Point, entries: list[LogEntry]) -> Sequence[LogEntry]:
     """So much of the cache survives, in the order of the log, as is drawn from the case itself, so
     that the same case keeps the same."""
     block = copy.unit * SECTOR

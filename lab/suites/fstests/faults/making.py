@@ -18,8 +18,8 @@ from lab.guest.guest import Guest
 from lab.guest.meanwhile import Meanwhile
 from lab.guest.ssh import Session
 from lab.profile.models import Profile
-from lab.suites.fstests.faults.plan import Plan, Window
-from lab.suites.fstests.faults.recovery import Recovery
+from lab.suites.fstests.faults.plan import FaultPlan, Window
+from lab.suites.fstests.faults.recovery import FileSystemRecovery
 from lab.suites.guest import GuestLost
 from lab.suites.upstream.sitting import Excuse
 from lab.vm.disks import find_disks
@@ -67,12 +67,12 @@ class _Opener:
 
 
 @dataclass
-class Faulted:
+class GuestFaults:
     """What is done to one guest of a profile, as it is booted, while a suite's cases run there."""
 
-    plan: Plan
+    plan: FaultPlan
     profile: Profile
-    recovery: Recovery
+    recovery: FileSystemRecovery
     """The suite of the cases that follow each."""
 
     def __post_init__(self) -> None:

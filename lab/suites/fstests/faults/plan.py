@@ -60,11 +60,11 @@ def _error(value: object) -> int:
     return number
 
 
-class _Model(BaseModel):
+class _FaultPlanModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-class Window(_Model):
+class Window(_FaultPlanModel):
     """A layer that is another for a while, again and again.  Seconds."""
 
     layer: str
@@ -90,7 +90,7 @@ class Window(_Model):
         )
 
 
-class FailedRequest(_Model):
+class FailedRequest(_FaultPlanModel):
     """One request of a disk that fails, in each case; `error` is an errno."""
 
     disk: str
@@ -102,7 +102,7 @@ class FailedRequest(_Model):
 
 
 @dataclass(frozen=True)
-class Plan:
+class FaultPlan:
     """All faults that are made."""
 
     windows: tuple[Window, ...] = ()
@@ -131,7 +131,7 @@ class Plan:
                 )
 
 
-def load(path: Path) -> Plan:
+def load(path: Path) -> FaultPlan:
     """Read a file.  Raises ProfileError that names it and what is wrong."""
     try:
         found = yaml.safe_load(path.read_text())
@@ -146,7 +146,7 @@ def load(path: Path) -> Plan:
     requests = tuple(fault for fault in faults if isinstance(fault, FailedRequest))
     _once(path, [window.layer for window in windows])
     _once(path, [request.disk for request in requests])
-    return Plan(windows, requests)
+    return FaultPlan(windows, requests)
 
 
 def _fault(path: Path, number: int, entry: Any) -> Window | FailedRequest:

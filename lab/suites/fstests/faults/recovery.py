@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.guest.ssh import Session
-from lab.results.cases import Status
+from lab.results.cases import CaseStatus
 from lab.suites.fstests.sections import SCRATCH_MNT, TEST_DIR, Section
 from lab.suites.upstream.driver import Command
 from lab.suites.upstream.marks import MarkReader
-from lab.suites.upstream.reader import Ended
+from lab.suites.upstream.reader import CaseEnd
 
 SUFFIX = ".recovery"
 
@@ -64,7 +64,7 @@ echo "== $name ends $?"
 
 
 @dataclass(frozen=True)
-class Recovery:
+class FileSystemRecovery:
     """Mounts what is on TEST_DEV after the faults are over, unmounts it, and checks it.
 
     `stacked`: the profile has layers below it.
@@ -97,7 +97,7 @@ class Recovery:
         return {}
 
 
-def _ended(name: str, status: int, said: str) -> Ended:
+def _ended(name: str, status: int, said: str) -> CaseEnd:
     if status == 0:
-        return Ended(name, Status.PASS, "", said)
-    return Ended(name, Status.FAIL, said.partition("\n")[0], said)
+        return CaseEnd(name, CaseStatus.PASS, "", said)
+    return CaseEnd(name, CaseStatus.FAIL, said.partition("\n")[0], said)

@@ -9,7 +9,7 @@ import pytest
 from lab.errors import UsageError
 from lab.profile.find import find
 from lab.profile.load import load
-from lab.suites.blktests.options import Options, parse
+from lab.suites.blktests.options import BlktestsOptions, parse
 from lab.suites.blktests.run import Blktests, config, devices
 from lab.suites.blktests.selection import select
 from tests import ROOT
@@ -119,5 +119,5 @@ def test_check_is_told_the_settings_the_seconds_and_the_tests() -> None:
 
 
 def test_the_fixture_has_tests_for_the_driver() -> None:
-    assert len(select(ROOT / "tests/fixtures/blktests", Options())) >= 7
+    assert len(select(ROOT / "tests/fixtures/blktests", BlktestsOptions())) >= 7
     assert find("nvme-copy").name == "nvme-copy.yaml"

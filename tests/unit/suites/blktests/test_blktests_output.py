@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.results.cases import Status
-from lab.suites.blktests.output import CheckReader, condition
-from lab.suites.upstream.reader import Began, Ended
+from lab.results.cases import CaseStatus
+from lab.suites.blktests.output import BlktestsReader, condition
+from lab.suites.upstream.reader import CaseEnd, CaseStart
 
 NAMES = (
     "block/001", "block/002", "block/003", "block/004", "block/005", "block/006", "block/007",
@@ -73,17 +73,17 @@ zbd/*** => nvme0n1                                           [not run]
     /dev/nvme0n1 is not a zoned block device
 check ended with status 1
 """
-PASS, FAIL, NOTRUN = Status.PASS, Status.FAIL, Status.NOTRUN
+PASS, FAIL, NOTRUN = CaseStatus.PASS, CaseStatus.FAIL, CaseStatus.NOTRUN
 
 
-def read(pieces: list[str], names: tuple[str, ...] = NAMES) -> list[Began | Ended]:
-    reader = CheckReader(names)
+def read(pieces: list[str], names: tuple[str, ...] = NAMES) -> list[CaseStart | CaseEnd]:
+    reader = BlktestsReader(names)
     found = [event for piece in pieces for event in reader.feed(piece)]
     return [*found, *reader.finish()]
 
 
-def ended(text: str, names: tuple[str, ...] = NAMES) -> dict[str, Ended]:
-    return {event.name: event for event in read([text], names) if isinstance(event, Ended)}
+def ended(text: str, names: tuple[str, ...] = NAMES) -> dict[str, CaseEnd]:
+    return {event.name: event for event in read([text], names) if isinstance(event, CaseEnd)}
 
 
 def test_a_test_has_the_worst_of_its_runs_and_the_reason_of_the_first_that_did_not_pass() -> None:
@@ -115,9 +115,9 @@ def test_a_test_has_the_worst_of_its_runs_and_the_reason_of_the_first_that_did_n
 
 def test_every_test_begins_and_ends_once() -> None:
     found = read([WHOLE])
-    for kind in (Began, Ended):
+    for kind in (CaseStart, CaseEnd):
         assert sorted(event.name for event in found if isinstance(event, kind)) == sorted(NAMES)
-    assert [type(event) for event in found] == [Began, Ended] * len(NAMES)
+    assert [type(event) for event in found] == [CaseStart, CaseEnd] * len(NAMES)
 
 
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=12))
@@ -130,7 +130,7 @@ def test_it_does_not_matter_in_which_pieces_the_output_comes(cuts: list[int]) ->
 @given(st.integers(0, len(WHOLE)))
 def test_what_is_cut_off_gives_no_test_a_result_that_check_did_not_say(cut: int) -> None:
     whole = ended(WHOLE)
-    events = [event for event in read([WHOLE[:cut]]) if isinstance(event, Ended)]
+    events = [event for event in read([WHOLE[:cut]]) if isinstance(event, CaseEnd)]
     for event in events[:-1]:
         assert event == whole[event.name]
     for event in events[-1:]:
@@ -138,12 +138,12 @@ def test_what_is_cut_off_gives_no_test_a_result_that_check_did_not_say(cut: int)
 
 
 def test_a_test_has_begun_with_its_first_heading() -> None:
-    reader = CheckReader(NAMES)
+    reader = BlktestsReader(NAMES)
     assert list(reader.feed("block/001 (stress device hotplugging)   ")) == []
-    assert list(reader.feed("  \n")) == [Began("block/001")]
+    assert list(reader.feed("  \n")) == [CaseStart("block/001")]
     assert list(reader.feed("block/001 (stress device hotplugging)   [passed]\n")) == []
     kinds = [type(event) for event in reader.feed("block/002 => nvme0n1 (discards)\n")]
-    assert kinds == [Ended, Began]
+    assert kinds == [CaseEnd, CaseStart]
 
 
 def test_a_test_without_an_end_is_a_failure_and_what_was_to_come_has_no_result() -> None:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from lab.copy.contract import RULES, Ruling
 from lab.faults.model import Stage
 from lab.suites.conformance.matrix import (
-    Difference,
+    CaseKind,
+    CaseRuling,
     Matrix,
-    Observed,
-    Ruled,
-    Situation,
+    ObservedCase,
+    RuleDifference,
     differences,
     matrix,
 )
@@ -26,23 +26,23 @@ HOLDS, VIOLATED, CAUGHT, NOT_APPLICABLE = (
     Ruling.HOLDS, Ruling.VIOLATED, Ruling.CAUGHT, Ruling.NOT_APPLICABLE
 )  # fmt: skip
 WRITE_EIO, READ_EIO = (
-    Situation(Stage.WRITE, action_called("eio")),
-    Situation(Stage.READ, action_called("eio")),
+    CaseKind(Stage.WRITE, action_called("eio")),
+    CaseKind(Stage.READ, action_called("eio")),
 )
 MODEL, OTHER = "loop-reflink", "nvme-copy"
 
 
 def observed(
     path: str = OTHER,
-    situation: Situation = WRITE_EIO,
+    situation: CaseKind = WRITE_EIO,
     error: str = "",
     case: str = "run:1",
     **rulings: Ruling,
-) -> Observed:
+) -> ObservedCase:
     """A case in which all rules hold but those named, such as NO_FOREIGN."""
     named = {rule.replace("_", "-"): ruling for rule, ruling in rulings.items()}
-    rules = {rule: Ruled(named.get(rule, HOLDS), f"{rule} of {case}", case) for rule in RULES}
-    return Observed(path, situation, rules, error)
+    rules = {rule: CaseRuling(named.get(rule, HOLDS), f"{rule} of {case}", case) for rule in RULES}
+    return ObservedCase(path, situation, rules, error)
 
 
 CASES = st.lists(
@@ -63,7 +63,7 @@ CASES = st.lists(
 )
 
 
-def named(found: Sequence[Difference]) -> set[tuple[str, str, Situation, str]]:
+def named(found: Sequence[RuleDifference]) -> set[tuple[str, str, CaseKind, str]]:
     """Which differences these are: an error is told apart by the evidence."""
     return {
         (
@@ -76,7 +76,7 @@ def named(found: Sequence[Difference]) -> set[tuple[str, str, Situation, str]]:
     }
 
 
-def worst(cells: Matrix) -> dict[tuple[str, Situation, str], Ruling]:
+def worst(cells: Matrix) -> dict[tuple[str, CaseKind, str], Ruling]:
     """The rulings of a matrix."""
     return {
         (path, situation, rule): ruled.ruling
@@ -107,7 +107,7 @@ def test_the_worst_ruling_of_a_situation_stands(
 def test_the_first_of_the_worst_cases_is_quoted() -> None:
     rulings = ((1, HOLDS), (2, VIOLATED), (3, VIOLATED))
     cells = matrix(observed(case=f"run:{number}", SOURCE=ruling) for number, ruling in rulings)
-    assert cells[OTHER][WRITE_EIO]["SOURCE"] == Ruled(VIOLATED, "SOURCE of run:2", "run:2")
+    assert cells[OTHER][WRITE_EIO]["SOURCE"] == CaseRuling(VIOLATED, "SOURCE of run:2", "run:2")
 
 
 def test_what_was_not_exercised_proves_nothing() -> None:
@@ -163,7 +163,7 @@ def test_an_error_that_the_reference_never_gives_is_a_difference() -> None:
     ]  # fmt: skip
     assert [each.here.case for each in found] == ["o:ENODATA", "o:EREMOTEIO"]
     assert {each.reference for each in found} == {
-        Ruled(HOLDS, "the caller is told EIO, ENOSPC", "m:EIO")
+        CaseRuling(HOLDS, "the caller is told EIO, ENOSPC", "m:EIO")
     }
 
 
@@ -173,7 +173,7 @@ def test_a_status_that_is_not_the_one_that_was_specified_is_a_difference() -> No
     unexercised = replace(wrong, exercised=False)
     right = observed(error="EIO", case="o:1")
     (found,) = differences([model, right, unexercised, wrong], MODEL)
-    assert found.here == Ruled(VIOLATED, "status 0x6, not 0x280", "o:2")
+    assert found.here == CaseRuling(VIOLATED, "status 0x6, not 0x280", "o:2")
     assert (found.rule, found.situation) == ("ERROR-CLASS", WRITE_EIO)
     assert found.reference == model.rules["ERROR-CLASS"]
     # Where the reference never comes it is judged all the same.
@@ -192,7 +192,7 @@ def test_fewer_errors_than_the_reference_gives_are_no_difference() -> None:
 
 
 @given(CASES)
-def test_a_path_does_not_differ_from_itself(cases: list[Observed]) -> None:
+def test_a_path_does_not_differ_from_itself(cases: list[ObservedCase]) -> None:
     model = [case for case in cases if case.path == MODEL]
     assert differences(model, MODEL) == []
     twin = [replace(case, path="twin") for case in model]
@@ -201,7 +201,7 @@ def test_a_path_does_not_differ_from_itself(cases: list[Observed]) -> None:
 
 @given(CASES, st.randoms())
 def test_the_order_of_cases_changes_no_ruling_and_no_difference(
-    cases: list[Observed], dice: Random
+    cases: list[ObservedCase], dice: Random
 ) -> None:
     mixed = list(cases)
     dice.shuffle(mixed)
@@ -210,7 +210,7 @@ def test_the_order_of_cases_changes_no_ruling_and_no_difference(
 
 
 @given(CASES)
-def test_every_difference_leads_to_a_case_in_which_it_was_seen(cases: list[Observed]) -> None:
+def test_every_difference_leads_to_a_case_in_which_it_was_seen(cases: list[ObservedCase]) -> None:
     exercised = [case for case in cases if case.exercised]
     for found in differences(cases, MODEL):
         seen = [

@@ -24,7 +24,7 @@ from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
-from lab.suites.copy_faults.report import Judged, Report
+from lab.suites.copy_faults.report import JudgedCase, Report
 from tests.unit.builders import COPY, WINDOW, copied, findings, situation
 
 LAYOUT = Layout(COPY, WINDOW)
@@ -108,7 +108,7 @@ def report(path: str, *results: CaseResult, **changes: Any) -> Report:
     profile = MODEL if path == REFERENCE else NVME
     on = find(profile, path)
     cases = [
-        Judged(number, Setup(LAYOUT, each.point, each.action, path, on.ref), each)
+        JudgedCase(number, Setup(LAYOUT, each.point, each.action, path, on.ref), each)
         for number, each in enumerate(results, 1)
     ]
     made = Report(

@@ -12,13 +12,13 @@ from lab.errors import UsageError
 from lab.faults.actions import Action
 from lab.faults.model import Stage
 from lab.suites.conformance import quirks
-from lab.suites.conformance.matrix import Difference, Ruled, Situation
+from lab.suites.conformance.matrix import CaseKind, CaseRuling, RuleDifference
 from lab.suites.conformance.quirks import CONSEQUENCES, Quirk, propose
 from lab.suites.copy_faults.acts.registry import action_called, actions
 
 DEVICE = "QEMU 7.2.22 (Debian 1:7.2+dfsg-7), Linux 6.12.117"
 EIO = action_called("eio")
-VIOLATED = Ruled(Ruling.VIOLATED, "as told", "run:1")
+VIOLATED = CaseRuling(Ruling.VIOLATED, "as told", "run:1")
 
 
 def difference(
@@ -26,9 +26,9 @@ def difference(
     rule: str = "ERROR-CLASS",
     stage: Stage = Stage.WRITE,
     action: Action = EIO,
-) -> Difference:
+) -> RuleDifference:
     """A difference that was seen."""
-    return Difference(path, rule, Situation(stage, action), VIOLATED, None)
+    return RuleDifference(path, rule, CaseKind(stage, action), VIOLATED, None)
 
 
 def quirk(**keys: str) -> Quirk:
@@ -89,14 +89,14 @@ def test_a_quirk_covers_what_its_patterns_match(keys: dict[str, str], covered: b
 
 @given(DIFFERENCES, TEXT | st.text("[]!*?-aQ "))
 def test_a_proposed_quirk_covers_the_difference_it_is_proposed_for(
-    found: Difference, device: str
+    found: RuleDifference, device: str
 ) -> None:
     (proposed,) = propose([found], device)
     assert proposed.covers(found, device)
 
 
 @given(DIFFERENCES, DIFFERENCES)
-def test_a_proposed_quirk_covers_nothing_else(one: Difference, other: Difference) -> None:
+def test_a_proposed_quirk_covers_nothing_else(one: RuleDifference, other: RuleDifference) -> None:
     (proposed,) = propose([one], DEVICE)
     assert proposed.covers(other, DEVICE) == (one == other)
     assert not proposed.covers(one, f"another {DEVICE}")

@@ -17,7 +17,7 @@ from lab.profile.models import Profile
 from lab.results import bundle as bundles
 from lab.results.run import KERNEL, PROFILE, TIMELINE, Run
 from lab.suites.copy_faults import bundle
-from lab.suites.copy_faults.report import Judged
+from lab.suites.copy_faults.report import JudgedCase
 from tests.unit.suites.copy_faults.test_replay import CUT, EIO, MACHINE, report, result
 from tests.unit.test_cases_cli import lab
 
@@ -26,9 +26,9 @@ LOG = "write-log-000"
 HOLE = 64 << 20
 
 
-def recorded(machine: Profile = MACHINE, *cases: Judged) -> Run:
+def recorded(machine: Profile = MACHINE, *cases: JudgedCase) -> Run:
     """A run with two cases, of which the second failed."""
-    cases = cases or (Judged(1, CUT, result(CUT)), Judged(2, EIO, result(EIO, "SOURCE")))
+    cases = cases or (JudgedCase(1, CUT, result(CUT)), JudgedCase(2, EIO, result(EIO, "SOURCE")))
     with Run("p", "copy-faults") as run:
         run.write(PROFILE, machine.model_dump_json(by_alias=True))
         run.write(KERNEL, json.dumps(SOURCE))
@@ -94,7 +94,9 @@ def test_the_case_that_failed_is_found_where_the_run_is_unknown(
 
 def test_no_case_is_guessed(tmp_path: Path) -> None:
     run = recorded(
-        MACHINE, Judged(1, EIO, result(EIO, "PREFIX")), Judged(2, CUT, result(CUT, "SOURCE"))
+        MACHINE,
+        JudgedCase(1, EIO, result(EIO, "PREFIX")),
+        JudgedCase(2, CUT, result(CUT, "SOURCE")),
     )
     path = made(run, tmp_path / "b.tar.gz")
     with pytest.raises(UsageError, match=r"which case\? it has 2.*1, 2"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.crash.writelog import Entry, Flag
+from lab.crash.writelog import Flag, LogEntry
 from lab.errors import GuestError
 from lab.suites.copy_faults import fua
 from lab.suites.copy_faults.bench import Bench
@@ -18,10 +18,10 @@ WRITE, FUA, FLUSH = "write", "write with FUA", "flush"
 _FLAGS = {WRITE: Flag(0), FUA: Flag.FUA, FLUSH: Flag.FLUSH}
 
 
-def log(*kinds: str) -> list[Entry]:
+def log(*kinds: str) -> list[LogEntry]:
     """What was logged."""
     return [
-        Entry(index, 0, 0 if kind == FLUSH else 512, _FLAGS[kind], 0, 0)
+        LogEntry(index, 0, 0 if kind == FLUSH else 512, _FLAGS[kind], 0, 0)
         for index, kind in enumerate(kinds)
     ]
 
@@ -45,7 +45,7 @@ MISSES = log(WRITE, WRITE, FLUSH), log(WRITE, FLUSH, WRITE)
     ],
 )
 def test_a_log_is_blind_where_it_misses_what_the_disk_makes_of_fua(
-    logged: tuple[list[Entry], list[Entry]], said: str
+    logged: tuple[list[LogEntry], list[LogEntry]], said: str
 ) -> None:
     found = fua.judged("DISK", *logged)
     assert said in found and bool(found) == bool(said)
@@ -55,10 +55,10 @@ def test_a_log_is_blind_where_it_misses_what_the_disk_makes_of_fua(
 class Guest:
     """An executor and the write log of its disk, which is logged so."""
 
-    def __init__(self, logged: Sequence[list[Entry]], error: str = "") -> None:
+    def __init__(self, logged: Sequence[list[LogEntry]], error: str = "") -> None:
         self._logged = list(logged)
         self._error = error
-        self._new: list[Entry] = log(WRITE)  # from before
+        self._new: list[LogEntry] = log(WRITE)  # from before
         self.asked: list[dict[str, object]] = []
 
     def ask(self, **request: object) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Guest:
         self._new = self._logged[bool(request["flushed"])]
         return {}
 
-    def writes(self) -> list[Entry]:
+    def writes(self) -> list[LogEntry]:
         new, self._new = self._new, []
         return new
 

@@ -15,7 +15,7 @@ from lab.errors import UsageError
 from lab.faults.model import Point, Stage, points_of
 from lab.suites.arguments import Help
 from lab.suites.copy_faults.acts.registry import action_called, swept
-from lab.suites.copy_faults.options import Generated, parse
+from lab.suites.copy_faults.options import GeneratedCases, parse
 from tests.unit.builders import nvme_path
 
 
@@ -111,10 +111,10 @@ def test_a_sweep_can_be_asked_for_by_name() -> None:
 
 def test_generated_cases_have_limits_of_their_own() -> None:
     asked = parse(["--cases", "200", "--seed", "7"])
-    assert asked.generated == Generated(200, 7, minimise=True)
+    assert asked.generated == GeneratedCases(200, 7, minimise=True)
     assert (asked.ranges, asked.blocks) == (8, MAX_BLOCKS)
     asked = parse(["--cases", "9", "--seed=-1", "--no-minimise", "--ranges", "2", "--blocks", "3"])
-    assert asked.generated == Generated(9, -1, minimise=False)
+    assert asked.generated == GeneratedCases(9, -1, minimise=False)
     assert (asked.ranges, asked.blocks) == (2, 3)
 
 

@@ -24,7 +24,7 @@ from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.options import parse
 from lab.suites.copy_faults.rehearsal import goes_on, is_case
-from lab.suites.copy_faults.report import Judged, Report
+from lab.suites.copy_faults.report import JudgedCase, Report
 from lab.suites.copy_faults.selection import Selection
 from tests.unit.builders import DONE, FAILED, copied, findings, nvme_path, profile, situation
 
@@ -128,7 +128,7 @@ def report(error: LabError | None, *results: CaseResult) -> Report:
     asked = parse(["--actions", "eio"])
     path = nvme_path()
     setup = Setup(path.layout(1, 8), REHEARSED, REHEARSAL, path.name, path.ref)
-    cases = [Judged(number, setup, result) for number, result in enumerate(results)]
+    cases = [JudgedCase(number, setup, result) for number, result in enumerate(results)]
     with Run("p", "copy-faults") as run:
         return Report(
             run=run.id, directory=run.directory, suite="copy-faults", profile=profile(),

@@ -19,8 +19,8 @@ from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.options import parse
-from lab.suites.copy_faults.replay import Outcome, Recorded, Replay, find
-from lab.suites.copy_faults.report import Judged, Report
+from lab.suites.copy_faults.replay import CaseOutcome, RecordedCase, Replay, find
+from lab.suites.copy_faults.report import JudgedCase, Report
 from tests.unit.builders import COPY, WINDOW, nvme_path, situation
 
 MACHINE = Profile.model_validate(
@@ -43,7 +43,7 @@ def result(setup: Setup, *broken: str) -> CaseResult:
     return CaseResult(setup.point, setup.action, seen, rules, verdict, 0.1)
 
 
-def report(run: Run, *cases: Judged, **changes: Any) -> Report:
+def report(run: Run, *cases: JudgedCase, **changes: Any) -> Report:
     """The report of a run with these cases."""
     asked = parse(["--plant", "flip-bit", "--hang-deadline", "2.5"])
     done = Report(
@@ -65,9 +65,11 @@ def recorded() -> str:
         run.finish(
             report(
                 run,
-                Judged(1, EIO, result(EIO)),
-                Judged(2, CUT, result(CUT)),
-                Judged(3, EIO, result(EIO, "SOURCE"), Judged(3, small, result(small, "SOURCE"))),
+                JudgedCase(1, EIO, result(EIO)),
+                JudgedCase(2, CUT, result(CUT)),
+                JudgedCase(
+                    3, EIO, result(EIO, "SOURCE"), JudgedCase(3, small, result(small, "SOURCE"))
+                ),
             ).document()
         )
     return run.id
@@ -79,7 +81,7 @@ def test_a_case_is_found_with_all_that_it_takes_to_repeat_it(recorded: str) -> N
     assert found.profile == MACHINE
     assert found.setup == CUT
     assert (found.plant.kind, found.hang_deadline) == ("flip-bit", 2.5)
-    assert found.outcome == Outcome.of(result(CUT))
+    assert found.outcome == CaseOutcome.of(result(CUT))
     assert found.platform == {"kernel": "6.1", "qemu": "7.2", "accelerator": "tcg"}
 
 
@@ -182,9 +184,9 @@ def test_a_run_that_was_broken_off_is_refused() -> None:
     assert ids() == [run.id]
 
 
-def again(found: Recorded, *results: CaseResult, **changes: Any) -> Replay:
+def again(found: RecordedCase, *results: CaseResult, **changes: Any) -> Replay:
     """The replay of a case that came to these results."""
-    cases = [Judged(number, found.setup, each) for number, each in enumerate(results, 1)]
+    cases = [JudgedCase(number, found.setup, each) for number, each in enumerate(results, 1)]
     with Run("p", "replay") as run:
         return Replay(found, len(results), report(run, *cases, **changes))
 

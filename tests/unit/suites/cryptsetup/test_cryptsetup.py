@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import UsageError
-from lab.results.cases import Status
+from lab.results.cases import CaseStatus
 from lab.suites.cryptsetup.options import make_check, parse, select
 from lab.suites.cryptsetup.run import Scripts, archive, instead, judge
 from lab.suites.upstream.driver import TREE
 from lab.suites.upstream.marks import MarkReader
-from lab.suites.upstream.reader import Began, Ended
+from lab.suites.upstream.reader import CaseEnd, CaseStart
 
 MAKEFILE = """\
 EXEEXT =
@@ -91,27 +91,27 @@ def test_a_script_that_is_not_there_is_told(tree: Path) -> None:
             select(tree, parse([name]))
 
 
-def read(pieces: list[str]) -> list[Began | Ended]:
+def read(pieces: list[str]) -> list[CaseStart | CaseEnd]:
     reader = MarkReader(judge)
     return [*(event for piece in pieces for event in reader.feed(piece)), *reader.finish()]
 
 
 def test_exit_status_and_last_words_are_understood() -> None:
-    ended = [event for event in read([SAID]) if isinstance(event, Ended)]
+    ended = [event for event in read([SAID]) if isinstance(event, CaseEnd)]
     assert [(e.name, e.status, e.reason) for e in ended] == [
-        ("verity-compat-test", Status.PASS, ""),
+        ("verity-compat-test", CaseStatus.PASS, ""),
         (
             "compat-test",
-            Status.NOTRUN,
+            CaseStatus.NOTRUN,
             "WARNING: You must be root to run this test, test skipped.",
         ),
         (
             "integrity-compat-test",
-            Status.FAIL,
+            CaseStatus.FAIL,
             "exit status 100: [INTEGRITY]Cannot activate device.",
         ),
-        ("api-test", Status.FAIL, "exit status 1: AddDevicePlain... FAILED line 33"),
-        ("keyring-test", Status.FAIL, "it was ended"),
+        ("api-test", CaseStatus.FAIL, "exit status 1: AddDevicePlain... FAILED line 33"),
+        ("keyring-test", CaseStatus.FAIL, "it was ended"),
     ]
     assert "471 ./integrity-compat-test" in ended[2].output
 
@@ -130,8 +130,8 @@ def test_the_loop_runs_the_scripts_with_the_library_of_the_tree(tree: Path) -> N
         check=True,
     )  # fmt: skip
     reader = MarkReader(judge)
-    ended = [event for event in reader.feed(done.stdout) if isinstance(event, Ended)]
-    assert [event.status for event in ended] == [Status.PASS, Status.NOTRUN]
+    ended = [event for event in reader.feed(done.stdout) if isinstance(event, CaseEnd)]
+    assert [event.status for event in ended] == [CaseStatus.PASS, CaseStatus.NOTRUN]
     assert ended[0].output == "/run/lab/suite/tree/.libs in tests"
 
 

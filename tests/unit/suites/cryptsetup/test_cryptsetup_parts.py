@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import UsageError
-from lab.results.cases import Status
+from lab.results.cases import CaseStatus
 from lab.suites.cryptsetup.options import parse, select
 from lab.suites.cryptsetup.parts import parts
 from lab.suites.cryptsetup.run import judge
@@ -128,7 +128,7 @@ def test_a_part_that_is_not_reached_says_behind_what_it_is(tmp_path: Path) -> No
     status, said = carry_out(tmp_path, "check.4", NEW="yes")
     assert (status, said.splitlines()[-1]) == (77, 'behind if [ "$NEWER" ]; then')
     ended = judge("s:check.4", status, said)
-    assert (ended.status, ended.reason) == (Status.NOTRUN, 'behind if [ "$NEWER" ]; then')
+    assert (ended.status, ended.reason) == (CaseStatus.NOTRUN, 'behind if [ "$NEWER" ]; then')
 
 
 def test_checks_of_the_surroundings_are_in_all_parts(tmp_path: Path) -> None:
@@ -137,8 +137,8 @@ def test_checks_of_the_surroundings_are_in_all_parts(tmp_path: Path) -> None:
 
 def test_what_the_script_finds_not_applicable_is_not_run(tmp_path: Path) -> None:
     status, said = carry_out(tmp_path, "a-line-of-its-own", OLD="yes")
-    assert judge("s:a-line-of-its-own", status, said).status is Status.NOTRUN
-    assert judge("s", 0, said).status is Status.PASS, "the script as a whole goes on behind it"
+    assert judge("s:a-line-of-its-own", status, said).status is CaseStatus.NOTRUN
+    assert judge("s", 0, said).status is CaseStatus.PASS, "the script as a whole goes on behind it"
 
 
 def test_a_script_of_another_form_has_no_parts() -> None:

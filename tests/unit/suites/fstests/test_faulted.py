@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from lab.errors import ProfileError
 from lab.faults.model import Point, Stage
 from lab.profile.load import load as load_profile
-from lab.results.cases import Status
+from lab.results.cases import CaseStatus
 from lab.suites.fstests.faults.making import seen
-from lab.suites.fstests.faults.plan import MAX_K, FailedRequest, Plan, Window, load
-from lab.suites.fstests.faults.recovery import _RECOVER, Recovery
-from lab.suites.fstests.sections import Section, Wanted, sections
-from lab.suites.upstream.reader import Began, Ended
+from lab.suites.fstests.faults.plan import MAX_K, FailedRequest, FaultPlan, Window, load
+from lab.suites.fstests.faults.recovery import _RECOVER, FileSystemRecovery
+from lab.suites.fstests.sections import Section, SectionRequest, sections
+from lab.suites.upstream.reader import CaseEnd, CaseStart
 
 BOTH = """
 - layer: flakey
@@ -79,7 +79,7 @@ def test_a_profile_must_have_what_is_to_fail(tmp_path: Path) -> None:
         plan.check(load_profile("nvme-copy"))
     assert "none" in caught.value.hint
     with pytest.raises(ProfileError, match="no emulated disk LABNVME7"):
-        Plan(requests=(FailedRequest(disk="LABNVME7", at="read:1", error="5"),)).check(
+        FaultPlan(requests=(FailedRequest(disk="LABNVME7", at="read:1", error="5"),)).check(
             load_profile("nvme-copy")
         )
 
@@ -111,7 +111,7 @@ def test_a_window_tells_itself(action: str) -> None:
 def test_recovery_is_a_script_whose_first_line_is_the_reason() -> None:
     subprocess.run(["sh", "-nec", _RECOVER], check=True)
     section = Section("ext4", "ext4", {"test": "disk"}, options=("noatime",))
-    suite = Recovery({"ext4": section}, stacked=True)
+    suite = FileSystemRecovery({"ext4": section}, stacked=True)
     argv = suite.command("ext4", ["generic/001.recovery"]).argv
     assert list(argv[4:]) == [
         "generic/001.recovery", "yes", "ext4", "/dev/lab/disk", "-o noatime", "/mnt/test",
@@ -124,12 +124,16 @@ def test_recovery_is_a_script_whose_first_line_is_the_reason() -> None:
         )
     )
     assert told == [
-        Began("generic/001.recovery"),
-        Ended("generic/001.recovery", Status.FAIL, "it is damaged: exit status 4", said),
+        CaseStart("generic/001.recovery"),
+        CaseEnd("generic/001.recovery", CaseStatus.FAIL, "it is damaged: exit status 4", said),
     ]
 
 
 def test_an_nfs_mount_recovers_when_it_can_be_mounted() -> None:
-    (section,) = sections(load_profile("nfs42"), Wanted())
-    argv = Recovery({"client": section}, stacked=True).command("client", ["generic/001"]).argv
+    (section,) = sections(load_profile("nfs42"), SectionRequest())
+    argv = (
+        FileSystemRecovery({"client": section}, stacked=True)
+        .command("client", ["generic/001"])
+        .argv
+    )
     assert list(argv[6:9]) == ["nfs", "127.0.0.1:/client/test", "-o vers=4.2"]

@@ -6,9 +6,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.results.cases import Status
-from lab.suites.fstests.output import CheckReader, listed
-from lab.suites.upstream.reader import Began, Ended
+from lab.results.cases import CaseStatus
+from lab.suites.fstests.output import FstestsReader, listed
+from lab.suites.upstream.reader import CaseEnd, CaseStart
 
 HEAD = """SECTION       -- xfs
 FSTYP         -- xfs (non-debug)
@@ -47,25 +47,25 @@ Failed 3 of 6 tests
 )
 
 
-def read(pieces: list[str]) -> list[Began | Ended]:
-    reader = CheckReader(NAMES)
+def read(pieces: list[str]) -> list[CaseStart | CaseEnd]:
+    reader = FstestsReader(NAMES)
     found = [event for piece in pieces for event in reader.feed(piece)]
     return [*found, *reader.finish()]
 
 
 def test_every_kind_of_end_is_told_apart() -> None:
-    ended = {event.name: event for event in read([WHOLE]) if isinstance(event, Ended)}
+    ended = {event.name: event for event in read([WHOLE]) if isinstance(event, CaseEnd)}
     assert [(e.name, e.status, e.reason) for e in ended.values()] == [
-        ("generic/001", Status.PASS, ""),
-        ("generic/002", Status.PASS, ""),
-        ("generic/1212", Status.NOTRUN, "this test requires a valid $SCRATCH_DEV"),
-        ("xfs/003", Status.FAIL, "output mismatch"),
+        ("generic/001", CaseStatus.PASS, ""),
+        ("generic/002", CaseStatus.PASS, ""),
+        ("generic/1212", CaseStatus.NOTRUN, "this test requires a valid $SCRATCH_DEV"),
+        ("xfs/003", CaseStatus.FAIL, "output mismatch"),
         (
             "xfs/005",
-            Status.FAIL,
+            CaseStatus.FAIL,
             "_check_dmesg: something found in dmesg (see /x/xfs/005.dmesg)",
         ),
-        ("xfs/006", Status.FAIL, "[failed, exit status 1] output mismatch"),
+        ("xfs/006", CaseStatus.FAIL, "[failed, exit status 1] output mismatch"),
     ]
     assert "HINT: You _MAY_ be missing kernel fix" in ended["xfs/003"].output
     assert "Ran:" not in ended["xfs/006"].output
@@ -79,28 +79,28 @@ def test_it_does_not_matter_in_which_pieces_the_output_comes(cuts: list[int]) ->
 
 
 def test_a_case_has_begun_before_it_has_said_anything() -> None:
-    reader = CheckReader(NAMES)
-    assert list(reader.feed(HEAD + "generic/001  ")) == [Began("generic/001")]
+    reader = FstestsReader(NAMES)
+    assert list(reader.feed(HEAD + "generic/001  ")) == [CaseStart("generic/001")]
     assert list(reader.feed("      ")) == []
-    assert [type(event) for event in reader.feed(" 3s\n")] == [Ended]
+    assert [type(event) for event in reader.feed(" 3s\n")] == [CaseEnd]
 
 
 def test_a_passed_case_ends_with_its_line_not_with_the_next_case() -> None:
-    reader = CheckReader(NAMES)
-    assert [type(event) for event in reader.feed("xfs/003   7s\n")] == [Began, Ended]
+    reader = FstestsReader(NAMES)
+    assert [type(event) for event in reader.feed("xfs/003   7s\n")] == [CaseStart, CaseEnd]
 
 
 def test_a_failed_case_ends_when_the_next_begins() -> None:
-    reader = CheckReader(NAMES)
+    reader = FstestsReader(NAMES)
     text = "xfs/003  - output mismatch (see x)\n    +diff\n"
-    assert [type(event) for event in reader.feed(text)] == [Began]
-    assert [type(event) for event in reader.feed("xfs/005 ")] == [Ended, Began]
+    assert [type(event) for event in reader.feed(text)] == [CaseStart]
+    assert [type(event) for event in reader.feed("xfs/005 ")] == [CaseEnd, CaseStart]
 
 
 def test_what_is_cut_off_is_a_failure_and_never_a_pass() -> None:
     (_, ended) = read(["generic/001  12s ... "])
-    assert isinstance(ended, Ended)
-    assert (ended.status, ended.reason) == (Status.FAIL, "check did not say that it passed")
+    assert isinstance(ended, CaseEnd)
+    assert (ended.status, ended.reason) == (CaseStatus.FAIL, "check did not say that it passed")
 
 
 def test_a_list_has_what_check_would_run() -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from lab.errors import ProfileError, UsageError
 from lab.profile.load import load
-from lab.suites.fsx.case import Course, Wrong
-from lab.suites.fsx.model import Model, blocks, exact
+from lab.suites.fsx.case import Course, FileMismatch
+from lab.suites.fsx.model import FileModel, blocks, exact
 from lab.suites.fsx.operations import BLOCK, KINDS, MAX_SIZE, Operation, draw
 from lab.suites.fsx.options import parse
 from lab.suites.fsx.run import places
@@ -98,7 +98,7 @@ def test_a_flipped_bit_is_found_with_its_operation_and_its_place(tmp_path: Path)
                 file.write(bytes([byte[0] ^ 1]))
 
     with pytest.raises(
-        Wrong, match=r"operation \d+, copy \d+\+\d+ to (\d+).*: bytes \1 to"
+        FileMismatch, match=r"operation \d+, copy \d+\+\d+ to (\d+).*: bytes \1 to"
     ) as wrong:
         course(path, 3, kinds=("write", "copy"), spoil=spoil).run()
     assert ", not " in str(wrong.value)
@@ -133,9 +133,9 @@ def sums(content: bytes) -> list[int]:
 
 
 @pytest.fixture
-def model() -> Iterator[Model]:
+def model() -> Iterator[FileModel]:
     """A file of three blocks that was made durable, then changed in its second block, twice."""
-    made = Model()
+    made = FileModel()
     made.apply(Operation("write", 0, 3 * BLOCK, fill=1), 3 * BLOCK)
     made.apply(Operation("fsync"), 0)
     made.apply(Operation("write", BLOCK, BLOCK, fill=2), BLOCK)
@@ -143,13 +143,13 @@ def model() -> Iterator[Model]:
     yield made
 
 
-def test_after_a_loss_each_block_may_be_any_version_since_fsync(model: Model) -> None:
+def test_after_a_loss_each_block_may_be_any_version_since_fsync(model: FileModel) -> None:
     synced, second, third = model.versions
     for content in (synced, second, third):
         assert model.lost(3 * BLOCK, sums(content)) is None
 
 
-def test_what_was_fsynced_must_not_be_lost(model: Model) -> None:
+def test_what_was_fsynced_must_not_be_lost(model: FileModel) -> None:
     content = bytearray(model.versions[0])
     content[2 * BLOCK :] = bytes(BLOCK)
     lost = model.lost(3 * BLOCK, sums(bytes(content)))
@@ -159,12 +159,12 @@ def test_what_was_fsynced_must_not_be_lost(model: Model) -> None:
 
 
 def test_before_the_first_fsync_all_may_be_lost() -> None:
-    made = Model()
+    made = FileModel()
     made.apply(Operation("write", 0, BLOCK, fill=1), BLOCK)
     assert made.lost(0, []) is None
 
 
-def test_an_operation_that_failed_may_have_been_carried_out_in_part(model: Model) -> None:
+def test_an_operation_that_failed_may_have_been_carried_out_in_part(model: FileModel) -> None:
     model.failed(Operation("write", 3 * BLOCK, 2 * BLOCK, fill=4))
     half = model.versions[-1][: 4 * BLOCK]
     assert model.lost(4 * BLOCK, sums(half)) is None

@@ -4,11 +4,11 @@
 import subprocess
 from pathlib import Path
 
-from lab.results.cases import Status
+from lab.results.cases import CaseStatus
 from lab.suites.fsx.options import parse
 from lab.suites.fsx.programs import _EACH, Programs, _ended
 from lab.suites.upstream.marks import MarkReader
-from lab.suites.upstream.reader import Began, Ended
+from lab.suites.upstream.reader import CaseEnd, CaseStart
 
 BAD = """Seed set to 7
 READ BAD DATA: offset = 0x9000, size = 0x1000, fname = /mnt/fsx/fsx
@@ -26,21 +26,21 @@ SAID = (
 )
 
 
-def read(pieces: list[str]) -> list[Began | Ended]:
+def read(pieces: list[str]) -> list[CaseStart | CaseEnd]:
     reader = MarkReader(_ended)
     return [*(event for piece in pieces for event in reader.feed(piece)), *reader.finish()]
 
 
 def test_each_seed_has_its_result_and_fsx_log_is_understood() -> None:
-    ended = [event for event in read([SAID]) if isinstance(event, Ended)]
+    ended = [event for event in read([SAID]) if isinstance(event, CaseEnd)]
     assert [(e.name, e.status, e.reason) for e in ended] == [
-        ("seed-6", Status.PASS, ""),
+        ("seed-6", CaseStatus.PASS, ""),
         (
             "seed-7",
-            Status.FAIL,
+            CaseStatus.FAIL,
             "bad data from 0x9010 on, in a read of 0x1000 bytes at 0x9000, operation 3",
         ),
-        ("seed-8", Status.FAIL, "it was ended"),
+        ("seed-8", CaseStatus.FAIL, "it was ended"),
     ]
     assert "LOG DUMP" in ended[1].output
 
@@ -68,8 +68,8 @@ def test_the_loop_runs_the_program_on_a_fresh_place_for_each_seed(tmp_path: Path
         argv = [*suite.command("top", ["seed-5", "seed-6"]).argv]
         assert argv[2] == _EACH
         done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
-        events[name] = [event for event in read([done.stdout]) if isinstance(event, Ended)]
-    assert [event.status for event in events["fsx"]] == [Status.PASS, Status.PASS]
+        events[name] = [event for event in read([done.stdout]) if isinstance(event, CaseEnd)]
+    assert [event.status for event in events["fsx"]] == [CaseStatus.PASS, CaseStatus.PASS]
     assert " ".join(events["fsx"][1].output.split()) == (
         "-q -N 9 -P /run/lab/suite/results/top -J -B -H -z -C -I -S 6 mnt/fsx/fsx"
     )

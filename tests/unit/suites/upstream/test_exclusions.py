@@ -8,7 +8,7 @@ import pytest
 from lab.errors import UsageError
 from lab.suites.blktests import options as blktests
 from lab.suites.fstests import options as fstests
-from lab.suites.upstream.exclusions import Entry, Lists, left_out
+from lab.suites.upstream.exclusions import Exclusion, Lists, left_out
 
 # Of the form of xfstests-bld's.
 CPP = """\
@@ -152,8 +152,8 @@ def test_the_only_list_of_a_directory_for_blktests(tmp_path: Path) -> None:
 
 
 def test_an_entry_is_a_test_a_pattern_a_group_or_an_old_name() -> None:
-    def entry(word: str, group: bool = False) -> Entry:
-        return Entry(word, word, Path("f"), 1, group)
+    def entry(word: str, group: bool = False) -> Exclusion:
+        return Exclusion(word, word, Path("f"), 1, group)
 
     names = ["generic/001", "generic/0011", "generic/002", "xfs/191", "xfs/192"]
     entries = [entry("generic/001"), entry("xfs/191-input-validation"), entry("dax", group=True)]

@@ -9,14 +9,14 @@ import pytest
 
 from lab.guest.relay import File, Read
 from lab.guest.ssh import Session
-from lab.results.cases import Case, Status
+from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run
-from lab.suites.fstests.output import CheckReader
+from lab.suites.fstests.output import FstestsReader
 from lab.suites.guest import GuestLost
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import Batch, Command
-from lab.suites.upstream.reader import Began
-from lab.suites.upstream.sitting import Sitting, Wanted, kept
+from lab.suites.upstream.reader import CaseStart
+from lab.suites.upstream.sitting import FileRequest, Sitting, kept
 from lab.suites.upstream.watchdog import Watchdog
 
 NAMES = ["generic/001", "generic/002", "generic/003"]
@@ -40,8 +40,8 @@ class Suite:
     def command(self, section: str, names: Sequence[str]) -> Command:
         return Command(["check", *names])
 
-    def reader(self, names: Sequence[str]) -> CheckReader:
-        return CheckReader(names)
+    def reader(self, names: Sequence[str]) -> FstestsReader:
+        return FstestsReader(names)
 
     def evidence(self, section: str, name: str) -> Mapping[str, str]:
         return {"full": f"/results/{section}/{name}.full", "out.bad": f"/r/{name}.out.bad"}
@@ -62,7 +62,7 @@ def sitting_of(ledger: Ledger, left: list[str], deadline: float | None = None) -
     return Sitting(Suite(), Batch("xfs", tuple(left)), left, ledger, Watchdog(deadline))
 
 
-def told(sitting: Sitting, text: str) -> list[Began | Wanted]:
+def told(sitting: Sitting, text: str) -> list[CaseStart | FileRequest]:
     return list(sitting.read(text))
 
 
@@ -73,7 +73,7 @@ def contents(run: Run, case: Case) -> dict[str, str]:
 def test_a_pass_is_written_down_at_once(ledger: Ledger) -> None:
     left = list(NAMES)
     sitting = sitting_of(ledger, left)
-    assert told(sitting, "generic/001   3s\n") == [Began("generic/001")]
+    assert told(sitting, "generic/001   3s\n") == [CaseStart("generic/001")]
     assert [(case.title, case.status) for case in ledger.cases] == [("xfs:generic/001", "pass")]
     assert left == NAMES[1:]
 
@@ -88,13 +88,13 @@ def test_a_failure_waits_for_its_evidence_while_the_next_case_runs(
     sitting.hear(["its own message"])
     wanted, _ = told(sitting, "- output mismatch (see x)\n    +wrong\ngeneric/003 ")
     sitting.hear(["of the next case"])
-    assert isinstance(wanted, Wanted)
+    assert isinstance(wanted, FileRequest)
     assert wanted.paths == ("/results/xfs/generic/002.full", "/r/generic/002.out.bad")
     assert (ledger.cases, sitting.settled, left) == ([], False, NAMES)
     sitting.file(File(wanted.tag, wanted.paths[0], 4, b"all\n"))
     sitting.file(Read(wanted.tag))
     (case,) = ledger.cases
-    assert (case.status, case.known, sitting.settled) == (Status.FAIL, "since ever", True)
+    assert (case.status, case.known, sitting.settled) == (CaseStatus.FAIL, "since ever", True)
     assert contents(run, case) == {
         "full": "all\n",
         "dmesg": "its own message\n",
@@ -108,7 +108,7 @@ def test_a_case_that_is_overdue_costs_the_guest(ledger: Ledger) -> None:
     with pytest.raises(GuestLost, match="no end within") as caught:
         while True:
             sitting.check_time()
-    assert caught.value.status is Status.HUNG
+    assert caught.value.status is CaseStatus.HUNG
 
 
 def test_who_is_buried_has_what_could_be_fetched_and_others_keep_their_results(
@@ -121,11 +121,11 @@ def test_who_is_buried_has_what_could_be_fetched_and_others_keep_their_results(
     wanted = sitting.so_far()
     sitting.file(File(wanted.tag, wanted.paths[0], 9, b"so far\n"))
     sitting.file(Read(wanted.tag))
-    sitting.bury(GuestLost(Status.CRASHED, "Oops: oh"), "trace\n")
+    sitting.bury(GuestLost(CaseStatus.CRASHED, "Oops: oh"), "trace\n")
     failed, crashed = ledger.cases
-    assert (failed.name, failed.status) == ("generic/001", Status.FAIL)
+    assert (failed.name, failed.status) == ("generic/001", CaseStatus.FAIL)
     assert (crashed.name, crashed.status, crashed.reason) == (
-        "generic/003", Status.CRASHED, "Oops: oh",
+        "generic/003", CaseStatus.CRASHED, "Oops: oh",
     )  # fmt: skip
     assert contents(run, crashed) == {
         "full": "so far\n", "console": "trace\n", "dmesg": "Oops: oh\n",
@@ -137,10 +137,10 @@ def test_a_suite_that_ends_in_the_middle_of_a_case_fails_it(ledger: Ledger) -> N
     sitting = sitting_of(ledger, list(NAMES))
     told(sitting, "generic/001 ")
     (wanted,) = sitting.end(143)
-    assert isinstance(wanted, Wanted)
+    assert isinstance(wanted, FileRequest)
     sitting.file(Read(wanted.tag))
     (case,) = ledger.cases
-    assert (case.status, case.output) == (Status.FAIL, "the suite ended with status 143")
+    assert (case.status, case.output) == (CaseStatus.FAIL, "the suite ended with status 143")
 
 
 def test_repetitions_keep_their_evidence_apart(run: Run, ledger: Ledger) -> None:
@@ -148,14 +148,14 @@ def test_repetitions_keep_their_evidence_apart(run: Run, ledger: Ledger) -> None
         batch = Batch("xfs", ("generic/001",), attempt)
         sitting = Sitting(Suite(), batch, ["generic/001"], ledger, Watchdog())
         told(sitting, "generic/001 ")
-        sitting.bury(GuestLost(Status.HUNG, "no end"))
+        sitting.bury(GuestLost(CaseStatus.HUNG, "no end"))
     assert [case.files for case in ledger.cases] == [
         ("cases/xfs/generic-001/dmesg",), ("cases/xfs/generic-001.2/dmesg",),
     ]  # fmt: skip
 
 
 def test_results_stand_in_the_timeline(run: Run, ledger: Ledger) -> None:
-    ledger.add(Case("generic/001", Status.PASS, 1.0, section="xfs"))
+    ledger.add(Case("generic/001", CaseStatus.PASS, 1.0, section="xfs"))
     lines = (run.directory / "timeline.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["event"] == "case"
     assert json.loads(lines[-1])["status"] == "pass"

@@ -10,9 +10,9 @@ from lab.errors import UsageError
 from lab.host import dirs, settings
 from lab.suites.upstream import tree as trees
 from lab.suites.upstream.elf import programs
-from lab.suites.upstream.tree import Layout, check_fits
+from lab.suites.upstream.tree import TreeLayout, check_fits
 
-LAYOUT = Layout("demo", "check", {"ltp/fsx.c": "ltp/fsx"})
+LAYOUT = TreeLayout("demo", "check", {"ltp/fsx.c": "ltp/fsx"})
 TRUE = Path("/bin/true")
 
 AARCH64 = (183).to_bytes(2, "little")
@@ -36,7 +36,7 @@ def test_a_built_tree_is_found(tree: Path) -> None:
 
 
 def test_a_tree_is_named_by_hand_or_in_the_settings(tree: Path) -> None:
-    layout = Layout("blktests", "check", {})
+    layout = TreeLayout("blktests", "check", {})
     with pytest.raises(UsageError, match="blktests: which tree"):
         trees.choose(layout, None)
     path = dirs.config(settings.FILE)

@@ -22,20 +22,20 @@ from lab.profile.load import load
 from lab.suites.verity import latency, refusals
 from lab.suites.verity.checker import (
     Checker,
-    Overdue,
-    Said,
-    Wrong,
+    CheckerTimeout,
+    CheckFailure,
+    ProgramEnd,
     differences,
     errors,
     failing,
     spans,
     told,
 )
-from lab.suites.verity.medium import Medium, Tree, filled, root_hash
-from lab.suites.verity.modes import MODES, Damage, Then, wanted
+from lab.suites.verity.medium import HashTree, Medium, filled, root_hash
+from lab.suites.verity.modes import MODES, Damage, DamageOutcome, wanted
 from lab.suites.verity.options import PLANTS, parse
 from lab.suites.verity.run import subjects
-from lab.suites.verity.scene import Declined, Scene, Trial, identical
+from lab.suites.verity.scene import CaseDeclined, VerityCase, VerityScene, identical
 from lab.suites.verity.sectors import crypt_table
 from lab.suites.verity.target import Target, targets
 from lab.suites.verity.trees import Trees, refusal
@@ -66,7 +66,7 @@ def test_the_root_hash_is_the_one_that_veritysetup_finds(tmp_path: Path) -> None
 def test_every_block_has_its_hash_in_one_block_of_the_tree(
     blocks: int, size: int, digest: int
 ) -> None:
-    tree = Tree(blocks, size, digest)
+    tree = HashTree(blocks, size, digest)
     algorithm = {32: "sha256", 64: "sha512"}[digest]
     assert (1 + tree.total) * size == tree_size(blocks * size, size, algorithm)
     assert tree.leaf(blocks - 1) == tree.total
@@ -95,8 +95,8 @@ def test_what_the_guest_writes_is_what_the_host_expects(tmp_path: Path) -> None:
         by_host.find(b"nowhere")
 
 
-def scene(plant: str = "") -> Scene:
-    return Scene(SimpleNamespace(), SimpleNamespace(), plant)  # type: ignore[arg-type]
+def scene(plant: str = "") -> VerityScene:
+    return VerityScene(SimpleNamespace(), SimpleNamespace(), plant)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("blocks", [(), (3,), (1, 6)])
@@ -111,11 +111,14 @@ def test_bits_are_flipped_and_flipped_back(tmp_path: Path, blocks: Sequence[int]
 
 def test_a_write_of_whoever_only_checks_is_found(tmp_path: Path) -> None:
     data = medium(tmp_path, 8)
-    with pytest.raises(Wrong, match="block 5: is not what it must be"), scene().flipped(data, [3]):
+    with (
+        pytest.raises(CheckFailure, match="block 5: is not what it must be"),
+        scene().flipped(data, [3]),
+    ):
         data.flip(5)
     # A repair on the medium is one as well.
     data.path.write_bytes(bytes(8 * SIZE))
-    with pytest.raises(Wrong, match="block 3"), scene().flipped(data, [3]):
+    with pytest.raises(CheckFailure, match="block 3"), scene().flipped(data, [3]):
         data.flip(3)
 
 
@@ -123,7 +126,7 @@ def test_a_write_of_whoever_only_checks_is_found(tmp_path: Path) -> None:
 def test_what_is_planted_is_found_on_the_medium_if_nowhere_else(tmp_path: Path, plant: str) -> None:
     data = medium(tmp_path, 8)
     before = data.sums()
-    with pytest.raises(Wrong, match="on the medium"), scene(plant).flipped(data, [3]):
+    with pytest.raises(CheckFailure, match="on the medium"), scene(plant).flipped(data, [3]):
         assert data.sums() != failing(before, {3: EIO})
     assert data.sums() == before
 
@@ -168,18 +171,18 @@ def test_what_damage_comes_to(tmp_path: Path, pair: tuple[Target, Target]) -> No
     (bad,) = plain.bad(1)
     data.flip(bad)
 
-    def come(then: Then, *, tree: bool = False) -> list[list[int]]:
+    def come(then: DamageOutcome, *, tree: bool = False) -> list[list[int]]:
         return wanted(then, whole, plain, Damage(tree=tree), [bad], data)
 
-    (failed,) = come(Then.FAILS)
+    (failed,) = come(DamageOutcome.FAILS)
     assert [at for at, value in enumerate(failed) if value != whole[at]] == [bad]
     assert failed[bad] == -EIO
-    assert come(Then.AS_IT_IS) == [data.sums()]
-    assert come(Then.REPAIRED) == [whole]
-    (unvouched,) = come(Then.FAILS, tree=True)
+    assert come(DamageOutcome.AS_IT_IS) == [data.sums()]
+    assert come(DamageOutcome.REPAIRED) == [whole]
+    (unvouched,) = come(DamageOutcome.FAILS, tree=True)
     assert [at for at, value in enumerate(unvouched) if value < 0] == list(plain.tree.beside(bad))
-    assert come(Then.AS_IT_IS, tree=True) == [whole]
-    assert come(Then.REPAIRED_OR_FAILS) == [whole, failed]
+    assert come(DamageOutcome.AS_IT_IS, tree=True) == [whole]
+    assert come(DamageOutcome.REPAIRED_OR_FAILS) == [whole, failed]
 
 
 def test_damage_meets_as_many_blocks_of_a_codeword_as_it_should(
@@ -199,9 +202,9 @@ def test_what_is_read_otherwise_the_other_way_is_found() -> None:
         "reads": {"workqueue": (1, 2), "tasklet": (1, 2)}
     }
     assert identical(same) == ["1 cases read the same both ways"]
-    with pytest.raises(Wrong, match="load: tasklet otherwise than workqueue: block 1"):
+    with pytest.raises(CheckFailure, match="load: tasklet otherwise than workqueue: block 1"):
         identical(same | {"load": {"workqueue": (1, 2), "tasklet": (1, -EIO)}})
-    with pytest.raises(Declined):
+    with pytest.raises(CaseDeclined):
         identical({"reads": {"workqueue": (1, 2)}})
 
 
@@ -211,18 +214,18 @@ def test_what_user_space_was_told_is_not_only_in_the_log() -> None:
         "device-mapper: ioctl: error adding target to table",
     )
     user = "device-mapper: reload ioctl on x failed: Invalid argument\nCommand failed."
-    said = Said(("dmsetup",), 1, "", user, kernel)
+    said = ProgramEnd(("dmsetup",), 1, "", user, kernel)
     assert said.user == "device-mapper: reload ioctl on x failed: Invalid argument Command failed."
     assert said.only_in_log() == kernel
-    told = Said(("dmsetup",), 1, "", "error adding target to table", kernel)
+    told = ProgramEnd(("dmsetup",), 1, "", "error adding target to table", kernel)
     assert told.only_in_log() == kernel[:1]
 
 
-@pytest.mark.parametrize("problem", [Wrong("no"), GuestError("gone"), KeyboardInterrupt()])
+@pytest.mark.parametrize("problem", [CheckFailure("no"), GuestError("gone"), KeyboardInterrupt()])
 def test_a_user_who_breaks_off_does_not_wait_for_the_guest(problem: BaseException) -> None:
     asked: list[tuple[str, ...]] = []
     checker = SimpleNamespace(run=lambda *argv: asked.append(argv))
-    scene = Scene(SimpleNamespace(), checker)  # type: ignore[arg-type]
+    scene = VerityScene(SimpleNamespace(), checker)  # type: ignore[arg-type]
     with pytest.raises(type(problem)), scene.closing("dmsetup", "remove", "x"):
         raise problem
     assert asked == ([] if isinstance(problem, KeyboardInterrupt) else [("dmsetup", "remove", "x")])
@@ -248,12 +251,12 @@ def test_what_a_program_says_is_kept_and_a_guest_without_an_answer_is_asked_no_m
     executor = Silent()
     monkeypatch.setattr("lab.suites.verity.checker.Executor", lambda *_: executor)
     asked = Checker(SimpleNamespace(), 1.0)  # type: ignore[arg-type]
-    with pytest.raises(Wrong, match="a b: exit status 3: no; kernel: x: why"):
+    with pytest.raises(CheckFailure, match="a b: exit status 3: no; kernel: x: why"):
         asked.must("a", "b")
     assert asked.said == ["kernel: x: why", "kernel: x: why", "$ a b\nno\nstatus 3"]
     assert told(asked.heard) == ["x: why (2 times)"]
     for _ in range(2):
-        with pytest.raises(Overdue):
+        with pytest.raises(CheckerTimeout):
             asked.run("c")
     assert executor.sent == 2
 
@@ -261,15 +264,15 @@ def test_what_a_program_says_is_kept_and_a_guest_without_an_answer_is_asked_no_m
 @pytest.mark.parametrize(
     ("user", "kernel", "kind"),
     [
-        ("failed: Invalid argument", "verity: Unrecognized verity feature request", Declined),
-        ("Requested dm-verity tasklets are not supported.", "", Declined),
-        ("failed: Invalid argument", "verity: Invalid fec_roots", Wrong),
+        ("failed: Invalid argument", "verity: Unrecognized verity feature request", CaseDeclined),
+        ("Requested dm-verity tasklets are not supported.", "", CaseDeclined),
+        ("failed: Invalid argument", "verity: Invalid fec_roots", CheckFailure),
     ],
 )
 def test_a_kernel_without_an_option_is_no_failure(
     user: str, kernel: str, kind: type[Exception]
 ) -> None:
-    why = refusal(Said(("veritysetup",), 1, "", user, (kernel,) if kernel else ()))
+    why = refusal(ProgramEnd(("veritysetup",), 1, "", user, (kernel,) if kernel else ()))
     assert type(why) is kind
     assert user in str(why) and kernel in str(why)
 
@@ -278,7 +281,7 @@ def test_a_kernel_without_an_option_is_no_failure(
 
 
 def titles(profile: str) -> list[str]:
-    found: list[Trial] = []
+    found: list[VerityCase] = []
     for subject in subjects(load(profile)):
         found += [*subject.trials(), *subject.endings()]
         if isinstance(subject, Trees):
