@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Device-mapper targets that keep data in a way of their own: vdo and pcache."""
 
+import os
+
 import content
 import dm
 import system
@@ -42,13 +44,27 @@ class Vdo(dm.Mapped):
         )
 
 
+PMEM = "memmap=512M!1G among the guest's kernel_args makes persistent memory of 512M at 1G"
+
+
 class Pcache(dm.Mapped):
     """dm-pcache (Documentation/admin-guide/device-mapper/dm-pcache.rst), which formats the
     persistent memory by itself.  What was written back outlasts a reboot, and that does not."""
 
     module = "dm_pcache"
 
+    def make(self):
+        # The memory is on the platform bus, which nobody looks through at boot (init).
+        system.modprobe("nd_e820", "nd_pmem")
+        pmem = self.spec["pmem"]
+        system.wait_for(lambda: os.path.exists(pmem), pmem, cure=PMEM)
+        super().make()
+
     def table(self):
         crc = "true" if self.spec["data_crc"] else "false"
         features = f"4 cache_mode writeback data_crc {crc}"
         yield f"0 {self.sectors()} pcache {self.spec['pmem']} {self.below()} {features}"
+
+    def options_asked(self, words):
+        # Told as `crc` (drivers/md/dm-pcache/dm_pcache.c, dm_pcache_status).
+        yield dm.read("data_crc", self.spec["data_crc"], words[-1] == "true")

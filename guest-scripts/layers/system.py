@@ -194,12 +194,13 @@ def unlink(path):
         raise failure(f"rm {path}", problem) from None
 
 
-def wait_for(found, what, deadline=PATIENCE):
-    """Call `found` until it returns something true, and return that.  Raises Failure."""
+def wait_for(found, what, deadline=PATIENCE, cure=""):
+    """Call `found` until it returns something true, and return that.  Raises Failure, which says
+    what cures it, if that is known."""
     end = time.monotonic() + deadline
     while not (result := found()):
         if time.monotonic() > end:
-            raise Failure(what, f"not there within {deadline:.0f} s")
+            raise Failure(what, f"not there within {deadline:.0f} s", cure=cure)
         time.sleep(0.02)
     return result
 

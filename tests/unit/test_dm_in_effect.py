@@ -30,6 +30,7 @@ IN_EFFECT = {
     "dm-clone": "0 65536 clone 259:3 259:1 259:2 8",
     "dm-crypt": f"0 131072 crypt aes-xts-plain64 {'0' * 128} 0 259:1 0 1 no_write_workqueue",
     "dm-integrity": "0 130000 integrity 259:1 0 4 B 3 buffer_sectors:128 internal_hash:crc32c",
+    "dm-pcache": "0 131072 pcache 259:1 259:0 4 cache_mode writeback crc true",
     "dm-verity": "0 131072 verity 1 259:1 259:2 4096 4096 16384 1 sha256 00 1ab 10 "
     "ignore_corruption try_verify_in_tasklet use_fec_from_device 259:3 fec_blocks 16513 "
     "fec_start 0 fec_roots 2",
@@ -51,6 +52,7 @@ OTHERWISE: dict[str, tuple[dict[str, Any], str]] = {
     "dm-clone": ({"region": "8K"}, "region: 8K asked, the kernel made it 4K"),
     "dm-crypt": ({"no_read_workqueue": True}, r"options: \['no_read_workqueue'\] asked"),
     "dm-integrity": ({"mode": "journal"}, "mode: journal asked, the kernel made it bitmap"),
+    "dm-pcache": ({"data_crc": False}, "data_crc: false asked, the kernel made it true"),
     "dm-verity": ({"check_once": True}, "check_once: true asked, the kernel made it false"),
 }
 

@@ -127,6 +127,19 @@ def test_tables(kind: str, keys: dict[str, Any], expected: list[str]) -> None:
     assert table(kind, **keys) == expected
 
 
+def test_a_cache_without_persistent_memory_says_how_to_have_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(system, "modprobe", lambda *names: loaded.extend(names))
+    wait = system.wait_for
+    monkeypatch.setattr(system, "wait_for", lambda *args, **keys: wait(*args, deadline=0, **keys))
+    with pytest.raises(system.Failure, match="/dev/pmem99: not there") as caught:
+        guest("dm-pcache", pmem="/dev/pmem99").make()
+    assert "memmap=512M!1G among the guest's kernel_args" in caught.value.cure
+    assert loaded == ["nd_e820", "nd_pmem"]
+
+
 @pytest.mark.parametrize(
     ("features", "expected"),
     [
