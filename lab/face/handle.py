@@ -105,6 +105,8 @@ class GuestHandle:
         Raises GuestError when it takes longer than `deadline` seconds, and, if `check`, when its
         exit status is not 0; HostError when QEMU has died.
         """
+        # pytest shows the line of the test instead.
+        __tracebackhide__ = True
         if isinstance(argv, str):
             raise UsageError(
                 f"guest.run({argv!r}): a command is a list of words",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.results.cases import Case, read
+from lab.results.cases import Case, Status, read
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,16 @@ class RunOutcome:
     """Whether every case came to what it should; known failures may fail."""
     cases: tuple[Case, ...]
     _document: dict[str, Any] = field(repr=False)
+
+    def __str__(self) -> str:
+        """How many cases passed, and a line for each that did not."""
+        lines = [
+            f"{case.title}: {case.status}: {case.reason}"
+            for case in self.cases
+            if case.status is not Status.PASS
+        ]
+        passed = len(self.cases) - len(lines)
+        return "\n".join([f"{self.suite}: {passed} of {len(self.cases)} cases passed", *lines])
 
     def document(self) -> dict[str, Any]:
         """The run's JSON, as `lab run --json` prints it."""

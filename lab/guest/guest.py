@@ -308,7 +308,12 @@ def _clear(path: Path) -> None:
 def _keep_failed(path: Path) -> None:
     """Save what tells why a boot failed."""
     with contextlib.suppress(OSError, HostError):
-        kept = dirs.state("failed", path.name)
-        for name in (CONSOLE_LOG, LAYERS_LOG, STDERR, ARGV):
-            if (path / name).exists():
-                shutil.copy(path / name, kept)
+        keep_words(path, dirs.state("failed", path.name))
+
+
+def keep_words(path: Path, target: Path) -> None:
+    """Copy what tells how a guest came to where it is from its directory: its console, QEMU's words
+    and its command line.  Raises OSError."""
+    for name in (CONSOLE_LOG, LAYERS_LOG, STDERR, ARGV):
+        if (path / name).exists():
+            shutil.copy(path / name, target)

@@ -30,6 +30,8 @@ class Result:
 
     def require_success(self) -> None:
         """Raise GuestError unless the exit status is 0."""
+        # pytest shows the line of the test instead.
+        __tracebackhide__ = True
         if self.status != 0:
             raise GuestError(
                 f"exit status {self.status} in the guest: {shlex.join(self.argv)}",
