@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab.results.cases import Case, Status, read
+from lab.results.cases import Case, CaseStatus, read
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RunOutcome:
         lines = [
             f"{case.title}: {case.status}: {case.reason}"
             for case in self.cases
-            if case.status is not Status.PASS
+            if case.status is not CaseStatus.PASS
         ]
         passed = len(self.cases) - len(lines)
         return "\n".join([f"{self.suite}: {passed} of {len(self.cases)} cases passed", *lines])

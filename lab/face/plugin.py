@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lab.face.faulting import FaultedCopy
     from lab.face.handle import GuestHandle
     from lab.face.outcome import RunOutcome
-    from lab.face.pool import Pool, Use
+    from lab.face.pool import GuestUse, Pool
 
 SCOPES = ("function", "class", "module", "session")
 _MARK = (
@@ -26,7 +26,7 @@ _MARK = (
 )
 _KEPT = "lab: the guest is kept"
 
-_USE: pytest.StashKey[Use] = pytest.StashKey()
+_USE: pytest.StashKey[GuestUse] = pytest.StashKey()
 """Of a test that has a guest: which."""
 
 
@@ -80,7 +80,7 @@ def lab_guest(request: pytest.FixtureRequest) -> Iterator[GuestHandle]:
 def lab_copy(request: pytest.FixtureRequest, lab_guest: GuestHandle) -> Callable[..., RunOutcome]:
     """Makes a copy on the profile's path in lab_guest and judges it; copy-faults' options go by
     name."""
-    use: Use = request.node.stash[_USE]
+    use: GuestUse = request.node.stash[_USE]
     return use.copy
 
 
@@ -90,7 +90,7 @@ def lab_fault(
 ) -> Callable[..., AbstractContextManager[FaultedCopy]]:
     """Makes a copy in lab_guest that is held at a point during a `with` block, then has an action
     happen to it and is judged: `with lab_fault("write:2", "eio") as fault`."""
-    use: Use = request.node.stash[_USE]
+    use: GuestUse = request.node.stash[_USE]
     return use.fault
 
 

@@ -48,17 +48,17 @@ class Pool:
         kernel: str | None = None,
         qemu: str | None = None,
         set: str | Iterable[str] = (),
-    ) -> "Use":
+    ) -> "GuestUse":
         """A guest for a test: one that is there and answers, or a new one.  Raises LabError."""
         changes = (set,) if isinstance(set, str) else tuple(set)
         wanted = Wanted(str(profile), kernel, qemu, changes)
         if guest := self._guests.get(wanted):
             with suppress(LabError):
-                return Use(self, wanted, guest, guest.kernel_log())
+                return GuestUse(self, wanted, guest, guest.kernel_log())
             # An earlier test has ended it, or its kernel hangs.
             self._guests.pop(wanted).down()
         guest = self._guests[wanted] = boot(wanted.profile, **wanted.asked())
-        return Use(self, wanted, guest, guest.kernel_log())
+        return GuestUse(self, wanted, guest, guest.kernel_log())
 
     def leave_up(self, wanted: Wanted) -> None:
         """Let a guest stay as it is; who wants one like it gets another."""
@@ -74,7 +74,7 @@ class Pool:
 
 
 @dataclass
-class Use:
+class GuestUse:
     """A guest while one test has it."""
 
     pool: Pool
