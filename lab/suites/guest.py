@@ -103,15 +103,18 @@ class RunGuest:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         died = None
-        if isinstance(error, LabError) and not self._lost:
-            self.hear_panic()
-            if not self.guest.machine.alive():
-                # Whatever broke first, this is what the user must know.
-                died = self.guest.machine.died()
-        self._disconnect()
-        if not self._lost:
-            self._keep_evidence()
-        self._let_go()
+        try:
+            if isinstance(error, LabError) and not self._lost:
+                self.hear_panic()
+                if not self.guest.machine.alive():
+                    # Whatever broke first, this is what the user must know.
+                    died = self.guest.machine.died()
+            self._disconnect()
+            if not self._lost:
+                self._keep_evidence()
+        finally:
+            # Also where there is no room for the evidence.
+            self._let_go()
         if died and str(died) != str(error):
             raise died from error
 
