@@ -110,7 +110,7 @@ class Checkout:
 
         Returns the commit that the patches are on, '' if git knows nothing of the sources (to tell
         it of 80,000 files takes half a minute, and nobody needs it without patches), and what came
-        of the patches.  Raises Rejected when they do not fit.
+        of the patches.  Raises SeriesRejection when they do not fit.
         """
         self.directory.mkdir(mode=0o700, exist_ok=True)
         base = self._base(rev, progress, patched=bool(patches))
@@ -131,7 +131,7 @@ class Checkout:
     def try_out(self, rev: str, patches: Sequence[Mail], progress: Progress) -> AppliedSeries:
         """Apply patches to what they touch of the sources, in seconds, leaving nothing behind.
 
-        Raises Rejected when they do not fit, UsageError when there are no sources.
+        Raises SeriesRejection when they do not fit, UsageError when there are no sources.
         """
         files = {file for mail in patches for file in mail.files}
         progress("look for what the patches touch")

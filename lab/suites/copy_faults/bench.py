@@ -202,7 +202,7 @@ class Bench:
 
     @contextmanager
     def device_may_fail(self) -> Iterator[None]:
-        """What goes wrong inside because QEMU crashed, or hangs, is raised as DeviceFailed."""
+        """What goes wrong inside because QEMU crashed, or hangs, is raised as DeviceFailure."""
         try:
             yield
         except LabError as error:

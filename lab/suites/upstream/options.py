@@ -49,7 +49,7 @@ def add(parser: Parser) -> None:
 
 
 def read(suite: str, given: argparse.Namespace) -> dict[str, Any]:
-    """The fields of Driving, as they were given.  Raises UsageError."""
+    """The fields of DrivingOptions, as they were given.  Raises UsageError."""
     _within(suite, "--shards", given.shards, MAX_SHARDS)
     _within(suite, "--loop", given.loop, MAX_LOOP)
     if given.deadline is not None and not 0 < given.deadline <= _DAY:

@@ -33,7 +33,7 @@ class Latency:
 
 
 def measure(scene: VerityScene, nodes: Mapping[str, str], seconds: float) -> list[Latency]:
-    """Measure devices, by way, in turns of so many seconds.  Raises Declined without fio."""
+    """Measure devices, by way, in turns of so many seconds.  Raises CaseDeclined without fio."""
     scene.require("which", "fio")
     found: dict[str, list[tuple[float, float, int]]] = {way: [] for way in nodes}
     for number in range(ROUNDS):

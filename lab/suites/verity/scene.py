@@ -86,14 +86,14 @@ class VerityScene:
                 machine.exchange_fault_layer(disk.drive)
 
     def require(self, *argv: str) -> None:
-        """Raise Declined unless a program ends well that shows what the guest has."""
+        """Raise CaseDeclined unless a program ends well that shows what the guest has."""
         said = self.checker.run(*argv)
         if said.status:
             raise CaseDeclined(f"not supported: {' '.join(argv)}: {said.user}")
 
     def await_end(self, node: str, size: int, blocks: int, words: str) -> str:
         """Read blocks until that ends the guest; its last words, which must hold `words`.  Raises
-        Wrong when it goes on, or ends without them."""
+        CheckFailure when it goes on, or ends without them."""
         machine = self.guest.machine
         with suppress(GuestError, CheckerTimeout):
             self.checker.read(node, size, blocks)
@@ -126,7 +126,7 @@ class VerityScene:
 @dataclass(frozen=True)
 class VerityCase:
     """A case: `work` carries it out and tells what there is to say of it, in lines.  It raises
-    Wrong or Declined."""
+    CheckFailure or CaseDeclined."""
 
     name: str
     work: Callable[[VerityScene], list[str]]
@@ -140,7 +140,7 @@ class VerityCase:
 
 def identical(seen: dict[str, dict[str, tuple[int, ...]]]) -> list[str]:
     """That what was read in each case is the same each way.  Raises CheckFailure where it is not,
-    Declined where no case was carried out more than one way."""
+    CaseDeclined where no case was carried out more than one way."""
     compared = 0
     for case, by_way in seen.items():
         (way, first), *others = by_way.items()

@@ -96,7 +96,7 @@ class Trees:
         name: str = "",
     ) -> Iterator[str]:
         """The node of a device, while it is open.  Raises CaseDeclined when the kernel has no such
-        way, Wrong when it cannot be opened otherwise."""
+        way, CheckFailure when it cannot be opened otherwise."""
         _, root = self.ready(target, scene)
         name = name or target.name
         said = scene.checker.run(*target.opening(root, (*WAYS[way], *options), name))
