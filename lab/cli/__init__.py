@@ -85,7 +85,7 @@ doctor.register(app)
 _ClickException: Any = typer.BadParameter.mro()[2]
 
 
-class Interrupted(BaseException):
+class Interrupt(BaseException):
     """Ctrl-C or SIGTERM: everything on the way out cleans up after itself."""
 
     def __init__(self, number: int) -> None:
@@ -97,7 +97,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
     # The clean-up is bounded by deadlines; a second Ctrl-C must not cut it short.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Interrupted(number)
+    raise Interrupt(number)
 
 
 def main() -> None:
@@ -120,7 +120,7 @@ def main() -> None:
     except _ClickException as error:
         error.show()
         status = UsageError.exit_status
-    except Interrupted as stop:
+    except Interrupt as stop:
         print("lab: interrupted", file=sys.stderr)
         status = 128 + stop.number
     except (BrokenPipeError, SystemExit):

@@ -13,7 +13,7 @@ from lab.cli.terminal import phases, print_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.doctor.clean import Cleaned
+    from lab.doctor.clean import Removal
     from lab.doctor.examine import Line
 
 
@@ -107,20 +107,20 @@ def _clean(*, json: bool) -> int:
     from lab.doctor.leftovers import megabytes
 
     done = []
-    for cleaned in clean():
-        done.append(cleaned)
+    for removal in clean():
+        done.append(removal)
         if not json:
-            print(_sentence(cleaned))
-    freed = sum(cleaned.leftover.size for cleaned in done if not cleaned.kept)
+            print(_sentence(removal))
+    freed = sum(removal.leftover.size for removal in done if not removal.kept)
     if json:
         rows = [
             {
-                "what": cleaned.leftover.what,
-                "path": str(cleaned.leftover.path),
-                "bytes": cleaned.leftover.size,
-                "kept": cleaned.kept or None,
+                "what": removal.leftover.what,
+                "path": str(removal.leftover.path),
+                "bytes": removal.leftover.size,
+                "kept": removal.kept or None,
             }
-            for cleaned in done
+            for removal in done
         ]
         print_json({"freed": freed, "leftovers": rows})
     else:
@@ -128,9 +128,9 @@ def _clean(*, json: bool) -> int:
     return 0
 
 
-def _sentence(cleaned: Cleaned) -> str:
+def _sentence(removal: Removal) -> str:
     from lab.doctor.leftovers import megabytes
 
-    if cleaned.kept:
-        return f"kept {cleaned.leftover.what}: {cleaned.kept}"
-    return f"removed {cleaned.leftover.what}, {megabytes(cleaned.leftover.size)}"
+    if removal.kept:
+        return f"kept {removal.leftover.what}: {removal.kept}"
+    return f"removed {removal.leftover.what}, {megabytes(removal.leftover.size)}"

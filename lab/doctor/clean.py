@@ -14,14 +14,14 @@ from lab.host.process import touching
 
 
 @dataclass(frozen=True)
-class Cleaned:
+class Removal:
     """What became of a leftover; `kept` says why it is still there, '' if it is gone."""
 
     leftover: Leftover
     kept: str = ""
 
 
-def clean() -> Iterator[Cleaned]:
+def clean() -> Iterator[Removal]:
     """Remove what is dead, half-built or superseded, one after the other; what came of each.
 
     Nothing that a guest, a run or a build uses, and nothing but below the lab's own directories.
@@ -29,13 +29,13 @@ def clean() -> Iterator[Cleaned]:
     """
     for leftover in leftovers.killed():
         gone = registry.remove_if(leftover.path, registry.was_left)
-        yield Cleaned(leftover, "" if gone else "a lab is starting it")
+        yield Removal(leftover, "" if gone else "a lab is starting it")
     for leftover in leftovers.dead():
-        yield Cleaned(leftover, _remove_dead(leftover.path))
+        yield Removal(leftover, _remove_dead(leftover.path))
     for leftover in leftovers.half_built():
-        yield Cleaned(leftover, "" if cache.sweep(leftover.path) else "a build is at it")
+        yield Removal(leftover, "" if cache.sweep(leftover.path) else "a build is at it")
     for artifact, leftover in leftovers.superseded():
-        yield Cleaned(leftover, "" if cache.remove_unused(artifact) else "in use")
+        yield Removal(leftover, "" if cache.remove_unused(artifact) else "in use")
 
 
 def _remove_dead(path: Path) -> str:

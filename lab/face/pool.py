@@ -23,7 +23,7 @@ _SHOWN = 60
 
 
 @dataclass(frozen=True)
-class Wanted:
+class GuestRequest:
     """What a guest is made of, as lab.guest() takes it."""
 
     profile: str
@@ -40,7 +40,7 @@ class Pool:
     """The guests of a scope, at whose end they are taken down."""
 
     def __init__(self) -> None:
-        self._guests: dict[Wanted, GuestHandle] = {}
+        self._guests: dict[GuestRequest, GuestHandle] = {}
 
     def use(
         self,
@@ -51,7 +51,7 @@ class Pool:
     ) -> "GuestUse":
         """A guest for a test: one that is there and answers, or a new one.  Raises LabError."""
         changes = (set,) if isinstance(set, str) else tuple(set)
-        wanted = Wanted(str(profile), kernel, qemu, changes)
+        wanted = GuestRequest(str(profile), kernel, qemu, changes)
         if guest := self._guests.get(wanted):
             with suppress(LabError):
                 return GuestUse(self, wanted, guest, guest.kernel_log())
@@ -60,7 +60,7 @@ class Pool:
         guest = self._guests[wanted] = boot(wanted.profile, **wanted.asked())
         return GuestUse(self, wanted, guest, guest.kernel_log())
 
-    def leave_up(self, wanted: Wanted) -> None:
+    def leave_up(self, wanted: GuestRequest) -> None:
         """Let a guest stay as it is; who wants one like it gets another."""
         self._guests.pop(wanted).keep()
 
@@ -78,7 +78,7 @@ class GuestUse:
     """A guest while one test has it."""
 
     pool: Pool
-    wanted: Wanted
+    wanted: GuestRequest
     guest: GuestHandle
     log: KernelLog
     kept: bool = False

@@ -8,7 +8,7 @@ import pytest
 
 from lab.artifacts import kernel
 from lab.doctor import leftovers
-from lab.doctor.clean import Cleaned, clean
+from lab.doctor.clean import Removal, clean
 from lab.doctor.finding import State
 from lab.guest import registry
 from lab.guest.registry import Record
@@ -68,8 +68,8 @@ def guest(name: str, what: Record | None = None, size: int = 3_000_000) -> Path:
 
 
 def done() -> dict[str, str]:
-    """What was cleaned, and why it was kept."""
-    return {cleaned.leftover.path.name: cleaned.kept for cleaned in clean()}
+    """What was cleaned up, and why it was kept."""
+    return {removal.leftover.path.name: removal.kept for removal in clean()}
 
 
 def test_nothing_is_left() -> None:
@@ -91,8 +91,8 @@ def test_guests_of_killed_labs_and_those_that_died_are_told_and_removed(qemu: Pr
     # Telling removes nothing.
     assert all(path.is_dir() for path in (half, orphan, died, up))
     freed = list(clean())
-    assert {cleaned.leftover.path for cleaned in freed} == {half, orphan, died}
-    assert all(not cleaned.kept and cleaned.leftover.size > 2.9e6 for cleaned in freed)
+    assert {removal.leftover.path for removal in freed} == {half, orphan, died}
+    assert all(not removal.kept and removal.leftover.size > 2.9e6 for removal in freed)
     assert list(dirs.state("guests").iterdir()) == [up]
 
 
@@ -162,9 +162,9 @@ def test_what_a_killed_builder_left_is_removed_and_what_a_living_one_is_at_is_no
         lab.kill()
         lab.wait()
     assert leftovers.artifacts().said.endswith("MB: kernel half-built by a killed lab")
-    (cleaned,) = clean()
-    assert isinstance(cleaned, Cleaned)
-    assert not cleaned.leftover.path.exists()
+    (removal,) = clean()
+    assert isinstance(removal, Removal)
+    assert not removal.leftover.path.exists()
 
 
 def test_a_run_of_ones_own_process_does_not_keep_anything() -> None:
