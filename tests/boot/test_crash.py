@@ -16,9 +16,9 @@ from lab.guest.guest import attach
 from lab.guest.registry import find
 from lab.profile.load import load
 from lab.suites.copy_faults import options
-from lab.suites.copy_faults import run as copy_faults
 from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
+from lab.suites.copy_faults.run import as_sweep, carry_out
 from lab.vm.graph import Rule
 from tests.boot.conftest import Lab
 
@@ -90,8 +90,8 @@ def test_a_crash_is_a_violated_rule_and_the_sweep_goes_on(
     monkeypatch.setenv("XDG_STATE_HOME", str(lab.state))
     asked = options.parse(["--points", f"{point},written:2", "--actions", f"{action},resume"])
     judged: list[CaseResult] = []
-    report = copy_faults.carry_out(
-        copy_faults.job(load("nvme-copy"), replace(asked, plant=Abort(guest, hook))),
+    report = carry_out(
+        as_sweep(load("nvme-copy"), replace(asked, plant=Abort(guest, hook))),
         Keeping(judged),
         on=attach(guest),
     )

@@ -15,7 +15,7 @@ from lab.errors import HostError, UsageError
 from lab.faults.model import Stage
 from lab.profile.models import CopyLimits, Profile
 from lab.suites.copy_faults.options import parse
-from lab.suites.copy_faults.run import job
+from lab.suites.copy_faults.run import as_sweep
 from tests.unit.builders import nvme_path
 
 TRACE = """\
@@ -280,4 +280,4 @@ def test_where_no_copy_fits_the_device_is_asked_all_the_same() -> None:
     limits = find(profile).limits
     assert (limits.mssrl, limits.mcl, limits.msrc, limits.none) == (0, 0, 1, True)
     for words in ([], ["--cases", "3"]):
-        assert job(profile, parse(words)).path.name == "nvme-copy"
+        assert as_sweep(profile, parse(words)).path.name == "nvme-copy"

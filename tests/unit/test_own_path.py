@@ -12,8 +12,8 @@ from lab.profile.find import shipped
 from lab.profile.load import load
 from lab.profile.models import Profile
 from lab.profile.problem import InvalidProfileError
-from lab.suites.conformance import run as conformance
 from lab.suites.conformance.options import parse
+from lab.suites.conformance.run import sweeps
 
 NONE = ("", "")
 """Of a profile that is about something else, or about what has no offload."""
@@ -105,8 +105,8 @@ def test_each_profile_takes_the_path_that_it_is_about(name: str) -> None:
     "name", [name for name, (path, _) in OWN.items() if path not in ("", REFERENCE)]
 )
 def test_conformance_compares_that_path(name: str) -> None:
-    *_, job = conformance.jobs(load(name), parse([]))
-    assert job.path.name == OWN[name][0]
+    *_, sweep = sweeps(load(name), parse([]))
+    assert sweep.path.name == OWN[name][0]
 
 
 def test_a_profile_says_its_path_by_name_or_with_the_place() -> None:

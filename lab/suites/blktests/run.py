@@ -68,7 +68,7 @@ def run(asked: Assignment[BlktestsOptions], watcher: Watcher[Case]) -> Results:
     lab_config = config(devices(profile, options.devices))
     kernel = ensure_kernel(profile.kernel, watcher.progress)
     suite = Blktests(options.config, lab_config, kernel.config.read_bytes(), options.quick)
-    job = CampaignPlan(
+    plan = CampaignPlan(
         name=NAME,
         profile=boot_profile(profile).model_copy(update={"image": options.image or IMAGE}),
         suite=suite,
@@ -83,7 +83,7 @@ def run(asked: Assignment[BlktestsOptions], watcher: Watcher[Case]) -> Results:
         on=asked.request.on,
         leave_out=partial(_left_out, options.lists),
     )
-    return carry_out(job, watcher)
+    return carry_out(plan, watcher)
 
 
 def _left_out(

@@ -15,8 +15,8 @@ from lab.profile.models import Profile
 from lab.suites.conformance import quirks
 from lab.suites.conformance.options import NAME, ConformanceOptions
 from lab.suites.conformance.report import Conformance
-from lab.suites.copy_faults import run as copy_faults
 from lab.suites.copy_faults.case import CaseResult
+from lab.suites.copy_faults.run import Sweep, as_sweep, carry_out
 from lab.suites.record import recorded
 from lab.suites.request import Assignment
 from lab.suites.watch import Watcher
@@ -50,15 +50,15 @@ def run(assignment: Assignment[ConformanceOptions], watcher: Watcher[CaseResult]
     """Run the suite.  Only mistakes in what is asked are raised (ProfileError, UsageError); what
     the lab itself fails at ends the run and stands in what is returned."""
     profile, asked = assignment.profile, assignment.options
-    todo = list(jobs(profile, asked))
+    todo = list(sweeps(profile, asked))
     each = _Sum(watcher)
     with recorded(
         Conformance, NAME, profile, None, asked.document(), known=asked.known
     ) as (record, done):  # fmt: skip
         try:
-            for job in todo:
-                watcher.progress(f"{job.path.name} on {job.path.ref} of {job.profile.name}")
-                done.add(copy_faults.carry_out(job, each))
+            for sweep in todo:
+                watcher.progress(f"{sweep.path.name} on {sweep.path.ref} of {sweep.profile.name}")
+                done.add(carry_out(sweep, each))
                 if done.error:
                     break
         finally:
@@ -67,8 +67,8 @@ def run(assignment: Assignment[ConformanceOptions], watcher: Watcher[CaseResult]
     return done
 
 
-def jobs(profile: Profile, asked: ConformanceOptions) -> Iterator[copy_faults.Sweep]:
-    """The reference's job, and those of the paths that are compared with it."""
+def sweeps(profile: Profile, asked: ConformanceOptions) -> Iterator[Sweep]:
+    """The reference's sweep, and those of the paths that are compared with it."""
     names = [name for name in asked.paths if name != REFERENCE] or [_own(profile)]
     try:
         find(profile, REFERENCE)
@@ -77,7 +77,7 @@ def jobs(profile: Profile, asked: ConformanceOptions) -> Iterator[copy_faults.Sw
         # On the same kernel: what differs shall be the path.
         home = load(REFERENCE_PROFILE, []).model_copy(update={"kernel": profile.kernel})
     for where, path in [(home, REFERENCE), *((profile, name) for name in names)]:
-        yield copy_faults.job(where, asked.options(where, path))
+        yield as_sweep(where, asked.options(where, path))
 
 
 def _own(profile: Profile) -> str:

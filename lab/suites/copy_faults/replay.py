@@ -19,12 +19,11 @@ from lab.errors import UsageError
 from lab.profile.models import Profile
 from lab.results import run as runs
 from lab.results.run import PastRun
-from lab.suites.copy_faults import run as copy_faults
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.report import Report
-from lab.suites.copy_faults.run import Sweep
+from lab.suites.copy_faults.run import Sweep, carry_out
 from lab.suites.watch import Watcher
 
 NAME = "replay"
@@ -132,11 +131,11 @@ def replay(recorded: RecordedCase, times: int, watcher: Watcher[CaseResult]) -> 
         return enumerate(repeat(setup, times), 1)
 
     path = paths.find(recorded.profile, setup.path, setup.ref, fua=setup.fua)
-    job = Sweep(
+    sweep = Sweep(
         recorded.profile, path, NAME, asked, setups, recorded.plant, recorded.hang_deadline,
         rehearses=False,
     )  # fmt: skip
-    return Replay(recorded, times, copy_faults.carry_out(job, watcher))
+    return Replay(recorded, times, carry_out(sweep, watcher))
 
 
 def find(text: str) -> RecordedCase:

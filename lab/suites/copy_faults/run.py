@@ -62,12 +62,12 @@ class Sweep:
 
 
 def run(asked: Assignment[CopyFaultsOptions], watcher: Watcher[CaseResult]) -> Report:
-    """Run the suite in a guest of its own, or in one that is up; see job() and carry_out()."""
+    """Run the suite in a guest of its own, or in one that is up; see as_sweep() and carry_out()."""
     on = attached(asked.request.on, asked.profile, NAME, _UP) if asked.request.on else None
-    return carry_out(job(asked.profile, asked.options), watcher, on=on)
+    return carry_out(as_sweep(asked.profile, asked.options), watcher, on=on)
 
 
-def job(profile: Profile, options: CopyFaultsOptions) -> Sweep:
+def as_sweep(profile: Profile, options: CopyFaultsOptions) -> Sweep:
     """What the options ask for on a profile.
 
     Raises ProfileError or UsageError when the profile has no such path, cannot hold the copies, or
@@ -158,64 +158,64 @@ def _with_sizes(before: Setups, path: CopyPath) -> Setups:
     return setups
 
 
-def carry_out(job: Sweep, watcher: Watcher[CaseResult], *, on: Guest | None = None) -> Report:
+def carry_out(sweep: Sweep, watcher: Watcher[CaseResult], *, on: Guest | None = None) -> Report:
     """Boot, carry out the cases and judge them.
 
     What the lab itself fails at ends the run and stands in the report, with all cases judged
     until then; only errors from before the first boot are raised (ProfileError, HostError).
     """
-    profile = job.profile
+    profile = sweep.profile
     platform = Platform.find(profile, watcher.progress)
     with recorded(
-        Report, job.suite, profile, platform, job.asked, plant=job.plant, path=job.path
+        Report, sweep.suite, profile, platform, sweep.asked, plant=sweep.plant, path=sweep.path
     ) as (record, report):
         try:
             with (
                 RunGuest(record, profile, platform, watcher.progress, on=on) as own,
-                closing(Bench(own, job.path)) as bench,
+                closing(Bench(own, sweep.path)) as bench,
             ):
                 own.describe(report)
-                _judge_all(job, bench, report, watcher)
+                _judge_all(sweep, bench, report, watcher)
         except NotSupported as why:
             report.not_supported = str(why)
     return report
 
 
-def _judge_all(job: Sweep, bench: Bench, report: Report, watcher: Watcher[CaseResult]) -> None:
+def _judge_all(sweep: Sweep, bench: Bench, report: Report, watcher: Watcher[CaseResult]) -> None:
     """Carry out and judge one case after the other.  Raises NotSupported where the path does not
     work without a fault."""
     known: set[tuple[object, ...]] = set()
-    for number, setup in job.setups(bench, watcher.on_total):
+    for number, setup in sweep.setups(bench, watcher.on_total):
         report.lacking = {str(action): said for action, said in bench.lacking.items()}
         watcher.on_begin(named(setup.point, setup.action))
-        judged = JudgedCase(number, setup, _judge(job, bench, number, setup))
-        rehearsed = job.rehearses and setup.action == REHEARSAL
+        judged = JudgedCase(number, setup, _judge(sweep, bench, number, setup))
+        rehearsed = sweep.rehearses and setup.action == REHEARSAL
         if not rehearsed or rehearsal.is_case(judged.result, first=not number):
             report.cases.append(judged)
             watcher.on_case(judged.result)
-        if rehearsed and not rehearsal.goes_on(judged.result, job.path.limits):
+        if rehearsed and not rehearsal.goes_on(judged.result, sweep.path.limits):
             return
         broken = broken_rules(judged.result)
         kind = (setup.action, setup.point.stage, *broken)
-        if job.minimised and judged.result.verdict == "violated" and kind not in known:
+        if sweep.minimised and judged.result.verdict == "violated" and kind not in known:
             known.add(kind)
-            judged.minimised = _minimised(job, bench, judged)
+            judged.minimised = _minimised(sweep, bench, judged)
 
 
-def _judge(job: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
+def _judge(sweep: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
     # Should the lab break off in this case, the timeline still says what it was.
     bench.run.emit("lab", "setup", number=number, **setup.document())
-    return BenchCase(bench, setup, job.plant, job.hang_deadline).run()
+    return BenchCase(bench, setup, sweep.plant, sweep.hang_deadline).run()
 
 
-def _minimised(job: Sweep, bench: Bench, judged: JudgedCase) -> JudgedCase:
+def _minimised(sweep: Sweep, bench: Bench, judged: JudgedCase) -> JudgedCase:
     """The smallest case found that breaks the same rules, which may be the case itself."""
     broken = set(broken_rules(judged.result))
     smallest = judged.result
 
     def fails(setup: Setup) -> bool:
         nonlocal smallest
-        result = _judge(job, bench, judged.number, setup)
+        result = _judge(sweep, bench, judged.number, setup)
         if not broken <= set(broken_rules(result)):
             return False
         smallest = result

@@ -71,7 +71,7 @@ def run(asked: Assignment[CryptsetupOptions], watcher: Watcher[Case]) -> Results
     profile, options = asked.profile, asked.options
     tree = trees.choose(LAYOUT, asked.request.tree)
     chosen = select(tree, options)
-    job = CampaignPlan(
+    plan = CampaignPlan(
         name=NAME,
         profile=profile.model_copy(update={"image": options.image or IMAGE}),
         suite=Scripts({name: text for name, text in chosen.items() if text}, options.tasklets),
@@ -85,7 +85,7 @@ def run(asked: Assignment[CryptsetupOptions], watcher: Watcher[Case]) -> Results
         driving=options,
         on=asked.request.on,
     )
-    return carry_out(job, watcher)
+    return carry_out(plan, watcher)
 
 
 @dataclass(frozen=True)

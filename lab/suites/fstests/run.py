@@ -78,7 +78,7 @@ def run(asked: Assignment[FstestsOptions], watcher: Watcher[Case]) -> Results:
     _check_names(tree, options.names)
     suite = Fstests(made)
     booted = boot_profile(profile).model_copy(update={"image": options.image or IMAGE})
-    job = CampaignPlan(
+    plan = CampaignPlan(
         name=NAME,
         profile=booted,
         suite=suite,
@@ -94,7 +94,7 @@ def run(asked: Assignment[FstestsOptions], watcher: Watcher[Case]) -> Results:
         leave_out=partial(lists.leave_out, options, tree, made),
         faulted=_faulted(options.faults, booted, made),
     )
-    return carry_out(job, watcher)
+    return carry_out(plan, watcher)
 
 
 def meant(found: Sequence[Section], options: FstestsOptions) -> dict[str, Section]:

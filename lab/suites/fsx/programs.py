@@ -82,7 +82,7 @@ def run(asked: Assignment[FsxOptions], watcher: Watcher[Case]) -> Results:
         raise UsageError(f"{name}: --shutdown and --replay are for the lab's own exerciser")
     tree = trees.find(LAYOUT, found)
     where = places(profile, options)
-    job = CampaignPlan(
+    plan = CampaignPlan(
         name=name,
         profile=profile.model_copy(update={"image": IMAGE}),
         suite=Programs(name, where.mount, options),
@@ -97,7 +97,7 @@ def run(asked: Assignment[FsxOptions], watcher: Watcher[Case]) -> Results:
         known=(),
         driving=DrivingOptions(deadline=options.deadline),
     )
-    return carry_out(job, watcher)
+    return carry_out(plan, watcher)
 
 
 @dataclass(frozen=True)

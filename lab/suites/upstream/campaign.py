@@ -26,7 +26,7 @@ from lab.suites.upstream import shards
 from lab.suites.upstream import tree as trees
 from lab.suites.upstream.driver import SERIAL, Batch, External
 from lab.suites.upstream.known import KnownFailure
-from lab.suites.upstream.lane import Lane, Stopped
+from lab.suites.upstream.lane import EarlyEnd, Lane
 from lab.suites.upstream.options import DrivingOptions
 from lab.suites.upstream.watchdog import Watchdog
 from lab.suites.watch import Watcher
@@ -73,35 +73,35 @@ class CampaignPlan:
     """Makes what is done to a guest meanwhile, if anything is."""
 
 
-def carry_out(job: CampaignPlan, watcher: Watcher[Case]) -> Results:
+def carry_out(plan: CampaignPlan, watcher: Watcher[Case]) -> Results:
     """Boot, carry out the cases and take the guests down.
 
     What the lab itself fails at ends the run and stands in the outcome, with all cases until then;
     only errors from before the first boot are raised (UsageError, ProfileError, HostError).
     """
-    on = _left_up(job)
-    platform = Platform.find(job.profile, watcher.progress)
-    packed = trees.pack(job.layout, job.tree, platform.image, watcher.progress)
+    on = _left_up(plan)
+    platform = Platform.find(plan.profile, watcher.progress)
+    packed = trees.pack(plan.layout, plan.tree, platform.image, watcher.progress)
     platform = replace(platform, trees=((SERIAL, packed),))
     if on:
         _check_tree(on, packed)
     with recorded(
         Results,
-        job.name,
-        job.profile,
+        plan.name,
+        plan.profile,
         platform,
-        job.asked,
-        sections=job.configs,
-        tree=str(job.tree),
+        plan.asked,
+        sections=plan.configs,
+        tree=str(plan.tree),
     ) as (record, outcome):
         ledger = Ledger(record, watcher, cases=outcome.cases)
-        _Campaign(job, platform, record, ledger, watcher, outcome, on).run()
+        _Campaign(plan, platform, record, ledger, watcher, outcome, on).run()
     return outcome
 
 
 @dataclass
 class _Campaign:
-    job: CampaignPlan
+    plan: CampaignPlan
     platform: Platform
     record: Run
     ledger: Ledger
@@ -112,35 +112,35 @@ class _Campaign:
 
     def run(self) -> None:
         """Choose the cases in a first guest, and share them out."""
-        job = self.job
-        seen = shards.seen(job.name, job.profile.name, self.platform.accelerator.name)
-        watchdog = Watchdog(job.driving.deadline, seen)
+        plan = self.plan
+        seen = shards.seen(plan.name, plan.profile.name, self.platform.accelerator.name)
+        watchdog = Watchdog(plan.driving.deadline, seen)
         stop = threading.Event()
         with self._lane(1, watchdog, stop) as first:
-            names = {section: self._chosen(first.session(), section) for section in job.fs}
+            names = {section: self._chosen(first.session(), section) for section in plan.fs}
             first.own.describe(self.outcome)
             self.outcome.speed = watchdog.speed.slower
             self.ledger.known = self._known(first.session(), names)
             batches = [
                 Batch(section, names[section], attempt)
-                for attempt in range(1, job.driving.loop + 1)
-                for section in job.fs
+                for attempt in range(1, plan.driving.loop + 1)
+                for section in plan.fs
                 if names[section]
             ]
-            of_each = 2 if job.faulted else 1
+            of_each = 2 if plan.faulted else 1
             carried_out = sum(len(batch.names) for batch in batches)
             self.outcome.selected = len(self.ledger.cases) + of_each * carried_out
             self.watcher.on_total(of_each * carried_out)
-            shares = shards.share(batches, job.driving.shards, seen)
-            if job.driving.shards == 1:
+            shares = shards.share(batches, plan.driving.shards, seen)
+            if plan.driving.shards == 1:
                 first.work(shares[0])
             else:
                 self._work_side_by_side(first, shares, watchdog, stop)
 
     def _chosen(self, session: Session, section: str) -> tuple[str, ...]:
         """The cases of a section; those that are left out have their result with that."""
-        names = self.job.select(session, section)
-        left_out = self.job.leave_out(session, section, names)
+        names = self.plan.select(session, section)
+        left_out = self.plan.leave_out(session, section, names)
         for name, why in left_out.items():
             self.ledger.add(Case(name, CaseStatus.NOTRUN, 0, why, section))
         return tuple(name for name in names if name not in left_out)
@@ -149,23 +149,23 @@ class _Campaign:
         def tried(argv: Sequence[str]) -> bool:
             return session.run(argv, deadline=60, check=False).status == 0
 
-        return known_failures.applying(self.job.known, names, self.job.fs, tried)
+        return known_failures.applying(self.plan.known, names, self.plan.fs, tried)
 
     @contextmanager
     def _lane(self, number: int, watchdog: Watchdog, stop: threading.Event) -> Iterator[Lane]:
         """A lane with a guest, which is gone at the end unless it is to be kept, or was up."""
-        job = self.job
+        plan = self.plan
         on = self.on if number == 1 else None
         with RunGuest(
-            self.record, job.profile, self.platform, self.watcher.progress,
+            self.record, plan.profile, self.platform, self.watcher.progress,
             on=on, number=number, speed=watchdog.speed,
         ) as own:  # fmt: skip
             lane = Lane(
-                own, job.suite, self.ledger, watchdog, self.watcher.progress, stop,
-                faulted=job.faulted and job.faulted(),
+                own, plan.suite, self.ledger, watchdog, self.watcher.progress, stop,
+                faulted=plan.faulted and plan.faulted(),
             )  # fmt: skip
             yield lane
-            if number == 1 and (job.driving.keep or self.on):
+            if number == 1 and (plan.driving.keep or self.on):
                 lane.session()  # the last case may have cost the guest
                 self.outcome.guest = own.keep()
 
@@ -189,16 +189,16 @@ class _Campaign:
                 stop.set()
         for lane in done:
             error = lane.exception()
-            if error and not isinstance(error, Stopped):
+            if error and not isinstance(error, EarlyEnd):
                 raise error
 
 
-def _left_up(job: CampaignPlan) -> Guest | None:
+def _left_up(plan: CampaignPlan) -> Guest | None:
     """The guest that an earlier run of the same profile left up, if it is to be used.  Raises
     UsageError."""
-    if not job.on:
+    if not plan.on:
         return None
-    guest = attached(job.on, job.profile, job.name, _UP)
+    guest = attached(plan.on, plan.profile, plan.name, _UP)
     for drive in drives(guest.record.profile):
         # A run that was killed may have left a request that is still to fail.
         guest.machine.exchange_fault_layer(drive)

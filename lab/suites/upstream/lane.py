@@ -25,7 +25,7 @@ from lab.suites.upstream.watchdog import Watchdog
 _POLL = 0.25
 
 
-class Stopped(Exception):
+class EarlyEnd(Exception):
     """The run is to end early: another lane failed, or the user has had enough."""
 
 
@@ -44,7 +44,7 @@ class Lane:
 
     def work(self, batches: Iterable[Batch]) -> None:
         """Carry out all cases.  What goes wrong in one is its result; what is the lab's own
-        failure is raised (GuestError, HostError), as is Stopped."""
+        failure is raised (GuestError, HostError), as is EarlyEnd."""
         for batch in batches:
             if self.faulted is None:
                 self._carry_out(self.suite, batch)
@@ -93,7 +93,7 @@ class Lane:
                 relay.run(command.argv, cwd=command.cwd, env=command.env)
                 while not (sitting.exited and sitting.settled):
                     if self.stop.is_set():
-                        raise Stopped
+                        raise EarlyEnd
                     sitting.check_time()
                     self._take_one(relay, sitting)
             except RelayGone as gone:

@@ -16,10 +16,10 @@ from lab.copy.plant import Plant
 from lab.errors import GuestError, HostError, LabError, ProfileError, UsageError
 from lab.faults.model import Point, Stage
 from lab.profile.load import load
-from lab.suites.conformance import run as conformance
 from lab.suites.conformance.options import ACTIONS, parse
 from lab.suites.conformance.quirks import Quirk, propose
 from lab.suites.conformance.report import Conformance
+from lab.suites.conformance.run import sweeps
 from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
@@ -257,14 +257,14 @@ def test_a_profile_with_nothing_to_compare_is_refused() -> None:
     alone = load("loop-xfs-reflink", []).model_copy(update={"layers": ()})
     bare = alone.model_copy(update={"devices": ()})
     with pytest.raises(ProfileError, match="no offload path to compare"):
-        list(conformance.jobs(bare, parse([])))
+        list(sweeps(bare, parse([])))
 
 
 def test_the_reference_comes_first_and_from_where_it_is() -> None:
     def found(profile: str, *args: str) -> list[tuple[str, str]]:
         return [
-            (job.profile.name, job.path.name)
-            for job in conformance.jobs(load(profile, []), parse(list(args)))
+            (sweep.profile.name, sweep.path.name)
+            for sweep in sweeps(load(profile, []), parse(list(args)))
         ]
 
     assert found("nvme-copy") == [("loop-xfs-reflink", REFERENCE), ("nvme-copy", "nvme-copy")]
@@ -330,4 +330,4 @@ def test_a_person_sees_what_was_not_compared(capsys: pytest.CaptureFixture[str])
 
 def test_both_run_on_the_kernel_that_was_asked_for() -> None:
     profile = load("nvme-copy", ['kernel="debian-sid"'])
-    assert {job.profile.kernel for job in conformance.jobs(profile, parse([]))} == {"debian-sid"}
+    assert {sweep.profile.kernel for sweep in sweeps(profile, parse([]))} == {"debian-sid"}

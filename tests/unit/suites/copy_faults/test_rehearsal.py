@@ -6,7 +6,7 @@ from typing import ClassVar, cast
 
 import pytest
 
-from lab.cli.show import copy_faults as sweep
+from lab.cli.show.copy_faults import show
 from lab.copy.contract import Situation, judge, overall
 from lab.errors import HostError, LabError, UsageError
 from lab.faults.actions import REHEARSAL, Action
@@ -16,7 +16,6 @@ from lab.results.cases import read
 from lab.results.junit import xml
 from lab.results.run import Run
 from lab.results.store.feed import case_rows
-from lab.suites.copy_faults import run as copy_faults
 from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import CaseResult
@@ -25,6 +24,7 @@ from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.options import parse
 from lab.suites.copy_faults.rehearsal import goes_on, is_case
 from lab.suites.copy_faults.report import JudgedCase, Report
+from lab.suites.copy_faults.run import as_sweep
 from lab.suites.copy_faults.selection import Selection
 from tests.unit.builders import DONE, FAILED, copied, findings, nvme_path, profile, situation
 
@@ -85,8 +85,8 @@ def test_a_planted_error_is_none_of_the_path() -> None:
 def run_of(args: list[str]) -> list[tuple[int, Setup]]:
     """The cases of a run on nvme-copy with these arguments, and how many it tells there are."""
     told: list[int] = []
-    job = copy_faults.job(ROOM, parse(args))
-    found = list(job.setups(cast(Bench, FakeBench()), told.append))
+    sweep = as_sweep(ROOM, parse(args))
+    found = list(sweep.setups(cast(Bench, FakeBench()), told.append))
     assert told == [len(found)]
     return found
 
@@ -165,7 +165,7 @@ def test_it_is_a_case_wherever_cases_are_told(capsys: pytest.CaptureFixture[str]
     text = xml(found.run, "copy-faults", [read(case) for case in document["cases"]])
     assert 'name="rehearsal"' in text
     assert "<failure" in text
-    sweep.show(found, parse(["--actions", "eio"]))
+    show(found, parse(["--actions", "eio"]))
     printed = capsys.readouterr().out
     assert "rehearsal: COMPLETE" in printed
     assert f"lab replay {found.run}:0" in printed
