@@ -3,7 +3,7 @@
 types them by habit is told."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from lab.errors import UsageError
@@ -31,14 +31,8 @@ class _Answer(argparse.Action):
         super().__init__(**more)
         self._suite, self._instead = suite, instead
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> NoReturn:
+    def __call__(self, *_: object, **__: object) -> NoReturn:
         raise UsageError(
-            f"{self._suite}: {option_string} is an option of check, not of the lab",
+            f"{self._suite}: {self.option_strings[0]} is an option of check, not of the lab",
             hint=self._instead,
         )
