@@ -9,10 +9,9 @@ from typing import Any
 
 from lab.errors import UsageError
 from lab.suites.arguments import Parser
-from lab.suites.upstream import options as driving
 from lab.suites.upstream.exclusions import Lists
 from lab.suites.upstream.habits import Habit, answer
-from lab.suites.upstream.options import DrivingOptions
+from lab.suites.upstream.options import DrivingOptions, add_driving, read_driving, read_names
 
 QUICK = 30
 """Seconds for tests that can be timed when nothing is selected, check's own default of -q."""
@@ -74,7 +73,7 @@ def parse(args: Sequence[str]) -> BlktestsOptions:
     """Read the suite's arguments, and a list of tests on stdin where one is `-`.  Raises
     UsageError."""
     given = _parser().parse_intermixed_args(args)
-    names = tuple(name.rstrip("/") for name in driving.names(given.tests))
+    names = tuple(name.rstrip("/") for name in read_names(given.tests))
     groups = _words(given.g)
     if given.quick is not None and given.quick < 1:
         raise UsageError("blktests: -q is in seconds, at least one")
@@ -86,7 +85,7 @@ def parse(args: Sequence[str]) -> BlktestsOptions:
         names, groups, _words(given.exclude), Lists("blktests", is_test, tuple(given.E)),
         given.quick or (0 if selected else QUICK),
         tuple(dict.fromkeys(given.device)), _content(given.config) if given.config else "",
-        **driving.read("blktests", given),
+        **read_driving("blktests", given),
     )  # fmt: skip
 
 
@@ -113,7 +112,7 @@ def _parser() -> Parser:
     )
     add("--device", action="append", default=[], metavar="NAME", help="to test on [all free ones]")
     add("-c", "--config", type=Path, metavar="FILE", help="more settings, as in blktests' config")
-    driving.add(parser)
+    add_driving(parser)
     answer(parser, "blktests", HABITS)
     what = "as loop/001, 'nvme/00?' or loop; `-` reads a list from stdin"
     add("tests", nargs="*", metavar="TEST", help=what)

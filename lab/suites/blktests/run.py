@@ -15,18 +15,18 @@ from lab.suites.blktests.output import END, BlktestsReader
 from lab.suites.blktests.selection import select
 from lab.suites.outcome import Results
 from lab.suites.request import Assignment
-from lab.suites.upstream import known as known_failures
-from lab.suites.upstream import tree as trees
 from lab.suites.upstream.campaign import CampaignPlan, carry_out
 from lab.suites.upstream.devices import LINKS, boot_profile, free_devices
 from lab.suites.upstream.driver import BASE, RESULTS, Command
 from lab.suites.upstream.exclusions import Lists, kernel_release, left_out
+from lab.suites.upstream.known import known_failures
+from lab.suites.upstream.tree import TreeLayout, choose_tree
 from lab.suites.watch import Watcher
 
 NAME = "blktests"
 IMAGE = "fstests"
 
-LAYOUT = trees.TreeLayout(
+LAYOUT = TreeLayout(
     NAME,
     "check",
     {
@@ -62,7 +62,7 @@ def run(asked: Assignment[BlktestsOptions], watcher: Watcher[Case]) -> Results:
     ProfileError and HostError before anything is booted; see carry_out().
     """
     profile, options = asked.profile, asked.options
-    tree = trees.choose(LAYOUT, asked.request.tree)
+    tree = choose_tree(LAYOUT, asked.request.tree)
     names = select(tree, options)
     options.lists.check()
     lab_config = config(devices(profile, options.devices))
@@ -78,7 +78,7 @@ def run(asked: Assignment[BlktestsOptions], watcher: Watcher[Case]) -> Results:
         fs={"": ""},
         configs={"": options.config + lab_config},
         asked=options.document(),
-        known=known_failures.chosen(options.known, asked.place, NAME),
+        known=known_failures(options.known, asked.place, NAME),
         driving=options,
         on=asked.request.on,
         leave_out=partial(_left_out, options.lists),

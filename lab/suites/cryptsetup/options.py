@@ -12,8 +12,7 @@ from typing import Any
 from lab.errors import UsageError
 from lab.suites.arguments import Parser
 from lab.suites.cryptsetup.parts import SEPARATOR, parts
-from lab.suites.upstream import options as driving
-from lab.suites.upstream.options import DrivingOptions
+from lab.suites.upstream.options import DrivingOptions, add_driving, read_driving, read_names
 
 MAKEFILE = "tests/Makefile"
 
@@ -40,14 +39,14 @@ def parse(args: Sequence[str]) -> CryptsetupOptions:
     """Read the suite's arguments, and a list of scripts on stdin where one is `-`.  Raises
     UsageError."""
     parser = Parser("cryptsetup")
-    driving.add(parser)
+    add_driving(parser)
     what = "veritysetup is told so whenever it activates a device"
     parser.add_argument("--use-tasklets", action="store_true", help=what)
     what = "as verity-compat-test, or a pattern; `-` reads a list from stdin [all of make check]"
     parser.add_argument("scripts", nargs="*", metavar="SCRIPT[:PART]", help=what)
     given = parser.parse_intermixed_args(args)
-    names = driving.names(given.scripts)
-    return CryptsetupOptions(names, given.use_tasklets, **driving.read("cryptsetup", given))
+    names = read_names(given.scripts)
+    return CryptsetupOptions(names, given.use_tasklets, **read_driving("cryptsetup", given))
 
 
 def select(tree: Path, options: CryptsetupOptions) -> dict[str, str]:

@@ -13,18 +13,18 @@ from lab.suites.cryptsetup.options import MAKEFILE, CryptsetupOptions, select
 from lab.suites.cryptsetup.parts import SEPARATOR, SKIPPED
 from lab.suites.outcome import Results
 from lab.suites.request import Assignment
-from lab.suites.upstream import known as known_failures
-from lab.suites.upstream import tree as trees
 from lab.suites.upstream.campaign import CampaignPlan, carry_out
 from lab.suites.upstream.driver import BASE, TREE, Command
+from lab.suites.upstream.known import known_failures
 from lab.suites.upstream.marks import MarkReader
 from lab.suites.upstream.reader import CaseEnd
+from lab.suites.upstream.tree import TreeLayout, choose_tree
 from lab.suites.watch import Watcher
 
 NAME = "cryptsetup"
 IMAGE = "fstests"
 
-LAYOUT = trees.TreeLayout(
+LAYOUT = TreeLayout(
     NAME,
     "tests/verity-compat-test",
     {
@@ -69,7 +69,7 @@ def run(asked: Assignment[CryptsetupOptions], watcher: Watcher[Case]) -> Results
     carry_out().
     """
     profile, options = asked.profile, asked.options
-    tree = trees.choose(LAYOUT, asked.request.tree)
+    tree = choose_tree(LAYOUT, asked.request.tree)
     chosen = select(tree, options)
     plan = CampaignPlan(
         name=NAME,
@@ -81,7 +81,7 @@ def run(asked: Assignment[CryptsetupOptions], watcher: Watcher[Case]) -> Results
         fs={"": ""},
         configs={},
         asked=options.document(),
-        known=known_failures.chosen(options.known, asked.place, NAME),
+        known=known_failures(options.known, asked.place, NAME),
         driving=options,
         on=asked.request.on,
     )

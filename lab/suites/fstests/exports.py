@@ -11,7 +11,7 @@ from lab.profile.models import Profile, stack
 SERVER = "127.0.0.1"
 """The server that guest-scripts/layers/nfs.py starts, which exports each mount as /NAME."""
 
-ROLES = ("test", "scratch")
+_ROLES = ("test", "scratch")
 """What an export can be for."""
 
 
@@ -63,7 +63,7 @@ def by_role(exports: Mapping[str, Export], asked: Mapping[str, str]) -> list[dic
     mounted with other options is a section of its own.  `asked` has names by role, those of devices
     among them.
     """
-    given = {role: exports[asked[role]] for role in ROLES if asked.get(role) in exports}
+    given = {role: exports[asked[role]] for role in _ROLES if asked.get(role) in exports}
     # The only one that there is can be both.
     left = [one for one in exports.values() if one not in given.values()] or [*given.values()]
     if "test" in given:

@@ -11,10 +11,9 @@ from lab.errors import UsageError
 from lab.suites.arguments import Parser
 from lab.suites.fstests.faults.plan import FaultPlan, load
 from lab.suites.fstests.sections import ROLES, TYPES
-from lab.suites.upstream import options as driving
 from lab.suites.upstream.exclusions import Lists
 from lab.suites.upstream.habits import Habit, answer
-from lab.suites.upstream.options import DrivingOptions
+from lab.suites.upstream.options import DrivingOptions, add_driving, read_driving, read_names
 
 DEFAULT_GROUP = "quick"
 """What runs when nothing is selected: check's own `auto` takes hours."""
@@ -102,7 +101,7 @@ def parse(args: Sequence[str]) -> FstestsOptions:
     for name in fs:
         if name not in TYPES:
             raise UsageError(f"fstests: no file system {name}", hint=f"--fs {'|'.join(TYPES)}")
-    names = driving.names(given.tests)
+    names = read_names(given.tests)
     filters = [
         word for option in ("-g", "-x", "-e") for value in getattr(given, option[1])
         for word in (option, value)
@@ -114,7 +113,7 @@ def parse(args: Sequence[str]) -> FstestsOptions:
     return FstestsOptions(
         names, tuple(filters), Lists("fstests", is_test, tuple(given.E)), tuple(given.X),
         tuple(given.s), tuple(given.S), fs, devices, pool,
-        load(given.faults) if given.faults else None, **driving.read("fstests", given),
+        load(given.faults) if given.faults else None, **read_driving("fstests", given),
     )  # fmt: skip
 
 
@@ -132,7 +131,7 @@ def _parser() -> Parser:
     add("--fs", action="append", default=[], metavar="TYPE,…", help="file systems, a section each")
     add("--device", action="append", default=[], metavar="ROLE=NAME", help="as TEST_DEV=disk")
     add("--faults", type=Path, metavar="FILE", help="faults made meanwhile; see docs/suites.md")
-    driving.add(parser)
+    add_driving(parser)
     answer(parser, "fstests", HABITS)
     add("tests", nargs="*", metavar="TEST", help="as generic/001; `-` reads a list from stdin")
     return parser

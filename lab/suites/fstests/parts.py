@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from lab.profile.layers.filesystems import Xfs
 from lab.profile.stack import Stack
 
-ROLES = {
+PART_ROLES = {
     "log": "TEST_LOGDEV",
     "scratch_log": "SCRATCH_LOGDEV",
     "test_rt": "TEST_RTDEV",

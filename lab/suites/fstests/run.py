@@ -26,17 +26,17 @@ from lab.suites.fstests.sections import (
 )
 from lab.suites.outcome import Results
 from lab.suites.request import Assignment
-from lab.suites.upstream import known as known_failures
-from lab.suites.upstream import tree as trees
 from lab.suites.upstream.campaign import CampaignPlan, carry_out
 from lab.suites.upstream.devices import LINKS, boot_profile
 from lab.suites.upstream.driver import BASE, RESULTS, TREE, Command
+from lab.suites.upstream.known import known_failures
+from lab.suites.upstream.tree import TreeLayout, choose_tree
 from lab.suites.watch import Watcher
 
 NAME = "fstests"
 IMAGE = "fstests"
 
-LAYOUT = trees.TreeLayout(
+LAYOUT = TreeLayout(
     NAME,
     "check",
     {
@@ -71,7 +71,7 @@ def run(asked: Assignment[FstestsOptions], watcher: Watcher[Case]) -> Results:
     ProfileError and HostError before anything is booted; see carry_out().
     """
     profile, options = asked.profile, asked.options
-    tree = trees.choose(LAYOUT, asked.request.tree)
+    tree = choose_tree(LAYOUT, asked.request.tree)
     wanted = SectionRequest(options.fs, options.devices, options.pool)
     made = meant(sections(profile, wanted), options)
     lists.check(options, tree, made)
@@ -88,7 +88,7 @@ def run(asked: Assignment[FstestsOptions], watcher: Watcher[Case]) -> Results:
         fs={section.name: section.fstyp for section in made.values()},
         configs={section.name: section.config(RESULTS) for section in made.values()},
         asked=options.document(),
-        known=known_failures.chosen(options.known, asked.place, NAME),
+        known=known_failures(options.known, asked.place, NAME),
         driving=options,
         on=asked.request.on,
         leave_out=partial(lists.leave_out, options, tree, made),

@@ -8,9 +8,8 @@ from lab.errors import ProfileError, UsageError
 from lab.profile.layers.filesystems import Btrfs
 from lab.profile.models import Profile, stack
 from lab.profile.stack import Stack
-from lab.suites.fstests import parts as external_parts
 from lab.suites.fstests.exports import Export, by_role, free_exports
-from lab.suites.fstests.parts import REALTIME, needed, needed_by, of_layer
+from lab.suites.fstests.parts import PART_ROLES, REALTIME, Parts, needed, needed_by, of_layer
 from lab.suites.upstream.devices import LINKS, Testable, free_devices, top_file_systems
 
 NFS = "nfs"
@@ -25,7 +24,7 @@ ROLES = {
     "test": "TEST_DEV",
     "scratch": "SCRATCH_DEV",
     "logwrites": "LOGWRITES_DEV",
-    **external_parts.ROLES,
+    **PART_ROLES,
 }
 """What a device can be for, and fstests' variable for it."""
 
@@ -52,9 +51,9 @@ class Section:
         return f"{LINKS}/{self.devices[role]}"
 
     @property
-    def parts(self) -> external_parts.Parts:
+    def parts(self) -> Parts:
         """What of TEST_DEV is on devices of its own."""
-        return external_parts.Parts({role: self.address(role) for role in self.devices})
+        return Parts({role: self.address(role) for role in self.devices})
 
     def config(self, results: str) -> str:
         """The configuration that fstests reads (README.config-sections); `results` is the
@@ -64,7 +63,7 @@ class Section:
             "FSTYP": self.fstyp,
             **{ROLES[role]: self.address(role) for role in self.devices},
             "SCRATCH_DEV_POOL": " ".join(f"{LINKS}/{name}" for name in self.pool),
-            "USE_EXTERNAL": "yes" if set(external_parts.ROLES) & set(self.devices) else "",
+            "USE_EXTERNAL": "yes" if set(PART_ROLES) & set(self.devices) else "",
             "TEST_DIR": TEST_DIR,
             "SCRATCH_MNT": SCRATCH_MNT,
             "MKFS_OPTIONS": " ".join(self.mkfs),

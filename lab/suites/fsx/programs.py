@@ -15,12 +15,12 @@ from lab.suites.fsx.options import FsxOptions
 from lab.suites.fsx.run import places
 from lab.suites.outcome import Results
 from lab.suites.request import Assignment
-from lab.suites.upstream import tree as trees
 from lab.suites.upstream.campaign import CampaignPlan, carry_out
 from lab.suites.upstream.driver import RESULTS, Command
 from lab.suites.upstream.marks import MarkReader
 from lab.suites.upstream.options import DrivingOptions
 from lab.suites.upstream.reader import CaseEnd
+from lab.suites.upstream.tree import find_tree
 from lab.suites.watch import Watcher
 
 _FSX_WITHOUT = {
@@ -80,7 +80,7 @@ def run(asked: Assignment[FsxOptions], watcher: Watcher[Case]) -> Results:
         )
     if options.shutdown or options.replay:
         raise UsageError(f"{name}: --shutdown and --replay are for the lab's own exerciser")
-    tree = trees.find(LAYOUT, found)
+    tree = find_tree(LAYOUT, found)
     where = places(profile, options)
     plan = CampaignPlan(
         name=name,

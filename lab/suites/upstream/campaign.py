@@ -21,13 +21,12 @@ from lab.suites.guest import RunGuest, attached
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
 from lab.suites.record import recorded
-from lab.suites.upstream import known as known_failures
 from lab.suites.upstream import shards
-from lab.suites.upstream import tree as trees
 from lab.suites.upstream.driver import SERIAL, Batch, External
-from lab.suites.upstream.known import KnownFailure
+from lab.suites.upstream.known import KnownFailure, applying
 from lab.suites.upstream.lane import EarlyEnd, Lane
 from lab.suites.upstream.options import DrivingOptions
+from lab.suites.upstream.tree import TreeLayout, pack_tree
 from lab.suites.upstream.watchdog import Watchdog
 from lab.suites.watch import Watcher
 from lab.vm.graph import drives
@@ -58,7 +57,7 @@ class CampaignPlan:
     name: str
     profile: Profile
     suite: External
-    layout: trees.TreeLayout
+    layout: TreeLayout
     tree: Path
     select: Select
     fs: Mapping[str, str]
@@ -81,7 +80,7 @@ def carry_out(plan: CampaignPlan, watcher: Watcher[Case]) -> Results:
     """
     on = _left_up(plan)
     platform = Platform.find(plan.profile, watcher.progress)
-    packed = trees.pack(plan.layout, plan.tree, platform.image, watcher.progress)
+    packed = pack_tree(plan.layout, plan.tree, platform.image, watcher.progress)
     platform = replace(platform, trees=((SERIAL, packed),))
     if on:
         _check_tree(on, packed)
@@ -149,7 +148,7 @@ class _Campaign:
         def tried(argv: Sequence[str]) -> bool:
             return session.run(argv, deadline=60, check=False).status == 0
 
-        return known_failures.applying(self.plan.known, names, self.plan.fs, tried)
+        return applying(self.plan.known, names, self.plan.fs, tried)
 
     @contextmanager
     def _lane(self, number: int, watchdog: Watchdog, stop: threading.Event) -> Iterator[Lane]:

@@ -63,7 +63,7 @@ def beside(profile: Path, suite: str) -> list[KnownFailure]:
     return load(path) if path.exists() else []
 
 
-def chosen(asked: Path | None, profile: Path, suite: str) -> list[KnownFailure]:
+def known_failures(asked: Path | None, profile: Path, suite: str) -> list[KnownFailure]:
     """The known failures in the file that was asked for, or else beside a profile's file."""
     return load(asked) if asked else beside(profile, suite)
 

@@ -37,7 +37,7 @@ class DrivingOptions:
         }
 
 
-def add(parser: Parser) -> None:
+def add_driving(parser: Parser) -> None:
     """Have a suite's arguments contain these."""
     more = parser.add_argument
     more("--shards", type=int, default=1, metavar="N", help="guests at once [1]")
@@ -48,7 +48,7 @@ def add(parser: Parser) -> None:
     more("--keep", action="store_true", help="leave the guest up afterwards")
 
 
-def read(suite: str, given: argparse.Namespace) -> dict[str, Any]:
+def read_driving(suite: str, given: argparse.Namespace) -> dict[str, Any]:
     """The fields of DrivingOptions, as they were given.  Raises UsageError."""
     _within(suite, "--shards", given.shards, MAX_SHARDS)
     _within(suite, "--loop", given.loop, MAX_LOOP)
@@ -62,7 +62,7 @@ def _within(suite: str, option: str, value: int, most: int) -> None:
         raise UsageError(f"{suite}: {option} must be within 1 and {most}")
 
 
-def names(given: Iterable[str]) -> tuple[str, ...]:
+def read_names(given: Iterable[str]) -> tuple[str, ...]:
     """Cases, once each; where one of them is `-`, those in a list on stdin as well."""
     found = list(given)
     if "-" in found:

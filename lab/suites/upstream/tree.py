@@ -44,8 +44,8 @@ class TreeLayout:
     """By source file, the program that is built from it: is one there, so must be the other."""
 
 
-def choose(layout: TreeLayout, asked: Path | None) -> Path:
-    """The tree that was asked for, or else the one in the user's settings; see find().
+def choose_tree(layout: TreeLayout, asked: Path | None) -> Path:
+    """The tree that was asked for, or else the one in the user's settings; see find_tree().
 
     Raises UsageError when there is none.
     """
@@ -56,10 +56,10 @@ def choose(layout: TreeLayout, asked: Path | None) -> Path:
             hint=f"--tree DIR, or suites.{layout.suite}.tree in ~/.config/lab/config.yaml; to "
             "build one that fits the guests: lab shell build --bind DIR",
         )
-    return find(layout, tree)
+    return find_tree(layout, tree)
 
 
-def find(layout: TreeLayout, tree: Path) -> Path:
+def find_tree(layout: TreeLayout, tree: Path) -> Path:
     """The tree at a path.  Raises UsageError when it is no tree of that suite, or is not built."""
     tree = tree.expanduser().resolve()
     if not os.access(tree / layout.entry, os.X_OK):
@@ -76,7 +76,7 @@ def find(layout: TreeLayout, tree: Path) -> Path:
     return tree
 
 
-def pack(layout: TreeLayout, tree: Path, image: Image, progress: Progress) -> Path:
+def pack_tree(layout: TreeLayout, tree: Path, image: Image, progress: Progress) -> Path:
     """The tree as an erofs for guests of that image, packed if it has changed.
 
     Raises UsageError, naming what is wrong, when its programs cannot run there.

@@ -8,9 +8,8 @@ import pytest
 
 from lab.errors import UsageError
 from lab.host import dirs, settings
-from lab.suites.upstream import tree as trees
 from lab.suites.upstream.elf import programs
-from lab.suites.upstream.tree import TreeLayout, check_fits
+from lab.suites.upstream.tree import TreeLayout, _fingerprint, check_fits, choose_tree, find_tree
 
 LAYOUT = TreeLayout("demo", "check", {"ltp/fsx.c": "ltp/fsx"})
 TRUE = Path("/bin/true")
@@ -32,30 +31,30 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_a_built_tree_is_found(tree: Path) -> None:
-    assert trees.find(LAYOUT, tree / "../tree") == tree
+    assert find_tree(LAYOUT, tree / "../tree") == tree
 
 
 def test_a_tree_is_named_by_hand_or_in_the_settings(tree: Path) -> None:
     layout = TreeLayout("blktests", "check", {})
     with pytest.raises(UsageError, match="blktests: which tree"):
-        trees.choose(layout, None)
+        choose_tree(layout, None)
     path = dirs.config(settings.FILE)
     path.parent.mkdir(parents=True)
     path.write_text(f"suites:\n  blktests:\n    tree: {tree}\n")
-    assert trees.choose(layout, None) == tree
+    assert choose_tree(layout, None) == tree
     with pytest.raises(UsageError, match="/nowhere: no tree of blktests"):
-        trees.choose(layout, Path("/nowhere"))
+        choose_tree(layout, Path("/nowhere"))
 
 
 def test_a_directory_that_is_no_tree_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no tree of demo: it has no program `check`"):
-        trees.find(LAYOUT, tmp_path)
+        find_tree(LAYOUT, tmp_path)
 
 
 def test_a_tree_that_is_not_built_is_told_with_what_to_do(tree: Path) -> None:
     (tree / "ltp/fsx").unlink()
     with pytest.raises(UsageError, match=r"not built: ltp/fsx.c is there, but no ltp/fsx"):
-        trees.find(LAYOUT, tree)
+        find_tree(LAYOUT, tree)
 
 
 def test_programs_are_read_from_their_elf_files_and_nothing_else_is(tree: Path) -> None:
@@ -92,7 +91,7 @@ def test_libraries_of_the_tree_itself_are_not_missing(tree: Path) -> None:
 
 
 def test_a_tree_that_changes_is_packed_anew(tree: Path) -> None:
-    before = trees._fingerprint(tree)
-    assert trees._fingerprint(tree) == before
+    before = _fingerprint(tree)
+    assert _fingerprint(tree) == before
     (tree / "ltp/fsx.c").write_text("int main;")
-    assert trees._fingerprint(tree) != before
+    assert _fingerprint(tree) != before
