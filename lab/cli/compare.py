@@ -37,7 +37,7 @@ class ExportFormat(StrEnum):
 
 def complete_run(incomplete: str) -> list[str]:
     """The ids of runs that start with `incomplete`, for the shell's completion."""
-    from lab.results.run import ids
+    from lab.results.runs import ids
 
     return [run for run in ids() if run.startswith(incomplete)]
 
@@ -114,7 +114,7 @@ def export(
             return
     from lab.results.cases import read
     from lab.results.junit import xml
-    from lab.results.run import load
+    from lab.results.runs import load
 
     document = load(found.id).document
     said = {"plant": found.plant, "error": found.error}

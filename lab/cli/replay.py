@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def complete_run(incomplete: str) -> list[str]:
     """The runs that start with `incomplete`, for the shell's completion."""
-    from lab.results import run
+    from lab.results import runs
 
-    return [f"{each}:" for each in run.ids() if each.startswith(incomplete)]
+    return [f"{each}:" for each in runs.ids() if each.startswith(incomplete)]
 
 
 def register(app: typer.Typer) -> None:

@@ -25,7 +25,7 @@ Number = Annotated[int, typer.Option("-n", "--number", min=1, help="At most so m
 @app.command("list")
 def list_runs(number: Number = 20, json: Json = False) -> None:
     """List runs, the latest first."""
-    from lab.results import run as runs
+    from lab.results import runs
 
     found = [_row(name, runs.document(name)) for name in runs.ids()[:number]]
     if json:
@@ -40,7 +40,7 @@ def list_runs(number: Number = 20, json: Json = False) -> None:
 @app.command("show")
 def show(run: RunId, json: Json = False) -> None:
     """Show the cases of a run, and what is worth a look."""
-    from lab.results import run as runs
+    from lab.results import runs
 
     past = runs.load(run)
     if json:
@@ -76,7 +76,7 @@ def _cases(document: dict[str, Any]) -> list[Case]:
 
 def _remarks(name: str, document: dict[str, Any]) -> Iterator[str]:
     """What must be known of a run before its cases mean anything."""
-    from lab.results import run as runs
+    from lab.results import runs
     from lab.results.remarks import INTERRUPTED, remarks
 
     ended = runs.ended(name)
@@ -89,7 +89,7 @@ def _remarks(name: str, document: dict[str, Any]) -> Iterator[str]:
 
 def _row(name: str, document: dict[str, Any]) -> dict[str, str]:
     if not document:
-        from lab.results import run as runs
+        from lab.results import runs
         from lab.results.remarks import INTERRUPTED, UNFINISHED
 
         cases = f"none, {INTERRUPTED if runs.interrupted(name) else UNFINISHED}"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lab.host import dirs
 from lab.host.command import end_group, ends_with_us, tail
-from lab.results import run as runs
+from lab.results import runs
+from lab.results.run import TIMELINE, TOKEN
 from lab.suites.request import Request
 
 GRACE = 90.0
@@ -48,7 +49,7 @@ def carry_out(request: Request, token: str, directory: Path) -> JobEnd:
             stdout=told,
             stderr=said,
             text=True,
-            env={**os.environ, runs.TOKEN: token},
+            env={**os.environ, TOKEN: token},
             process_group=0,
         )
         try:
@@ -78,7 +79,7 @@ def found(token: str) -> str:
 
 def _first_event(run: str) -> dict[str, object]:
     try:
-        with (dirs.state("runs") / run / runs.TIMELINE).open() as timeline:
+        with (dirs.state("runs") / run / TIMELINE).open() as timeline:
             event: dict[str, object] = json.loads(timeline.readline())
             return event
     except (OSError, ValueError):

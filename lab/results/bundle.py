@@ -22,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lab.errors import HostError, UsageError
 from lab.host.command import run
-from lab.results.run import DOCUMENT, PROFILE, TIMELINE, PastRun
+from lab.results.run import DOCUMENT, PROFILE, TIMELINE
+from lab.results.runs import PastRun
 
 ABOUT = "bundle.json"
 KERNEL_LOG = "kernel.log"

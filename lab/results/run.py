@@ -4,7 +4,6 @@
 import contextlib
 import json
 import os
-import re
 import secrets
 import shutil
 import threading
@@ -12,12 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab.errors import UsageError
 from lab.host import dirs
 from lab.host.dirs import not_writable
 
@@ -30,10 +27,8 @@ KERNEL = "kernel.json"
 TOKEN = "LAB_RUN_TOKEN"
 """Environment variable: a word that whoever starts a run finds in its timeline again."""
 
-_BROKEN_OFF = "broken off"
+BROKEN_OFF = "broken off"
 """The last event of a run that was interrupted: its document may have some of its cases."""
-
-_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
 Listener = Callable[[str, str, dict[str, Any]], None]
@@ -53,14 +48,6 @@ def heard_by(listener: Listener) -> Iterator[None]:
         _LISTENER.reset(token)
 
 
-@dataclass(frozen=True)
-class PastRun:
-    """A run that has ended: its document, and its resolved profile as JSON."""
-
-    document: dict[str, Any]
-    profile: str
-
-
 def _begin() -> tuple[datetime, Path]:
     """The time, and a directory named by it that nobody else has.
 
@@ -77,69 +64,6 @@ def _begin() -> tuple[datetime, Path]:
         except OSError as error:
             raise not_writable(directory, error) from error
         return now, directory
-
-
-def ids() -> list[str]:
-    """The runs there are, the latest first."""
-    names = (path.name for path in dirs.state("runs").iterdir())
-    return sorted((name for name in names if _ID.fullmatch(name)), reverse=True)
-
-
-def ended(run: str) -> bool:
-    """Whether a run has come to its end, and was not broken off half-way."""
-    return (dirs.state("runs") / run / DOCUMENT).is_file() and not interrupted(run)
-
-
-def interrupted(run: str) -> bool:
-    """Whether a run says that it was broken off; one that was killed says nothing."""
-    try:
-        with (dirs.state("runs") / run / TIMELINE).open("rb") as timeline:
-            timeline.seek(max(0, timeline.seek(0, os.SEEK_END) - 4096))
-            return _BROKEN_OFF in timeline.read().decode(errors="replace")
-    except OSError:
-        return False
-
-
-def planted(document: dict[str, Any]) -> str:
-    """The defect that a run's document says was planted on purpose; '' if none."""
-    # Suites with a document of their own say it there, others among what was asked for.
-    options = document.get("options") or {}
-    return str(document.get("plant") or options.get("plant") or "")
-
-
-def document(run: str) -> dict[str, Any]:
-    """The document of a run by its id; empty if it has none, or none that can be read."""
-    try:
-        found = json.loads((dirs.state("runs") / run / DOCUMENT).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def directory(run: str) -> Path:
-    """The directory of a run.  Raises UsageError when there is none."""
-    # An id becomes a path: nothing else may.
-    place = dirs.state("runs") / run
-    if not _ID.fullmatch(run) or not place.is_dir():
-        latest = ids()[:1]
-        raise UsageError(
-            f"no run {run}", hint=f"the latest is {latest[0]}" if latest else "there is none yet"
-        )
-    return place
-
-
-def load(run: str) -> PastRun:
-    """A run by its id.  Raises UsageError when there is none, or none that has ended."""
-    place = directory(run)
-    try:
-        found = json.loads((place / DOCUMENT).read_text())
-        profile = (place / PROFILE).read_text()
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"run {run} has no document that can be read: {error}",
-            hint="was it broken off? its timeline.jsonl says how far it came",
-        ) from error
-    return PastRun(found, profile)
 
 
 class Run:
@@ -241,5 +165,5 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            self.emit("lab", _BROKEN_OFF, by=kind.__name__)
+            self.emit("lab", BROKEN_OFF, by=kind.__name__)
         self.close()

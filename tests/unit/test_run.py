@@ -11,7 +11,8 @@ import pytest
 
 from lab.errors import HostError
 from lab.host import dirs
-from lab.results.run import DOCUMENT, PROFILE, TIMELINE, Run, heard_by, ids, load
+from lab.results.run import DOCUMENT, PROFILE, TIMELINE, Run, heard_by
+from lab.results.runs import ids, load
 
 
 def events(run: Run) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from itertools import islice
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from lab.results import run as runs
+from lab.results import runs
 from lab.results.remarks import INTERRUPTED, UNFINISHED, remarks
 from lab.results.site.timeline import beginning
 from lab.results.store.schema import RunRow

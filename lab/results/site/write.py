@@ -12,10 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lab.host.dirs import not_writable
+from lab.results import runs
 from lab.results.baseline import Comparison
 from lab.results.compare import BAD, ChangeKind, Item, ItemDifference
 from lab.results.remarks import remarks
-from lab.results.run import document as document_of
 from lab.results.site import svg
 from lab.results.site.conformance import table
 from lab.results.site.listing import latest
@@ -136,7 +136,7 @@ def _changes(found: Comparison) -> list[tuple[str, list[ItemDifference]]]:
 def _run(session: Session, run: RunRow) -> dict[str, Any]:
     cases = cases_of(session, [run.id])
     events = by_case(run.id)
-    document = document_of(run.id)
+    document = runs.document(run.id)
     # A run of another host has no document here.
     told = document.get("cases") or [{}] * len(cases)
     return {

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
 from lab.host import dirs, lock
-from lab.results import run as runs
-from lab.results.run import PastRun
+from lab.results import runs
+from lab.results.runs import PastRun
 from lab.results.store.schema import CaseRow, RunRow
 
 _VERDICTS = {"holds": "pass", "violated": "fail", "not exercised": "notrun"}

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
-from lab.results import run as runs
+from lab.results import runs
 from lab.results.remarks import INTERRUPTED, UNFINISHED
 from lab.results.store.schema import CaseRow, NightRow, RunRow
 

@@ -17,7 +17,7 @@ from lab.host import dirs
 from lab.profile.hostdev import HostDevice
 from lab.profile.models import Profile
 from lab.results import bundle as bundles
-from lab.results import run as runs
+from lab.results import runs
 from lab.results.bundle import BundleNote
 from lab.results.run import KERNEL
 from lab.suites.copy_faults.cell import Setup

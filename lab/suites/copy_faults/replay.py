@@ -17,8 +17,8 @@ from lab.copy import paths, plant
 from lab.copy.plant import Plant
 from lab.errors import UsageError
 from lab.profile.models import Profile
-from lab.results import run as runs
-from lab.results.run import PastRun
+from lab.results import runs
+from lab.results.runs import PastRun
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup

@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from lab.results import run as runs
+from lab.results import runs
 from lab.results.cases import FAILURES, CaseStatus, read
 from lab.suites.upstream.driver import Batch
 

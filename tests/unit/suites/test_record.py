@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lab.errors import HostError
-from lab.results import run as runs
+from lab.results import runs
 from lab.results.cases import Case, CaseStatus
 from lab.suites.conformance.report import Conformance
 from lab.suites.outcome import Results

@@ -14,7 +14,8 @@ from lab.copy.plant import Plant
 from lab.errors import HostError, UsageError
 from lab.faults.model import Point, Stage
 from lab.profile.models import Profile
-from lab.results.run import PROFILE, Run, ids
+from lab.results.run import PROFILE, Run
+from lab.results.runs import ids
 from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup

@@ -8,7 +8,7 @@ Revises: 0004
 import sqlalchemy as sa
 from alembic import op
 
-from lab.results.run import document, planted
+from lab.results.runs import document, planted
 
 revision = "0005"
 down_revision = "0004"

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The runs that there are, as their directories tell of them."""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.errors import UsageError
+from lab.host import dirs
+from lab.results.run import BROKEN_OFF, DOCUMENT, PROFILE, TIMELINE
+
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run that has ended: its document, and its resolved profile as JSON."""
+
+    document: dict[str, Any]
+    profile: str
+
+
+def ids() -> list[str]:
+    """The runs there are, the latest first."""
+    names = (path.name for path in dirs.state("runs").iterdir())
+    return sorted((name for name in names if _ID.fullmatch(name)), reverse=True)
+
+
+def ended(run: str) -> bool:
+    """Whether a run has come to its end, and was not broken off half-way."""
+    return (dirs.state("runs") / run / DOCUMENT).is_file() and not interrupted(run)
+
+
+def interrupted(run: str) -> bool:
+    """Whether a run says that it was broken off; one that was killed says nothing."""
+    try:
+        with (dirs.state("runs") / run / TIMELINE).open("rb") as timeline:
+            timeline.seek(max(0, timeline.seek(0, os.SEEK_END) - 4096))
+            return BROKEN_OFF in timeline.read().decode(errors="replace")
+    except OSError:
+        return False
+
+
+def planted(document: dict[str, Any]) -> str:
+    """The defect that a run's document says was planted on purpose; '' if none."""
+    # Suites with a document of their own say it there, others among what was asked for.
+    options = document.get("options") or {}
+    return str(document.get("plant") or options.get("plant") or "")
+
+
+def document(run: str) -> dict[str, Any]:
+    """The document of a run by its id; empty if it has none, or none that can be read."""
+    try:
+        found = json.loads((dirs.state("runs") / run / DOCUMENT).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def directory(run: str) -> Path:
+    """The directory of a run.  Raises UsageError when there is none."""
+    # An id becomes a path: nothing else may.
+    place = dirs.state("runs") / run
+    if not _ID.fullmatch(run) or not place.is_dir():
+        latest = ids()[:1]
+        raise UsageError(
+            f"no run {run}", hint=f"the latest is {latest[0]}" if latest else "there is none yet"
+        )
+    return place
+
+
+def load(run: str) -> PastRun:
+    """A run by its id.  Raises UsageError when there is none, or none that has ended."""
+    place = directory(run)
+    try:
+        found = json.loads((place / DOCUMENT).read_text())
+        profile = (place / PROFILE).read_text()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"run {run} has no document that can be read: {error}",
+            hint="was it broken off? its timeline.jsonl says how far it came",
+        ) from error
+    return PastRun(found, profile)
