@@ -98,7 +98,7 @@ def release(context: typer.Context, json: Json = False) -> None:
 
 def _hand(context: typer.Context) -> tuple[Guest, Hand]:
     from lab.faults.byhand import Hand
-    from lab.guest.guest import attach
+    from lab.guest.guests import attach
 
     guest = attach(context.obj)
     return guest, Hand(guest)

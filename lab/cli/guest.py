@@ -60,8 +60,7 @@ def up(
 
     # A mistake in the profile is told before anything slow is even imported.
     wanted = load(profile, booting(changes or [], kernel_named(kernel), qemu_named(qemu)))
-    from lab.guest import guest as guests
-    from lab.guest import registry
+    from lab.guest import guests, registry
 
     name = name or wanted.name
     registry.sweep()
@@ -112,8 +111,7 @@ def down(
     Its QEMU, its media and its directory are gone.
     """
     from lab.errors import UsageError
-    from lab.guest import guest as guests
-    from lab.guest import registry
+    from lab.guest import guests, registry
 
     if (name is None) != all_guests:
         raise UsageError("lab down: name one guest, or say --all")
@@ -168,7 +166,7 @@ def ssh(
     import os
     import shlex
 
-    from lab.guest import guest as guests
+    from lab.guest import guests
     from lab.guest.openssh import options
     from lab.host.command import missing
 
@@ -197,10 +195,10 @@ def ssh_config(name: OptionalName = None) -> None:
 
 def console(name: Name) -> None:
     """Attach to a guest's serial console; Ctrl-] leaves it."""
+    from lab.guest import guests
     from lab.guest.console import attach
-    from lab.guest.guest import attach as find
 
-    attach(find(name).directory)
+    attach(guests.attach(name).directory)
 
 
 def _state(record: Record) -> str:

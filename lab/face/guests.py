@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from lab.artifacts.kernels import names as kernels
 from lab.artifacts.qemus import names as qemus
 from lab.face.handle import GuestHandle
-from lab.guest import guest as guests
-from lab.guest import registry
+from lab.guest import guests, registry
 from lab.guest.boot import Progress
 from lab.host.process import me
 from lab.profile.change import booting

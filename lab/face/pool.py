@@ -15,7 +15,7 @@ from lab.face.handle import GuestHandle
 from lab.face.kernellog import KernelLog
 from lab.face.outcome import RunOutcome
 from lab.face.suites import run
-from lab.guest.guest import keep_words
+from lab.guest.guests import keep_words
 from lab.host import dirs
 
 _SHOWN = 60

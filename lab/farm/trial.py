@@ -10,7 +10,7 @@ from lab.artifacts.kernels import names
 from lab.errors import BuildError, GuestError, HostError
 from lab.farm import job as runner
 from lab.farm.bisect import CommitResult, CommitVerdict
-from lab.guest import guest as guests
+from lab.guest import guests
 from lab.host.process import me
 from lab.suites.request import Request
 

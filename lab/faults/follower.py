@@ -12,7 +12,8 @@ import time
 from lab.errors import LabError
 from lab.faults import arming as armings
 from lab.faults.byhand import Hand
-from lab.guest.guest import Guest, attach
+from lab.guest.guest import Guest
+from lab.guest.guests import attach
 
 _DEADLINE = 24 * 3600.0
 """Seconds; `lab fault status` starts another one."""

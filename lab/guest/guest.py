@@ -1,38 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest: starting it, finding it again, speaking to it, taking it down.
+"""One guest: its boot, speaking to it, taking it down."""
 
-A profile with a peer makes two guests, NAME and NAME-peer, which live and die together.
-"""
-
-import contextlib
-import shutil
 import time
 from functools import partial
 from pathlib import Path
 
-from lab.artifacts.qemus.names import HOST
-from lab.errors import HostError, LabError
+from lab.errors import LabError
 from lab.guest import boot, keys, openssh, readback, registry, stack
 from lab.guest.boot import Platform, Progress, QemuDefect
-from lab.guest.media import create_media
 from lab.guest.registry import Record
 from lab.guest.ssh import Session
 from lab.guest.stack import StackPart
-from lab.host import dirs
 from lab.host import qemu as host_qemu
-from lab.host.process import Process, me
+from lab.host.process import Process
 from lab.profile.models import Profile
-from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.link import Link
-from lab.vm.machine import ARGV, STDERR, Machine, ending, said
+from lab.vm.machine import Machine
 from lab.vm.qmp import EventSink
 from lab.vm.support import supported
 
 SSH_DEADLINE = 60.0
-
-
-class AlreadyUp(HostError):
-    """A guest of that name runs."""
 
 
 class Guest:
@@ -88,7 +75,7 @@ class Guest:
         """Start QEMU again after it was killed, on the media as they lie in the directory; SSH
         listens then, the devices may still be on their way."""
         self.machine.close()
-        started = _start(
+        started = boot_guest(
             self.directory, self.record.name, self.record.profile, platform, progress,
             owner=self.record.owner, on_event=on_event, link=self.record.link,
         )  # fmt: skip
@@ -116,123 +103,7 @@ class Guest:
                 registry.write(guest.directory, guest.record)
 
 
-def up(name: str, profile: Profile, progress: Progress, *, owner: Process | None = None) -> Guest:
-    """Start a guest on fresh media and wait until all its layers are up; it stays, or as long as
-    its `owner`, and anybody may speak to its QEMU.
-
-    Raises ProfileError, HostError or GuestError; what was started is gone then, and the console,
-    stderr and argv of the failed boot are kept in the state directory under failed/NAME.
-    """
-    # Ours until it is complete: a lab that is killed meanwhile leaves what can be swept.
-    guest = start(name, profile, progress, owner=owner or me())
-    try:
-        guest.bring_up(progress)
-        if owner:
-            guest.close()
-        else:
-            guest.release()
-    except BaseException:
-        _keep_failed(guest.directory)
-        guest.down()
-        raise
-    return guest
-
-
-def start(
-    name: str,
-    profile: Profile,
-    progress: Progress,
-    *,
-    owner: Process,
-    platform: Platform | None = None,
-    on_event: EventSink | None = None,
-) -> Guest:
-    """Start a guest, and its peer, and return as soon as SSH listens; its devices may still be on
-    their way, and its layers in the making (`bring_up`)."""
-    if profile.peer is None:
-        return _start_on_fresh_media(name, profile, progress, owner, platform, on_event)
-    other = f"{name}-peer"
-    peer = _start_on_fresh_media(
-        other, peer_profile(profile), progress, owner, None, on_event, Link(name, 2)
-    )
-    try:
-        guest = _start_on_fresh_media(
-            name, profile, progress, owner, platform, on_event, Link(other, 1)
-        )
-    except BaseException:
-        peer.down()
-        raise
-    guest.peer = peer
-    return guest
-
-
-def peer_profile(profile: Profile) -> Profile:
-    """The peer of a profile as a profile of its own."""
-    assert profile.peer is not None
-    fields = {name: getattr(profile.peer, name) for name in type(profile.peer).model_fields}
-    if profile.peer.machine.qemu == HOST:
-        # Its devices are as much under test.
-        machine = profile.peer.machine.model_copy(update={"qemu": profile.machine.qemu})
-        fields["machine"] = machine
-    return Profile(name=f"{profile.name}-peer"[:64], description=profile.description, **fields)
-
-
-def _start_on_fresh_media(
-    name: str,
-    profile: Profile,
-    progress: Progress,
-    owner: Process,
-    platform: Platform | None,
-    on_event: EventSink | None,
-    link: Link | None = None,
-) -> Guest:
-    path = registry.directory(name)
-    with registry.locked(path):
-        _clear(path)
-        try:
-            platform = platform or Platform.find(profile, progress)
-            create_media(path, profile)
-            progress(f"boot {name} under {platform.accelerator.name.upper()}")
-            return _start(
-                path, name, profile, platform, progress, owner=owner, on_event=on_event, link=link
-            )
-        except BaseException:
-            _keep_failed(path)
-            registry.remove(path)
-            raise
-
-
-def attach(name: str, on_event: EventSink | None = None) -> Guest:
-    """The running guest of that name.
-
-    Raises UsageError when there is none, HostError with QEMU's last words when it has died.
-    """
-    record = registry.find(name)
-    path = registry.directory(name)
-    if not record.alive():
-        raise HostError(
-            f"guest {name}: QEMU (pid {record.qemu.pid}) {ending(path)}",
-            detail=said(path),
-            hint=f"lab down {name} removes what is left; lab up starts a new one",
-        )
-    return Guest(record, Machine(path, record.qemu, on_event))
-
-
-def down(name: str) -> None:
-    """Take a guest down, dead or alive.  Raises UsageError when there is none of that name."""
-    path = registry.directory(name)
-    if not path.exists():
-        registry.find(name)
-    record = registry.read(path)
-    with registry.locked(path):
-        registry.remove(path)
-    other = registry.directory(record.link.other) if record and record.link else None
-    if other and other.exists():
-        with registry.locked(other):
-            registry.remove(other)
-
-
-def _start(
+def boot_guest(
     path: Path,
     name: str,
     profile: Profile,
@@ -243,6 +114,8 @@ def _start(
     on_event: EventSink | None,
     link: Link | None,
 ) -> Guest:
+    """Start a guest's QEMU on what lies in its directory, and wait until SSH listens; the caller
+    holds the lock.  Raises HostError or GuestError, and has ended QEMU then."""
     properties = partial(host_qemu.properties, platform.qemu)
     able, missing = supported(profile, platform.qemu, properties)
     start = time.monotonic()
@@ -290,30 +163,3 @@ def _boot(
         machine.kill()
         raise
     return machine
-
-
-def _clear(path: Path) -> None:
-    """Empty a guest's directory of one that died or was never ready.  Raises AlreadyUp."""
-    record = registry.read(path)
-    if record and record.alive() and not record.orphaned():
-        raise AlreadyUp(f"guest {path.name} is already up")
-    registry.end_processes(path)
-    for leftover in list(path.iterdir()):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
-
-
-def _keep_failed(path: Path) -> None:
-    """Save what tells why a boot failed."""
-    with contextlib.suppress(OSError, HostError):
-        keep_words(path, dirs.state("failed", path.name))
-
-
-def keep_words(path: Path, target: Path) -> None:
-    """Copy what tells how a guest came to where it is from its directory: its console, QEMU's words
-    and its command line.  Raises OSError."""
-    for name in (CONSOLE_LOG, LAYERS_LOG, STDERR, ARGV):
-        if (path / name).exists():
-            shutil.copy(path / name, target)

@@ -8,8 +8,7 @@ from typing import Any
 
 from lab.errors import GuestError, LabError, UsageError
 from lab.faults.byhand import require_free
-from lab.guest import guest as guests
-from lab.guest import stack, sysrq
+from lab.guest import guests, stack, sysrq
 from lab.guest.boot import Platform, Progress
 from lab.guest.guest import Guest
 from lab.guest.kmsg import fatal

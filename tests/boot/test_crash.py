@@ -12,7 +12,7 @@ from lab.copy.model import Copy
 from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
 from lab.faults.actions import Action
-from lab.guest.guest import attach
+from lab.guest.guests import attach
 from lab.guest.registry import find
 from lab.profile.load import load
 from lab.suites.copy_faults import options

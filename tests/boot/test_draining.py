@@ -15,7 +15,8 @@ from lab.faults.model import Point, Stage
 from lab.faults.stepper import Stepper
 from lab.guest.boot import Platform
 from lab.guest.executor import Executor
-from lab.guest.guest import Guest, attach
+from lab.guest.guest import Guest
+from lab.guest.guests import attach
 from tests.boot.conftest import Lab
 
 POINT = Point(Stage.WRITE, 1)

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.guest.guest import peer_profile
+from lab.guest.guests import peer_profile
 from lab.profile.device_rules import MAX_PORTS
 from lab.profile.load import load, load_file
 from lab.profile.models import NvmeController, Profile

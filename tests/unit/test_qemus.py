@@ -10,7 +10,7 @@ from lab.artifacts.qemus import names, package
 from lab.artifacts.qemus.package import QemuPackage
 from lab.artifacts.qemus.source import HostQemu, QemuProgram, QemuTree
 from lab.errors import HostError, UsageError
-from lab.guest.guest import peer_profile
+from lab.guest.guests import peer_profile
 from lab.host import dirs, qemu, qemu_answers
 from lab.host.command import run
 from lab.profile.load import load

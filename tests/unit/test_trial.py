@@ -15,7 +15,7 @@ from lab.farm import trial
 from lab.farm.bisect import CommitResult, CommitVerdict
 from lab.farm.job import JobEnd
 from lab.farm.trial import CommitTrial
-from lab.guest import guest as guests
+from lab.guest import guests
 from lab.profile.models import Profile
 from lab.suites.request import Request
 
