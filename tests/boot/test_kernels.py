@@ -124,19 +124,6 @@ def test_sources_with_a_patch(lab: Lab, tmp_path: Path) -> None:
             lab("down", "source")
 
 
-@pytest.mark.skipif("LAB_BLK_ERROR_KERNEL" not in os.environ, reason="none is named")
-def test_errors_of_the_guests_own_block_layer(lab: Lab) -> None:
-    args = ["--actions", "blk-error", "--points", "read:1,write:1"]
-    kernel = os.environ["LAB_BLK_ERROR_KERNEL"]
-    done = lab("run", "dm-kcopyd", "copy-faults", "--json", "--kernel", kernel, "--", *args)
-    run = json.loads(done.stdout)
-    assert run["lacking"] == {} and run["verdicts"] == {"holds": 2}
-    disturbed = {case["outcome"]["disturbed"] for case in run["cases"]}
-    assert disturbed == {"the block layer failed what it was told to"}
-    timeline = (lab.state / "lab/runs" / run["run"] / "timeline.jsonl").read_text()
-    assert "injecting I/O error for" in timeline
-
-
 def _trees() -> list[Path]:
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return list(cache.glob("lab/linux/*/source"))
