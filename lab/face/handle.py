@@ -90,6 +90,7 @@ class GuestHandle:
 
     def console(self, lines: int = 40) -> str:
         """The last lines of its serial console, also of a guest that has died."""
+        self._require_not_down()
         return tail((self.directory / CONSOLE_LOG).read_text(errors="replace"), lines)
 
     def run(
@@ -103,15 +104,11 @@ class GuestHandle:
         """Run a command to its end, with `stdin` to read unless that is None.
 
         Raises GuestError when it takes longer than `deadline` seconds, and, if `check`, when its
-        exit status is not 0; HostError when QEMU has died.
+        exit status is not 0; HostError when QEMU has died; UsageError for what is no command.
         """
         # pytest shows the line of the test instead.
         __tracebackhide__ = True
-        if isinstance(argv, str):
-            raise UsageError(
-                f"guest.run({argv!r}): a command is a list of words",
-                hint=f'["sh", "-c", {argv!r}] has the guest\'s shell read it',
-            )
+        _require_words(argv)
         try:
             result = self._opened().run(argv, deadline=deadline, check=False, stdin=stdin)
         except GuestError as error:
@@ -136,6 +133,7 @@ class GuestHandle:
         died."""
         from lab.face import connection
 
+        self._require_not_down()
         try:
             return connection.connect(self._guest.record.port, keys.ensure())
         except GuestError as error:
@@ -148,8 +146,11 @@ class GuestHandle:
         beginning of the `with` block on, at whose end it is let go.
 
         `disk` is SERIAL or SERIAL:NSID, the first one unless it is said.  Raises UsageError where
-        there is no such point or disk, or something is held already.
+        there is no such point or disk, or something is held already, HostError when QEMU has died.
         """
+        self._require_not_down()
+        if not self.alive():
+            raise self._guest.machine.died()
         return hold(self._guest, point, disk)
 
     def kernel_log(self) -> KernelLog:
@@ -158,6 +159,7 @@ class GuestHandle:
 
     def keep(self) -> None:
         """Let the guest stay until `lab down`, whatever becomes of this process."""
+        self._require_not_down()
         self._guest.release()
         self._own = False
 
@@ -176,10 +178,17 @@ class GuestHandle:
         else:
             self._close()
 
+    def _require_not_down(self) -> None:
+        if not self.directory.exists():
+            raise UsageError(
+                f"guest {self.name} was taken down", hint="lab.guest() boots another one"
+            )
+
     def _opened(self) -> Session:
+        self._require_not_down()
         with self._lock:
             guest = self._guest
-            if self._session is None:
+            if self._session is None or not self._session.is_open:
                 self._session = guest.connect()
             return self._session
 
@@ -190,3 +199,17 @@ class GuestHandle:
                     one.close()
             self._connection = self._session = None
             self._found.close()
+
+
+def _require_words(argv: Sequence[str]) -> None:
+    if isinstance(argv, str):
+        raise UsageError(
+            f"guest.run({argv!r}): a command is a list of words",
+            hint=f'["sh", "-c", {argv!r}] has the guest\'s shell read it',
+        )
+    # The guest's SSH server hangs up on a NUL, which no argument can have.
+    if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
+        raise UsageError(
+            f"guest.run({argv!r}): a command is a list of words",
+            hint="one str at least, none with a NUL",
+        )

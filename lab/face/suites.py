@@ -10,13 +10,14 @@ from typing import Any
 
 from lab.artifacts.kernels import names as kernels
 from lab.artifacts.qemus import names as qemus
+from lab.errors import UsageError
 from lab.face.guests import listed, silent
 from lab.face.handle import GuestHandle
 from lab.face.outcome import RunOutcome
 from lab.guest import registry
 from lab.guest.boot import Progress
 from lab.results.run import Listener, heard_by
-from lab.suites.arguments import Keywords
+from lab.suites.arguments import Help, Keywords
 from lab.suites.request import Request, assign
 from lab.suites.suite import find
 
@@ -50,7 +51,10 @@ def run(
         on.name if isinstance(on, GuestHandle) else on or "",
         kernels.named(kernel), qemus.named(qemu), listed(set),
     )  # fmt: skip
-    asked = assign(wanted, request)
+    try:
+        asked = assign(wanted, request)
+    except Help as told:
+        raise UsageError(f"{suite}: help is no run", detail=str(told)) from None
     registry.sweep()
     with heard_by(on_event) if on_event else nullcontext():
         done = wanted.run(asked, _Silent(progress))

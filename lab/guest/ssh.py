@@ -65,13 +65,21 @@ class Session:
         if self._transport.get_remote_server_key().get_base64() != expected:
             raise paramiko.SSHException("what listens there is not a guest of this lab")
 
+    @property
+    def is_open(self) -> bool:
+        """Whether neither end has closed it."""
+        return bool(self._transport.is_active())
+
     def channel(self, argv: Sequence[str]) -> paramiko.Channel:
         """Start a command and return the channel to its stdin and stdout."""
         try:
             channel = self._transport.open_session(timeout=30)
             channel.exec_command(shlex.join(argv))
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise GuestError(f"SSH: cannot start {shlex.join(argv)}: {error}") from error
+            if isinstance(error, EOFError | ConnectionError):
+                self.close()  # the library's own thread may not have noticed yet
+            said = str(error) or "the guest closed the connection"
+            raise GuestError(f"SSH: cannot start {shlex.join(argv)}: {said}") from error
         return channel
 
     def run(

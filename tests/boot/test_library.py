@@ -2,6 +2,8 @@
 """`import lab` on real guests: what docs/python.md promises."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +16,7 @@ import pytest
 
 import lab
 from lab.face import connection
-from lab.guest import keys
+from lab.guest import keys, registry
 from tests.boot.conftest import Lab
 
 COPY = "nvme-copy --serial LABNVME0 --to 4096 0+64 128+64"
@@ -43,9 +45,17 @@ def test_a_command_is_run_and_judged_by_its_status(attached: lab.GuestHandle) ->
         attached.run(["sh", "-c", "exit 7"])
     with pytest.raises(lab.GuestError, match="no end within its deadline in the guest: sleep 60"):
         attached.run(["sleep", "60"], deadline=0.5)
-    with pytest.raises(lab.UsageError, match="a command is a list of words"):
-        attached.run("uname -r")
+    for wrong in ("uname -r", [], ["echo", 3], ["echo", "a\0b"]):
+        with pytest.raises(lab.UsageError, match="a command is a list of words"):
+            attached.run(wrong)  # type: ignore[arg-type]
     assert "lab: ready" in attached.console()
+
+
+def test_a_connection_that_the_guest_has_closed_is_made_anew(attached: lab.GuestHandle) -> None:
+    more_than_ssh_takes = ["echo", "x" * 300_000]
+    with pytest.raises(lab.GuestError, match="SSH: cannot start echo x"):
+        attached.run(more_than_ssh_takes)
+    assert attached.run(["echo", "again"]).stdout == "again\n"
 
 
 def test_what_the_kernel_says_meanwhile_is_told(attached: lab.GuestHandle) -> None:
@@ -221,3 +231,22 @@ def test_a_guest_belongs_to_its_program(lab: Lab) -> None:
     program.wait()
     assert f"{name}: left behind by a lab that was killed; removed" in lab("ls").stderr
     assert lab.leftovers() == before
+
+
+def test_a_guest_that_has_died_or_was_taken_down_says_so(here: None) -> None:
+    with lab.guest("nvme-copy") as guest:
+        record = registry.read(guest.directory)
+        assert record
+        os.kill(record.qemu.pid, signal.SIGKILL)
+        with pytest.raises(lab.HostError, match="was killed by signal 9"):
+            guest.run(["true"])
+        with pytest.raises(lab.HostError, match="was killed by signal 9"), guest.hold("write:1"):
+            pass
+        guest.down()
+        assert not guest.alive()
+        for use in (
+            lambda: guest.run(["true"]), guest.connect, lambda: guest.connection,
+            lambda: guest.hold("write:1").__enter__(), guest.kernel_log, guest.console, guest.keep,
+        ):  # fmt: skip
+            with pytest.raises(lab.UsageError, match=f"guest {guest.name} was taken down"):
+                use()

@@ -91,6 +91,8 @@ def test_an_option_is_no_name_of_a_test() -> None:
     ("suite", "given", "said"),
     [
         ("no-such-suite", {}, "no suite no-such-suite"),
+        ("copy-fault", {}, "no suite copy-fault .did you mean copy-faults"),
+        ("copy-faults", {"plant": "help"}, "help is no run"),
         ("fsx", {"on": "guest"}, "fsx boots guests of its own"),
         ("verity", {"tree": "/tmp"}, "verity needs no tree"),
         ("copy-faults", {"pints": 1}, "no option pints"),
