@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,9 @@ def find(name: str) -> Suite:
     """The suite of that name.  Raises UsageError."""
     found = suites()
     if name not in found:
-        raise UsageError(f"no suite {name}", hint=f"there are: {', '.join(found)}")
+        close = get_close_matches(name, found, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UsageError(f"no suite {name}", hint=f"{hint}there are: {', '.join(found)}")
     return found[name]
 
 
