@@ -4,6 +4,7 @@
 Everything heavy is imported inside the commands: `lab --help` must not wait for it.
 """
 
+import io
 import os
 import signal
 import sys
@@ -102,6 +103,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run a command; the exit status says whose fault it was: 0, 1, 2 or 3."""
+    _provide_streams()
     warnings.formatwarning = lambda message, *_, **__: f"lab: warning: {message}\n"
     if "_LAB_COMPLETE" in os.environ:
         warnings.simplefilter("ignore")
@@ -134,6 +136,19 @@ def main() -> None:
         print_error(_unforeseen(error))
         status = LabError.exit_status
     sys.exit(status)
+
+
+def _provide_streams() -> None:
+    """Have stdin, stdout and stderr, and let stdout take every character.
+
+    Python has None for one that was closed (`lab ls >&-`), whose number the next file to be
+    opened would get; a locale without UTF-8 lacks the arrows and dashes of tables.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode))  # noqa: SIM115, PTH123
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does it by itself
 
 
 def _silence_stdout() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -190,6 +191,27 @@ def test_a_signal_ends_a_command_with_the_status_that_shells_use(
     assert (process.returncode, out, err) == (128 + number, "", "lab: interrupted\n")
 
 
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "lab.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from {} import {} as main
+main()
+"""
+
+
+def test_an_interrupt_while_the_commands_are_imported_has_no_traceback() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    words = [sys.executable, "-c", INTERRUPTED.format(*project["scripts"]["lab"].split(":"))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
 def opened_by_reader(fifo: Path) -> int:
     """The writing end of a FIFO, as soon as somebody reads it."""
     found: list[int] = []
@@ -227,6 +249,27 @@ def test_output_that_cannot_be_written_is_no_test_result(
     assert done.returncode == HostError.exit_status
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "argv", "status"),
+    [(">&-", "ls", 0), (">&-", "up nothing", 2), ("<&- >&- 2>&-", "ls", 0), ("2>&-", "ls", 0)],
+)
+def test_a_stream_that_is_closed_changes_no_status(closed: str, argv: str, status: int) -> None:
+    words = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", LAB, *argv.split()]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
+def test_a_locale_without_arrows_fails_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    say = "from lab.cli import terminal; terminal.print_table(['→'], [['—']])"
+    words = [sys.executable, "-c", f"import lab.cli as c; c._provide_streams(); {say}"]
+    assert subprocess.run(words, capture_output=True, check=True).stdout.split() == [
+        b"\\u2192",
+        b"\\u2014",
+    ]
 
 
 def test_a_command_ends_with_the_status_that_it_gives_itself(lab: Lab) -> None:
