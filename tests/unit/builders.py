@@ -40,6 +40,19 @@ DONE = Completion(0, 0, 0.01)
 FAILED = Completion(0x280, 0, 0.01)
 
 
+def quiet(_phase: str) -> None:
+    """The Progress of a test, which tells nobody."""
+
+
+def git(tree: Path, *words: str | Path) -> str:
+    """What git prints about a repository, in which whoever commits has a name."""
+    identity = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
+    done = subprocess.run(
+        ["git", "-C", tree, *identity, *words], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
 def sector_of(address: int) -> bytes:
     """The tagged sector that was at `address` before the copy."""
     return TAGGING.sector(address)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lab.errors import HostError, UsageError
 from lab.farm.bisect import Bisection, CommitResult, CommitVerdict, Step, bisect
+from tests.unit.builders import git
 from tests.unit.test_cases_cli import lab
-from tests.unit.test_kernel_build import git
 
 WELL, BROKEN, STUCK = "well", "broken", "does not compile"
 _VERDICT = {WELL: CommitVerdict.GOOD, BROKEN: CommitVerdict.BAD, STUCK: CommitVerdict.SKIP}

@@ -11,6 +11,7 @@ import pytest
 
 from lab.artifacts import cache
 from lab.errors import HostError
+from tests.unit.builders import quiet
 
 
 @pytest.fixture(autouse=True)
@@ -18,10 +19,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache directory; returns the directory of the artifacts of kind `thing`."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "lab/artifacts/thing"
-
-
-def quiet(_phase: str) -> None:
-    pass
 
 
 def write_one(directory: Path) -> dict[str, str]:

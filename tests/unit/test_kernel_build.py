@@ -19,6 +19,7 @@ from lab.artifacts.kernels import config, kconfig, make, series
 from lab.artifacts.kernels.checkout import Checkout
 from lab.artifacts.kernels.linux import Linux
 from lab.errors import BuildError, UsageError
+from tests.unit.builders import git, quiet
 
 MAKEFILE = """\
 all: vmlinux
@@ -39,18 +40,6 @@ int copied(int wanted)
 	return done;
 }
 """
-
-
-def quiet(_phase: str) -> None:
-    pass
-
-
-def git(tree: Path, *words: str) -> str:
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-    done = subprocess.run(
-        ["git", "-C", tree, *identity, *words], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
 
 
 @pytest.fixture

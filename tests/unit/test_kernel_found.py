@@ -22,15 +22,18 @@ from lab.artifacts.kernels.source import KernelSource
 from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import LabError, UsageError
 from tests import ROOT
-from tests.unit.builders import bzimage, efi_program, elf_kernel, installed_modules, kernel_tree
+from tests.unit.builders import (
+    bzimage,
+    efi_program,
+    elf_kernel,
+    installed_modules,
+    kernel_tree,
+    quiet,
+)
 
 RELEASE = "6.12.0-test"
 KERNEL = elf_kernel(pvh=True)
 BZIMAGE = bzimage(gzip.compress(KERNEL), release=RELEASE)
-
-
-def quiet(_phase: str) -> None:
-    pass
 
 
 def put(path: Path, content: bytes = BZIMAGE) -> Path:

@@ -13,10 +13,6 @@ from lab.artifacts.kernels.linux import Linux
 from lab.errors import HostError, LackError
 
 
-def quiet(_phase: str) -> None:
-    pass
-
-
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A PATH with a compiler and git, and nothing to build a kernel with."""

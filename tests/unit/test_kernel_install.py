@@ -9,7 +9,7 @@ import pytest
 from lab.artifacts.kernels import config, install
 from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import HostError
-from tests.unit.builders import kernel_tree
+from tests.unit.builders import kernel_tree, quiet
 
 NAMES = ("fs/xfs/xfs.ko", "drivers/block/brd.ko")
 SIGNED = """\
@@ -29,10 +29,6 @@ _start: nop
 .quad 0x1000000
 """
 """With the note by which QEMU finds the PVH entry."""
-
-
-def quiet(_phase: str) -> None:
-    pass
 
 
 @pytest.fixture

@@ -12,20 +12,9 @@ from hypothesis import strategies as st
 from lab.artifacts.kernels import rejects
 from lab.artifacts.kernels.linux import Linux
 from lab.errors import ProfileError
+from tests.unit.builders import git, quiet
 
 FILE = [f"line {number}" for number in range(1, 41)]
-
-
-def quiet(_phase: str) -> None:
-    pass
-
-
-def git(tree: Path, *words: str | Path) -> str:
-    identity = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
-    done = subprocess.run(
-        ["git", "-C", tree, *identity, *words], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
 
 
 def edit(tree: Path, file: str, **lines: str) -> None:

@@ -23,7 +23,7 @@ from lab.artifacts.kernels.linux import Linux
 from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import UsageError
 from tests import ROOT
-from tests.unit.builders import kernel_tree
+from tests.unit.builders import kernel_tree, quiet
 
 FORK = multiprocessing.get_context("fork")
 
@@ -33,10 +33,6 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache directory of this test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def quiet(_phase: str) -> None:
-    pass
 
 
 def at_once(count: int, work: Callable[[int], str]) -> list[str]:

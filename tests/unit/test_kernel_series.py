@@ -10,7 +10,6 @@ import gzip
 import lzma
 import os
 import quopri
-import subprocess
 import sys
 from email.message import EmailMessage
 from pathlib import Path
@@ -25,21 +24,10 @@ from lab.artifacts.kernels.scratch import AppliedSeries
 from lab.cli import main
 from lab.errors import ProfileError, UsageError
 from lab.host import dirs
+from tests.unit.builders import git, quiet
 
 LINES = ["one", "two", "three", "four", "five"]
 DONE = ["one", "two", "THREE", "four", "FIVE"]
-
-
-def quiet(_phase: str) -> None:
-    pass
-
-
-def git(tree: Path, *words: str | Path) -> str:
-    identity = ["-c", "user.name=A Person", "-c", "user.email=person@example.org"]
-    done = subprocess.run(
-        ["git", "-C", tree, *identity, *words], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
 
 
 def change(tree: Path, old: str, new: str, subject: str, file: str = "f.c") -> None:

@@ -14,8 +14,7 @@ from lab.guest.guests import peer_profile
 from lab.host import dirs, qemu, qemu_answers
 from lab.host.command import run
 from lab.profile.load import load
-
-QUIET = lambda _: None  # noqa: E731
+from tests.unit.builders import quiet
 
 
 def install(path: Path, said: str = "11.1.3 (Debian 1:11.1.3+ds-1)", lists: str = "copy") -> Path:
@@ -73,9 +72,9 @@ def test_a_path_is_a_program_or_a_tree_wherever_the_lab_is_started(
     assert names.canonical("src/build/qemu-system-x86_64") == str(program)
     assert names.resolve(str(program)) == QemuProgram(path=program)
     for tree in ("src", "src/build"):
-        assert QemuTree(tree=tmp_path / tree).program(QUIET) == program
+        assert QemuTree(tree=tmp_path / tree).program(quiet) == program
     with pytest.raises(UsageError, match="no QEMU there"):
-        QemuTree(tree=tmp_path).program(QUIET)
+        QemuTree(tree=tmp_path).program(quiet)
 
 
 @pytest.mark.parametrize("reference", ["q99", "qemu-system-x86/SID", "/nowhere/qemu", "bash"])
@@ -86,19 +85,19 @@ def test_what_nobody_knows_is_a_usage_error(reference: str) -> None:
 
 def test_a_qemu_is_tried_before_it_gets_a_name(tmp_path: Path) -> None:
     good = QemuProgram(path=install(tmp_path / "good"))
-    assert qemus.add("mine", good, QUIET).startswith("11.1.3")
+    assert qemus.add("mine", good, quiet).startswith("11.1.3")
     assert names.resolve("mine") == good
     with pytest.raises(UsageError, match=r"known already.*lab qemu rm mine"):
-        qemus.add("mine", QemuProgram(path=install(tmp_path / "other")), QUIET)
+        qemus.add("mine", QemuProgram(path=install(tmp_path / "other")), quiet)
     with pytest.raises(UsageError, match=r"known already.*that one ships"):
-        qemus.add("host", good, QUIET)
+        qemus.add("host", good, quiet)
     with pytest.raises(HostError, match="no device nvme"):
-        qemus.add("lame", QemuProgram(path=install(tmp_path / "lame", lists="")), QUIET)
+        qemus.add("lame", QemuProgram(path=install(tmp_path / "lame", lists="")), quiet)
     none = tmp_path / "none"
     none.write_text("#!/bin/sh\necho true '(GNU coreutils) 9.1'\n")
     none.chmod(0o755)
     with pytest.raises(HostError, match="no QEMU: to --version it says 'true"):
-        qemus.add("none", QemuProgram(path=none), QUIET)
+        qemus.add("none", QemuProgram(path=none), quiet)
     assert sorted(names.BOOK.known()) == ["host", "mine"]
     (named,) = (one for one in qemus.listing() if one.name == "mine")
     assert named.version.startswith("11.1.3")
@@ -109,7 +108,7 @@ def test_a_qemu_is_tried_before_it_gets_a_name(tmp_path: Path) -> None:
 def test_the_hosts_is_that_of_lab_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = install(tmp_path / "mine")
     monkeypatch.setenv("LAB_QEMU", str(program))
-    assert names.resolve("host").program(QUIET) == program
+    assert names.resolve("host").program(quiet) == program
 
 
 def unpacked(root: Path) -> None:

@@ -17,15 +17,8 @@ from lab.artifacts.kernels.source import KernelSource
 from lab.artifacts.kernels.tree import KernelTree
 from lab.artifacts.qemus.package import KIND, QemuPackage
 from lab.host import dirs
-from lab.host.command import run
 from lab.host.process import touching
-from tests.unit.builders import idle, kernel_tree, python, said
-
-GIT = ("git", "-c", "user.name=me", "-c", "user.email=me@localhost")
-
-
-def quiet(_phase: str) -> None:
-    pass
+from tests.unit.builders import git, idle, kernel_tree, python, quiet, said
 
 
 def made(kind: str, name: str, inputs: dict[str, str], **versions: str) -> Artifact:
@@ -110,8 +103,8 @@ def test_so_it_is_with_a_commit_of_a_git_tree(
 ) -> None:
     monkeypatch.setattr(make, "compiler", lambda: "gcc 12")
     for words in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
-        run([*GIT, *words], deadline=20, cwd=tmp_path)
-    commit = run([*GIT, "rev-parse", "HEAD"], deadline=20, cwd=tmp_path).strip()
+        git(tmp_path, *words)
+    commit = git(tmp_path, "rev-parse", "HEAD")
     old = built(names.resolve(f"{tmp_path}@{commit}"), "linux")
     assert kernel.superseded(quiet) == []
     monkeypatch.setattr(make, "compiler", lambda: "gcc 13")
