@@ -113,7 +113,7 @@ def listing() -> list[NamedKernel]:
         # Those of an older lab, which no reference leads to any more, are left out.
         if "source" in manifest.versions:
             built.setdefault(manifest.versions["source"], []).append((artifact, manifest))
-    known = {name: source.summary for name, source in names.known().items()}
+    known = {name: source.summary for name, source in names.BOOK.known().items()}
     others = [("", summary) for summary in built if summary not in known.values()]
     return [
         NamedKernel(name, summary, built.get(summary, []))
@@ -127,8 +127,8 @@ def remove(kernel: NamedKernel, progress: Progress) -> list[Artifact]:
     What another name has as well stays, and so do guests that run it.  The name goes last: what
     was interrupted can be done again.
     """
-    source = names.added().get(kernel.name)
-    others = [other for name, other in names.known().items() if name != kernel.name]
+    source = names.BOOK.added().get(kernel.name)
+    others = [other for name, other in names.BOOK.known().items() if name != kernel.name]
     if isinstance(source, Linux) and not any(map(source.shares_checkout, others)):
         remove_checkout(source.source, progress)
     doomed: list[Artifact] = []
@@ -150,7 +150,7 @@ def superseded(progress: Progress) -> list[Artifact]:
     A kernel whose sources cannot be read now stays, and so does one that was given without a name
     and cannot be found again.
     """
-    known = [*names.known().values()]
+    known = [*names.BOOK.known().values()]
     kept, doomed = list[Artifact](), list[Artifact]()
     for artifact, manifest in cache.manifests("kernel"):
         # Those of an older lab have no source.

@@ -19,9 +19,9 @@ app = typer.Typer(help="Add, list, build and remove kernels.", no_args_is_help=T
 
 def complete_kernel(incomplete: str) -> list[str]:
     """The names of kernels that start with `incomplete`, for the shell's completion."""
-    from lab.artifacts.kernels.names import known
+    from lab.artifacts.kernels.names import BOOK
 
-    return [name for name in known() if name.startswith(incomplete)]
+    return [name for name in BOOK.known() if name.startswith(incomplete)]
 
 
 Name = Annotated[

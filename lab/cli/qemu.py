@@ -40,9 +40,9 @@ def qemu_named(qemu: str | None) -> str:
     means nothing."""
     if qemu is None:
         return ""
-    from lab.artifacts.qemus.names import named
+    from lab.artifacts.qemus.names import qemu_name
 
-    return named(qemu)
+    return qemu_name(qemu)
 
 
 @app.command("list")

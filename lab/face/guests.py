@@ -5,8 +5,8 @@ import itertools
 import os
 from collections.abc import Iterable
 
-from lab.artifacts.kernels import names as kernels
-from lab.artifacts.qemus import names as qemus
+from lab.artifacts.kernels.names import kernel_name
+from lab.artifacts.qemus.names import qemu_name
 from lab.face.handle import GuestHandle
 from lab.guest import guests, registry
 from lab.guest.boot import Progress
@@ -26,9 +26,7 @@ def wanted(
     profile: str | os.PathLike[str], kernel: str | None, qemu: str | None, changes: Iterable[str]
 ) -> Profile:
     """A profile by its name or path, with what was set.  Raises ProfileError and UsageError."""
-    return load(
-        os.fspath(profile), booting(listed(changes), kernels.named(kernel), qemus.named(qemu))
-    )
+    return load(os.fspath(profile), booting(listed(changes), kernel_name(kernel), qemu_name(qemu)))
 
 
 def listed(changes: Iterable[str]) -> list[str]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.artifacts.kernels import names as kernels
-from lab.artifacts.qemus import names as qemus
+from lab.artifacts.kernels.names import kernel_name
+from lab.artifacts.qemus.names import qemu_name
 from lab.errors import UsageError
 from lab.face.guests import listed, silent
 from lab.face.handle import GuestHandle
@@ -49,7 +49,7 @@ def run(
     request = Request(
         os.fspath(profile), suite, Keywords(arguments), Path(tree) if tree else None,
         on.name if isinstance(on, GuestHandle) else on or "",
-        kernels.named(kernel), qemus.named(qemu), listed(set),
+        kernel_name(kernel), qemu_name(qemu), listed(set),
     )  # fmt: skip
     try:
         asked = assign(wanted, request)

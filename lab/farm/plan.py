@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lab.artifacts.kernels.names import canonical, resolve
-from lab.artifacts.qemus import names as qemus
+from lab.artifacts.kernels.names import kernel_name
+from lab.artifacts.qemus.names import qemu_name
 from lab.errors import LabError, ProfileError
 from lab.profile.document import parse
 from lab.profile.load import load as load_profile
@@ -172,11 +172,11 @@ def load(path: Path) -> Plan:
     return plan.model_copy(
         update={
             "kernels": tuple(
-                kernel.model_copy(update={"kernel": canonical(kernel.kernel)})
+                kernel.model_copy(update={"kernel": kernel_name(kernel.kernel)})
                 for kernel in plan.kernels
             ),
             "qemus": tuple(
-                qemu.model_copy(update={"qemu": qemus.canonical(qemu.qemu)}) for qemu in plan.qemus
+                qemu.model_copy(update={"qemu": qemu_name(qemu.qemu)}) for qemu in plan.qemus
             ),
         }
     )
@@ -189,14 +189,14 @@ def _unknown(plan: Plan) -> Iterator[tuple[KeyPath, str]]:
     if len({kernel.kernel for kernel in plan.kernels}) < len(plan.kernels):
         yield ("kernels",), "the same kernel twice"
     for number, kernel in enumerate(plan.kernels):
-        if said := _refusal(resolve, canonical(kernel.kernel)):
+        if said := _refusal(kernel_name, kernel.kernel):
             yield ("kernels", number, "kernel"), said
     if plan.qemus and sum(qemu.baseline for qemu in plan.qemus) != 1:
         yield ("qemus",), "expected one QEMU with `baseline: true`"
     if len({qemu.qemu for qemu in plan.qemus}) < len(plan.qemus):
         yield ("qemus",), "the same QEMU twice"
     for number, qemu in enumerate(plan.qemus):
-        if said := _refusal(qemus.resolve, qemus.canonical(qemu.qemu)):
+        if said := _refusal(qemu_name, qemu.qemu):
             yield ("qemus", number, "qemu"), said
     for number, profile in enumerate(plan.profiles):
         if said := _refusal(load_profile, profile):

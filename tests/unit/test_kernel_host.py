@@ -47,7 +47,7 @@ def test_a_build_asks_before_it_touches_the_sources(bare: Path, tmp_path: Path) 
     tree = tmp_path / "linux"
     tree.mkdir()
     (tree / "Kbuild").touch()
-    names.add("mine", Linux(source=tree))
+    names.BOOK.add("mine", Linux(source=tree))
     told = list[str]()
     with pytest.raises(HostError, match="flex"):
         kernel.ensure_kernel("mine", told.append)

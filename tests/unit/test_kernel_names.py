@@ -73,7 +73,7 @@ def test_anything_else_is_told_what_there_is(reference: str) -> None:
 
 def test_what_was_added_is_found_again_and_can_be_forgotten(tmp_path: Path) -> None:
     source = Linux(source=tmp_path, rev="v6.12", series=(tmp_path / "a.mbox",), config=("kasan",))
-    names.add("mine", source)
+    names.BOOK.add("mine", source)
     assert names.resolve("mine") == source
     names.forget("mine")
     with pytest.raises(UsageError):
@@ -82,7 +82,7 @@ def test_what_was_added_is_found_again_and_can_be_forgotten(tmp_path: Path) -> N
 
 def test_what_another_name_has_as_well_is_not_removed(tmp_path: Path) -> None:
     for name, series in (("one", ()), ("patched", (tmp_path / "a.mbox",)), ("same", ())):
-        names.add(name, Linux(source=tmp_path, series=series))
+        names.BOOK.add(name, Linux(source=tmp_path, series=series))
     checkout = Checkout(tmp_path).directory
     (checkout / "source").mkdir(parents=True)
     built = cache.ensure("kernel", "linux", {}, _built(tmp_path), lambda _: None, room=0)
@@ -98,18 +98,18 @@ def _built(source: Path) -> Callable[[Path], dict[str, str]]:
 
 
 def test_a_name_keeps_its_meaning(tmp_path: Path) -> None:
-    names.add("mine", KernelTree(tree=tmp_path))
-    names.add("mine", KernelTree(tree=tmp_path))
+    names.BOOK.add("mine", KernelTree(tree=tmp_path))
+    names.BOOK.add("mine", KernelTree(tree=tmp_path))
     with pytest.raises(UsageError, match=r"known already.*lab kernel rm mine"):
-        names.add("mine", KernelTree(tree=tmp_path / "other"))
+        names.BOOK.add("mine", KernelTree(tree=tmp_path / "other"))
     with pytest.raises(UsageError, match="known already"):
-        names.add("debian", KernelTree(tree=tmp_path))
+        names.BOOK.add("debian", KernelTree(tree=tmp_path))
 
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden", "-x", "x" * 65])
 def test_a_name_is_a_file_name(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no name for a kernel"):
-        names.add(name, KernelTree(tree=tmp_path))
+        names.BOOK.add(name, KernelTree(tree=tmp_path))
 
 
 def test_a_damaged_definition_is_named() -> None:

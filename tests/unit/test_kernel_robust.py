@@ -76,7 +76,7 @@ def named(name: str) -> NamedKernel:
 def test_one_of_many_gets_the_name(tmp_path: Path) -> None:
     def add(number: int) -> str:
         try:
-            names.add("mine", KernelTree(tree=tmp_path / str(number)))
+            names.BOOK.add("mine", KernelTree(tree=tmp_path / str(number)))
         except UsageError as error:
             return "refused" if "known already" in error.message else str(error)
         return str(number)
@@ -96,7 +96,7 @@ def test_what_comes_and_goes_is_listed_or_not(tmp_path: Path) -> None:
             if number == 0:
                 listing()
             else:
-                names.add(f"k{number}", Linux(source=tmp_path))
+                names.BOOK.add(f"k{number}", Linux(source=tmp_path))
                 built(tmp_path)
                 remove(named(f"k{number}"), quiet)
         return "well"
@@ -109,7 +109,7 @@ def test_two_remove_the_same(tmp_path: Path) -> None:
         return str(len(remove(kernel, quiet)))
 
     for _ in range(5):
-        names.add("mine", Linux(source=tmp_path))
+        names.BOOK.add("mine", Linux(source=tmp_path))
         built(tmp_path)
         kernel = named("mine")
         said = at_once(3, take)
@@ -121,7 +121,7 @@ def test_two_remove_the_same(tmp_path: Path) -> None:
 def test_a_removal_that_was_killed_is_done_again(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names.add("mine", Linux(source=tmp_path))
+    names.BOOK.add("mine", Linux(source=tmp_path))
     artifact = built(tmp_path)
     checkout = Checkout(tmp_path).directory
     (checkout / "source").mkdir(parents=True)
@@ -140,7 +140,7 @@ def test_a_removal_that_was_killed_is_done_again(
 
 
 def test_who_removes_sources_that_are_being_built_waits_and_says_so(tmp_path: Path) -> None:
-    names.add("mine", Linux(source=tmp_path))
+    names.BOOK.add("mine", Linux(source=tmp_path))
     told: list[str] = []
     with ExitStack() as other:
         other.enter_context(Checkout(tmp_path).held(quiet))
@@ -158,14 +158,14 @@ def test_a_name_that_was_killed_half_way_is_no_name(
 ) -> None:
     def killed() -> None:
         monkeypatch.setattr(Path, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        names.add("mine", KernelTree(tree=tmp_path))
+        names.BOOK.add("mine", KernelTree(tree=tmp_path))
 
     worker = FORK.Process(target=killed)
     worker.start()
     worker.join(20)
     assert worker.exitcode == -signal.SIGKILL
-    assert "mine" not in names.known()
-    names.add("mine", KernelTree(tree=tmp_path / "other"))
+    assert "mine" not in names.BOOK.known()
+    names.BOOK.add("mine", KernelTree(tree=tmp_path / "other"))
     assert names.resolve("mine") == KernelTree(tree=tmp_path / "other")
 
 

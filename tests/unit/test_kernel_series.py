@@ -417,13 +417,13 @@ def test_what_is_asked_for_is_told_and_kept_only_if_it_fits(
     place = format_patch(author, "out", "--cover-letter")
     told = asked(repository, str(place))
     assert told == ['out: 2 patches; left out: "[PATCH 0/2] *** SUBJECT HERE ***"']
-    assert "k" in names.known()
+    assert "k" in names.BOOK.known()
     with pytest.raises(UsageError, match="no commit v9"):
         asked(repository, str(place), name="other", rev="v9")
     change(repository, "three", "3", "Change it first")
     with pytest.raises(ProfileError):
         asked(repository, str(place), name="other")
-    assert "other" not in names.known()
+    assert "other" not in names.BOOK.known()
 
 
 def test_a_fetched_series_goes_with_its_kernel(
@@ -556,4 +556,4 @@ def test_the_command_line_tells_what_it_left_out_and_forgets_what_does_not_fit(
     assert lab("add", "other", *options) == 2
     said = capsys.readouterr().err
     assert "lab: " in said and "  |      3 ! 3" in said
-    assert list(names.added()) == ["copy"]
+    assert list(names.BOOK.added()) == ["copy"]

@@ -82,7 +82,7 @@ def make_again(tree: Path) -> None:
 
 
 def test_a_tree_that_was_compiled_anew_supersedes_its_kernel(tree: Path) -> None:
-    names.add("mine", KernelTree(tree=tree))
+    names.BOOK.add("mine", KernelTree(tree=tree))
     old = built(KernelTree(tree=tree), "mine")
     assert kernel.superseded(quiet) == []
     make_again(tree)
@@ -112,7 +112,7 @@ def test_so_it_is_with_a_commit_of_a_git_tree(
 
 
 def test_a_kernel_stays_whose_sources_cannot_be_read_or_found(tree: Path) -> None:
-    names.add("mine", KernelTree(tree=tree))
+    names.BOOK.add("mine", KernelTree(tree=tree))
     built(KernelTree(tree=tree), "mine")
     made("kernel", "linux", {}, source="/nowhere/linux + a.patch", release="6.12")
     (tree / "vmlinux").unlink()

@@ -73,9 +73,9 @@ def define(name: str, asked: KernelArguments, progress: Progress) -> tuple[Kerne
     try:
         source = asked.source(name)
         told = source.try_series(progress) if isinstance(source, Linux) else []
-        names.add(name, source)
+        names.BOOK.add(name, source)
     except BaseException:
-        if name not in names.known():
+        if name not in names.BOOK.known():
             names.forget(name)
         raise
     return source, told
@@ -86,7 +86,7 @@ def _patches(series_or_id: str, name: str) -> Path:
     if path.exists():
         return path.absolute()
     if "@" in series_or_id:
-        names.check_free(name)
+        names.BOOK.check_free(name)
         return _complete(series_or_id, series.fetch(series_or_id, names.fetched(name)))
     raise UsageError(
         f"series {series_or_id}: no such file or directory",

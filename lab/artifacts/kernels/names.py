@@ -31,7 +31,7 @@ _DEFINITION: TypeAdapter[KernelSource] = TypeAdapter(
         KernelPackage | KernelTree | KernelImage | Archive | Linux, Field(discriminator="type")
     ]
 )
-_BOOK: Book[KernelSource] = Book("kernel", "kernel", _DEFINITION, SHIPPED)
+BOOK: Book[KernelSource] = Book("kernel", "kernel", _DEFINITION, SHIPPED)
 
 
 def resolve(reference: str) -> KernelSource:
@@ -41,7 +41,7 @@ def resolve(reference: str) -> KernelSource:
     kernel (lab.artifacts.kernels.found); PATH@COMMIT of a git tree; `linux-image-…` with or without
     /SUITE, as apt-get writes it.  Raises UsageError for anything else.
     """
-    if source := known().get(reference):
+    if source := BOOK.known().get(reference):
         return source
     if "/" in reference and _exists(path := Path(reference).expanduser()):
         return found.at(path)
@@ -51,7 +51,7 @@ def resolve(reference: str) -> KernelSource:
         return KernelPackage(**{key: value for key, value in package.groupdict().items() if value})
     raise UsageError(
         f"no kernel {reference}",
-        hint=f"known: {', '.join(known())}; or the path of a built tree or kernel image, "
+        hint=f"known: {', '.join(BOOK.known())}; or the path of a built tree or kernel image, "
         "PATH@COMMIT of a git tree, or a Debian package such as linux-image-cloud-amd64/sid",
     )
 
@@ -62,7 +62,7 @@ def canonical(reference: str) -> str:
     A name goes before a directory of that name, which `./` tells apart.
     """
     path = Path(reference).expanduser()
-    if reference in known():
+    if reference in BOOK.known():
         return reference
     if _exists(path):
         return str(path.absolute())
@@ -71,7 +71,7 @@ def canonical(reference: str) -> str:
     return reference
 
 
-def named(reference: str | None) -> str:
+def kernel_name(reference: str | None) -> str:
     """What a kernel that is asked for is called in every directory; '' for none.  Raises UsageError
     for a name that means nothing."""
     if reference is None:
@@ -104,29 +104,9 @@ def _exists(path: Path) -> bool:
         return False  # Too long for a path.
 
 
-def known() -> dict[str, KernelSource]:
-    """The kernels that have names: those that ship, then those that were added."""
-    return _BOOK.known()
-
-
-def added() -> dict[str, KernelSource]:
-    """The kernels that were added.  Raises HostError for a definition that cannot be read."""
-    return _BOOK.added()
-
-
-def add(name: str, source: KernelSource) -> None:
-    """Give a source a name.  Raises UsageError when it has another meaning already."""
-    _BOOK.add(name, source)
-
-
-def check_free(name: str) -> None:
-    """Raise UsageError for what is no name, or has a meaning already."""
-    _BOOK.check_free(name)
-
-
 def forget(name: str) -> None:
     """Take the name from what was added under it, with the series that was fetched for it."""
-    _BOOK.forget(name, fetched(name))
+    BOOK.forget(name, fetched(name))
 
 
 def fetched(name: str) -> Path:

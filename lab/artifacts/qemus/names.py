@@ -72,7 +72,7 @@ def canonical(reference: str) -> str:
     return str(path.absolute())
 
 
-def named(reference: str | None) -> str:
+def qemu_name(reference: str | None) -> str:
     """What a QEMU that is asked for is called in every directory; '' for none.  Raises UsageError
     for a name that means nothing."""
     if reference is None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
-from lab.artifacts.kernels import names
-from lab.artifacts.qemus import names as qemus
+from lab.artifacts.kernels.names import kernel_name
+from lab.artifacts.qemus.names import qemu_name
 from lab.copy import paths, plant
 from lab.copy.plant import Plant
 from lab.errors import UsageError
@@ -178,15 +178,13 @@ def _failed(past: PastRun, run: str) -> str:
 
 def on_kernel(case: RecordedCase, kernel: str) -> RecordedCase:
     """The same case on another kernel, a reference as `--kernel` takes it.  Raises UsageError."""
-    reference = names.canonical(kernel)
-    names.resolve(reference)
+    reference = kernel_name(kernel)
     return replace(case, profile=case.profile.model_copy(update={"kernel": reference}))
 
 
 def on_qemu(case: RecordedCase, qemu: str) -> RecordedCase:
     """The same case in another QEMU, a reference as `--qemu` takes it.  Raises UsageError."""
-    reference = qemus.canonical(qemu)
-    qemus.resolve(reference)
+    reference = qemu_name(qemu)
     machine = case.profile.machine.model_copy(update={"qemu": reference})
     return replace(case, profile=case.profile.model_copy(update={"machine": machine}))
 
