@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lab import share
 from lab.artifacts import cache, debian
-from lab.artifacts import initramfs as early
 from lab.artifacts.cache import Artifact, Made, Progress
+from lab.artifacts.initramfs import early, module_lists, static_nodes
 from lab.artifacts.kernels import names, pack
 from lab.artifacts.kernels.linux import Linux, remove_checkout
 from lab.artifacts.kernels.source import KernelSource, permitted
@@ -158,10 +158,10 @@ def superseded(progress: Progress) -> list[Artifact]:
         current = source is not None and _current(artifact, source, known, progress)
         (kept if current else doomed).append(artifact)
     busybox = cache.address(*_BUSYBOX)
-    early = {cache.address(*_initramfs(one, _scripts(), busybox)) for one in kept}
+    used = {cache.address(*_initramfs(one, _scripts(), busybox)) for one in kept}
     return [
         *doomed,
-        *(one for one in cache.listing("initramfs") if one not in early),
+        *(one for one in cache.listing("initramfs") if one not in used),
         *(one for one in cache.listing("tool") if one.name == busybox.name and one != busybox),
     ]
 
@@ -205,12 +205,12 @@ def _ensure_initramfs(kernel: Artifact, progress: Progress) -> Artifact:
 
     def build(directory: Path) -> dict[str, str]:
         modules = kernel.path / "early"
-        image = early.early(
+        image = early(
             (busybox.path / "busybox").read_bytes(),
             {name: script.encode() for name, script in scripts.items()},
             {module.name: module.read_bytes() for module in modules.glob("*.ko")},
-            {name: (modules / name).read_text().split() for name in early.module_lists()},
-            early.static_nodes((modules / pack.NODES).read_text()),
+            {name: (modules / name).read_text().split() for name in module_lists()},
+            static_nodes((modules / pack.NODES).read_text()),
         )
         (directory / "initramfs.cpio").write_bytes(image)
         return {"kernel": kernel.key}

@@ -9,7 +9,7 @@ from lab.artifacts.cache import Artifact, Made, Progress
 from lab.artifacts.qemus import names, package
 from lab.artifacts.qemus.source import QemuSource
 from lab.errors import LabError
-from lab.host import qemu as host_qemu
+from lab.host import qemu
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _version(source: QemuSource, made: list[Made]) -> str:
     if isinstance(source, package.QemuPackage):
         return ""
     try:
-        return host_qemu.version(str(source.program(lambda _: None)))
+        return qemu.version(str(source.program(lambda _: None)))
     except LabError:
         return ""
 

@@ -103,7 +103,7 @@ def held_in(guest: Guest) -> list[str]:
     return held((guest.directory / STDOUT).read_text(errors="replace"))
 
 
-def read(guest: Guest) -> Arming | None:
+def read_arming(guest: Guest) -> Arming | None:
     """What was last set in this QEMU, whether it is still in force or not."""
     try:
         found = Arming.model_validate_json((guest.directory / FILE).read_bytes())
@@ -112,13 +112,13 @@ def read(guest: Guest) -> Arming | None:
     return found if found.qemu == guest.record.qemu else None
 
 
-def write(guest: Guest, arming: Arming) -> None:
+def write_arming(guest: Guest, arming: Arming) -> None:
     """Put it in place, atomically."""
     new = guest.directory / f"{FILE}.new"
     new.write_text(arming.model_dump_json(indent=1))
     new.replace(guest.directory / FILE)
 
 
-def forget(guest: Guest) -> None:
+def forget_arming(guest: Guest) -> None:
     """Nothing is set any more."""
     Path(guest.directory / FILE).unlink(missing_ok=True)

@@ -14,9 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from lab.errors import GuestError, HostError, UsageError
-from lab.faults import arming as armings
 from lab.faults import choice
-from lab.faults.arming import Arming
+from lab.faults.arming import Arming, forget_arming, held_in, next_number, read_arming, write_arming
 from lab.faults.model import Point, Stage
 from lab.faults.status import FaultStatus, disk_name
 from lab.faults.stepper import EVENTS
@@ -68,11 +67,11 @@ class Hand:
                 stage=point.stage,
                 k=point.k,
                 passes=point.k,
-                number=armings.next_number(self._guest),
+                number=next_number(self._guest),
                 since=time.time(),
             )
             # Before the guest is asked, so that whoever finds it will have it restored.
-            armings.write(self._guest, new)
+            write_arming(self._guest, new)
             new = new.model_copy(update={"retried": self._let_errors_through()})
             self._follow(self._set(new))
 
@@ -84,7 +83,7 @@ class Hand:
         with self._settled() as (arming, tags):
             held = self._kept(arming, tags)
             point = held.following()
-            number = armings.next_number(self._guest)
+            number = next_number(self._guest)
             self._set(
                 _after(
                     held, stage=point.stage, k=point.k, number=number, passes=1, passed=0, errno=0
@@ -106,7 +105,7 @@ class Hand:
                     hint="hold at write:K",
                 )
             chosen = arming.model_copy(update={"errno": error})
-            armings.write(self._guest, chosen)
+            write_arming(self._guest, chosen)
             return self._describe(chosen, tags)
 
     def release(self) -> list[str]:
@@ -147,10 +146,10 @@ class Hand:
         """Wait until a request is held; False when none is within `deadline` seconds."""
         end = time.monotonic() + deadline
         while time.monotonic() < end:
-            arming = armings.read(self._guest)
+            arming = read_arming(self._guest)
             if arming is None:
                 return False
-            if arming.last and arming.complete and arming.tag in armings.held_in(self._guest):
+            if arming.last and arming.complete and arming.tag in held_in(self._guest):
                 return True
             if not self._machine.alive():
                 raise self._machine.died()
@@ -178,11 +177,11 @@ class Hand:
                 hint="if a run uses the guest, wait for its end",
             ) from error
         # From here on no answer means that QEMU hangs in a drain.
-        self._machine.holding = bool(armings.held_in(self._guest))
+        self._machine.holding = bool(held_in(self._guest))
 
     def _settle(self) -> tuple[Arming | None, list[str]]:
-        tags = armings.held_in(self._guest)
-        arming = armings.read(self._guest)
+        tags = held_in(self._guest)
+        arming = read_arming(self._guest)
         if arming and not arming.complete:
             arming = self._repair(arming, tags)
         if arming and not self._in_force(arming, tags):
@@ -196,11 +195,11 @@ class Hand:
         begun = before is not None and before.tag not in tags
         if begun or arming.tag in tags:
             arming = arming.model_copy(update={"before": None, "complete": True})
-            armings.write(self._guest, arming)
+            write_arming(self._guest, arming)
             return arming
         self._io(self._drive_of(arming.tag), f"remove_break {arming.tag}")
         if before:
-            armings.write(self._guest, before)
+            write_arming(self._guest, before)
         else:
             self._forget()
         return before
@@ -217,7 +216,7 @@ class Hand:
     def _set(self, new: Arming) -> Arming:
         """Set a breakpoint, and then release what is held; a later command can tell from the
         file and from QEMU's words how far this came."""
-        armings.write(self._guest, new)
+        write_arming(self._guest, new)
         drive, before = self._drive_of(new.tag), new.before
         if before and before.last:
             # Before a breakpoint is set, which its reads would run into.
@@ -227,7 +226,7 @@ class Hand:
         if before:
             self._io(drive, f"resume {before.tag}")
         new = new.model_copy(update={"before": None, "complete": True})
-        armings.write(self._guest, new)
+        write_arming(self._guest, new)
         return new
 
     def _follow(self, arming: Arming) -> Arming:
@@ -244,7 +243,7 @@ class Hand:
             start_new_session=True,
         )
         arming = arming.model_copy(update={"follower": Process.of(started.pid)})
-        armings.write(self._guest, arming)
+        write_arming(self._guest, arming)
         return arming
 
     def _choose(self, arming: Arming) -> None:
@@ -280,7 +279,7 @@ class Hand:
 
     def _forget(self) -> None:
         """Nothing is set any more, and drivers try as often as before.  Raises GuestError."""
-        armings.forget(self._guest)
+        forget_arming(self._guest)
         with self._guest.connect() as session:
             retries.restore(session)
 

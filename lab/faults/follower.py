@@ -10,7 +10,7 @@ import sys
 import time
 
 from lab.errors import LabError
-from lab.faults import arming as armings
+from lab.faults.arming import held_in, read_arming
 from lab.faults.byhand import Hand
 from lab.guest.guest import Guest
 from lab.guest.guests import attach
@@ -25,10 +25,10 @@ def follow(guest: Guest) -> None:
     hand = Hand(guest)
     end = time.monotonic() + _DEADLINE
     while time.monotonic() < end and guest.machine.alive():
-        arming = armings.read(guest)
+        arming = read_arming(guest)
         if arming is None or arming.last:
             return
-        if arming.tag in armings.held_in(guest):
+        if arming.tag in held_in(guest):
             hand.pass_by()
         time.sleep(_POLL)
 

@@ -15,7 +15,7 @@ from lab.errors import GuestError, HostError
 from lab.guest.initrd import initrd
 from lab.guest.keys import Keys
 from lab.guest.lastwords import PANIC
-from lab.host import qemu as host_qemu
+from lab.host import qemu
 from lab.host.command import tail
 from lab.host.dirs import not_writable
 from lab.host.qemu import Accelerator
@@ -59,7 +59,7 @@ class Platform:
         kernel = ensure_kernel(profile.kernel, progress)
         image = ensure_image(profile.image, progress)
         progress("choose the accelerator")
-        return cls(image, kernel, binary, host_qemu.accelerator(binary, kernel.vmlinux))
+        return cls(image, kernel, binary, qemu.accelerator(binary, kernel.vmlinux))
 
 
 def launch(

@@ -11,7 +11,7 @@ from lab.guest.boot import Platform, Progress, QemuDefect
 from lab.guest.registry import Record
 from lab.guest.ssh import Session
 from lab.guest.stack import StackPart
-from lab.host import qemu as host_qemu
+from lab.host import qemu
 from lab.host.process import Process
 from lab.profile.models import Profile
 from lab.vm.link import Link
@@ -116,7 +116,7 @@ def boot_guest(
 ) -> Guest:
     """Start a guest's QEMU on what lies in its directory, and wait until SSH listens; the caller
     holds the lock.  Raises HostError or GuestError, and has ended QEMU then."""
-    properties = partial(host_qemu.properties, platform.qemu)
+    properties = partial(qemu.properties, platform.qemu)
     able, missing = supported(profile, platform.qemu, properties)
     start = time.monotonic()
     try:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from lab.artifacts import formats
 from lab.artifacts.formats import Kind
-from lab.artifacts.kernels import image as images
 from lab.artifacts.kernels import root, tree
 from lab.artifacts.kernels.archive import Archive
+from lab.artifacts.kernels.image import IMAGE_KINDS
 from lab.artifacts.kernels.source import ForeignKernel, KernelSource, head, permitted
 from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import UsageError
@@ -47,9 +47,9 @@ def _file(path: Path) -> KernelSource:
     if form.kind in (Kind.DEB, Kind.TAR) or _is_tar(path):
         return Archive(archive=path)
     built = _tree_of(path)
-    if built and form.kind in images.TAKEN:
+    if built and form.kind in IMAGE_KINDS:
         return KernelTree(tree=built)
-    if form.kind not in images.TAKEN:
+    if form.kind not in IMAGE_KINDS:
         hint = _RPM if form.words == "an RPM" else ""
         raise ForeignKernel(f"{path}: {form.refusal}", hint=hint)
     return root.of_image(path)

@@ -15,7 +15,7 @@ from lab.artifacts.kernels.source import ForeignKernel, KernelSource, head, iden
 from lab.errors import HostError, UsageError
 from lab.host.command import run
 
-TAKEN = (Kind.BZIMAGE, Kind.ELF, Kind.UKI, Kind.PACKED)
+IMAGE_KINDS = (Kind.BZIMAGE, Kind.ELF, Kind.UKI, Kind.PACKED)
 
 BUILT_IN = "modules.builtin"
 
@@ -38,7 +38,7 @@ class KernelImage(KernelSource):
         if not self.image.is_file():
             raise UsageError(f"{self.image}: no such kernel image")
         form = formats.of(head(self.image))
-        if form.kind not in TAKEN:
+        if form.kind not in IMAGE_KINDS:
             raise ForeignKernel(f"{self.image}: {form.refusal}")
         if self.modules.is_file():
             head(self.modules)

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lab.artifacts import formats
-from lab.artifacts.kernels import image as images
-from lab.artifacts.kernels.image import BUILT_IN, KernelImage
+from lab.artifacts.kernels.image import BUILT_IN, IMAGE_KINDS, KernelImage, release_of, trees_in
 from lab.artifacts.kernels.source import ForeignKernel, head
 from lab.errors import UsageError
 
@@ -23,7 +22,7 @@ def kernel_in(root: Path) -> KernelImage:
     """The one kernel below `root`: a system (boot, lib/modules), an unpacked package, what tuxmake
     or KernelCI leave (bzImage, config, modules.tar.xz), a directory /lib/modules/RELEASE with a
     kernel in it.  Raises UsageError when there is none, or more than one."""
-    trees = [root] if (root / BUILT_IN).is_file() else images.trees_in(root)
+    trees = [root] if (root / BUILT_IN).is_file() else trees_in(root)
     found = [kernel for tree in trees if (kernel := _of_tree(root, tree))]
     # Without modules of its own it is a boot directory, or a build's output.
     found = found or [of_image(image) for image in _distinct(images_in(root))]
@@ -42,13 +41,13 @@ def kernel_in(root: Path) -> KernelImage:
 
 def looks_like_one(root: Path) -> bool:
     """Whether anything below `root` has to do with a kernel that is installed or packed."""
-    trees = images.trees_in(root)
+    trees = trees_in(root)
     return bool(trees) or (root / BUILT_IN).exists() or any(_candidates(root, trees))
 
 
 def modules_of(image: Path) -> Path | None:
     """The modules of a kernel image, where builds and systems have them; None if there are none."""
-    release = images.release_of(image)
+    release = release_of(image)
     places = [image.parent, image.resolve().parent]
     for place in places:
         if (place / BUILT_IN).is_file():
@@ -61,7 +60,7 @@ def modules_of(image: Path) -> Path | None:
     # A unified kernel image in EFI/Linux of the ESP, which a system has at /efi or /boot/efi.
     roots += [up for place in image.parents if place.name.upper() == "EFI" for up in place.parents]
     for root in roots:
-        trees = images.trees_in(root)
+        trees = trees_in(root)
         if release:
             trees = [tree for tree in trees if tree.name == release]
         if len(trees) == 1:
@@ -102,14 +101,14 @@ def images_in(directory: Path) -> list[Path]:
 def _distinct(images_found: Sequence[Path]) -> list[Path]:
     """The images of different kernels, the best of each; one that tells no release is the same
     kernel as another that does."""
-    releases = {path: images.release_of(path) for path in images_found}
+    releases = {path: release_of(path) for path in images_found}
     known = {release: path for path, release in reversed(releases.items()) if release}
     return [path for path in images_found if path in known.values()] or list(images_found[:1])
 
 
 def of_image(image: Path) -> KernelImage:
     """An image with its modules, wherever they are.  Raises UsageError if they are nowhere near."""
-    release = images.release_of(image)
+    release = release_of(image)
     modules = modules_of(image)
     if modules is None:
         raise no_modules(image, release)
@@ -150,8 +149,8 @@ def _named(place: Path, release: str) -> list[Path]:
 
 
 def _fits(image: Path, release: str) -> bool:
-    return images.release_of(image) in ("", release)
+    return release_of(image) in ("", release)
 
 
 def _is_kernel(path: Path) -> bool:
-    return formats.of(head(path)).kind in images.TAKEN
+    return formats.of(head(path)).kind in IMAGE_KINDS

@@ -16,7 +16,7 @@ from lab.artifacts import cache, debian
 from lab.artifacts.cache import Made, Progress
 from lab.artifacts.qemus.source import PROGRAM, QemuSource
 from lab.errors import HostError
-from lab.host import qemu as host_qemu
+from lab.host import qemu
 from lab.host.command import run
 
 SUITE = "trixie"
@@ -103,9 +103,9 @@ class QemuPackage(QemuSource):
 
 def tried(program: Path) -> str:
     """The version of a QEMU that starts and has what the lab tests.  Raises HostError."""
-    version = host_qemu.version(str(program))
+    version = qemu.version(str(program))
     for device in NEEDED:
-        if not host_qemu.ask_for_properties(str(program), device):
+        if not qemu.ask_for_properties(str(program), device):
             raise HostError(
                 f"{program}: QEMU {version} has no device {device}",
                 hint="use one that was built with NVMe (CONFIG_NVME_PCI)",

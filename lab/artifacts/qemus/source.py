@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from lab.artifacts.cache import Made, Progress
 from lab.artifacts.kernels.source import readable
 from lab.errors import UsageError
-from lab.host import qemu as host_qemu
+from lab.host import qemu
 
 PROGRAM = "qemu-system-x86_64"
 
@@ -49,7 +49,7 @@ class HostQemu(QemuSource):
         return os.environ.get("LAB_QEMU") or PROGRAM
 
     def program(self, progress: Progress) -> Path:
-        return Path(host_qemu.binary())
+        return Path(qemu.binary())
 
 
 class QemuProgram(QemuSource):

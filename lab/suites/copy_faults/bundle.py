@@ -16,9 +16,8 @@ from lab.errors import UsageError
 from lab.host import dirs
 from lab.profile.hostdev import HostDevice
 from lab.profile.models import Profile
-from lab.results import bundle as bundles
 from lab.results import runs
-from lab.results.bundle import BundleNote
+from lab.results.bundle import BundleNote, pack, read
 from lab.results.run import KERNEL
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.replay import (
@@ -49,7 +48,7 @@ def make(run: str, wanted: str, target: Path) -> list[str]:
             shutil.copy(config, more / CONFIG)
         else:
             lacking.append(f"{CONFIG}: the kernel is not built any more")
-        bundles.pack(place, about, more, target)
+        pack(place, about, more, target)
     return lacking
 
 
@@ -108,7 +107,7 @@ def find(path: Path, wanted: str, kernel: str | None, qemu: str | None = None) -
 
     Raises UsageError when there is no such case, or when this host has not all that it runs on.
     """
-    bundle = bundles.read(path)
+    bundle = read(path)
     about, cases = bundle.about, bundle.past.document.get("cases", [])
     wanted = wanted or about.case
     if not wanted:

@@ -16,7 +16,7 @@ from lab.artifacts.qemus.package import QemuPackage
 from lab.artifacts.qemus.source import QemuProgram
 from lab.doctor import emulator
 from lab.doctor.finding import State
-from lab.host import qemu as host_qemu
+from lab.host import qemu
 from lab.host.qemu import Accelerator
 from lab.vm.support import FEATURES
 from tests import ROOT
@@ -175,7 +175,7 @@ def kernel(name: str) -> Path:
     ],
 )
 def test_kvm_that_cannot_be_tried(monkeypatch: pytest.MonkeyPatch, reason: str, cure: str) -> None:
-    monkeypatch.setattr(host_qemu, "unusable", lambda: reason)
+    monkeypatch.setattr(qemu, "unusable", lambda: reason)
     found = emulator.accelerator()
     assert found.state is State.DEGRADED
     assert reason in found.said
@@ -193,8 +193,8 @@ def test_kvm_is_tried_with_a_kernel_of_debians_each_time(
         tried.append((vmlinux, again))
         return Accelerator("kvm") if len(tried) <= 2 else Accelerator("tcg", "it hung")
 
-    monkeypatch.setattr(host_qemu, "unusable", lambda: "")
-    monkeypatch.setattr(host_qemu, "tried", attempt)
+    monkeypatch.setattr(qemu, "unusable", lambda: "")
+    monkeypatch.setattr(qemu, "tried", attempt)
     found = emulator.accelerator()
     assert found.state is State.DEGRADED
     assert found.cure

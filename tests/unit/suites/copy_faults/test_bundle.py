@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lab.errors import UsageError
 from lab.profile.models import Profile
-from lab.results import bundle as bundles
+from lab.results.bundle import pack, read
 from lab.results.run import KERNEL, PROFILE, TIMELINE, Run
 from lab.suites.copy_faults import bundle
 from lab.suites.copy_faults.report import JudgedCase
@@ -69,7 +69,7 @@ def test_a_bundle_has_the_evidence_and_what_it_takes_to_do_it_again(tmp_path: Pa
     }  # fmt: skip
     # The hole takes no room.
     assert (tmp_path / "b.tar.gz").stat().st_size < 20_000
-    about = bundles.read(tmp_path / "b.tar.gz").about
+    about = read(tmp_path / "b.tar.gz").about
     assert (about.run, about.case, about.suite) == (run.id, "2", "copy-faults")
     assert about.kernel == SOURCE
     assert about.plan and (about.plan["point"], about.plan["action"]) == ("write:2", "eio")
@@ -177,14 +177,14 @@ def test_what_has_no_place_in_a_bundle_is_refused(tmp_path: Path, member: tarfil
     good = made(recorded(), tmp_path / "b.tar.gz")
     bad = rewritten(good, tmp_path / "bad.tar", member)
     with pytest.raises(UsageError, match="has no place in one"):
-        bundles.read(bad)
+        read(bad)
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "run.json", "profile.json"])
 def test_half_a_bundle_is_none(tmp_path: Path, name: str) -> None:
     good = made(recorded(), tmp_path / "b.tar.gz")
     with pytest.raises(UsageError, match=f"{name} is missing"):
-        bundles.read(rewritten(good, tmp_path / "bad.tar", without=name))
+        read(rewritten(good, tmp_path / "bad.tar", without=name))
 
 
 @given(cut=st.integers(0, 3000), junk=st.binary(max_size=40))
@@ -196,20 +196,20 @@ def test_a_damaged_bundle_never_ends_in_a_traceback(
     damaged = place / "damaged.tar.gz"
     damaged.write_bytes(content[:cut] + junk + content[cut + len(junk) + 1 :])
     try:
-        bundles.read(damaged)
+        read(damaged)
     except UsageError as error:
         assert str(damaged) in str(error)
 
 
 def test_a_later_format_is_told(tmp_path: Path) -> None:
     run = recorded()
-    about = bundles.read(made(run, tmp_path / "b.tar.gz")).about
+    about = read(made(run, tmp_path / "b.tar.gz")).about
     more = tmp_path / "more"
     more.mkdir()
     later = about.model_copy(update={"format": 2})
-    bundles.pack(run.directory, later, more, tmp_path / "later.tar.gz")
+    pack(run.directory, later, more, tmp_path / "later.tar.gz")
     with pytest.raises(UsageError, match="did a later lab write it"):
-        bundles.read(tmp_path / "later.tar.gz")
+        read(tmp_path / "later.tar.gz")
 
 
 def test_the_commands(
