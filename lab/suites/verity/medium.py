@@ -16,8 +16,6 @@ from pathlib import Path
 
 from lab.errors import GuestError
 
-SIGNATURE = b"verity\0\0"
-
 
 @dataclass(frozen=True)
 class Medium:
