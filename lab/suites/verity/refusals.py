@@ -61,7 +61,7 @@ REFUSALS = (
 )
 
 
-def trials(trees: Trees) -> Iterator[VerityCase]:
+def cases(trees: Trees) -> Iterator[VerityCase]:
     """The cases."""
     for refusal in REFUSALS:
         yield VerityCase(f"refused-{refusal.name}", partial(_refused, trees, refusal))

@@ -38,7 +38,7 @@ _DEADLINE = 120.0
 class VeritySubject(Protocol):
     """What is tested: cases on some layers of the profile."""
 
-    def trials(self) -> Iterator[VerityCase]:
+    def cases(self) -> Iterator[VerityCase]:
         """The cases that leave the guest up, in their order."""
 
     def endings(self) -> Iterator[VerityCase]:
@@ -90,9 +90,9 @@ def run(asked: Assignment[VerityOptions], watcher: Watcher[Case]) -> Results:
             bench = _VerityBench(own, options.plant)
             own.describe(outcome)
             outcome.speed = own.speed.slower
-            for trial in chosen:
-                ledger.begin(trial.section, trial.name)
-                ledger.add(bench.case(trial))
+            for case in chosen:
+                ledger.begin(case.section, case.name)
+                ledger.add(bench.case(case))
     return outcome
 
 
@@ -108,20 +108,20 @@ def _chosen(
     tested: list[VeritySubject], options: VerityOptions, measured: list[dict[str, Any]]
 ) -> list[VerityCase]:
     """The cases that were asked for; those that end the guest come last.  Raises UsageError."""
-    trials: list[VerityCase] = []
+    cases: list[VerityCase] = []
     for subject in tested:
-        trials += subject.trials()
+        cases += subject.cases()
         if isinstance(subject, Trees):
-            trials += refusals.trials(subject)
+            cases += refusals.cases(subject)
         if not isinstance(subject, Sectors) or subject.crypt:
-            trials.append(VerityCase("latency", _measuring(subject, options.seconds, measured)))
+            cases.append(VerityCase("latency", _measuring(subject, options.seconds, measured)))
     for subject in tested:
-        trials += subject.endings()
-    chosen = [trial for trial in trials if options.selects(trial.title)]
+        cases += subject.endings()
+    chosen = [case for case in cases if options.selects(case.title)]
     if not chosen:
         raise UsageError(
             f"verity: no case is called {', '.join(options.only)}",
-            hint="there are: " + ", ".join(trial.title for trial in trials),
+            hint="there are: " + ", ".join(case.title for case in cases),
         )
     return chosen
 
@@ -153,7 +153,7 @@ class _VerityBench:
         self._own.listen()
         return Checker(self._own.connect(), _DEADLINE)
 
-    def case(self, trial: VerityCase) -> Case:
+    def case(self, case: VerityCase) -> Case:
         """Carry out a case, and judge it."""
         scene = self._scene
         if scene.lost:
@@ -164,9 +164,9 @@ class _VerityBench:
         start = time.monotonic()
         scene.checker.said.clear()
         scene.checker.heard.clear()
-        status, reason, lines, console = self._judged(trial)
+        status, reason, lines, console = self._judged(case)
         seconds = round(time.monotonic() - start, 3)
-        directory = "/".join(filter(None, ["cases", trial.section, trial.name]))
+        directory = "/".join(filter(None, ["cases", case.section, case.name]))
         evidence = {"log": "\n".join([*scene.checker.said, ""])}
         if console:
             evidence["console"] = console
@@ -174,16 +174,16 @@ class _VerityBench:
             self._own.run.save(f"{directory}/{name}", text.encode())
         files = tuple(sorted(f"{directory}/{name}" for name in evidence))
         return Case(
-            trial.name, status, seconds, reason, trial.section, files=files,
+            case.name, status, seconds, reason, case.section, files=files,
             output="\n".join([reason, *lines]),
         )  # fmt: skip
 
-    def _judged(self, trial: VerityCase) -> tuple[CaseStatus, str, list[str], str]:
+    def _judged(self, case: VerityCase) -> tuple[CaseStatus, str, list[str], str]:
         """What a case comes to: its status, why, what there is to say of it, and what a guest that
         is lost says itself."""
         lines: list[str] = []
         try:
-            status, reason = self._verdict(trial, lines)
+            status, reason = self._verdict(case, lines)
         except GuestLost as lost:
             self._scene.lost = True
             checker = self._scene.checker
@@ -192,13 +192,13 @@ class _VerityBench:
             return lost.status, lost.reason, lines, self._own.last_words(lost)
         return status, reason, lines, ""
 
-    def _verdict(self, trial: VerityCase, lines: list[str]) -> tuple[CaseStatus, str]:
+    def _verdict(self, case: VerityCase, lines: list[str]) -> tuple[CaseStatus, str]:
         """Whether all is as it must be.  Raises GuestLost when the guest cannot go on."""
         status, reason = CaseStatus.PASS, ""
         checker = self._scene.checker
         lost = None
         try:
-            lines += trial.work(self._scene)
+            lines += case.work(self._scene)
         except CheckFailure as wrong:
             status, reason = CaseStatus.FAIL, str(wrong)
         except CaseDeclined as declined:

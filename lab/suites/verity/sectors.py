@@ -51,7 +51,7 @@ class Sectors:
     seen: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
     _formatted: bool = False
 
-    def trials(self) -> Iterator[VerityCase]:
+    def cases(self) -> Iterator[VerityCase]:
         """All cases."""
         yield VerityCase("write-read", self._write_read, SECTION)
         yield VerityCase("data-flipped", self._flipped, SECTION)

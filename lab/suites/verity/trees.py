@@ -34,7 +34,7 @@ class Trees:
         self.seen: dict[str, dict[str, tuple[int, ...]]] = {}
         self._roots: dict[str, str] = {}
 
-    def trials(self) -> Iterator[VerityCase]:
+    def cases(self) -> Iterator[VerityCase]:
         """All cases that leave the guest up."""
         yield VerityCase("format", partial(self._format, self.plain))
         yield VerityCase("fec-format", partial(self._format, self.fec))

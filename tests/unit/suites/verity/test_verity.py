@@ -283,10 +283,10 @@ def test_a_kernel_without_an_option_is_no_failure(
 def titles(profile: str) -> list[str]:
     found: list[VerityCase] = []
     for subject in subjects(load(profile)):
-        found += [*subject.trials(), *subject.endings()]
+        found += [*subject.cases(), *subject.endings()]
         if isinstance(subject, Trees):
-            found += refusals.trials(subject)
-    return [trial.title for trial in found]
+            found += refusals.cases(subject)
+    return [case.title for case in found]
 
 
 @pytest.mark.parametrize("profile", ["dm-verity", "dm-verity-tasklet"])
