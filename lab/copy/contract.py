@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The contract: what a copy may leave behind, rule by rule (docs/contract.md).
 
-`judge` is a pure function from a Situation, everything that was observed of one copy under
-one fault, to a verdict with evidence for each rule.  It knows no offload path and no device.
+`judge` is a pure function from Facts, everything that was observed of one copy under one fault, to
+a verdict with evidence for each rule.  It knows no offload path and no device.
 """
 
 from collections.abc import Callable
@@ -92,7 +92,7 @@ class CachedCopy:
 
 
 @dataclass(frozen=True)
-class Situation:
+class Facts:
     """All that was observed of one case.
 
     `completion` is None when the guest ended before the caller was told anything, or the caller
@@ -138,18 +138,18 @@ class Situation:
     excess: bool = False
 
 
-def judge(situation: Situation) -> dict[str, Verdict]:
+def judge(facts: Facts) -> dict[str, Verdict]:
     """The verdict for each rule of the contract, by rule id."""
-    found = {rule: check(situation) for rule, check in RULES.items()}
-    if situation.lied:
+    found = {rule: check(facts) for rule, check in RULES.items()}
+    if facts.lied:
         for rule in _LIED_TO:
             if found[rule].verdict is Ruling.VIOLATED:
-                said = f"{situation.lied}, and it shows: {found[rule].evidence}"
+                said = f"{facts.lied}, and it shows: {found[rule].evidence}"
                 found[rule] = Verdict(Ruling.CAUGHT, said)
-    if situation.blind:
+    if facts.blind:
         for rule in _LIED_TO:
             if found[rule].verdict is Ruling.VIOLATED:
-                found[rule] = _not_applicable(f"{situation.blind}; seen: {found[rule].evidence}")
+                found[rule] = _not_applicable(f"{facts.blind}; seen: {found[rule].evidence}")
     return found
 
 
@@ -158,7 +158,7 @@ _LIED_TO = ("COMPLETE", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "DURABLE", "RECOVER
 medium is rebuilt misses what was durable."""
 
 
-def overall(situation: Situation, verdicts: dict[str, Verdict]) -> str:
+def overall(facts: Facts, verdicts: dict[str, Verdict]) -> str:
     """The verdict of a case: `violated`, `not exercised` or `holds`.
 
     A copy that was not offloaded, or never came to the point, was not exercised: it proves
@@ -167,7 +167,7 @@ def overall(situation: Situation, verdicts: dict[str, Verdict]) -> str:
     broken = {rule for rule, verdict in verdicts.items() if verdict.verdict is Ruling.VIOLATED}
     if broken - {"OFFLOADED"}:
         return "violated"
-    return "not exercised" if broken or not situation.reached else "holds"
+    return "not exercised" if broken or not facts.reached else "holds"
 
 
 def _holds(evidence: str) -> Verdict:
@@ -197,7 +197,7 @@ def _not_new(findings: Findings) -> list[int]:
     ]
 
 
-def _caught(situation: Situation, damaged: tuple[int, ...], offending: list[int]) -> Verdict | None:
+def _caught(facts: Facts, damaged: tuple[int, ...], offending: list[int]) -> Verdict | None:
     """The verdict of a rule that must notice what the lab damaged, and nothing but that.
 
     None if nothing was damaged, or more is wrong than that: then the rule is violated as ever.
@@ -208,7 +208,7 @@ def _caught(situation: Situation, damaged: tuple[int, ...], offending: list[int]
         return _violated(f"sector {unseen[0]} was damaged on the medium, and nothing shows it")
     if not corrupted or corrupted != set(offending):
         return None
-    quoted = _quote(situation.findings, offending)
+    quoted = _quote(facts.findings, offending)
     return Verdict(Ruling.CAUGHT, f"damaged on the medium, and seen: {quoted}")
 
 
@@ -219,23 +219,23 @@ def _all_new(findings: Findings, when: str) -> Verdict:
     return _holds(f"{when}; all {len(findings.destination)} sectors are")
 
 
-def complete(situation: Situation) -> Verdict:
+def complete(facts: Facts) -> Verdict:
     """Success ⇒ every destination sector equals the source as it was before the copy."""
-    if situation.completion is None or not situation.completion.succeeded:
+    if facts.completion is None or not facts.completion.succeeded:
         return _not_applicable("the copy did not report success")
-    if situation.aftermath in _LOSSY:
+    if facts.aftermath in _LOSSY:
         return _not_applicable("power was lost after the success: see DURABLE")
-    damaged = (*situation.corrupted, *situation.lost)
-    caught = _caught(situation, damaged, _not_new(situation.findings))
-    return caught or _all_new(situation.findings, "success: all destination sectors must be new")
+    damaged = (*facts.corrupted, *facts.lost)
+    caught = _caught(facts, damaged, _not_new(facts.findings))
+    return caught or _all_new(facts.findings, "success: all destination sectors must be new")
 
 
-def prefix(situation: Situation) -> Verdict:
+def prefix(facts: Facts) -> Verdict:
     """Failure that reports k ranges done ⇒ those are new."""
-    completion, findings = situation.completion, situation.findings
+    completion, findings = facts.completion, facts.findings
     if completion is None or completion.succeeded:
         return _not_applicable("no failure was reported")
-    if situation.aftermath in _LOSSY:
+    if facts.aftermath in _LOSSY:
         return _not_applicable("power was lost after the failure, and nothing was flushed")
     pieces = findings.copy.pieces()
     if completion.ranges_done >= len(pieces):
@@ -250,16 +250,16 @@ def prefix(situation: Situation) -> Verdict:
     return _holds(f"{completion}; found: {findings.summary()}")
 
 
-def no_foreign(situation: Situation) -> Verdict:
+def no_foreign(facts: Facts) -> Verdict:
     """Every destination sector is old or new, whole."""
-    findings = situation.findings
+    findings = facts.findings
     start = findings.copy.destination
     bad = [
         start + at
         for at, state in enumerate(findings.destination)
         if state in (SectorState.TORN, SectorState.FOREIGN)
     ]
-    if caught := _caught(situation, situation.corrupted, bad):
+    if caught := _caught(facts, facts.corrupted, bad):
         return caught
     if bad:
         kinds = ", ".join(
@@ -271,72 +271,70 @@ def no_foreign(situation: Situation) -> Verdict:
     return _holds(f"all whole: {findings.summary()}")
 
 
-def source(situation: Situation) -> Verdict:
+def source(facts: Facts) -> Verdict:
     """Source sectors outside the destination are unchanged."""
-    findings = situation.findings
+    findings = facts.findings
     if findings.changed_source:
         return _violated(_quote(findings, list(findings.changed_source)))
     return _holds(f"{sum(piece.sectors for piece in findings.copy.sources)} sectors unchanged")
 
 
-def neighbour(situation: Situation) -> Verdict:
+def neighbour(facts: Facts) -> Verdict:
     """Sectors outside the destination are unchanged."""
-    findings = situation.findings
+    findings = facts.findings
     if findings.changed_neighbour:
         return _violated(_quote(findings, list(findings.changed_neighbour)))
-    if situation.stray_writes:
-        return _violated("write log: " + "; ".join(situation.stray_writes[:SHOWN]))
+    if facts.stray_writes:
+        return _violated("write log: " + "; ".join(facts.stray_writes[:SHOWN]))
     return _holds(f"{findings.checked_neighbours} sectors around the copy unchanged")
 
 
-def signalled(situation: Situation) -> Verdict:
+def signalled(facts: Facts) -> Verdict:
     """An error that the medium returned reaches the caller, or is made good below it: a durable
     success whose data are all there when the guest has ended."""
-    if not situation.injected:
+    if not facts.injected:
         return _not_applicable("the medium returned no error")
-    if situation.completion is None:
+    if facts.completion is None:
         return _not_applicable("the caller was told nothing")
-    if situation.completion.succeeded:
-        ended = situation.flushed and situation.aftermath not in _RAN_ON
-        if ended and not _not_new(situation.findings):
-            return _holds(f"{situation.injected}; made good: all was there after the guest's end")
-        if situation.redundant and not _not_new(situation.findings):
-            return _holds(f"{situation.injected}; made good by {situation.redundant}: all is there")
-        return _violated(f"{situation.injected}, and the caller was told success")
-    return _holds(f"{situation.injected}; the caller was told {situation.completion}")
+    if facts.completion.succeeded:
+        ended = facts.flushed and facts.aftermath not in _RAN_ON
+        if ended and not _not_new(facts.findings):
+            return _holds(f"{facts.injected}; made good: all was there after the guest's end")
+        if facts.redundant and not _not_new(facts.findings):
+            return _holds(f"{facts.injected}; made good by {facts.redundant}: all is there")
+        return _violated(f"{facts.injected}, and the caller was told success")
+    return _holds(f"{facts.injected}; the caller was told {facts.completion}")
 
 
-def error_class(situation: Situation) -> Verdict:
+def error_class(facts: Facts) -> Verdict:
     """The error is one that the reference model gives in the same situation.
 
     A model is not asked here; but whatever it is, it does not fail where nothing went wrong.
     """
-    completion = situation.completion
+    completion = facts.completion
     if completion is None or completion.succeeded:
         return _not_applicable("no error was reported")
-    if not situation.injected and not situation.disturbed and not situation.excess:
+    if not facts.injected and not facts.disturbed and not facts.excess:
         return _violated(f"{completion}, although the medium returned no error")
     return _not_applicable(f"{completion}: to be compared with a reference model")
 
 
-def durable(situation: Situation) -> Verdict:
+def durable(facts: Facts) -> Verdict:
     """Success, then a completed flush ⇒ survives power loss."""
-    if situation.aftermath in _RAN_ON:
+    if facts.aftermath in _RAN_ON:
         return _not_applicable("the guest ran on")
-    if situation.completion is None or not situation.completion.succeeded:
+    if facts.completion is None or not facts.completion.succeeded:
         return _not_applicable("no success was reported before the end")
-    if not situation.flushed:
+    if not facts.flushed:
         return _not_applicable("nothing was flushed before the end")
-    if situation.blind:
-        return _not_applicable(situation.blind)
-    return _all_new(
-        situation.findings, f"durable success, then {situation.aftermath}: all must be new"
-    )
+    if facts.blind:
+        return _not_applicable(facts.blind)
+    return _all_new(facts.findings, f"durable success, then {facts.aftermath}: all must be new")
 
 
-def recovers(situation: Situation) -> Verdict:
+def recovers(facts: Facts) -> Verdict:
     """Once the fault is gone the same copy succeeds."""
-    again = situation.recovery
+    again = facts.recovery
     if again.problem:
         return _violated(again.problem)
     if again.completion is None or not again.completion.succeeded:
@@ -344,29 +342,28 @@ def recovers(situation: Situation) -> Verdict:
     return _all_new(again.findings, "the same copy again succeeded: all must be new")
 
 
-def no_hang(situation: Situation) -> Verdict:
+def no_hang(facts: Facts) -> Verdict:
     """Completes in bounded time after release; no hung task, no lockup, no oops, no crash."""
-    if situation.crash:
-        return _violated(situation.crash)
-    if situation.complaints:
-        return _violated("; ".join(islice(situation.complaints, SHOWN)))
-    if situation.waited is None and situation.completion is None:
-        if situation.aftermath not in _RAN_ON:
+    if facts.crash:
+        return _violated(facts.crash)
+    if facts.complaints:
+        return _violated("; ".join(islice(facts.complaints, SHOWN)))
+    if facts.waited is None and facts.completion is None:
+        if facts.aftermath not in _RAN_ON:
             return _not_applicable("the guest was ended while the copy was held")
-        return _violated(f"no completion within {situation.deadline:.1f} s of the release")
-    if situation.waited is not None and situation.waited > situation.deadline:
+        return _violated(f"no completion within {facts.deadline:.1f} s of the release")
+    if facts.waited is not None and facts.waited > facts.deadline:
         return _violated(
-            f"completed {situation.waited:.1f} s after the release, "
-            f"more than {situation.deadline:.1f} s"
+            f"completed {facts.waited:.1f} s after the release, more than {facts.deadline:.1f} s"
         )
-    if situation.waited is None:
+    if facts.waited is None:
         return _holds("completed before it came to the point")
-    return _holds(f"completed {situation.waited * 1000:.0f} ms after the release")
+    return _holds(f"completed {facts.waited * 1000:.0f} ms after the release")
 
 
-def offloaded(situation: Situation) -> Verdict:
+def offloaded(facts: Facts) -> Verdict:
     """The copy was made below its caller, as its path promises."""
-    seen = situation.offload
+    seen = facts.offload
     if seen.against:
         return _violated(seen.against)
     if not seen.proof:
@@ -374,10 +371,10 @@ def offloaded(situation: Situation) -> Verdict:
     return _holds(seen.proof)
 
 
-def coherent(situation: Situation) -> Verdict:
+def coherent(facts: Facts) -> Verdict:
     """What was written through the page cache before the copy is what is copied, and what is read
     through it afterwards is the copy."""
-    cached = situation.cached
+    cached = facts.cached
     if cached is None:
         return _not_applicable("nothing of this copy was in the page cache")
     if cached.completion is None or not cached.completion.succeeded:
@@ -400,19 +397,19 @@ def coherent(situation: Situation) -> Verdict:
     return _holds(f"written, copied and read through the page cache: {cached.read.summary()}")
 
 
-def limits(situation: Situation) -> Verdict:
+def limits(facts: Facts) -> Verdict:
     """A copy within the device's limits is carried out, one above them refused: neither fails in
     silence, and none is carried out in part and called a success."""
-    if not situation.size:
+    if not facts.size:
         return _not_applicable("the copy is not one at a limit of its device")
-    if situation.completion is None:
-        return _not_applicable(f"{situation.size}: the caller was told nothing")
-    refused = not situation.completion.succeeded
-    said = f"{situation.size}: {situation.completion}"
-    return _holds(said) if refused == situation.excess else _violated(said)
+    if facts.completion is None:
+        return _not_applicable(f"{facts.size}: the caller was told nothing")
+    refused = not facts.completion.succeeded
+    said = f"{facts.size}: {facts.completion}"
+    return _holds(said) if refused == facts.excess else _violated(said)
 
 
-RULES: dict[str, Callable[[Situation], Verdict]] = {
+RULES: dict[str, Callable[[Facts], Verdict]] = {
     "COMPLETE": complete,
     "PREFIX": prefix,
     "NO-FOREIGN": no_foreign,

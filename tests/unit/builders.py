@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What several unit tests build: a small copy with its medium, situations, guests, processes."""
+"""What several unit tests build: a small copy with its medium, facts, guests, processes."""
 
 import struct
 import subprocess
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab.copy.contract import Aftermath, Offload, Recovery, Situation
+from lab.copy.contract import Aftermath, Facts, Offload, Recovery
 from lab.copy.model import SECTOR, Completion, Copy, Extent
 from lab.copy.oracle import Findings, Tagging, classify
 from lab.copy.paths.nvme import NvmeCopy
@@ -77,9 +77,9 @@ def findings(changed: Mapping[int, bytes], copy: Copy = COPY) -> Findings:
     return classify(copy, TAGGING, contents(changed))
 
 
-def situation(**observed: Any) -> Situation:
+def facts(**observed: Any) -> Facts:
     """A perfect copy without any fault, except for what is given."""
-    perfect = Situation(
+    perfect = Facts(
         findings=findings(copied()),
         aftermath=Aftermath.LIVE,
         completion=DONE,

@@ -9,39 +9,39 @@ from lab.copy.contract import (
     RULES,
     Aftermath,
     CachedCopy,
+    Facts,
     Offload,
     Recovery,
     Ruling,
-    Situation,
     judge,
     overall,
 )
 from lab.copy.model import SECTOR, Completion, Copy, Extent
 from lab.copy.oracle import Findings
 from lab.guest.kmsg import complaints, fatal
-from tests.unit.builders import DONE, FAILED, copied, findings, sector_of, situation
+from tests.unit.builders import DONE, FAILED, copied, facts, findings, sector_of
 
 HOLDS, VIOLATED, NOT_APPLICABLE = Ruling.HOLDS, Ruling.VIOLATED, Ruling.NOT_APPLICABLE
 
 NOTHING_COPIED = findings({})
 ALL_BUT_ONE = findings({at: data for at, data in copied().items() if at != 59})
 INJECTED = "write 2 failed with errno 5"
-FAILED_AS_IT_SHOULD = situation(
+FAILED_AS_IT_SHOULD = facts(
     completion=Completion(0x280, 1, 0.01), injected=INJECTED, findings=findings(copied(1))
 )
 
 
-def ruling(rule: str, case: Situation) -> Ruling:
+def ruling(rule: str, case: Facts) -> Ruling:
     """What `rule` comes to."""
     return judge(case)[rule].verdict
 
 
-def evidence(rule: str, case: Situation) -> str:
+def evidence(rule: str, case: Facts) -> str:
     """What the ruling rests on."""
     return judge(case)[rule].evidence
 
 
-def violated(case: Situation) -> set[str]:
+def violated(case: Facts) -> set[str]:
     """The rules that are violated."""
     return {rule for rule in RULES if ruling(rule, case) is VIOLATED}
 
@@ -54,12 +54,12 @@ def test_the_rules_are_those_of_the_design() -> None:
 
 
 def test_a_perfect_copy_without_fault_violates_nothing() -> None:
-    verdicts = judge(situation())
+    verdicts = judge(facts())
     assert {rule for rule, found in verdicts.items() if found.verdict is HOLDS} == {
         "COMPLETE", "NO-FOREIGN", "SOURCE", "NEIGHBOUR", "RECOVERS", "NO-HANG", "OFFLOADED",
     }  # fmt: skip
-    assert violated(situation()) == set()
-    assert overall(situation(), verdicts) == "holds"
+    assert violated(facts()) == set()
+    assert overall(facts(), verdicts) == "holds"
 
 
 def test_a_failure_that_is_told_and_leaves_whole_data_violates_nothing() -> None:
@@ -68,7 +68,7 @@ def test_a_failure_that_is_told_and_leaves_whole_data_violates_nothing() -> None
 
 
 def test_every_verdict_has_evidence() -> None:
-    cases = [situation(), FAILED_AS_IT_SHOULD, situation(completion=None, waited=None)]
+    cases = [facts(), FAILED_AS_IT_SHOULD, facts(completion=None, waited=None)]
     assert all(verdict.evidence for case in cases for verdict in judge(case).values())
 
 
@@ -81,18 +81,18 @@ CACHE_KEPT, CACHE_PART, UNPLUGGED = (
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        (situation(), HOLDS),
-        (situation(findings=ALL_BUT_ONE), VIOLATED),
-        (situation(findings=NOTHING_COPIED, aftermath=KILLED), VIOLATED),
-        (situation(findings=NOTHING_COPIED, aftermath=POWER_LOST), NOT_APPLICABLE),
-        (situation(findings=NOTHING_COPIED, aftermath=CACHE_PART), NOT_APPLICABLE),
-        (situation(findings=NOTHING_COPIED, aftermath=CACHE_KEPT), VIOLATED),
-        (situation(findings=NOTHING_COPIED, aftermath=UNPLUGGED), VIOLATED),
-        (situation(findings=NOTHING_COPIED, completion=FAILED), NOT_APPLICABLE),
-        (situation(findings=NOTHING_COPIED, completion=None), NOT_APPLICABLE),
+        (facts(), HOLDS),
+        (facts(findings=ALL_BUT_ONE), VIOLATED),
+        (facts(findings=NOTHING_COPIED, aftermath=KILLED), VIOLATED),
+        (facts(findings=NOTHING_COPIED, aftermath=POWER_LOST), NOT_APPLICABLE),
+        (facts(findings=NOTHING_COPIED, aftermath=CACHE_PART), NOT_APPLICABLE),
+        (facts(findings=NOTHING_COPIED, aftermath=CACHE_KEPT), VIOLATED),
+        (facts(findings=NOTHING_COPIED, aftermath=UNPLUGGED), VIOLATED),
+        (facts(findings=NOTHING_COPIED, completion=FAILED), NOT_APPLICABLE),
+        (facts(findings=NOTHING_COPIED, completion=None), NOT_APPLICABLE),
     ],
 )
-def test_complete_needs_all_new_after_success(case: Situation, expected: Ruling) -> None:
+def test_complete_needs_all_new_after_success(case: Facts, expected: Ruling) -> None:
     assert ruling("COMPLETE", case) is expected
 
 
@@ -113,20 +113,18 @@ def test_complete_needs_all_new_after_success(case: Situation, expected: Ruling)
 def test_prefix_believes_no_range_that_is_not_new(
     told: int, copied_ranges: int, expected: Ruling
 ) -> None:
-    case = situation(
-        completion=Completion(0x280, told, 0.01), findings=findings(copied(copied_ranges))
-    )
+    case = facts(completion=Completion(0x280, told, 0.01), findings=findings(copied(copied_ranges)))
     assert ruling("PREFIX", case) is expected
 
 
 def test_prefix_only_looks_at_what_was_reported_done() -> None:
     beyond = findings({**copied(1), 56: bytes(SECTOR)})
-    case = situation(completion=Completion(0x280, 1, 0.01), findings=beyond)
+    case = facts(completion=Completion(0x280, 1, 0.01), findings=beyond)
     assert ruling("PREFIX", case) is HOLDS
 
 
 def test_prefix_quotes_the_sectors_that_are_not_done() -> None:
-    case = situation(completion=Completion(0x280, 2, 0.01), findings=findings(copied(1)))
+    case = facts(completion=Completion(0x280, 2, 0.01), findings=findings(copied(1)))
     assert "2 ranges reported done" in evidence("PREFIX", case)
     assert "sector 52: old data" in evidence("PREFIX", case)
     assert "sector 56" not in evidence("PREFIX", case)
@@ -134,11 +132,11 @@ def test_prefix_quotes_the_sectors_that_are_not_done() -> None:
 
 @pytest.mark.parametrize("completion", [None, DONE])
 def test_prefix_is_about_failures(completion: Completion | None) -> None:
-    assert ruling("PREFIX", situation(completion=completion)) is NOT_APPLICABLE
+    assert ruling("PREFIX", facts(completion=completion)) is NOT_APPLICABLE
 
 
 def test_prefix_asks_nothing_of_unflushed_data_after_power_loss() -> None:
-    case = situation(
+    case = facts(
         completion=Completion(0x280, 1, 0.01), findings=NOTHING_COPIED, aftermath=POWER_LOST
     )
     assert ruling("PREFIX", case) is NOT_APPLICABLE
@@ -156,34 +154,34 @@ HALF_NEW = sector_of(20)[:256] + sector_of(48)[256:]
     ],
 )
 def test_no_foreign_names_what_is_neither_old_nor_new(sector: bytes, words: str) -> None:
-    case = situation(findings=findings({48: sector}))
+    case = facts(findings=findings({48: sector}))
     assert ruling("NO-FOREIGN", case) is VIOLATED
     assert evidence("NO-FOREIGN", case) == words
 
 
 @pytest.mark.parametrize("ranges", [0, 1, 2, 3])
 def test_no_foreign_holds_for_any_mixture_of_whole_sectors(ranges: int) -> None:
-    assert ruling("NO-FOREIGN", situation(findings=findings(copied(ranges)))) is HOLDS
+    assert ruling("NO-FOREIGN", facts(findings=findings(copied(ranges)))) is HOLDS
 
 
 def test_no_foreign_does_not_call_the_new_half_of_a_torn_block_old() -> None:
     blocks = Copy((Extent(24, 8),), destination=56, unit=8)
     torn = findings({at: sector_of(at - 32) for at in range(56, 60)}, blocks)
-    case = situation(findings=torn)
+    case = facts(findings=torn)
     assert ruling("NO-FOREIGN", case) is VIOLATED
     assert "sector 56: old data" not in evidence("NO-FOREIGN", case)
 
 
 def test_evidence_quotes_three_sectors_and_counts_the_others() -> None:
-    case = situation(findings=findings({at: bytes(SECTOR) for at in range(48, 53)}))
+    case = facts(findings=findings({at: bytes(SECTOR) for at in range(48, 53)}))
     assert evidence("NO-FOREIGN", case) == (
         "5 foreign: sector 48: zeroes; sector 49: zeroes; sector 50: zeroes; and 2 more"
     )
 
 
 def test_source_and_neighbour_tell_which_of_them_changed() -> None:
-    source = situation(findings=findings({**copied(), 20: bytes(SECTOR)}))
-    neighbour = situation(findings=findings({**copied(), 60: bytes(SECTOR)}))
+    source = facts(findings=findings({**copied(), 20: bytes(SECTOR)}))
+    neighbour = facts(findings=findings({**copied(), 60: bytes(SECTOR)}))
     assert violated(source) == {"SOURCE"}
     assert violated(neighbour) == {"NEIGHBOUR"}
     assert evidence("SOURCE", source) == "sector 20: zeroes"
@@ -191,7 +189,7 @@ def test_source_and_neighbour_tell_which_of_them_changed() -> None:
 
 
 def test_neighbour_is_violated_by_a_stray_write_that_changed_no_tag() -> None:
-    case = situation(stray_writes=("512 bytes written at sector 9999",))
+    case = facts(stray_writes=("512 bytes written at sector 9999",))
     assert violated(case) == {"NEIGHBOUR"}
     assert "sector 9999" in evidence("NEIGHBOUR", case)
 
@@ -209,11 +207,11 @@ def test_neighbour_is_violated_by_a_stray_write_that_changed_no_tag() -> None:
 def test_signalled_lets_no_error_of_the_medium_pass_as_success(
     completion: Completion | None, injected: str, expected: Ruling
 ) -> None:
-    assert ruling("SIGNALLED", situation(completion=completion, injected=injected)) is expected
+    assert ruling("SIGNALLED", facts(completion=completion, injected=injected)) is expected
 
 
 def test_an_error_that_another_disk_made_good_need_not_reach_the_caller() -> None:
-    masked = situation(completion=DONE, injected=INJECTED, redundant="md, raid1")
+    masked = facts(completion=DONE, injected=INJECTED, redundant="md, raid1")
     assert evidence("SIGNALLED", masked).endswith("made good by md, raid1: all is there")
     assert ruling("SIGNALLED", masked) is HOLDS
     assert ruling("SIGNALLED", replace(masked, findings=ALL_BUT_ONE)) is VIOLATED
@@ -231,15 +229,15 @@ def test_an_error_that_another_disk_made_good_need_not_reach_the_caller() -> Non
 def test_error_class_allows_no_error_where_nothing_went_wrong(
     completion: Completion | None, injected: str, expected: Ruling
 ) -> None:
-    assert ruling("ERROR-CLASS", situation(completion=completion, injected=injected)) is expected
+    assert ruling("ERROR-CLASS", facts(completion=completion, injected=injected)) is expected
 
 
 def test_a_disturbance_excuses_an_error_and_nothing_else() -> None:
     reset = {"completion": FAILED, "disturbed": "the controller was reset"}
-    assert violated(situation(**reset)) == set()
-    lost = situation(**reset, findings=findings({50: bytes(SECTOR)}))
+    assert violated(facts(**reset)) == set()
+    lost = facts(**reset, findings=findings({50: bytes(SECTOR)}))
     assert violated(lost) == {"NO-FOREIGN"}
-    wrong = situation(disturbed="the controller was reset", findings=ALL_BUT_ONE)
+    wrong = facts(disturbed="the controller was reset", findings=ALL_BUT_ONE)
     assert violated(wrong) == {"COMPLETE"}
 
 
@@ -247,7 +245,7 @@ FLIPPED = bytes([0xFF]) * SECTOR
 
 
 def test_what_the_lab_corrupted_is_caught_and_quoted() -> None:
-    case = situation(corrupted=(50,), findings=findings({**copied(), 50: FLIPPED}))
+    case = facts(corrupted=(50,), findings=findings({**copied(), 50: FLIPPED}))
     assert {rule for rule in RULES if ruling(rule, case) is Ruling.CAUGHT} == {
         "COMPLETE", "NO-FOREIGN",
     }  # fmt: skip
@@ -256,7 +254,7 @@ def test_what_the_lab_corrupted_is_caught_and_quoted() -> None:
 
 
 def test_corruption_that_nothing_shows_is_a_violation() -> None:
-    case = situation(corrupted=(50,))
+    case = facts(corrupted=(50,))
     assert violated(case) == {"COMPLETE", "NO-FOREIGN"}
     assert "sector 50 was damaged" in evidence("NO-FOREIGN", case)
 
@@ -275,7 +273,7 @@ def test_corruption_that_nothing_shows_is_a_violation() -> None:
 def test_corruption_hides_nothing_else_that_is_wrong(
     changed: dict[int, bytes], broken: set[str]
 ) -> None:
-    case = situation(corrupted=(50,), findings=findings({**copied(), **changed}))
+    case = facts(corrupted=(50,), findings=findings({**copied(), **changed}))
     assert violated(case) == broken
 
 
@@ -284,7 +282,7 @@ OLD_AGAIN = {at: sector_of(at) for at in LOST}
 
 
 def test_a_write_that_the_lab_undid_is_caught_and_leaves_no_foreign_data() -> None:
-    case = situation(lost=LOST, findings=findings({**copied(), **OLD_AGAIN}))
+    case = facts(lost=LOST, findings=findings({**copied(), **OLD_AGAIN}))
     assert {rule for rule in RULES if ruling(rule, case) is Ruling.CAUGHT} == {"COMPLETE"}
     assert ruling("NO-FOREIGN", case) is HOLDS
     assert "sector 52: old data" in evidence("COMPLETE", case)
@@ -306,12 +304,12 @@ def test_a_write_that_the_lab_undid_is_caught_and_leaves_no_foreign_data() -> No
 def test_a_lost_write_that_nothing_shows_or_that_hides_more_is_a_violation(
     changed: dict[int, bytes], broken: set[str]
 ) -> None:
-    case = situation(lost=LOST, findings=findings({**copied(), **changed}))
+    case = facts(lost=LOST, findings=findings({**copied(), **changed}))
     assert violated(case) == broken
 
 
 def test_a_lost_write_of_a_copy_that_failed_is_nothing_to_complete() -> None:
-    case = situation(lost=LOST, completion=FAILED, injected=INJECTED, findings=findings(copied(1)))
+    case = facts(lost=LOST, completion=FAILED, injected=INJECTED, findings=findings(copied(1)))
     assert violated(case) == set()
 
 
@@ -332,7 +330,7 @@ LIED = "flakey dropped every write after write:1"
 def test_what_a_layer_dropped_and_acknowledged_is_caught_where_it_shows(
     observed: dict[str, object], caught: set[str]
 ) -> None:
-    honest = situation(aftermath=KILLED, **observed)
+    honest = facts(aftermath=KILLED, **observed)
     assert violated(honest) == caught
     case = replace(honest, lied=LIED)
     assert violated(case) == set()
@@ -356,24 +354,24 @@ def test_what_a_layer_dropped_and_acknowledged_is_caught_where_it_shows(
 def test_a_layer_that_lies_excuses_nothing_else(
     observed: dict[str, object], broken: set[str]
 ) -> None:
-    assert violated(situation(lied=LIED, **observed)) == broken
+    assert violated(facts(lied=LIED, **observed)) == broken
 
 
 def test_a_copy_whose_caller_was_killed_has_ended_and_promised_nothing() -> None:
     for ranges in range(4):
-        case = situation(completion=None, waited=0.2, findings=findings(copied(ranges)))
+        case = facts(completion=None, waited=0.2, findings=findings(copied(ranges)))
         assert violated(case) == set()
         assert ruling("NO-HANG", case) is HOLDS
         assert overall(case, judge(case)) == "holds"
-    late = situation(completion=None, waited=10.01, findings=NOTHING_COPIED)
+    late = facts(completion=None, waited=10.01, findings=NOTHING_COPIED)
     assert violated(late) == {"NO-HANG"}
-    foreign = situation(completion=None, waited=0.2, findings=findings({50: FLIPPED}))
+    foreign = facts(completion=None, waited=0.2, findings=findings({50: FLIPPED}))
     assert violated(foreign) == {"NO-FOREIGN"}
 
 
 @pytest.mark.parametrize("aftermath", [POWER_LOST, CACHE_PART, CACHE_KEPT, KILLED])
 def test_durable_needs_all_new_after_success_and_flush(aftermath: Aftermath) -> None:
-    kept = situation(aftermath=aftermath, flushed=True)
+    kept = facts(aftermath=aftermath, flushed=True)
     lost = replace(kept, findings=ALL_BUT_ONE)
     assert ruling("DURABLE", kept) is HOLDS
     assert ruling("DURABLE", lost) is VIOLATED
@@ -382,7 +380,7 @@ def test_durable_needs_all_new_after_success_and_flush(aftermath: Aftermath) -> 
 
 @pytest.mark.parametrize("there", [findings(copied()), ALL_BUT_ONE, findings({50: FLIPPED})])
 def test_a_log_that_cannot_tell_neither_proves_nor_violates_anything(there: Findings) -> None:
-    case = situation(
+    case = facts(
         aftermath=POWER_LOST, flushed=True, findings=there, blind="the write log cannot tell",
         recovery=Recovery(FAILED, there, "mount: bad superblock"),
     )  # fmt: skip
@@ -406,16 +404,16 @@ def test_a_log_that_cannot_tell_neither_proves_nor_violates_anything(there: Find
 )
 def test_durable_asks_nothing_without_end_flush_or_success(observed: dict[str, object]) -> None:
     lost = {"aftermath": POWER_LOST, "flushed": True, "findings": NOTHING_COPIED}
-    assert ruling("DURABLE", situation(**{**lost, **observed})) is NOT_APPLICABLE
+    assert ruling("DURABLE", facts(**{**lost, **observed})) is NOT_APPLICABLE
 
 
 def test_a_power_cut_without_flush_may_lose_a_successful_copy() -> None:
-    case = situation(aftermath=POWER_LOST, findings=NOTHING_COPIED)
+    case = facts(aftermath=POWER_LOST, findings=NOTHING_COPIED)
     assert violated(case) == set()
 
 
 def test_a_power_cut_without_flush_may_not_leave_foreign_data() -> None:
-    case = situation(aftermath=POWER_LOST, findings=findings({50: bytes(SECTOR)}))
+    case = facts(aftermath=POWER_LOST, findings=findings({50: bytes(SECTOR)}))
     assert violated(case) == {"NO-FOREIGN"}
 
 
@@ -432,7 +430,7 @@ def test_a_power_cut_without_flush_may_not_leave_foreign_data() -> None:
 def test_recovers_needs_the_same_copy_to_succeed_and_be_complete(
     again: Recovery, expected: Ruling
 ) -> None:
-    assert ruling("RECOVERS", situation(recovery=again)) is expected
+    assert ruling("RECOVERS", facts(recovery=again)) is expected
 
 
 @pytest.mark.parametrize(
@@ -461,11 +459,11 @@ def test_recovers_needs_the_same_copy_to_succeed_and_be_complete(
 def test_no_hang_bounds_the_time_and_tolerates_no_complaint_of_the_kernel(
     observed: dict[str, object], expected: Ruling
 ) -> None:
-    assert ruling("NO-HANG", situation(**observed)) is expected
+    assert ruling("NO-HANG", facts(**observed)) is expected
 
 
 def test_a_device_that_crashes_violates_no_hang_with_its_last_words() -> None:
-    case = situation(
+    case = facts(
         crash="QEMU was killed by signal 6: Assertion failed",
         aftermath=Aftermath.KILLED,
         completion=None,
@@ -477,7 +475,7 @@ def test_a_device_that_crashes_violates_no_hang_with_its_last_words() -> None:
 
 
 def test_a_copy_that_never_completes_violates_nothing_but_no_hang() -> None:
-    case = situation(completion=None, waited=None, findings=NOTHING_COPIED)
+    case = facts(completion=None, waited=None, findings=NOTHING_COPIED)
     assert violated(case) == {"NO-HANG"}
 
 
@@ -491,7 +489,7 @@ def test_a_copy_that_never_completes_violates_nothing_but_no_hang() -> None:
     ],
 )
 def test_offloaded_needs_a_proof_and_nothing_against_it(seen: Offload, expected: Ruling) -> None:
-    assert ruling("OFFLOADED", situation(offload=seen)) is expected
+    assert ruling("OFFLOADED", facts(offload=seen)) is expected
 
 
 NOT_OFFLOADED = Offload(against="the device saw no Copy command")
@@ -512,7 +510,7 @@ NOT_OFFLOADED = Offload(against="the device saw no Copy command")
 def test_what_was_not_exercised_never_holds_and_hides_no_violation(
     observed: dict[str, object], verdict: str
 ) -> None:
-    case = situation(**observed)
+    case = facts(**observed)
     assert overall(case, judge(case)) == verdict
 
 
@@ -584,5 +582,5 @@ def test_ordinary_messages_are_no_complaint(message: str) -> None:
 def test_coherent_needs_the_copy_in_the_page_cache_and_below(
     cached: CachedCopy | None, expected: Ruling
 ) -> None:
-    assert ruling("COHERENT", situation(cached=cached)) is expected
-    assert evidence("COHERENT", situation(cached=cached))
+    assert ruling("COHERENT", facts(cached=cached)) is expected
+    assert evidence("COHERENT", facts(cached=cached))

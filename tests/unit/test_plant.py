@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.copy.contract import Aftermath, CachedCopy, Recovery, Ruling, Situation, judge
+from lab.copy.contract import Aftermath, CachedCopy, Facts, Recovery, Ruling, judge
 from lab.copy.ground import MediumGround
 from lab.copy.model import SECTOR, Completion
 from lab.copy.oracle import classify, flip_bit
@@ -25,9 +25,9 @@ from tests.unit.builders import (
     WINDOW,
     contents,
     copied,
+    facts,
     findings,
     sector_of,
-    situation,
     write_medium,
 )
 
@@ -43,7 +43,7 @@ def test_every_kind_is_listed_with_its_rule_and_what_it_does() -> None:
 
 
 def test_every_rule_of_the_contract_has_a_defect_that_violates_it() -> None:
-    assert {plant.rule for plant in KINDS.values()} == set(judge(situation()))
+    assert {plant.rule for plant in KINDS.values()} == set(judge(facts()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,7 +125,7 @@ def test_damage_on_the_medium_violates_just_the_rule_it_names(kind: str, medium:
         flip_bit(MediumGround(medium), sector)
     plant.medium(MediumGround(medium), COPY, TAGGING, True)
     seen = classify(COPY, TAGGING, MediumGround(medium).read(WINDOW))
-    case = situation(findings=seen, corrupted=corrupted)
+    case = facts(findings=seen, corrupted=corrupted)
     broken = {rule for rule, verdict in judge(case).items() if verdict.verdict is Ruling.VIOLATED}
     # What is not whole is not new either: COMPLETE notices any damage of the destination.
     assert broken - {"COMPLETE"} == {plant.rule} - {"COMPLETE"}
@@ -171,17 +171,17 @@ def survived(entries: list[LogEntry]) -> dict[int, bytes]:
     return dict(zip(WINDOW, sectors, strict=True))
 
 
-def seen_with(plant: Plant, rule: str) -> Situation:
-    """The situation in which a defect shows that the rule forbids, with the plant's hooks in it."""
+def seen_with(plant: Plant, rule: str) -> Facts:
+    """What is observed where a defect shows that the rule forbids, with the plant's hooks in it."""
     match rule:
         case "DURABLE":
             kept = findings(survived(list(plant.survivors(log_of_copy()))))
-            return situation(aftermath=Aftermath.POWER_LOST, flushed=True, findings=kept)
+            return facts(aftermath=Aftermath.POWER_LOST, flushed=True, findings=kept)
         case "NO-FOREIGN":
             kept = findings(survived(list(plant.survivors(log_of_copy()))))
-            return situation(aftermath=Aftermath.CACHE_PART, completion=None, findings=kept)
+            return facts(aftermath=Aftermath.CACHE_PART, completion=None, findings=kept)
         case "SIGNALLED" | "PREFIX":
-            return situation(
+            return facts(
                 completion=plant.completion(FAILED_IN_THE_SECOND, COPY),
                 findings=findings(copied(1)),
                 injected="write 2 failed with errno 5",
@@ -189,25 +189,25 @@ def seen_with(plant: Plant, rule: str) -> Situation:
         case "LIMITS":
             told = plant.completion(Completion(SIZE_LIMIT_EXCEEDED, 0, 0.01), COPY)
             size = "9 blocks in a range (mssrl 8)"
-            return situation(completion=told, findings=findings({}), size=size, excess=True)
+            return facts(completion=told, findings=findings({}), size=size, excess=True)
         case "ERROR-CLASS":
-            return situation(completion=plant.completion(DONE, COPY))
+            return facts(completion=plant.completion(DONE, COPY))
         case "RECOVERS":
             spent = plant.rules((Rule("flush_to_os", "write", 5),))[0].once
             again = DONE if spent else FAILED_IN_THE_SECOND
-            return situation(recovery=Recovery(again, findings(copied())))
+            return facts(recovery=Recovery(again, findings(copied())))
         case "NO-HANG":
             messages = complaints([plant.kernel_message()])
-            return situation(waited=plant.delay(10.0), deadline=10.0, complaints=messages)
+            return facts(waited=plant.delay(10.0), deadline=10.0, complaints=messages)
         case "COMPLETE":
             moved = {} if plant.request({}).get("pretend") else copied()
-            return situation(findings=findings(moved))
+            return facts(findings=findings(moved))
         case "COHERENT":
             read = classify(COPY, TAGGING, plant.cached(contents(copied()), COPY, TAGGING))
-            return situation(cached=CachedCopy(DONE, read, findings(copied())))
+            return facts(cached=CachedCopy(DONE, read, findings(copied())))
         case _:
             trace = _EMULATED if plant.request({}).get("emulate") else _OFFLOADED
-            return situation(offload=offload(parse_trace(trace), COPY, 1, 3))
+            return facts(offload=offload(parse_trace(trace), COPY, 1, 3))
 
 
 _OFFLOADED = "1@1.0:pci_nvme_copy cid 1 nsid 1 nr 3 format 0x0\n" + "".join(

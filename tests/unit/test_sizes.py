@@ -15,7 +15,7 @@ from lab.profile.load import load
 from lab.profile.models import CopyLimits
 from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.cell import Setup
-from tests.unit.builders import COPY, findings, situation
+from tests.unit.builders import COPY, facts, findings
 
 
 def copy_of(shape: Shape) -> Copy:
@@ -95,20 +95,20 @@ OLD = findings({})
 def test_limits_asks_for_success_up_to_them_and_for_a_refusal_above(
     excess: bool, completion: Completion | None, expected: Ruling
 ) -> None:
-    seen = situation(completion=completion, size="9 blocks in a range (mssrl 8)", excess=excess)
+    seen = facts(completion=completion, size="9 blocks in a range (mssrl 8)", excess=excess)
     found = judge(seen)["LIMITS"]
     assert found.verdict is expected
     assert "9 blocks in a range (mssrl 8)" in found.evidence
 
 
 def test_a_refusal_above_a_limit_violates_nothing() -> None:
-    seen = situation(completion=REFUSED, findings=OLD, size="9 blocks", excess=True)
+    seen = facts(completion=REFUSED, findings=OLD, size="9 blocks", excess=True)
     assert overall(seen, judge(seen)) == "holds"
 
 
 def test_a_refusal_that_reports_ranges_it_did_not_copy_is_caught() -> None:
     told = Completion(0x183, 1, 0.01, "EIO")
-    seen = situation(completion=told, findings=OLD, size="9 blocks", excess=True)
+    seen = facts(completion=told, findings=OLD, size="9 blocks", excess=True)
     assert judge(seen)["PREFIX"].verdict is Ruling.VIOLATED
 
 

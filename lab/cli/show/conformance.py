@@ -12,7 +12,7 @@ from rich.text import Text
 from lab.cli.show.copy_faults import watching_verdicts
 from lab.copy.contract import Ruling
 from lab.copy.paths import REFERENCE
-from lab.suites.conformance.matrix import CaseKind, CaseRuling, RuleDifference
+from lab.suites.conformance.matrix import CaseRuling, RuleDifference, Situation
 from lab.suites.conformance.options import ConformanceOptions
 from lab.suites.conformance.report import Conformance
 from lab.suites.conformance.run import QUIRKS
@@ -68,7 +68,7 @@ def _matrix(done: Conformance) -> Table:
     """Situations by paths; a cell has the rules that are violated there, or kept otherwise than
     the reference keeps them."""
     cells = done.matrix()
-    differing: dict[tuple[str, CaseKind], list[str]] = {}
+    differing: dict[tuple[str, Situation], list[str]] = {}
     for each in done.differences():
         differing.setdefault((each.path, each.situation), []).append(each.rule)
     situations = dict.fromkeys(situation for rows in cells.values() for situation in rows)
@@ -82,7 +82,7 @@ def _matrix(done: Conformance) -> Table:
     return table
 
 
-def _order(situation: CaseKind) -> tuple[int, int]:
+def _order(situation: Situation) -> tuple[int, int]:
     """By action, and then as a copy comes to the stages."""
     stages, actions = list(type(situation.stage)), registry.actions()
     return actions.index(situation.action), stages.index(situation.stage)

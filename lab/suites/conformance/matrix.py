@@ -20,7 +20,7 @@ _SEVERITY = (Ruling.NOT_APPLICABLE, Ruling.HOLDS, Ruling.CAUGHT, Ruling.VIOLATED
 
 
 @dataclass(frozen=True)
-class CaseKind:
+class Situation:
     """What was done at which stage, or how the size of a copy lay to a limit of its device."""
 
     stage: Stage
@@ -47,7 +47,7 @@ class ObservedCase:
     specification says which error it must be; `exercised`, whether it came to its point."""
 
     path: str
-    situation: CaseKind
+    situation: Situation
     rules: Mapping[str, CaseRuling]
     error: str = ""
     misnamed: str = ""
@@ -63,12 +63,12 @@ class RuleDifference:
 
     path: str
     rule: str
-    situation: CaseKind
+    situation: Situation
     here: CaseRuling
     reference: CaseRuling | None
 
 
-Matrix = dict[str, dict[CaseKind, dict[str, CaseRuling]]]
+Matrix = dict[str, dict[Situation, dict[str, CaseRuling]]]
 """The worst ruling by path, situation and rule."""
 
 
@@ -109,7 +109,7 @@ def differences(observed: Iterable[ObservedCase], reference: str) -> list[RuleDi
 
 def _violations(
     path: str,
-    situation: CaseKind,
+    situation: Situation,
     row: Mapping[str, CaseRuling],
     model: Mapping[str, CaseRuling] | None,
 ) -> Iterator[RuleDifference]:
@@ -123,7 +123,7 @@ def _violations(
 
 
 def _errors(
-    path: str, situation: CaseKind, cases: Iterable[ObservedCase], reference: str
+    path: str, situation: Situation, cases: Iterable[ObservedCase], reference: str
 ) -> Iterator[RuleDifference]:
     """The errors of a path that the reference does not give, if it gives any.  One that can be
     either of two is no difference if the reference gives one of them."""
@@ -153,7 +153,7 @@ def _doubt(error: str) -> str:
 
 def _statuses(
     path: str,
-    situation: CaseKind,
+    situation: Situation,
     cases: Iterable[ObservedCase],
     model: Mapping[str, CaseRuling] | None,
 ) -> Iterator[RuleDifference]:

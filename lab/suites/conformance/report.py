@@ -8,11 +8,11 @@ from typing import Any
 from lab.copy.model import Completion
 from lab.copy.paths import REFERENCE
 from lab.suites.conformance.matrix import (
-    CaseKind,
     CaseRuling,
     Matrix,
     ObservedCase,
     RuleDifference,
+    Situation,
     differences,
     matrix,
 )
@@ -119,12 +119,12 @@ def _ruled(ruled: CaseRuling) -> dict[str, str]:
     return {"verdict": str(ruled.ruling), "evidence": ruled.evidence, "case": ruled.case}
 
 
-def _situation(case: JudgedCase) -> CaseKind:
-    return CaseKind(case.setup.point.stage, case.setup.action, case.setup.size)
+def _situation(case: JudgedCase) -> Situation:
+    return Situation(case.setup.point.stage, case.setup.action, case.setup.size)
 
 
 def _observed(report: Report, case: JudgedCase) -> ObservedCase:
-    seen = case.result.situation
+    seen = case.result.facts
     told = seen.completion
     failed = told if told and told.error and seen.injected else None
     name = f"{report.run}:{case.number}"
@@ -144,7 +144,7 @@ def _observed(report: Report, case: JudgedCase) -> ObservedCase:
 def _misnamed(report: Report, case: JudgedCase, failed: Completion | None) -> str:
     """What is wrong with the status that the caller was told of a failed medium or of a copy above
     a limit; '' if nothing."""
-    told = case.result.situation.completion
-    if case.result.situation.excess and told and not told.succeeded:
+    told = case.result.facts.completion
+    if case.result.facts.excess and told and not told.succeeded:
         return report.path.refuses_wrongly(told)
     return report.path.misnames(failed, case.setup.point.stage) if failed else ""

@@ -9,8 +9,8 @@ from typing import Any
 from lab.copy.contract import (
     Aftermath,
     CachedCopy,
+    Facts,
     Recovery,
-    Situation,
     Verdict,
     judge,
     overall,
@@ -38,7 +38,7 @@ class CaseResult:
 
     point: Point
     action: Action
-    situation: Situation
+    facts: Facts
     rules: dict[str, Verdict]
     verdict: str
     seconds: float
@@ -49,7 +49,7 @@ class CaseResult:
 
     def document(self) -> dict[str, Any]:
         """The case as it stands in the run's JSON."""
-        seen = self.situation
+        seen = self.facts
         copy, told = seen.findings.copy, seen.completion
         return {
             "point": str(self.point),
@@ -104,17 +104,17 @@ class BenchCase:
         point, action, run = self._point, self._action, self._bench.run
         start = time.monotonic()
         run.emit("lab", "case", point=str(point), action=str(action))
-        situation, told = self._observe()
-        verdicts = judge(situation)
-        verdict = overall(situation, verdicts)
+        facts, told = self._observe()
+        verdicts = judge(facts)
+        verdict = overall(facts, verdicts)
         run.emit("oracle", "verdict", point=str(point), action=str(action), verdict=verdict)
         seconds = time.monotonic() - start
         return CaseResult(
-            point, action, situation, verdicts, verdict, seconds,
+            point, action, facts, verdicts, verdict, seconds,
             told.completion, tuple(told.messages),
         )  # fmt: skip
 
-    def _observe(self) -> tuple[Situation, InterruptionResult]:
+    def _observe(self) -> tuple[Facts, InterruptionResult]:
         """What there was to be seen, and what the copy's caller was told."""
         bench, copy, plant = self._bench, self._layout.copy, self._plant
         tagging = bench.tag(self._layout)
@@ -137,7 +137,7 @@ class BenchCase:
             bench.renew()
         if not told.ended:
             problem = problem or bench.instrument.check(copy, told.completion)
-        situation = Situation(
+        facts = Facts(
             findings=findings,
             aftermath=told.aftermath,
             completion=told.completion and plant.completion(told.completion, copy),
@@ -160,10 +160,10 @@ class BenchCase:
         )
         if self._action == SIZE:
             by_limits = ", ".join(map(str, sizes(copy, bench.path.limits)))
-            situation = replace(situation, size=by_limits, excess=self._is_excess())
+            facts = replace(facts, size=by_limits, excess=self._is_excess())
         if self._action == REHEARSAL and bench.path.through_cache and _succeeded(told):
-            situation = replace(situation, cached=self._through_cache())
-        return situation, told
+            facts = replace(facts, cached=self._through_cache())
+        return facts, told
 
     def _is_excess(self) -> bool:
         """Whether the device must refuse the copy for its size alone."""

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from lab.copy.contract import RULES, Ruling
 from lab.faults.model import Stage
 from lab.suites.conformance.matrix import (
-    CaseKind,
     CaseRuling,
     Matrix,
     ObservedCase,
     RuleDifference,
+    Situation,
     differences,
     matrix,
 )
@@ -26,15 +26,15 @@ HOLDS, VIOLATED, CAUGHT, NOT_APPLICABLE = (
     Ruling.HOLDS, Ruling.VIOLATED, Ruling.CAUGHT, Ruling.NOT_APPLICABLE
 )  # fmt: skip
 WRITE_EIO, READ_EIO = (
-    CaseKind(Stage.WRITE, action_called("eio")),
-    CaseKind(Stage.READ, action_called("eio")),
+    Situation(Stage.WRITE, action_called("eio")),
+    Situation(Stage.READ, action_called("eio")),
 )
 MODEL, OTHER = "loop-reflink", "nvme-copy"
 
 
 def observed(
     path: str = OTHER,
-    situation: CaseKind = WRITE_EIO,
+    situation: Situation = WRITE_EIO,
     error: str = "",
     case: str = "run:1",
     **rulings: Ruling,
@@ -63,7 +63,7 @@ CASES = st.lists(
 )
 
 
-def named(found: Sequence[RuleDifference]) -> set[tuple[str, str, CaseKind, str]]:
+def named(found: Sequence[RuleDifference]) -> set[tuple[str, str, Situation, str]]:
     """Which differences these are: an error is told apart by the evidence."""
     return {
         (
@@ -76,7 +76,7 @@ def named(found: Sequence[RuleDifference]) -> set[tuple[str, str, CaseKind, str]
     }
 
 
-def worst(cells: Matrix) -> dict[tuple[str, CaseKind, str], Ruling]:
+def worst(cells: Matrix) -> dict[tuple[str, Situation, str], Ruling]:
     """The rulings of a matrix."""
     return {
         (path, situation, rule): ruled.ruling

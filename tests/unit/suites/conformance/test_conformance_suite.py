@@ -25,7 +25,7 @@ from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.report import JudgedCase, Report
-from tests.unit.builders import COPY, WINDOW, copied, findings, situation
+from tests.unit.builders import COPY, WINDOW, copied, facts, findings
 
 LAYOUT = Layout(COPY, WINDOW)
 MODEL = load("loop-xfs-reflink", [])
@@ -96,7 +96,7 @@ def result(
             "completion": Completion(status, 0, 0.01, error), "injected": "write 1 failed",
             "findings": findings({}),
         }  # fmt: skip
-    case = situation(**seen)
+    case = facts(**seen)
     rules = judge(case) | {rule: Verdict(Ruling.VIOLATED, f"{rule} broken") for rule in broken}
     verdict = "violated" if broken else "holds"
     action = action_called("eio") if error else action_called("resume")
@@ -165,7 +165,7 @@ def test_no_difference_ends_with_0() -> None:
         ("run-nvme-copy", "nvme-copy", "write resume"),
         ("run-nvme-copy", "nvme-copy", "write eio"),
     ]
-    assert all(case["rules"].keys() == judge(situation()).keys() for case in document["cases"])
+    assert all(case["rules"].keys() == judge(facts()).keys() for case in document["cases"])
 
 
 def test_a_new_difference_ends_with_1_and_is_shown_with_both_sides() -> None:

@@ -12,7 +12,7 @@ from lab.errors import UsageError
 from lab.faults.actions import Action
 from lab.faults.model import Stage
 from lab.suites.conformance import quirks
-from lab.suites.conformance.matrix import CaseKind, CaseRuling, RuleDifference
+from lab.suites.conformance.matrix import CaseRuling, RuleDifference, Situation
 from lab.suites.conformance.quirks import CONSEQUENCES, Quirk, propose
 from lab.suites.copy_faults.acts.registry import action_called, actions
 
@@ -28,7 +28,7 @@ def difference(
     action: Action = EIO,
 ) -> RuleDifference:
     """A difference that was seen."""
-    return RuleDifference(path, rule, CaseKind(stage, action), VIOLATED, None)
+    return RuleDifference(path, rule, Situation(stage, action), VIOLATED, None)
 
 
 def quirk(**keys: str) -> Quirk:

@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 import pytest
 
 from lab.cli.show.copy_faults import show
-from lab.copy.contract import Situation, judge, overall
+from lab.copy.contract import Facts, judge, overall
 from lab.errors import HostError, LabError, UsageError
 from lab.faults.actions import REHEARSAL, Action
 from lab.faults.model import REHEARSED, points_of
@@ -26,7 +26,7 @@ from lab.suites.copy_faults.rehearsal import goes_on, is_case
 from lab.suites.copy_faults.report import JudgedCase, Report
 from lab.suites.copy_faults.run import as_sweep
 from lab.suites.copy_faults.selection import Selection
-from tests.unit.builders import DONE, FAILED, copied, findings, nvme_path, profile, situation
+from tests.unit.builders import DONE, FAILED, copied, facts, findings, nvme_path, profile
 
 ROOM = Profile.model_validate(
     {
@@ -35,13 +35,13 @@ ROOM = Profile.model_validate(
         "devices": ({"type": "nvme", "serial": "S", "namespaces": ({"size": 2**26},)},),
     }
 )
-NOTHING = situation(findings=findings({}))
-HANGS = situation(completion=None, waited=None)
-REFUSED = situation(completion=FAILED, findings=findings({}))
-CORRUPTS = situation(completion=FAILED, findings=findings({62: bytes(512)}))
+NOTHING = facts(findings=findings({}))
+HANGS = facts(completion=None, waited=None)
+REFUSED = facts(completion=FAILED, findings=findings({}))
+CORRUPTS = facts(completion=FAILED, findings=findings({62: bytes(512)}))
 
 
-def judged(seen: Situation) -> CaseResult:
+def judged(seen: Facts) -> CaseResult:
     """A rehearsal in which this was seen."""
     rules = judge(seen)
     return CaseResult(
@@ -53,8 +53,8 @@ def judged(seen: Situation) -> CaseResult:
 @pytest.mark.parametrize(
     ("seen", "first", "is_one"),
     [
-        (situation(), True, True),
-        (situation(), False, False),
+        (facts(), True, True),
+        (facts(), False, False),
         (NOTHING, True, True),
         (NOTHING, False, True),
         (HANGS, True, True),
@@ -63,13 +63,13 @@ def judged(seen: Situation) -> CaseResult:
     ],
 )
 def test_the_first_is_a_case_and_each_that_found_something(
-    seen: Situation, first: bool, is_one: bool
+    seen: Facts, first: bool, is_one: bool
 ) -> None:
     assert is_case(judged(seen), first=first) is is_one
 
 
 def test_faults_follow_a_copy_that_ended_well_and_none_that_did_not() -> None:
-    assert goes_on(judged(situation()), nvme_path().limits)
+    assert goes_on(judged(facts()), nvme_path().limits)
     assert goes_on(judged(NOTHING), nvme_path().limits)
     assert not goes_on(judged(HANGS), nvme_path().limits)
     with pytest.raises(NotSupported, match=r"status 0x280.*\nkernel: nvme0: I/O error"):
@@ -143,15 +143,15 @@ NO_POINTS = UsageError("none of these actions is possible at any of these points
 @pytest.mark.parametrize(
     ("seen", "error", "status"),
     [
-        (situation(), None, 0),
+        (facts(), None, 0),
         (NOTHING, None, 1),
         (NOTHING, NO_POINTS, 1),
-        (situation(), NO_POINTS, 2),
+        (facts(), NO_POINTS, 2),
         (NOTHING, HostError("no QEMU"), 3),
     ],
 )
 def test_what_it_finds_is_not_undone_by_points_that_are_not_there(
-    seen: Situation, error: LabError | None, status: int
+    seen: Facts, error: LabError | None, status: int
 ) -> None:
     assert report(error, judged(seen)).exit_status == status
 

@@ -22,7 +22,7 @@ from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.options import parse
 from lab.suites.copy_faults.replay import CaseOutcome, RecordedCase, Replay, find
 from lab.suites.copy_faults.report import JudgedCase, Report
-from tests.unit.builders import COPY, WINDOW, nvme_path, situation
+from tests.unit.builders import COPY, WINDOW, facts, nvme_path
 
 MACHINE = Profile.model_validate(
     {
@@ -38,7 +38,7 @@ CUT = Setup(LAYOUT, Point(Stage.FLUSHED), action_called("power-cut"))
 
 def result(setup: Setup, *broken: str) -> CaseResult:
     """A judged case in which these rules are violated."""
-    seen = situation()
+    seen = facts()
     rules = judge(seen) | {rule: Verdict(Ruling.VIOLATED, "planted") for rule in broken}
     verdict = "violated" if broken else "holds"
     return CaseResult(setup.point, setup.action, seen, rules, verdict, 0.1)
