@@ -13,7 +13,7 @@ from typer.main import get_command
 from lab.cli import _ClickException, app
 from lab.errors import LabError
 from lab.profile.load import load
-from lab.suites import suite as catalogue
+from lab.suites.suite import check, suites
 from tests import ROOT
 from tests.documented import Command, commands
 from tests.extended import entry_points
@@ -49,15 +49,15 @@ def accept(words: list[str]) -> Any:
         name, command, args = command.resolve_command(context, left)
 
 
-def check(words: list[str]) -> None:
+def look_up(words: list[str]) -> None:
     """Raise what a person would be told who typed this and has all files that it names."""
     params = accept(words).params
     profile, suite = params.get("profile"), params.get("suite")
     if profile and not isinstance(profile, list) and not re.match(r"[./~]|[A-Z]+$", profile):
         load(profile, params.get("changes") or [])
     if suite:
-        assert suite in catalogue.suites(), f"no suite {suite}"
-        catalogue.check(suite, params.get("args") or [])
+        assert suite in suites(), f"no suite {suite}"
+        check(suite, params.get("args") or [])
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_it_is_a_command(command: Command) -> None:
             assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M), words
         elif words[0] == "lab":
             try:
-                check(words)
+                look_up(words)
             except typer.Exit:
                 pass  # --help and the like
             except _ClickException as error:
@@ -130,7 +130,7 @@ def test_a_test_that_wants_a_variable_knows_it(command: Command) -> None:
 def test_one_that_is_wrong_is_found(text: str) -> None:
     with pytest.raises((LabError, _ClickException, AssertionError)):
         for words in Command("page", 1, text, inline=False).simple():
-            check(words)
+            look_up(words)
 
 
 def test_exceptions_are_in_use() -> None:

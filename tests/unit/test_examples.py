@@ -14,7 +14,7 @@ import yaml
 from lab.results.run import PROFILE, Run
 from tests import ROOT
 from tests.documented import Command
-from tests.unit.test_documented_commands import check
+from tests.unit.test_documented_commands import look_up
 
 EXAMPLES = ROOT / "examples"
 WORKFLOWS = sorted((EXAMPLES / "workflows").iterdir())
@@ -122,4 +122,4 @@ def test_commands_are_some(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             if words[0] == "make":
                 assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M), words
             elif words[0] == "lab":
-                check(words)
+                look_up(words)
