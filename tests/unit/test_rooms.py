@@ -6,14 +6,18 @@ import re
 from collections import defaultdict
 from itertools import combinations
 
+import pytest
+
 from tests import ROOT
 
 
-def rooms() -> dict[str, set[str]]:
-    """The rooms (packages right below lab/) that each room imports from."""
+def rooms(of: str = "lab") -> dict[str, set[str]]:
+    """The rooms (packages right below a package) that each room imports from."""
+    above = of.split(".")
+    place = ROOT.joinpath(*above)
     found: dict[str, set[str]] = defaultdict(set)
-    for path in (ROOT / "lab").glob("*/**/*.py"):
-        room = path.relative_to(ROOT / "lab").parts[0]
+    for path in place.glob("*/**/*.py"):
+        room = path.relative_to(place).parts[0]
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.ImportFrom) and node.module:
@@ -21,7 +25,8 @@ def rooms() -> dict[str, set[str]]:
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             parts = [name.split(".") for name in names]
-            found[room] |= {part[1] for part in parts if part[0] == "lab" and len(part) > 1}
+            deep = len(above)
+            found[room] |= {part[deep] for part in parts if part[:deep] == above and part[deep:]}
         found[room].discard(room)
     return {room: {other for other in others if other in found} for room, others in found.items()}
 
@@ -33,8 +38,9 @@ def layers() -> list[list[str]]:
     return [group.strip().split(", ") for group in line.split("→")]
 
 
-def test_no_two_rooms_import_each_other() -> None:
-    imports = rooms()
+@pytest.mark.parametrize("of", ["lab", "lab.suites"])
+def test_no_two_rooms_import_each_other(of: str) -> None:
+    imports = rooms(of)
     both = [
         (one, other)
         for one, other in combinations(sorted(imports), 2)

@@ -16,7 +16,6 @@ from lab.guest.ssh import Session
 from lab.profile.models import Profile
 from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run
-from lab.suites.fstests.faults.making import GuestFaults
 from lab.suites.guest import RunGuest, attached
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
@@ -24,7 +23,7 @@ from lab.suites.record import recorded
 from lab.suites.upstream import shards
 from lab.suites.upstream.driver import SERIAL, Batch, External
 from lab.suites.upstream.known import KnownFailure, applying
-from lab.suites.upstream.lane import EarlyEnd, Lane
+from lab.suites.upstream.lane import CaseFaults, EarlyEnd, Lane
 from lab.suites.upstream.options import DrivingOptions
 from lab.suites.upstream.tree import TreeLayout, pack_tree
 from lab.suites.upstream.watchdog import Watchdog
@@ -68,7 +67,7 @@ class CampaignPlan:
     on: str = ""
     """A guest that an earlier run left up."""
     leave_out: LeaveOut = nothing
-    faulted: Callable[[], GuestFaults] | None = None
+    faulted: Callable[[], CaseFaults] | None = None
     """Makes what is done to a guest meanwhile, if anything is."""
 
 

@@ -6,15 +6,15 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from lab.errors import GuestError, LabError
 from lab.guest.boot import Progress
+from lab.guest.guest import Guest
 from lab.guest.kmsg import fatal
 from lab.guest.relay import CommandEnd, CommandOutput, KernelMessages, Relay, RelayGone
 from lab.guest.ssh import Session
 from lab.results.cases import CaseStatus
-from lab.suites.fstests.faults.making import GuestFaults
-from lab.suites.fstests.faults.recovery import SUFFIX
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import SERIAL, TREE, Batch, External
@@ -23,6 +23,25 @@ from lab.suites.upstream.sitting import Excuse, FileRequest, Sitting, no_excuse
 from lab.suites.upstream.watchdog import Watchdog
 
 _POLL = 0.25
+_RECOVERY = ".recovery"
+"""Ends the name of what follows a case."""
+
+
+class CaseFaults(Protocol):
+    """What is done to one guest while a suite's cases run there."""
+
+    @property
+    def recovery(self) -> External:
+        """The suite of the cases that follow each."""
+
+    def made(self, guest: Guest, session: Session) -> AbstractContextManager[None]:
+        """Make the faults in the body, from begin() on.  Raises GuestError."""
+
+    def begin(self) -> None:
+        """The case has begun.  Raises GuestError."""
+
+    def excuse(self, session: Session, *, recovery: bool) -> Excuse:
+        """What a failure is put down to, of a case or of what follows it."""
 
 
 class EarlyEnd(Exception):
@@ -39,7 +58,7 @@ class Lane:
     watchdog: Watchdog
     progress: Progress
     stop: threading.Event
-    faulted: GuestFaults | None = None
+    faulted: CaseFaults | None = None
     """What is done to it meanwhile, one case at a time."""
 
     def work(self, batches: Iterable[Batch]) -> None:
@@ -51,7 +70,7 @@ class Lane:
                 continue
             for name in batch.names:
                 self._carry_out(self.suite, replace(batch, names=(name,)))
-                after = replace(batch, names=(name + SUFFIX,))
+                after = replace(batch, names=(name + _RECOVERY,))
                 self._carry_out(self.faulted.recovery, after)
 
     def _carry_out(self, suite: External, batch: Batch) -> None:

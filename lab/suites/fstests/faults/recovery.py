@@ -11,8 +11,6 @@ from lab.suites.upstream.driver import Command
 from lab.suites.upstream.marks import MarkReader
 from lab.suites.upstream.reader import CaseEnd
 
-SUFFIX = ".recovery"
-
 # The layers below come up anew: a file system among them may have shut itself down.
 _RECOVER = r"""
 name=$1 stacked=$2 fstyp=$3 device=$4 options=$5 dir=$6 scratch=$7
