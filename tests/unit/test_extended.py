@@ -116,8 +116,8 @@ def test_its_action_is_one_of_all(program: Path) -> None:
 
 READ = """
 import sys
-from tests.unit.test_documented_commands import check
-check(sys.argv[1:])
+from tests.unit.test_documented_commands import look_up
+look_up(sys.argv[1:])
 """
 
 
