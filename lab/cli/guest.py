@@ -145,7 +145,7 @@ def list_guests(json: Json = False) -> None:
             record.kernel,
             record.accelerator,
             str(record.port),
-            _age(time.time() - record.started),
+            _age(time.time() - record.started) if record.alive() else "",
         )
         for record in records
     ]

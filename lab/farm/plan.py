@@ -155,8 +155,10 @@ def load(path: Path) -> Plan:
     """
     try:
         document = parse(path.read_text(), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ProfileError(f"{path}: {error.strerror}", hint="docs/nightly.md has one") from error
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"{path}: it is no text: {error.reason}") from error
     wrong: list[tuple[KeyPath, str]] = []
     data = document.data if isinstance(document.data, dict) else {}
     if not isinstance(document.data, dict):

@@ -53,6 +53,9 @@ def test_what_is_no_action_is_refused_with_the_list() -> None:
     with pytest.raises(UsageError) as caught:
         find("explode")
     assert caught.value.hint == "one of " + ", ".join(map(str, actions()))
+    with pytest.raises(UsageError) as caught:
+        find("torm")
+    assert caught.value.hint.startswith("did you mean torn? one of ")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ In this order they are listed, drawn and carried out.
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from errno import EIO, ENOSPC
 from functools import cache
 
@@ -116,8 +117,10 @@ def find(name: str) -> Act:
     """The act of that name.  Raises UsageError with the list of names."""
     found = acts()
     if name not in found:
+        close = get_close_matches(name, found, n=1)
+        question = f"did you mean {close[0]}? " if close else ""
         names = ", ".join(found)
-        raise UsageError(f"action {name!r}: no such action", hint=f"one of {names}")
+        raise UsageError(f"action {name!r}: no such action", hint=f"{question}one of {names}")
     return found[name]
 
 
