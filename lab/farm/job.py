@@ -32,10 +32,10 @@ class JobEnd:
     """Exit status of `lab run`; None if whoever waited for it was killed."""
 
 
-def carry_out(request: Request, token: str, directory: Path) -> JobEnd:
+def run_job(request: Request, token: str, directory: Path) -> JobEnd:
     """Run what is asked for to its end.
 
-    `token` names it in the timeline of its run, by which found() finds that again; what the run
+    `token` names it in the timeline of its run, by which run_of() finds that again; what the run
     prints goes to files in `directory`.  Whatever ends this process ends the run, which then takes
     its guest down.
     """
@@ -62,14 +62,14 @@ def carry_out(request: Request, token: str, directory: Path) -> JobEnd:
             raise
         finally:
             end_group(process)
-    run = found(token)
+    run = run_of(token)
     if run and status in ENDED_WELL:
         return JobEnd(run, "", status)
     why = tail(log.read_text(errors="replace"), 5) or f"exit status {status}"
     return JobEnd(run, why, status)
 
 
-def found(token: str) -> str:
+def run_of(token: str) -> str:
     """The run of a job that has ended, however the lab that started it did; '' if there is none."""
     for run in runs.ids():
         if _first_event(run).get("token") == token and runs.ended(run):

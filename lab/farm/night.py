@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from lab.artifacts.kernel import ensure_kernel
 from lab.artifacts.qemu import ensure_qemu
 from lab.errors import LabError
-from lab.farm import job as runner
+from lab.farm.job import JobEnd, run_job, run_of
 from lab.farm.plan import Job, Plan, jobs
 from lab.guest import registry
 from lab.host import dirs, lock
@@ -127,9 +127,9 @@ def _carry_out(
     total = len(night.jobs)
     token = f"{night.id}/{row.position}"
     # The lab that began it may have been killed between the run's end and its entry here.
-    ended = runner.JobEnd(runner.found(token), "")
+    ended = JobEnd(run_of(token), "")
     if not ended.run and broken:
-        ended = runner.JobEnd("", broken)
+        ended = JobEnd("", broken)
     elif not ended.run and spent(night) >= plan.budget:
         row.state = LEFT_OUT
         session.commit()
@@ -137,7 +137,7 @@ def _carry_out(
     elif not ended.run:
         on_job(row, total)
         start = time.monotonic()
-        ended = runner.carry_out(as_job(row).request, token, place(night.id) / str(row.position))
+        ended = run_job(as_job(row).request, token, place(night.id) / str(row.position))
         row.seconds = time.monotonic() - start
     row.run_id = ended.run or None
     row.said = ended.said

@@ -8,8 +8,8 @@ from pathlib import Path
 from lab.artifacts.kernel import ensure_kernel
 from lab.artifacts.kernels import names
 from lab.errors import BuildError, GuestError, HostError
-from lab.farm import job as runner
 from lab.farm.bisect import CommitResult, CommitVerdict
+from lab.farm.job import run_job
 from lab.guest import guests
 from lab.host.process import me
 from lab.suites.request import Request
@@ -39,7 +39,7 @@ class CommitTrial:
             return CommitResult(CommitVerdict.SKIP, why=error.message)
         request = replace(self.request, kernel=kernel)
         self.progress(f"{request.suite} on {request.profile}")
-        ended = runner.carry_out(request, f"{self.place.name}/{commit}", self.place / commit)
+        ended = run_job(request, f"{self.place.name}/{commit}", self.place / commit)
         if ended.status in _VERDICTS and ended.run:
             return CommitResult(_VERDICTS[ended.status], ended.run)
         if ended.status != HostError.exit_status:

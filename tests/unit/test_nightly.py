@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import GuestError, HostError, ProfileError
-from lab.farm import job as runner
 from lab.farm import night as nights
 from lab.farm.estimate import seconds
-from lab.farm.job import JobEnd
+from lab.farm.job import JobEnd, run_job, run_of
 from lab.farm.outcome import document, exit_status, outcome
 from lab.farm.page import known, page
 from lab.farm.plan import Job, Plan, jobs, load
@@ -104,7 +103,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 def benches(monkeypatch: pytest.MonkeyPatch, kills: set[int]) -> Iterator[Bench]:
     made = Bench(kills)
-    monkeypatch.setattr(runner, "carry_out", made.carry_out)
+    monkeypatch.setattr(nights, "run_job", made.carry_out)
     monkeypatch.setattr(nights, "ensure_kernel", lambda _name, _progress: None)
     monkeypatch.setattr(nights, "ensure_qemu", lambda _name, _progress: None)
     yield made
@@ -377,7 +376,7 @@ def test_two_labs_at_one_plan(plan: Plan, bench: Bench, monkeypatch: pytest.Monk
             carry_out(plan)
         raise GuestError("enough")
 
-    monkeypatch.setattr(runner, "carry_out", nested)
+    monkeypatch.setattr(nights, "run_job", nested)
     with pytest.raises(GuestError):
         carry_out(plan)
 
@@ -393,7 +392,7 @@ def test_evidence_of_old_nights_is_removed_and_results_stay(tmp_path: Path, benc
 
 
 def test_a_run_is_a_process_of_its_own(tmp_path: Path) -> None:
-    ended = runner.carry_out(Request("nvme-copy", "nope", kernel="debian"), "n/1", tmp_path / "1")
+    ended = run_job(Request("nvme-copy", "nope", kernel="debian"), "n/1", tmp_path / "1")
     assert ended.run == ""
     assert "no suite nope" in ended.said
 
@@ -405,12 +404,12 @@ def test_a_run_that_was_broken_off_is_not_taken_for_one_that_ended(
     with pytest.raises(KeyboardInterrupt), Run("nvme-copy", "copy-faults") as run:
         run.finish({"cases": []})
         raise KeyboardInterrupt
-    assert runner.found("n/1") == ""
+    assert run_of("n/1") == ""
     monkeypatch.setenv(TOKEN, "n/1")
     with Run("nvme-copy", "copy-faults") as run:
         run.finish({"cases": []})
-    assert runner.found("n/1") == run.id
-    assert runner.found("n/2") == ""
+    assert run_of("n/1") == run.id
+    assert run_of("n/2") == ""
 
 
 def test_a_run_that_is_made_of_others_is_what_was_asked_for(
@@ -420,6 +419,6 @@ def test_a_run_that_is_made_of_others_is_what_was_asked_for(
     with Run("nvme-copy", "conformance") as whole:
         with Run("nvme-copy", "copy-faults") as part:
             part.finish({"cases": []})
-        assert runner.found("n/1") == ""
+        assert run_of("n/1") == ""
         whole.finish({"cases": []})
-    assert runner.found("n/1") == whole.id
+    assert run_of("n/1") == whole.id

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from lab.errors import BuildError, GuestError, HostError, LabError
-from lab.farm import job as runner
 from lab.farm import trial
 from lab.farm.bisect import CommitResult, CommitVerdict
 from lab.farm.job import JobEnd
@@ -53,7 +52,7 @@ class Fate:
 def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
     made = Fate()
     monkeypatch.setattr(trial, "ensure_kernel", made.ensure_kernel)
-    monkeypatch.setattr(runner, "carry_out", made.carry_out)
+    monkeypatch.setattr(trial, "run_job", made.carry_out)
     monkeypatch.setattr(guests, "start", made.start)
     return made
 
