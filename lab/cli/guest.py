@@ -12,10 +12,12 @@ from lab.cli.kernel import Kernel, kernel_named
 from lab.cli.profile import Changes, complete_profile
 from lab.cli.qemu import Qemu, qemu_named
 from lab.cli.terminal import phases, print_json, print_table, warn
+from lab.errors import UsageError
 
 if TYPE_CHECKING:
     from lab.cli.stack import StackListing
     from lab.guest.registry import Record
+    from lab.profile.models import Profile
 
 
 def complete_guest(incomplete: str) -> list[str]:
@@ -54,7 +56,6 @@ def up(
     json: Json = False,
 ) -> None:
     """Boot a guest of a profile; it stays until `lab down`."""
-    from lab.errors import UsageError
     from lab.profile.change import booting
     from lab.profile.load import load
 
@@ -69,25 +70,10 @@ def up(
         with phases() as progress:
             guest = guests.up(name, wanted, progress)
     except guests.AlreadyUp:
-        record = registry.find(name)
-        if record.profile != wanted:
-            raise UsageError(
-                f"guest {name} is up, but of another profile than was asked for",
-                hint=f"lab down {name} first, or give --name another one",
-            ) from None
-        if json:
-            print_json(_document(record))
-        else:
-            print(f"{name} is already up: lab ssh {name}")
+        _already_up(registry.find(name), wanted, json=json)
         return
     found, peer = _found(guest.record)
-    for lack in (*found.missing, *peer.missing):
-        warn(f"not supported: {lack.feature} of device {lack.device}: {lack.said}")
-    for setting in (*found.settings, *peer.settings):
-        if setting.failed:
-            warn(setting.why())
-    if guest.record.accelerator_note:
-        warn(f"no KVM, slow TCG emulation instead: {guest.record.accelerator_note}")
+    _warn_of(guest.record, found, peer)
     if json:
         print_json(_document(guest.record))
         return
@@ -102,6 +88,31 @@ def up(
     )
 
 
+def _already_up(record: Record, wanted: Profile, *, json: bool) -> None:
+    """Tell of a guest that is up already.  Raises UsageError when it is another one."""
+    name = record.name
+    if record.profile != wanted:
+        raise UsageError(
+            f"guest {name} is up, but of another profile than was asked for",
+            hint=f"lab down {name} first, or give --name another one",
+        )
+    if json:
+        print_json(_document(record))
+    else:
+        print(f"{name} is already up: lab ssh {name}")
+
+
+def _warn_of(record: Record, found: StackListing, peer: StackListing) -> None:
+    """Warn of what a guest that came up does not have, or not as it was asked for."""
+    for lack in (*found.missing, *peer.missing):
+        warn(f"not supported: {lack.feature} of device {lack.device}: {lack.said}")
+    for setting in (*found.settings, *peer.settings):
+        if setting.failed:
+            warn(setting.why())
+    if record.accelerator_note:
+        warn(f"no KVM, slow TCG emulation instead: {record.accelerator_note}")
+
+
 def down(
     name: OptionalName = None,
     all_guests: Annotated[bool, typer.Option("--all", help="All guests.")] = False,
@@ -110,7 +121,6 @@ def down(
 
     Its QEMU, its media and its directory are gone.
     """
-    from lab.errors import UsageError
     from lab.guest import guests, registry
 
     if (name is None) != all_guests:
