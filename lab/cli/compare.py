@@ -141,13 +141,13 @@ def bundle(
     Elsewhere `lab replay` takes it as it is.
     """
     from lab.cli.terminal import warn
-    from lab.suites.copy_faults.bundle import make
+    from lab.suites.copy_faults.bundle import make_bundle
 
     run, _, wanted = case.partition(":")
     target = file or Path(f"lab-{run}.tar.gz")
     with phases() as progress:
         progress("pack the run's evidence")
-        lacking = make(run, wanted, target)
+        lacking = make_bundle(run, wanted, target)
     for what in lacking:
         warn(f"left out {what}")
     print(f"{target} {target.stat().st_size / 1e6:.1f} MB")

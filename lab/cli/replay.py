@@ -47,21 +47,21 @@ def replay(
 
     Exit status 1 if it does not come to the same.
     """
-    from lab.suites.copy_faults import bundle as bundles
-    from lab.suites.copy_faults import replay as replays
+    from lab.suites.copy_faults.bundle import bundle_named, case_in
+    from lab.suites.copy_faults.replay import carry_out_again, case_of, on_kernel, on_qemu
 
-    if found := bundles.named(case):
-        recorded = bundles.find(*found, kernel, qemu)
+    if found := bundle_named(case):
+        recorded = case_in(*found, kernel, qemu)
     else:
-        recorded = replays.find(case)
-        recorded = replays.on_kernel(recorded, kernel) if kernel else recorded
-        recorded = replays.on_qemu(recorded, qemu) if qemu else recorded
+        recorded = case_of(case)
+        recorded = on_kernel(recorded, kernel) if kernel else recorded
+        recorded = on_qemu(recorded, qemu) if qemu else recorded
     from lab.cli.show.copy_faults import watching_verdicts
     from lab.guest import registry
 
     registry.sweep()
     with watching_verdicts() as watch:
-        done = replays.replay(recorded, times, watch)
+        done = carry_out_again(recorded, times, watch)
     for difference in done.differences():
         warn(f"not as it was recorded: {difference}")
     if json:

@@ -33,7 +33,7 @@ from lab.vm.graph import drives
 CONFIG = "kernel.config"
 
 
-def make(run: str, wanted: str, target: Path) -> list[str]:
+def make_bundle(run: str, wanted: str, target: Path) -> list[str]:
     """Write the bundle of a run, or of the case `wanted` of it, to `target`; what it lacks.
 
     Raises UsageError when there is no such run or case.
@@ -86,7 +86,7 @@ def _kernel(place: Path, document: dict[str, Any]) -> dict[str, str]:
         return {"release": str(document.get("kernel", ""))}
 
 
-def named(text: str) -> tuple[Path, str] | None:
+def bundle_named(text: str) -> tuple[Path, str] | None:
     """The file and the case in BUNDLE or BUNDLE:CASE; None if that is no file.
 
     Raises UsageError for what can only be meant as a bundle, and is not there.
@@ -101,7 +101,7 @@ def named(text: str) -> tuple[Path, str] | None:
     return None
 
 
-def find(path: Path, wanted: str, kernel: str | None, qemu: str | None = None) -> RecordedCase:
+def case_in(path: Path, wanted: str, kernel: str | None, qemu: str | None = None) -> RecordedCase:
     """A case of a bundle: `wanted`, or the one that matters; on another kernel or in another QEMU,
     if one is given.
 

@@ -116,7 +116,7 @@ class Replay:
         }
 
 
-def replay(recorded: RecordedCase, times: int, watcher: Watcher[CaseResult]) -> Replay:
+def carry_out_again(recorded: RecordedCase, times: int, watcher: Watcher[CaseResult]) -> Replay:
     """Carry the case out `times` times in a guest of its own; raises as carry_out() does."""
     asked = {
         "mode": NAME,
@@ -138,7 +138,7 @@ def replay(recorded: RecordedCase, times: int, watcher: Watcher[CaseResult]) -> 
     return Replay(recorded, times, carry_out(sweep, watcher))
 
 
-def find(text: str) -> RecordedCase:
+def case_of(text: str) -> RecordedCase:
     """The case that RUN:CASE names, or the one that failed in RUN.  Raises UsageError when there is
     none, or more than one."""
     run, _, wanted = text.partition(":")
@@ -148,7 +148,7 @@ def find(text: str) -> RecordedCase:
             hint="such as 20260131-093000-1a2b:17 or …:write:2,eio",
         )
     past = runs.load(run)
-    return recorded(past, run, wanted) if wanted else find(_failed(past, run))
+    return recorded(past, run, wanted) if wanted else case_of(_failed(past, run))
 
 
 def _failed(past: PastRun, run: str) -> str:

@@ -16,7 +16,7 @@ from lab.errors import UsageError
 from lab.profile.models import Profile
 from lab.results.bundle import pack, read
 from lab.results.run import KERNEL, PROFILE, TIMELINE, Run
-from lab.suites.copy_faults import bundle
+from lab.suites.copy_faults.bundle import bundle_named, case_in, make_bundle
 from lab.suites.copy_faults.report import JudgedCase
 from tests.unit.suites.copy_faults.test_replay import CUT, EIO, MACHINE, report, result
 from tests.unit.test_cases_cli import lab
@@ -46,13 +46,13 @@ def on_debian(**changes: Any) -> Profile:
 
 
 def made(run: Run, target: Path, wanted: str = "") -> Path:
-    bundle.make(run.id, wanted, target)
+    make_bundle(run.id, wanted, target)
     return target
 
 
 def test_a_bundle_has_the_evidence_and_what_it_takes_to_do_it_again(tmp_path: Path) -> None:
     run = recorded()
-    lacking = bundle.make(run.id, "", tmp_path / "b.tar.gz")
+    lacking = make_bundle(run.id, "", tmp_path / "b.tar.gz")
     assert lacking == ["kernel.config: the kernel is not built any more"]
     assert [path.name for path in tmp_path.iterdir()] == ["b.tar.gz"]
     with tarfile.open(tmp_path / "b.tar.gz") as tar:
@@ -81,14 +81,14 @@ def test_the_case_that_failed_is_found_where_the_run_is_unknown(
     run = recorded()
     path = made(run, tmp_path / "b.tar.gz")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
-    assert bundle.named(str(path)) == (path, "")
-    found = bundle.find(path, "", None)
+    assert bundle_named(str(path)) == (path, "")
+    found = case_in(path, "", None)
     assert (found.id, found.setup, found.profile) == (f"{run.id}:2", EIO, MACHINE)
     assert str(found.outcome) == "violated SOURCE"
     # Any other case is in it too.
-    assert bundle.named(f"{path}:flushed,power-cut") == (path, "flushed,power-cut")
-    assert bundle.find(path, "flushed,power-cut", None).setup == CUT
-    on_sid = bundle.find(path, "", "debian-sid")
+    assert bundle_named(f"{path}:flushed,power-cut") == (path, "flushed,power-cut")
+    assert case_in(path, "flushed,power-cut", None).setup == CUT
+    on_sid = case_in(path, "", "debian-sid")
     assert on_sid.profile == on_debian(kernel="debian-sid")
 
 
@@ -100,8 +100,8 @@ def test_no_case_is_guessed(tmp_path: Path) -> None:
     )
     path = made(run, tmp_path / "b.tar.gz")
     with pytest.raises(UsageError, match=r"which case\? it has 2.*1, 2"):
-        bundle.find(path, "", None)
-    assert bundle.find(made(run, tmp_path / "c.tar.gz", "write:2,eio"), "", None).setup == EIO
+        case_in(path, "", None)
+    assert case_in(made(run, tmp_path / "c.tar.gz", "write:2,eio"), "", None).setup == EIO
     with pytest.raises(UsageError, match="has no case 7"):
         made(run, tmp_path / "d.tar.gz", "7")
     assert not (tmp_path / "d.tar.gz").exists()
@@ -123,7 +123,7 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     )
     path = made(recorded(machine), tmp_path / "b.tar.gz")
     with pytest.raises(UsageError) as caught:
-        bundle.find(path, "", None)
+        case_in(path, "", None)
     said = str(caught.value)
     for words in (
         "no kernel offload; it was 6.12.0-lab, of ~/linux + a.mbox", "lab kernel add offload",
@@ -132,10 +132,10 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert words in said
     with pytest.raises(UsageError) as caught:
-        bundle.find(path, "", "debian")
+        case_in(path, "", "debian")
     assert "no kernel" not in str(caught.value)
     with pytest.raises(UsageError, match="no kernel nope"):
-        bundle.find(path, "", "nope")
+        case_in(path, "", "nope")
 
 
 def rewritten(path: Path, target: Path, *more: tarfile.TarInfo, without: str = "") -> Path:

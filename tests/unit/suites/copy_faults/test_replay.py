@@ -20,7 +20,7 @@ from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.options import parse
-from lab.suites.copy_faults.replay import CaseOutcome, RecordedCase, Replay, find
+from lab.suites.copy_faults.replay import CaseOutcome, RecordedCase, Replay, case_of
 from lab.suites.copy_faults.report import JudgedCase, Report
 from tests.unit.builders import COPY, WINDOW, facts, nvme_path
 
@@ -77,7 +77,7 @@ def recorded() -> str:
 
 
 def test_a_case_is_found_with_all_that_it_takes_to_repeat_it(recorded: str) -> None:
-    found = find(f"{recorded}:2")
+    found = case_of(f"{recorded}:2")
     assert found.id == f"{recorded}:2"
     assert found.profile == MACHINE
     assert found.setup == CUT
@@ -87,11 +87,11 @@ def test_a_case_is_found_with_all_that_it_takes_to_repeat_it(recorded: str) -> N
 
 
 def test_a_case_can_be_named_by_point_and_action(recorded: str) -> None:
-    assert find(f"{recorded}:flushed,power-cut").id == f"{recorded}:2"
+    assert case_of(f"{recorded}:flushed,power-cut").id == f"{recorded}:2"
 
 
 def test_a_run_stands_for_its_only_case_that_failed(recorded: str) -> None:
-    assert find(recorded).id == find(f"{recorded}:").id == f"{recorded}:3.min"
+    assert case_of(recorded).id == case_of(f"{recorded}:").id == f"{recorded}:3.min"
 
 
 def failed_in(home: Path, recorded: str, *numbers: int) -> None:
@@ -106,16 +106,16 @@ def failed_in(home: Path, recorded: str, *numbers: int) -> None:
 def test_of_several_that_failed_one_must_be_named(recorded: str, home: Path) -> None:
     failed_in(home, recorded, 1, 2, 3)
     with pytest.raises(UsageError, match="3 cases failed") as caught:
-        find(recorded)
+        case_of(recorded)
     assert caught.value.hint == (f"lab replay {recorded}:1, or {recorded}:2, {recorded}:3.min")
     failed_in(home, recorded)
     with pytest.raises(UsageError, match="no case failed") as caught:
-        find(recorded)
+        case_of(recorded)
     assert f"lab replay {recorded}:CASE" in caught.value.hint
 
 
 def test_a_minimised_case_is_another_one(recorded: str) -> None:
-    whole, small = find(f"{recorded}:3"), find(f"{recorded}:3.min")
+    whole, small = case_of(f"{recorded}:3"), case_of(f"{recorded}:3.min")
     assert (len(whole.setup.layout.copy.sources), len(small.setup.layout.copy.sources)) == (3, 2)
     assert small.id == f"{recorded}:3.min"
     assert str(small.outcome) == str(whole.outcome) == "violated SOURCE"
@@ -135,7 +135,7 @@ def test_a_case_that_is_not_there_is_refused(
     recorded: str, case: str, message: str, hint: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        find(f"{recorded}:{case}")
+        case_of(f"{recorded}:{case}")
     assert message in caught.value.message
     assert hint in caught.value.hint
 
@@ -143,13 +143,13 @@ def test_a_case_that_is_not_there_is_refused(
 @pytest.mark.parametrize("run", ["20260101-000000-abcd", "../../etc", "x", "."])
 def test_a_run_that_is_not_there_is_refused(recorded: str, run: str) -> None:
     with pytest.raises(UsageError, match="no run ") as caught:
-        find(f"{run}:1")
+        case_of(f"{run}:1")
     assert caught.value.hint == f"the latest is {recorded}"
 
 
 def test_where_no_run_is_none_is_named() -> None:
     with pytest.raises(UsageError) as caught:
-        find("20260101-000000-abcd:1")
+        case_of("20260101-000000-abcd:1")
     assert caught.value.hint == "there is none yet"
 
 
@@ -162,7 +162,7 @@ def document(run: str, home: Path) -> Path:
 def test_a_document_of_another_make_is_refused(recorded: str, home: Path, text: str) -> None:
     document(recorded, home).write_text(text)
     with pytest.raises(UsageError, match=recorded):
-        find(f"{recorded}:1")
+        case_of(f"{recorded}:1")
 
 
 def test_a_document_without_the_window_is_refused(recorded: str, home: Path) -> None:
@@ -171,16 +171,16 @@ def test_a_document_without_the_window_is_refused(recorded: str, home: Path) -> 
     del content["cases"][0]["window"]
     path.write_text(json.dumps(content))
     with pytest.raises(UsageError, match="KeyError 'window'") as caught:
-        find(f"{recorded}:1")
+        case_of(f"{recorded}:1")
     assert "run it again" in caught.value.hint
-    assert find(f"{recorded}:2").setup == CUT
+    assert case_of(f"{recorded}:2").setup == CUT
 
 
 def test_a_run_that_was_broken_off_is_refused() -> None:
     with Run("p", "s") as run:
         pass
     with pytest.raises(UsageError, match="no document") as caught:
-        find(f"{run.id}:1")
+        case_of(f"{run.id}:1")
     assert "timeline" in caught.value.hint
     assert ids() == [run.id]
 
@@ -193,25 +193,25 @@ def again(found: RecordedCase, *results: CaseResult, **changes: Any) -> Replay:
 
 
 def test_the_same_verdicts_end_with_0_whatever_they_are(recorded: str) -> None:
-    bad = again(find(f"{recorded}:3"), *[result(EIO, "SOURCE")] * 3)
+    bad = again(case_of(f"{recorded}:3"), *[result(EIO, "SOURCE")] * 3)
     assert (bad.same, bad.exit_status) == ([True] * 3, 0)
-    good = again(find(f"{recorded}:1"), result(EIO))
+    good = again(case_of(f"{recorded}:1"), result(EIO))
     assert (good.same, good.exit_status) == ([True], 0)
 
 
 @pytest.mark.parametrize("broken", [(), ("NEIGHBOUR",), ("SOURCE", "NEIGHBOUR")])
 def test_other_rules_are_not_the_same_verdict(recorded: str, broken: tuple[str, ...]) -> None:
-    done = again(find(f"{recorded}:3"), result(EIO, "SOURCE"), result(EIO, *broken))
+    done = again(case_of(f"{recorded}:3"), result(EIO, "SOURCE"), result(EIO, *broken))
     assert (done.same, done.exit_status) == ([True, False], 1)
 
 
 def test_a_failure_of_the_lab_is_no_verdict(recorded: str) -> None:
-    done = again(find(f"{recorded}:1"), result(EIO, "SOURCE"), error=HostError("no QEMU"))
+    done = again(case_of(f"{recorded}:1"), result(EIO, "SOURCE"), error=HostError("no QEMU"))
     assert done.exit_status == 3
 
 
 def test_another_platform_is_told(recorded: str) -> None:
-    found = find(f"{recorded}:1")
+    found = case_of(f"{recorded}:1")
     assert again(found, result(EIO)).differences() == []
     done = again(found, result(EIO), kernel="6.12", accelerator="kvm")
     assert done.differences() == ["kernel was 6.1, is 6.12", "accelerator was tcg, is kvm"]
@@ -220,10 +220,10 @@ def test_another_platform_is_told(recorded: str) -> None:
 
 
 def test_a_replay_can_be_replayed(recorded: str) -> None:
-    found = find(f"{recorded}:1")
+    found = case_of(f"{recorded}:1")
     done = again(found, result(EIO), plant=Plant())
     with Run("p", "replay") as run:
         run.write(PROFILE, MACHINE.model_dump_json(by_alias=True))
         run.finish(done.report.document())
-    second = find(f"{run.id}:1")
+    second = case_of(f"{run.id}:1")
     assert (second.setup, second.outcome, second.plant.kind) == (found.setup, found.outcome, "")
