@@ -21,10 +21,11 @@ from lab.host.dirs import not_writable
 from lab.host.qemu import Accelerator
 from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG, INITRD, LAYERS_LOG, Boot, argv
+from lab.vm.ending import exit_status
 from lab.vm.given.handover import check_host_devices
 from lab.vm.graph import drives
 from lab.vm.link import Link
-from lab.vm.machine import Machine, exit_status
+from lab.vm.machine import Machine
 from lab.vm.qmp import EventSink
 
 Progress = Callable[[str], None]

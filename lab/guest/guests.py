@@ -18,8 +18,9 @@ from lab.host import dirs
 from lab.host.process import Process, me
 from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
+from lab.vm.ending import STDERR, ending, said
 from lab.vm.link import Link
-from lab.vm.machine import ARGV, STDERR, Machine, ending, said
+from lab.vm.machine import ARGV, Machine
 from lab.vm.qmp import EventSink
 
 

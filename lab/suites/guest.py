@@ -22,7 +22,7 @@ from lab.results.cases import CaseStatus
 from lab.results.run import Run
 from lab.suites.outcome import Outcome
 from lab.vm.argv import CONSOLE_LOG
-from lab.vm.machine import STDERR
+from lab.vm.ending import STDERR
 
 _AFTERMATH = 2.0
 """Seconds without a word after which a trace of a kernel that goes on is complete."""

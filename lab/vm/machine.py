@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import HostError, LackError
-from lab.host.command import missing, tail
+from lab.host.command import missing
 from lab.host.process import Process
 from lab.vm import trace
-from lab.vm.argv import CONSOLE_LOG, CONSOLE_SOCKET, PID_FILE, QMP_SOCKET, TRACE_LOG
+from lab.vm.argv import CONSOLE_SOCKET, PID_FILE, QMP_SOCKET, TRACE_LOG
+from lab.vm.ending import EXIT_STATUS, STDERR, ending, exit_status, said
 from lab.vm.graph import Drive, Rule
 from lab.vm.qmp import EventSink, Qmp, QmpLost, QmpTimeout
 
 SUPERVISOR = Path(__file__).with_name("supervise.sh")
-STDOUT, STDERR, EXIT_STATUS, ARGV = "qemu.out", "qemu.err", "exit-status", "argv.json"
+STDOUT, ARGV = "qemu.out", "argv.json"
 _LAUNCH_DEADLINE = 20.0
 _DEATH_THROES = 2.0
 """Seconds between a guest's connection breaking and the end of its QEMU, core dump included."""
@@ -279,38 +280,6 @@ class Machine:
         return HostError(
             f"QEMU (pid {self.process.pid}) {ending(self.directory)}", detail=self.said()
         )
-
-
-def said(directory: Path) -> str:
-    """The end of QEMU's stderr and of the guest's console, as found in a guest's directory."""
-    parts = []
-    for title, name, lines in (("stderr", STDERR, 5), ("console", CONSOLE_LOG, 12)):
-        with contextlib.suppress(FileNotFoundError):
-            text = (directory / name).read_text(errors="replace")
-            if text.strip():
-                parts += [f"{title}:", tail(text, lines)]
-    return "\n".join(parts)
-
-
-def exit_status(directory: Path) -> int | None:
-    """QEMU's exit status, as a shell counts it, if its supervisor recorded it."""
-    end = time.monotonic() + 1.0  # the supervisor writes it just after QEMU is gone
-    while not (directory / EXIT_STATUS).exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    try:
-        return int((directory / EXIT_STATUS).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-def ending(directory: Path) -> str:
-    """How QEMU ended, in words."""
-    status = exit_status(directory)
-    if status is None:
-        return "is gone; its exit status was not recorded"
-    if status > 128:
-        return f"was killed by signal {status - 128}"
-    return f"ended with exit status {status}"
 
 
 def _wait_for_pid(directory: Path, supervisor: subprocess.Popen[bytes], qemu: str) -> Process:

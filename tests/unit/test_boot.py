@@ -8,7 +8,8 @@ import pytest
 from lab.errors import GuestError, LabError
 from lab.guest.boot import LISTENS, READY, QemuDefect, await_line
 from lab.vm.argv import CONSOLE_LOG
-from lab.vm.machine import EXIT_STATUS, Machine
+from lab.vm.ending import EXIT_STATUS
+from lab.vm.machine import Machine
 from tests.unit.builders import gone
 
 PANIC = "Kernel panic - not syncing: Fatal exception in interrupt"

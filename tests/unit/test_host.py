@@ -16,7 +16,8 @@ from lab.host import dirs, lock, qemu
 from lab.host.command import missing, run, tail
 from lab.host.process import Process, me, working_in
 from lab.vm.argv import CONSOLE_LOG, PID_FILE
-from lab.vm.machine import EXIT_STATUS, STDERR, Machine, ending
+from lab.vm.ending import EXIT_STATUS, STDERR, ending
+from lab.vm.machine import Machine
 from tests.unit.builders import gone, idle, python, said, until
 
 # --- command ------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lab.host.process import Process
-from lab.vm.machine import STDERR, SUPERVISOR, Machine
+from lab.vm.ending import STDERR
+from lab.vm.machine import SUPERVISOR, Machine
 
 # As QEMU 11.1.3 said it under a name that has no "qemu" in it.
 WORDS = "q11.sh: block/accounting.c:243: block_account_one_io: Assertion `x' failed."

@@ -18,7 +18,8 @@ from lab.results.cases import CaseStatus
 from lab.results.run import Run
 from lab.suites.guest import GuestLost, RunGuest
 from lab.vm.argv import CONSOLE_LOG
-from lab.vm.machine import EXIT_STATUS, Machine
+from lab.vm.ending import EXIT_STATUS
+from lab.vm.machine import Machine
 from tests.unit.builders import gone, idle, profile, record
 
 TRACE = [
