@@ -39,25 +39,7 @@ def run(
     is missing, fails, or overruns the deadline (it is killed then, with its children).
     """
     words = [str(word) for word in argv]
-    try:
-        process = subprocess.Popen(
-            words,
-            executable=found(words[0]) or words[0],
-            stdin=subprocess.PIPE if text else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            cwd=cwd,
-            env=env,
-            process_group=0,
-        )
-    except FileNotFoundError as error:
-        if cwd is not None and not cwd.is_dir():
-            raise HostError(f"{cwd}: no such directory") from error
-        raise missing(words[0]) from error
-    except OSError as error:
-        raise HostError(f"{words[0]}: {error.strerror}", hint="check that file") from error
+    process = _started(words, fed=bool(text), cwd=cwd, env=env)
     try:
         out, said = process.communicate(text or None, timeout=deadline)
     except subprocess.TimeoutExpired as error:
@@ -80,6 +62,32 @@ def run(
             hint=hint,
         )
     return out
+
+
+def _started(
+    words: Sequence[str], *, fed: bool, cwd: Path | None, env: Mapping[str, str] | None
+) -> subprocess.Popen[str]:
+    """A program in a process group of its own, with pipes; `fed`: stdin is one too.  Raises
+    HostError."""
+    try:
+        return subprocess.Popen(
+            words,
+            executable=found(words[0]) or words[0],
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            cwd=cwd,
+            env=env,
+            process_group=0,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise HostError(f"{cwd}: no such directory") from error
+        raise missing(words[0]) from error
+    except OSError as error:
+        raise HostError(f"{words[0]}: {error.strerror}", hint="check that file") from error
 
 
 def stream(
