@@ -17,7 +17,7 @@ import pytest
 import lab
 from lab.face import connection
 from lab.guest import keys, registry
-from tests.boot.conftest import Lab
+from tests.boot.conftest import Lab, wait_for
 
 COPY = "nvme-copy --serial LABNVME0 --to 4096 0+64 128+64"
 
@@ -83,11 +83,20 @@ def test_its_connection_is_fabrics(attached: lab.GuestHandle, tmp_path: Path) ->
 def test_its_tunnels_reach_the_guest(attached: lab.GuestHandle) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    # fabric listens in a thread of its own, which may only have begun.
     with (
         attached.connection.forward_local(port, 22),
-        socket.create_connection(("127.0.0.1", port), 60) as way,
+        wait_for(lambda: connected(port), "the tunnel") as way,
     ):
         assert way.recv(4096).startswith(b"SSH-2.0-")
+
+
+def connected(port: int) -> socket.socket | None:
+    """A connection to a port of this host, if somebody listens there."""
+    try:
+        return socket.create_connection(("127.0.0.1", port), 60)
+    except ConnectionRefusedError:
+        return None
 
 
 def test_threads_share_it(attached: lab.GuestHandle) -> None:
