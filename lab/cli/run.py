@@ -14,7 +14,7 @@ from lab.cli.kernel import Kernel, kernel_named
 from lab.cli.profile import Changes, complete_profile
 from lab.cli.qemu import Qemu, qemu_named
 from lab.cli.terminal import print_error, print_json, warn
-from lab.suites.suite import SUITES, find, suites
+from lab.suites import SUITES
 
 if TYPE_CHECKING:
     from lab.cli.show import Shows
@@ -27,6 +27,8 @@ _SUITES = f"{', '.join(SUITES)}, or one that a package brings."
 
 def complete_suite(incomplete: str) -> list[tuple[str, str]]:
     """The suites that start with `incomplete`, for the shell's completion."""
+    from lab.suites.suite import suites
+
     return [(name, suite.does) for name, suite in suites().items() if name.startswith(incomplete)]
 
 
@@ -64,6 +66,7 @@ def run(
     """Run a suite in a guest of its own, and judge what happened."""
     from lab.suites.arguments import Help
     from lab.suites.request import Request
+    from lab.suites.suite import find
 
     wanted = find(suite)
     request = Request(

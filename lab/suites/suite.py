@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a suite is, and which suites there are.
 
-The command line asks for this at every start: nothing heavy is imported here, and a suite's own
-record names what it needs.
+Completion asks for this: nothing heavy is imported here, and a suite's own record names what it
+needs.
 """
 
 from __future__ import annotations
@@ -15,26 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import UsageError
+from lab.suites import OWN
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.suites.request import Assignment
-
-_OWN = {
-    "copy-faults": "lab.suites.copy_faults:SUITE",
-    "conformance": "lab.suites.conformance:SUITE",
-    "fstests": "lab.suites.fstests:SUITE",
-    "blktests": "lab.suites.blktests:SUITE",
-    "fsx": "lab.suites.fsx:FSX",
-    "fsstress": "lab.suites.fsx:FSSTRESS",
-    "verity": "lab.suites.verity:SUITE",
-    "cryptsetup": "lab.suites.cryptsetup:SUITE",
-}
-"""Where the lab's own are declared."""
-
-SUITES = tuple(_OWN)
-"""The names of the lab's own."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +71,7 @@ def suites() -> Mapping[str, Suite]:
     """
     from lab import plugins
 
-    own = {name: Late(reference).resolve() for name, reference in _OWN.items()}
+    own = {name: Late(reference).resolve() for name, reference in OWN.items()}
     return plugins.together(plugins.SUITES, own, Suite)
 
 

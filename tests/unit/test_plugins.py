@@ -14,7 +14,7 @@ import pytest
 from lab import plugins
 from lab.errors import HostError
 from lab.plugins import SUITES, PluginWarning
-from lab.suites.suite import SUITES as SUITES_OF_THE_LAB
+from lab.suites import SUITES as SUITES_OF_THE_LAB
 
 Install = Callable[[str, str, str], None]
 """Takes a package's name, its entry points of lab.suites, and the text of its module."""

@@ -11,9 +11,10 @@ import pytest
 from lab.cli import main
 from lab.cli.run import complete_suite
 from lab.errors import ProfileError, UsageError
+from lab.suites import SUITES
 from lab.suites.arguments import Help
 from lab.suites.request import Assignment, Request, assign
-from lab.suites.suite import SUITES, Late, Suite, check, find, suites
+from lab.suites.suite import Late, Suite, check, find, suites
 
 FSX = Request("loop-xfs-reflink", "fsx", ("--seed", "5"))
 
@@ -94,7 +95,7 @@ def test_the_words_of_a_request_ask_for_the_same(
         raise Stop("stop")
 
     probe = Suite(name="probe", does="hears", parse=tuple, run=run, tree=True, reuses=True)
-    monkeypatch.setattr("lab.cli.run.find", {"probe": probe}.__getitem__)
+    monkeypatch.setattr("lab.suites.suite.find", {"probe": probe}.__getitem__)
     for named in ("kernel_named", "qemu_named"):
         monkeypatch.setattr(f"lab.cli.run.{named}", str)
     monkeypatch.setattr(sys, "argv", ["lab", *asked.words("--json")])
