@@ -4,9 +4,7 @@
 import re
 from pathlib import Path
 
-from lab.errors import GuestError
 from lab.guest.kmsg import oopsed
-from lab.host.command import tail
 
 _STAMP = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[CT]\d+\])? ")
 """What the kernel puts before each message: the time, and with CONFIG_PRINTK_CALLER who spoke.  It
@@ -33,16 +31,3 @@ class Console:
         *lines, self._rest = (self._rest + new).split(b"\n")
         messages = (_STAMP.split(line.decode(errors="replace").strip(), 1)[-1] for line in lines)
         return next((message for message in messages if oopsed(message)), "")
-
-    def error(self, while_doing: str, message: str) -> GuestError:
-        """The error that an oops is, with the end of what the console said."""
-        return GuestError(
-            f"the guest's kernel failed {while_doing}: {message}", detail=self.end(40)
-        )
-
-    def end(self, lines: int) -> str:
-        """The last lines; '' if there are none."""
-        try:
-            return tail(self._path.read_text(errors="replace"), lines)
-        except FileNotFoundError:
-            return ""

@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lab.artifacts.cache import Progress
 from lab.errors import GuestError
-from lab.guest import readback
+from lab.guest import lastwords, readback
 from lab.guest.oops import Console
 from lab.guest.readback import Setting
+from lab.host.command import tail
 from lab.host.dirs import not_writable
 from lab.profile.asked import asked
 from lab.profile.disk import disks
@@ -41,7 +42,7 @@ _STEP_DEADLINE = 180.0
 """Seconds for one layer; mkfs, a mirror's first copy and the like under emulation."""
 
 _AFTERMATH = 2.0
-"""Seconds after an oops for the rest of its trace, which goes out over a slow port."""
+"""Seconds without a word after which the trace of an oops is complete."""
 
 
 class Capability(BaseModel):
@@ -199,12 +200,15 @@ def _next_line(log: TextIO, machine: Machine, console: Console) -> str:
             # QEMU drops what it cannot write, so nothing would ever come.
             raise not_writable(machine.directory, OSError(ENOSPC, os.strerror(ENOSPC)))
         if oops := console.oops():
-            time.sleep(_AFTERMATH)
-            raise console.error("while its layers came up", oops)
+            lastwords.hear_out(machine, _AFTERMATH)
+            raise GuestError(
+                f"the guest's kernel failed while its layers came up: {oops}",
+                detail=tail(lastwords.console(machine), 40),
+            )
         if time.monotonic() > end:
             raise GuestError(
                 f"layers up in the guest: nothing within {_STEP_DEADLINE:.0f} s",
-                detail=console.end(20),
+                detail=tail(lastwords.console(machine), 20),
             )
         time.sleep(0.01)
 
