@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lab.face.kernellog import KernelLog
     from lab.face.outcome import RunOutcome
     from lab.face.suites import run
-    from lab.guest.ssh import Result
+    from lab.guest.session import Result
     from lab.results.cases import Case
 
 __all__ = [
@@ -48,7 +48,7 @@ _HOMES = {
     "lab.face.kernellog": ("KernelLog",),
     "lab.face.outcome": ("RunOutcome",),
     "lab.face.suites": ("run",),
-    "lab.guest.ssh": ("Result",),
+    "lab.guest.session": ("Result",),
     "lab.results.cases": ("Case",),
 }  # fmt: skip
 """Modules by what they have of the library's names."""

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from lab.errors import HostError, LackError
 from lab.host import dirs, lock
-from lab.host.process import touching
+from lab.host.process import touching, working_in
 
 FORMAT = 1
 """Part of every key; raise it when the store itself changes what it writes."""
@@ -97,7 +97,7 @@ def ensure(
     starts.  Whatever `build` raises, KeyboardInterrupt included, leaves nothing half-made.
     """
     artifact = address(kind, name, inputs)
-    if _use(artifact):
+    if use(artifact):
         return artifact
 
     def waiting(_lock: Path) -> None:
@@ -108,7 +108,7 @@ def ensure(
             _sweep(artifact.path.parent, artifact.key)
             _check_room(artifact, room)
             _build(artifact, build)
-        _use(artifact)
+        use(artifact)
     return artifact
 
 
@@ -207,6 +207,15 @@ def _build(artifact: Artifact, build: Builder) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def being_made(artifact: Artifact) -> bool:
+    """Whether another process builds it just now."""
+    try:
+        with lock.held(_lock(artifact.key), deadline=0):
+            return False
+    except HostError:
+        return True
+
+
 def half_made() -> list[Path]:
     """What killed builders left."""
     found = []
@@ -221,7 +230,7 @@ def sweep(partial: Path) -> bool:
     """Remove what a killed builder left; whether it was one: the builder may be alive."""
     try:
         with lock.held(_lock(_key(partial)), deadline=0):
-            shutil.rmtree(partial, ignore_errors=True)
+            _clear(partial)
             return True
     except HostError:
         return False
@@ -231,16 +240,23 @@ def _sweep(store: Path, own_key: str) -> None:
     """Remove what killed builders left; the caller holds the lock of `own_key`."""
     for partial in store.glob(f"{_PARTIAL}*"):
         if _key(partial) == own_key:
-            shutil.rmtree(partial)
+            _clear(partial)
         else:
             sweep(partial)
+
+
+def _clear(partial: Path) -> None:
+    """Remove what a killed builder left, and end the machine that it ran in there."""
+    for process in working_in(partial, "-nodefaults"):
+        process.kill()
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 _held: dict[Path, int] = {}
 """Directories of the artifacts that this process uses, open and locked."""
 
 
-def _use(artifact: Artifact) -> bool:
+def use(artifact: Artifact) -> bool:
     """Hold an artifact for as long as this process lives; whether it is there."""
     try:
         directory = os.open(artifact.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

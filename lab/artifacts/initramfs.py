@@ -27,6 +27,9 @@ LATER_MODULES = ("overlay", "virtio_net", "nvme")
 """What it loads meanwhile on another CPU: loading costs 20 to 40 ms each under emulation, most of
 it for checking the signature."""
 
+OPTIONAL_LATER_MODULES = ("virtio_console",)
+"""The port of the guest's agent; a kernel without it is reached by SSH alone."""
+
 OPTIONAL_ROOT_MODULES = ("crc32c_intel", "crc32c_generic")
 """crc32c for erofs: libcrc32c asks for it by alias, and there is no modprobe yet.  Kernels from
 6.14 have it built in."""
@@ -34,7 +37,10 @@ OPTIONAL_ROOT_MODULES = ("crc32c_intel", "crc32c_generic")
 
 def module_lists() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
     """Needed and optional modules of each list that init-early loads."""
-    return {"root": (ROOT_MODULES, OPTIONAL_ROOT_MODULES), "later": (LATER_MODULES, ())}
+    return {
+        "root": (ROOT_MODULES, OPTIONAL_ROOT_MODULES),
+        "later": (LATER_MODULES, OPTIONAL_LATER_MODULES),
+    }
 
 
 @dataclass(frozen=True)

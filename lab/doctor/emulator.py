@@ -20,7 +20,10 @@ from lab.vm.argv import SANDBOX, TRACED, network
 from lab.vm.graph import Drive
 from lab.vm.support import FEATURES
 
-EVERY_GUEST = (*NEEDED, "pcie-root-port", "virtio-blk-pci", "virtio-net-pci")
+EVERY_GUEST = (
+    *NEEDED, "pcie-root-port", "virtio-blk-pci", "virtio-net-pci",
+    "virtio-serial-pci", "virtserialport", "vmgenid",
+)  # fmt: skip
 """Device types without which no profile that ships boots."""
 SOME_GUESTS = ("nvme-subsys", "scsi-hd", "vfio-pci", "virtio-scsi-pci")
 """Those that profiles can name besides."""

@@ -12,7 +12,7 @@ from lab.face.hold import HeldRequest, hold
 from lab.face.kernellog import KernelLog
 from lab.guest import keys, readback, registry
 from lab.guest.guest import Guest
-from lab.guest.ssh import Result, Session
+from lab.guest.session import Result, Session
 from lab.host.command import tail
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.machine import Machine

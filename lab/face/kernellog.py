@@ -4,7 +4,7 @@
 import re
 import secrets
 
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 
 _DEADLINE = 60.0
 

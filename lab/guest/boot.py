@@ -12,8 +12,7 @@ from lab.artifacts.image import Image, ensure_image
 from lab.artifacts.kernel import Kernel, ensure_kernel
 from lab.artifacts.qemu import ensure_qemu
 from lab.errors import GuestError, HostError
-from lab.guest.initrd import initrd
-from lab.guest.keys import Keys
+from lab.guest.initrd import everyones, initrd, own
 from lab.guest.lastwords import PANIC
 from lab.host import qemu
 from lab.host.command import tail
@@ -30,8 +29,10 @@ from lab.vm.qmp import EventSink
 
 Progress = Callable[[str], None]
 
-LISTENS = "lab: sshd listens"
-"""SSH may begin; the handshake takes as long as what is left of the boot."""
+LISTENS = "lab: the agent listens"
+"""The agent answers on its port."""
+SILENT = "lab: the agent has no port"
+"""The kernel has no virtio console: SSH must do."""
 READY = "lab: ready"
 """Every device is there, with its links."""
 _REFUSED = "lab: error: "
@@ -62,13 +63,26 @@ class Platform:
         progress("choose the accelerator")
         return cls(image, kernel, binary, qemu.accelerator(binary, kernel.vmlinux))
 
+    def boot(self, name: str, link: Link | None) -> Boot:
+        """The host's part in the machine of a guest."""
+        return Boot(
+            name=name,
+            qemu=self.qemu,
+            accelerator=self.accelerator.name,
+            kernel=self.kernel.vmlinux,
+            kernel_args=KERNEL_ARGS,
+            root=self.image.root,
+            modules=self.kernel.modules,
+            link=link,
+            trees=self.trees,
+        )
+
 
 def launch(
     directory: Path,
     name: str,
     profile: Profile,
     platform: Platform,
-    keys: Keys,
     on_event: EventSink | None = None,
     link: Link | None = None,
 ) -> Machine:
@@ -79,32 +93,29 @@ def launch(
     """
     # Before every boot: what was free once may have been mounted since.
     check_host_devices(profile)
-    content = initrd(name, profile, platform.kernel, keys, link, directory)
+    empty_logs(directory, profile)
+    files = everyones(profile), own(name, profile, link, directory)
     try:
-        (directory / INITRD).write_bytes(content)
-        for log in (CONSOLE_LOG, LAYERS_LOG):
-            (directory / log).write_bytes(b"")
-        for drive in drives(profile):
-            (directory / drive.write_log).write_bytes(b"")
+        (directory / INITRD).write_bytes(initrd(platform.kernel, *files))
     except OSError as error:
         raise not_writable(directory, error) from error
-    boot = Boot(
-        name=name,
-        qemu=platform.qemu,
-        accelerator=platform.accelerator.name,
-        kernel=platform.kernel.vmlinux,
-        kernel_args=KERNEL_ARGS,
-        root=platform.image.root,
-        modules=platform.kernel.modules,
-        link=link,
-        trees=platform.trees,
-    )
     try:
-        return Machine.launch(directory, argv(profile, boot), on_event)
+        return Machine.launch(directory, argv(profile, platform.boot(name, link)), on_event)
     except HostError as error:
         if exit_status(directory) == _SEGFAULT:
             raise QemuDefect(error.message, detail=error.detail) from error
         raise
+
+
+def empty_logs(directory: Path, profile: Profile | None = None) -> None:
+    """Empty the logs of the boot before, and the write logs of the profile's disks.  Raises
+    HostError."""
+    logs = [drive.write_log for drive in drives(profile)] if profile else []
+    try:
+        for log in (CONSOLE_LOG, LAYERS_LOG, *logs):
+            (directory / log).write_bytes(b"")
+    except OSError as error:
+        raise not_writable(directory, error) from error
 
 
 class QemuDefect(GuestError):
@@ -117,8 +128,8 @@ class QemuDefect(GuestError):
     """
 
 
-def await_line(machine: Machine, line: str, deadline: float) -> None:
-    """Wait until the guest says LISTENS or READY on its console.
+def await_line(machine: Machine, line: str, deadline: float, *others: str) -> str:
+    """Wait until the guest says LISTENS or READY on its console, or one of the `others`; which.
 
     Raises GuestError, quoting the console, when it panics, reports an error, ends, or says
     nothing of the kind within `deadline` seconds.
@@ -128,8 +139,9 @@ def await_line(machine: Machine, line: str, deadline: float) -> None:
     while True:
         alive = machine.alive()
         text = console.read_text(errors="replace")
-        if line in text:
-            return
+        for wanted in (line, *others):
+            if wanted in text:
+                return wanted
         for said in text.splitlines():
             if _REFUSED in said or (PANIC in said and not alive):
                 kind = QemuDefect if _INT3 in text else GuestError

@@ -10,7 +10,7 @@ from typing import Any
 import paramiko
 
 from lab.errors import GuestError
-from lab.guest.ssh import Session
+from lab.guest.session import Channel, Session
 
 _PIECE = 1 << 16
 
@@ -27,7 +27,7 @@ class Executor:
     """
 
     def __init__(self, session: Session, program: Sequence[str] = COPIES) -> None:
-        self._channel: paramiko.Channel = session.channel(program)
+        self._channel: Channel = session.channel(program)
         self._received = b""
         self._reply: dict[str, Any] | None = None
         self._number = 0

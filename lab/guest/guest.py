@@ -2,14 +2,18 @@
 """One guest: its boot, speaking to it, taking it down."""
 
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from lab.errors import LabError
+from lab.errors import GuestError, LabError
 from lab.guest import boot, keys, openssh, readback, registry, stack
-from lab.guest.boot import Platform, Progress, QemuDefect
+from lab.guest.begin import begin
+from lab.guest.boot import Platform, Progress
+from lab.guest.port import PortSession
 from lab.guest.registry import Record
-from lab.guest.ssh import Session
+from lab.guest.session import Session
+from lab.guest.ssh import SshSession
 from lab.guest.stack import StackPart
 from lab.host import qemu
 from lab.host.process import Process
@@ -20,6 +24,7 @@ from lab.vm.qmp import EventSink
 from lab.vm.support import supported
 
 SSH_DEADLINE = 60.0
+PORT_DEADLINE = 30.0
 
 
 class Guest:
@@ -29,7 +34,7 @@ class Guest:
         self.record = record
         self.machine = machine
         self.boot_seconds = boot_seconds
-        """From the start of QEMU until SSH listened; None if another process started it."""
+        """From the start of QEMU until its agent answered; None if another process started it."""
         self.peer: Guest | None = None
 
     @property
@@ -38,9 +43,13 @@ class Guest:
         return self.machine.directory
 
     def connect(self) -> Session:
-        """A new SSH connection to it.  Raises GuestError, or HostError if QEMU has died."""
+        """A new connection to it: its agent's, or SSH where another process talks to that, or the
+        kernel has no port for it.  Raises GuestError, or HostError if QEMU has died."""
         try:
-            return Session(self.record.port, keys.ensure(), deadline=SSH_DEADLINE)
+            if self.record.agent:
+                with suppress(GuestError):
+                    return PortSession(self.directory, deadline=PORT_DEADLINE)
+            return SshSession(self.record.port, keys.ensure(), deadline=SSH_DEADLINE)
         except LabError as error:
             if not self.machine.alive():
                 raise self.machine.died() from error
@@ -114,18 +123,15 @@ def boot_guest(
     on_event: EventSink | None,
     link: Link | None,
 ) -> Guest:
-    """Start a guest's QEMU on what lies in its directory, and wait until SSH listens; the caller
-    holds the lock.  Raises HostError or GuestError, and has ended QEMU then."""
+    """Start a guest's QEMU on what lies in its directory, from a checkpoint if there is one, and
+    wait until its agent answers; the caller holds the lock.  Raises HostError or GuestError, and
+    has ended QEMU then."""
     properties = partial(qemu.properties, platform.qemu)
     able, missing = supported(profile, platform.qemu, properties)
     start = time.monotonic()
-    try:
-        machine = _boot(path, name, able, platform, on_event, link)
-    except QemuDefect as defect:
-        # Not a retry that hides a result: no test has begun.
-        progress(f"boot {name} once more: QEMU broke the first boot: {defect.message}")
-        machine = _boot(path, name, able, platform, on_event, link)
+    started = begin(path, name, able, platform, progress, on_event, link)
     boot_seconds = time.monotonic() - start
+    machine = started.machine
     try:
         record = Record(
             name=name,
@@ -139,6 +145,8 @@ def boot_guest(
             owner=owner,
             link=link,
             missing=missing,
+            agent=started.agent,
+            cold=started.cold,
         )
         registry.write(path, record)
         openssh.keep(path, record)
@@ -146,20 +154,3 @@ def boot_guest(
         machine.kill()
         raise
     return Guest(record, machine, boot_seconds)
-
-
-def _boot(
-    path: Path,
-    name: str,
-    profile: Profile,
-    platform: Platform,
-    on_event: EventSink | None,
-    link: Link | None,
-) -> Machine:
-    machine = boot.launch(path, name, profile, platform, keys.ensure(), on_event, link)
-    try:
-        boot.await_line(machine, boot.LISTENS, profile.guest.boot_deadline)
-    except BaseException:
-        machine.kill()
-        raise
-    return machine

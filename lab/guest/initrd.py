@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The initrd of one guest: the shared initramfs, followed by what is this guest's own."""
+"""The initrd of a guest: the shared initramfs, followed by what all have, and what is its own.
 
-from collections.abc import Iterable
+One that is restored from a checkpoint is given its own files over its port.
+"""
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lab import plugins, share
@@ -9,8 +12,7 @@ from lab.artifacts.cmdline import KERNEL_ARGS, parameters
 from lab.artifacts.initramfs import ArchiveEntry, archive
 from lab.artifacts.kernel import Kernel
 from lab.errors import HostError
-from lab.guest import stack
-from lab.guest.keys import Keys
+from lab.guest import identity, keys, stack
 from lab.profile.disk import disks
 from lab.profile.models import Profile
 from lab.vm.argv import kernel_args
@@ -20,25 +22,15 @@ _PACKAGES = {plugins.LAYERS: "layers", plugins.PATHS: "copies", plugins.SUITES: 
 """The guest's package that modules belong to which something from outside brings."""
 
 
-def initrd(
-    name: str, profile: Profile, kernel: Kernel, keys: Keys, link: Link | None, directory: Path
-) -> bytes:
-    """The initrd of the guest `name`, whose directory tells what layers must remember."""
-    # What was tried once need not be tried again after a reboot.
-    probe = not stack.found(directory)
-    files = {
-        "lab/hostname": ArchiveEntry.file(name.encode() + b"\n"),
-        "lab/disks": ArchiveEntry.file(_disk_list(profile)),
-        "lab/stack.json": ArchiveEntry.file(stack.description(profile, link, probe=probe)),
-        "lab/kept.json": ArchiveEntry.file(stack.kept(directory)),
-        "lab/authorized_keys": ArchiveEntry.file(keys.client.with_suffix(".pub").read_bytes()),
-        "lab/ssh_host_ed25519_key": ArchiveEntry.file(keys.host.read_bytes(), 0o600),
-    }
-    files |= _parameters((*KERNEL_ARGS, *kernel_args(profile)))
-    if probe or profile.layers:
-        files["lab/layers-up"] = ArchiveEntry.file(b"")
-    if link:
-        files["lab/link"] = ArchiveEntry.file(f"{link.address} {link.peer}\n".encode())
+def initrd(kernel: Kernel, *files: Mapping[str, ArchiveEntry]) -> bytes:
+    """The shared initramfs of a kernel, followed by an archive of these files."""
+    return kernel.initramfs.read_bytes() + archive({key: one[key] for one in files for key in one})
+
+
+def everyones(profile: Profile) -> dict[str, ArchiveEntry]:
+    """The files that all guests with the profile's command line have: programs, and what the
+    modules are given that the initramfs loads."""
+    files = _parameters((*KERNEL_ARGS, *kernel_args(profile)))
     scripts = share.directory("guest-scripts")
     # The boot scripts, beside these directories, are part of the shared initramfs.
     for package in sorted(path for path in scripts.iterdir() if path.is_dir()):
@@ -47,7 +39,31 @@ def initrd(
     for group, name in _PACKAGES.items():
         for script in plugins.guest_scripts(group):
             _add(files, name, script)
-    return kernel.initramfs.read_bytes() + archive(files)
+    return files
+
+
+def own(name: str, profile: Profile, link: Link | None, directory: Path) -> dict[str, ArchiveEntry]:
+    """The files that make the guest `name` of it, whose directory tells what layers must remember:
+    guest-scripts/agent/adoption.py reads them."""
+    found = keys.ensure()
+    # What was tried once need not be tried again after a reboot.
+    probe = not stack.found(directory)
+    files = {
+        "lab/hostname": f"{name}\n",
+        "lab/disks": _disk_list(profile),
+        "lab/identity": identity.ensure(directory).text(),
+        "lab/stack.json": stack.description(profile, link, probe=probe).decode(),
+        "lab/kept.json": stack.kept(directory).decode(),
+    }
+    if probe or profile.layers:
+        files["lab/layers-up"] = ""
+    if link:
+        files["lab/link"] = f"{link.address} {link.peer}\n"
+    return {
+        **{path: ArchiveEntry.file(text.encode()) for path, text in files.items()},
+        "lab/authorized_keys": ArchiveEntry.file(found.client.with_suffix(".pub").read_bytes()),
+        "lab/ssh_host_ed25519_key": ArchiveEntry.file(found.host.read_bytes(), 0o600),
+    }
 
 
 def _add(files: dict[str, ArchiveEntry], package: str, script: Path) -> None:
@@ -80,8 +96,8 @@ def _parameters(arguments: Iterable[str]) -> dict[str, ArchiveEntry]:
     }
 
 
-def _disk_list(profile: Profile) -> bytes:
+def _disk_list(profile: Profile) -> str:
     """The disks that the guest waits for: a line with the name, the number of controllers and the
     other name."""
     lines = (f"{disk.ref} {disk.controllers} {disk.alias}\n" for disk in disks(profile))
-    return "".join(lines).encode()
+    return "".join(lines)

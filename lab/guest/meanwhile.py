@@ -3,7 +3,7 @@
 
 import time
 
-from paramiko import Channel
+from lab.guest.session import Channel
 
 
 class Meanwhile:

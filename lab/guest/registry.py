@@ -50,6 +50,10 @@ class Record(BaseModel):
     """To the guest it shares a profile with."""
     missing: tuple[MissingFeature, ...] = ()
     """What the profile's devices lack, because this QEMU has it not."""
+    agent: bool = False
+    """Whether its agent answers on its port."""
+    cold: str | None = ""
+    """Why it was booted; None if it began from a checkpoint."""
 
     def alive(self) -> bool:
         """Whether its QEMU still runs."""

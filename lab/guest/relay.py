@@ -11,7 +11,7 @@ from typing import Any
 import paramiko
 
 from lab.errors import GuestError
-from lab.guest.ssh import Session
+from lab.guest.session import Channel, Session
 
 PROGRAM = "/run/lab/bin/relay"
 START_DEADLINE = 120.0
@@ -71,7 +71,7 @@ class Relay:
     def __init__(self, session: Session, *, measure: bool = False) -> None:
         """Start it, and have it measure the guest's speed if wanted.  Raises GuestError."""
         argv = [PROGRAM, *(["--speed"] if measure else [])]
-        self._channel: paramiko.Channel = session.channel(argv)
+        self._channel: Channel = session.channel(argv)
         self._received = bytearray()
         ready = self._next(START_DEADLINE)
         if ready is None:

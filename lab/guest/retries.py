@@ -7,7 +7,7 @@ command is given when it is made.  virtio-blk fails at once.  What these were st
 the guest until it is set again, so that a lab that is killed meanwhile loses nothing.
 """
 
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 
 DEADLINE = 60.0
 """Seconds; under TCG it takes half of one."""

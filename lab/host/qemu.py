@@ -111,7 +111,7 @@ def tried(qemu: str, kernel: Path, *, again: bool = False) -> Accelerator:
     without vmx or svm), so a kernel is booted once; the answer is kept until the host's kernel,
     its processor or QEMU changes, or until it is tried `again`.
     """
-    known, host = qemu_answers.of(qemu), _probe_key()
+    known, host = qemu_answers.of(qemu), host_key()
     if again or known.probe != host:
         found = probe(qemu, kernel)
         known.probe, known.accelerator = host, (found.name, found.why)
@@ -132,7 +132,7 @@ def unusable() -> str:
     return ""
 
 
-def _probe_key() -> str:
+def host_key() -> str:
     """The host's kernel and processor, on which it depends whether KVM works."""
     flags = next(
         (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "flags" in line), ""

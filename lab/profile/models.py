@@ -116,6 +116,11 @@ class GuestSettings(ProfileModel):
         "such as 2m",
         json_schema_extra={"default": "2m"},
     )
+    boot: Literal["checkpoint", "cold"] = Field(
+        "checkpoint",
+        description="checkpoint: begin from a checkpoint of a booted guest, where there is one; "
+        "cold: boot each time",
+    )
     kernel_args: tuple[Reference, ...] = Field(
         (), description="Arguments added to the kernel's command line"
     )

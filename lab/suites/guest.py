@@ -14,8 +14,8 @@ from lab.guest.guest import Guest
 from lab.guest.kmsg import fatal
 from lab.guest.lastwords import DEATH, console, hear_out, panic
 from lab.guest.relay import KernelMessages, Relay, RelayGone
+from lab.guest.session import Session
 from lab.guest.speed import Speed
-from lab.guest.ssh import Session
 from lab.host.process import me
 from lab.profile.models import Profile
 from lab.results.cases import CaseStatus

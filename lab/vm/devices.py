@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from lab.profile.device_rules import ONE_PORT_EACH, ports
 from lab.profile.models import (
@@ -38,6 +39,39 @@ def device_options(profile: Profile) -> Iterator[str]:
     slots = _slots(ports(profile.devices))
     for index, device in enumerate(profile.devices):
         yield from _device(f"d{index}", f"port{index}", device, slots)
+
+
+def root_ports(count: int) -> Iterator[str]:
+    """So many empty root ports, port0 and so on."""
+    for number, place in enumerate(_slots(count)):
+        yield from ("-device", f"pcie-root-port,id=port{number},{place}")
+
+
+def pluggable(profile: Profile) -> tuple[list[dict[str, Any]], list[str]]:
+    """The block nodes of all disks, and the devices, on root_ports() in the profile's order, each
+    as -device takes it."""
+    nodes, devices, renamed = list[dict[str, Any]](), list[str](), dict[str, str]()
+    for option, value in _pairs(profile):
+        if option == "-blockdev":
+            nodes.append(json.loads(value))
+        elif value.startswith("pcie-root-port,"):
+            (name,) = [word[3:] for word in value.split(",") if word.startswith("id=")]
+            renamed[f"bus={name}"] = f"bus=port{len(renamed)}"
+        elif not value.startswith("nvme-subsys,"):
+            devices.append(",".join(renamed.get(word, word) for word in value.split(",")))
+    return nodes, devices
+
+
+def unpluggable(profile: Profile) -> Iterator[str]:
+    """The devices that must be there from the beginning: QEMU plugs no subsystem."""
+    for option, value in _pairs(profile):
+        if value.startswith("nvme-subsys,"):
+            yield from (option, value)
+
+
+def _pairs(profile: Profile) -> Iterator[tuple[str, str]]:
+    words = iter(device_options(profile))
+    return zip(words, words, strict=True)
 
 
 def _slots(wanted: int) -> Iterator[str]:

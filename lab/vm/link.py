@@ -6,7 +6,6 @@ without the other.  The paths are relative to the guest's directory, so that the
 address.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 SOCKET = "link.sock"
@@ -29,16 +28,19 @@ class Link:
         """The IPv4 address of the other end."""
         return _address(3 - self.end)
 
-    def argv(self) -> Iterator[str]:
-        """QEMU's options for a network card on the link."""
-        yield from (
-            "-netdev",
+    @property
+    def netdev(self) -> str:
+        """QEMU's network backend of this end."""
+        return (
             f"dgram,id=link,local.type=unix,local.path={SOCKET},"
-            f"remote.type=unix,remote.path=../{self.other}/{SOCKET}",
+            f"remote.type=unix,remote.path=../{self.other}/{SOCKET}"
         )
+
+    @property
+    def device(self) -> str:
+        """The network card on it, as QEMU's -device takes it."""
         # A locally administered address; the two must differ.
-        mac = f"52:54:00:6c:61:{self.end:02x}"
-        yield from ("-device", f"virtio-net-pci,netdev=link,romfile=,mac={mac}")
+        return f"virtio-net-pci,netdev=link,romfile=,mac=52:54:00:6c:61:{self.end:02x}"
 
 
 def _address(end: int) -> str:

@@ -15,7 +15,7 @@ from lab.errors import HostError, LackError
 from lab.host.command import missing
 from lab.host.process import Process
 from lab.vm import trace
-from lab.vm.argv import CONSOLE_SOCKET, PID_FILE, QMP_SOCKET, TRACE_LOG
+from lab.vm.argv import CONSOLE_SOCKET, PID_FILE, PORT_SOCKET, QMP_SOCKET, TRACE_LOG
 from lab.vm.ending import EXIT_STATUS, STDERR, ending, exit_status, said
 from lab.vm.graph import Drive, Rule
 from lab.vm.qmp import EventSink, Qmp, QmpLost, QmpTimeout
@@ -62,7 +62,7 @@ class Machine:
         Raises HostError with QEMU's exit status and stderr when it ends instead.
         """
         (directory / ARGV).write_text(json.dumps(list(argv), indent=1))
-        for leftover in (PID_FILE, EXIT_STATUS, QMP_SOCKET, CONSOLE_SOCKET):
+        for leftover in (PID_FILE, EXIT_STATUS, QMP_SOCKET, CONSOLE_SOCKET, PORT_SOCKET):
             (directory / leftover).unlink(missing_ok=True)
         # What is suspended is read from stdout, how QEMU crashed from stderr: they must hold the
         # words of this QEMU alone.
@@ -151,15 +151,15 @@ class Machine:
             time.sleep(0.01)
         return self.alive()
 
-    def _monitor(self, line: str) -> str:
-        """A line of the human monitor, for what QMP has no command for."""
+    def monitor(self, line: str) -> str:
+        """A line of the human monitor, for what QMP has no command for; what it prints."""
         return str(self.execute("human-monitor-command", {"command-line": line}))
 
     def qemu_io(self, drive: str, command: str) -> None:
         """A qemu-io command on a drive.  It is addressed by qdev id: by node name QEMU would
         deadlock while a request is suspended.  What qemu-io prints goes to QEMU's stdout."""
         line = f'qemu-io -d {drive} "{command}"'
-        said = self._monitor(line)
+        said = self.monitor(line)
         if said.strip():
             raise HostError(f"{line}: {said.strip()}")
 
@@ -241,7 +241,7 @@ class Machine:
 
     def ssh_port(self) -> int:
         """The loopback port that QEMU forwards to the guest's port 22."""
-        answer = self._monitor("info usernet")
+        answer = self.monitor("info usernet")
         match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", answer)
         if not match:
             raise HostError("QEMU forwards no port to the guest", detail=answer)

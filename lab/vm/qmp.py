@@ -80,6 +80,15 @@ class Qmp:
             self._client.execute(command, dict(arguments) if arguments else None), deadline, command
         )
 
+    def give(self, name: str, fd: int, *, deadline: float = 10.0) -> None:
+        """Give QEMU an open file, which `fd:NAME` means then.  Raises HostError."""
+
+        async def given() -> None:
+            self._client.send_fd_scm(fd)
+            await self._client.execute("getfd", {"fdname": name})
+
+        self._run(given(), deadline, "getfd")
+
     def close(self) -> None:
         """Disconnect; never raises, whatever became of QEMU."""
         with contextlib.suppress(HostError):

@@ -273,7 +273,7 @@ def test_every_device_sits_on_a_bus_of_its_own_controller(profile: Profile) -> N
 @given(profiles())
 def test_every_file_qemu_writes_is_in_the_directory_of_the_guest(profile: Profile) -> None:
     names = list(files(argv(profile, boot())))
-    assert len(names) == 7 + 2 * len(drives(profile))
+    assert len(names) == 8 + 2 * len(drives(profile))
     assert len(set(names)) == len(names)
     assert [name for name in names if Path(name).name != name] == []
 

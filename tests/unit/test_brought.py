@@ -140,9 +140,7 @@ def test_the_guest_is_told_and_given_what_makes_it(acme: Package, tmp_path: Path
     empty = Path({str(tmp_path / "empty")!r})
     empty.write_bytes(b"")
     kernel = SimpleNamespace(initramfs=empty)
-    keys = SimpleNamespace(client=empty.with_suffix(".key"), host=empty)
-    empty.with_suffix(".pub").write_bytes(b"")
-    print(initrd.initrd("g", profile, kernel, keys, None, Path({str(tmp_path)!r})).decode())
+    print(initrd.initrd(kernel, initrd.everyones(profile)).decode())
     """
     found = acme.evaluates(code)
     assert isinstance(found, list)

@@ -16,7 +16,7 @@ import pytest
 
 from lab.errors import GuestError
 from lab.guest.executor import Executor
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from tests import ROOT
 from tests.unit.builders import until
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from lab.artifacts.kernel import ensure_kernel
 from lab.errors import UsageError
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.profile.models import Profile
 from lab.results.cases import Case
 from lab.suites.blktests.options import BlktestsOptions

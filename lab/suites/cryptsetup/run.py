@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.results.cases import Case, CaseStatus
 from lab.suites.cryptsetup.options import MAKEFILE, CryptsetupOptions, select
 from lab.suites.cryptsetup.parts import SEPARATOR, SKIPPED

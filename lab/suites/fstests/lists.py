@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.errors import UsageError
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.suites.fstests.options import NUMBER, FstestsOptions
 from lab.suites.fstests.sections import Section
 from lab.suites.upstream.exclusions import Exclusion, Lists, kernel_release, left_out

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lab.errors import GuestError, UsageError
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.profile.models import Profile
 from lab.results.cases import Case
 from lab.suites.fstests import lists

@@ -6,7 +6,7 @@ from typing import Any
 
 from lab.errors import GuestError
 from lab.guest.executor import Executor
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 
 PROGRAM = "/run/lab/bin/exerciser"
 

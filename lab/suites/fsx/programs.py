@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lab.errors import UsageError
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.host import settings
 from lab.results.cases import Case, CaseStatus
 from lab.suites.fstests.run import IMAGE, LAYOUT

@@ -12,7 +12,7 @@ from typing import Any
 from lab.errors import UsageError
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.profile.models import Profile
 from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run

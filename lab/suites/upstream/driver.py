@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.suites.upstream.reader import Reader
 
 SERIAL = "suite"

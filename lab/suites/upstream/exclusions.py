@@ -24,7 +24,7 @@ from typing import NoReturn
 import pcpp
 
 from lab.errors import UsageError
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 
 Meant = Callable[[str], object]
 """Whether a word can stand for tests of a suite."""

@@ -13,7 +13,7 @@ from lab.guest.boot import Progress
 from lab.guest.guest import Guest
 from lab.guest.kmsg import fatal
 from lab.guest.relay import CommandEnd, CommandOutput, KernelMessages, Relay, RelayGone
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.results.cases import CaseStatus
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger

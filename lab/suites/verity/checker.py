@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.copy.ground import errno_name
 from lab.guest.executor import Executor
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 
 PROGRAM = ("/run/lab/bin/checker",)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lab.face.kernellog import KernelLog, lines
-from lab.guest.ssh import Result
+from lab.guest.session import Result
 
 
 class Ring:

@@ -16,7 +16,7 @@ from lab.faults.tables import struck
 from lab.guest import retries
 from lab.guest.guest import Guest
 from lab.guest.meanwhile import Meanwhile
-from lab.guest.ssh import Session
+from lab.guest.session import Channel, Session
 from lab.profile.models import Profile
 from lab.suites.fstests.faults.plan import FaultPlan, Window
 from lab.suites.fstests.faults.recovery import FileSystemRecovery
@@ -45,9 +45,7 @@ class _Opener:
         bad = struck(good, window.action)
         times = (str(window.every - window.length), str(window.length))
         words = f"{window.action} of {window.layer}"
-        self._channel: paramiko.Channel = session.channel(
-            [_WINDOWS, window.layer, good, bad, *times, words]
-        )
+        self._channel: Channel = session.channel([_WINDOWS, window.layer, good, bad, *times, words])
 
     def begin(self) -> None:
         """Open the first window in its time from now.  Raises GuestError."""

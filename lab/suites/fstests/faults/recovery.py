@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.results.cases import CaseStatus
 from lab.suites.fstests.sections import SCRATCH_MNT, TEST_DIR, Section
 from lab.suites.upstream.driver import Command

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.guest.relay import File, Read
-from lab.guest.ssh import Session
+from lab.guest.session import Session
 from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run
 from lab.suites.fstests.output import FstestsReader

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The agent: answers the host on the virtio-serial port, and starts programs for it.
+
+pid 1 starts it early in each boot.  Where the initrd says which guest this is, it becomes that one.
+Where it does not, this is a guest that is to be checkpointed: the agent loads what will be needed,
+and waits to be told who it is in each guest that is restored.
+
+What it says itself goes to the console: LISTENS when the port is open, ANONYMOUS when a checkpoint
+may be taken.
+"""
+
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import time
+from functools import partial
+
+import adoption
+import programs
+import wire
+from channel import Channel
+from door import Door
+
+PORTS, NAME = "/sys/class/virtio-ports", "lab"
+PATIENCE = 20
+"""Seconds until the port must be there."""
+LISTENS = "lab: the agent listens"
+SILENT = "lab: the agent has no port"
+ANONYMOUS = "lab: checkpoint"
+ENOUGH = 1 << 18
+"""Bytes on their way to the host beyond which no program is heard."""
+
+
+def main():
+    """Serve until the end of the guest."""
+    with open("/proc/self/oom_score_adj", "w") as file:
+        # The last to go when memory runs out: without it the host learns nothing any more.
+        file.write("-1000")
+    os.chdir("/root")
+    agent = Agent(open_port(), Door())
+    if adoption.over():
+        pass
+    elif adoption.wanted():
+        tell(SILENT if agent.port is None else LISTENS)
+        adoption.identify()
+        agent.watch(bring_up(plugged=False))
+    else:
+        programs.preload()
+        gc.freeze()
+        tell(ANONYMOUS)
+    while True:
+        agent.turn()
+
+
+def open_port():
+    """The port of the name NAME; None if the kernel has none."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        for device in os.listdir(PORTS) if os.path.isdir(PORTS) else ():
+            with open(f"{PORTS}/{device}/name") as file:
+                if file.read().strip() == NAME:
+                    return os.open(f"/dev/{device}", os.O_RDWR | os.O_NONBLOCK)
+        if time.monotonic() > end or not os.path.isdir("/sys/bus/virtio/drivers"):
+            return None
+        time.sleep(0.02)
+
+
+def tell(text):
+    """Say something on the console."""
+    with open("/dev/console", "w") as console:
+        console.write(f"{text}\n")
+
+
+def bring_up(*, plugged):
+    """Have the disks waited for and the layers made, in a process of its own; its pid."""
+    if pid := os.fork():
+        programs.mortal(pid)
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        adoption.come_up(tell, plugged)
+    except Exception as problem:
+        tell(f"lab: error: {type(problem).__name__}: {problem}")
+    finally:
+        os._exit(0)
+
+
+class Agent:
+    """The port, None where there is none, the door, and a channel for each program started.
+
+    `channels` are those of whoever is connected, by number; `former` those that others left, until
+    their programs have ended; `tasks` are processes of the agent's own, by pidfd.
+    """
+
+    def __init__(self, port, door):
+        self.port = port
+        self.door = door
+        self.reader = wire.Reader()
+        self.out = bytearray()
+        self.channels = {}
+        self.former = []
+        self.tasks = {}
+        # A port that somebody connects to raises SIGIO (drivers/char/virtio_console.c).
+        self.woken, waker = os.pipe()
+        for fd in (self.woken, waker):
+            os.set_blocking(fd, False)
+        signal.signal(signal.SIGIO, lambda *_: None)
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        if port is not None:
+            fcntl.fcntl(port, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(port, fcntl.F_SETFL, fcntl.fcntl(port, fcntl.F_GETFL) | os.O_ASYNC)
+
+    def watch(self, pid):
+        """Take note of a process of the agent's own, if it is one, to collect it at its end."""
+        if pid is not None:
+            self.tasks[os.pidfd_open(pid)] = pid
+
+    def turn(self):
+        """Wait until something happens, and act on it."""
+        there = self._somebody()
+        if not there:
+            self._leave()
+        sources = self._sources()
+        poll = select.poll()
+        poll.register(self.woken, select.POLLIN)
+        poll.register(self.door, select.POLLIN)
+        if there:
+            poll.register(self.port, select.POLLIN | (select.POLLOUT if self.out else 0))
+        for fd, (event, _) in sources.items():
+            poll.register(fd, event)
+        for fd, _ in poll.poll():
+            if fd == self.woken:
+                os.read(self.woken, 4096)
+            elif fd == self.port:
+                self._hear()
+            elif fd == self.door.fileno():
+                self.watch(self.door.answer())
+            else:
+                sources[fd][1]()
+        self._forget()
+        if there:
+            self._flush()
+
+    def _sources(self):
+        """The descriptors of programs that are waited for: for what, and what is done then."""
+        found = {fd: (select.POLLIN, partial(self._collect, fd)) for fd in self.tasks}
+        for channel in (*self.channels.values(), *self.former):
+            if len(self.out) < ENOUGH:
+                for fd in channel.reading():
+                    found[fd] = (select.POLLIN, partial(channel.read, fd))
+            if channel.pending and channel.stdin >= 0:
+                found[channel.stdin] = (select.POLLOUT, channel.flush)
+            if channel.pidfd >= 0:
+                found[channel.pidfd] = (select.POLLIN, channel.reap)
+        return found
+
+    def _collect(self, fd):
+        os.waitpid(self.tasks.pop(fd), 0)
+        os.close(fd)
+
+    def _somebody(self):
+        """Whether somebody is connected."""
+        if self.port is None:
+            return False
+        poll = select.poll()
+        poll.register(self.port, 0)
+        return not poll.poll(0)
+
+    def _leave(self):
+        """Who was connected is no more: what was started for them finds its pipes closed."""
+        self.reader.lose()
+        self.out.clear()
+        for channel in self.channels.values():
+            channel.send = lambda *_: None
+            channel.close()
+        self.former += self.channels.values()
+        self.channels = {}
+
+    def _forget(self):
+        """Let go of what has ended."""
+        self.channels = {at: one for at, one in self.channels.items() if not one.over}
+        self.former = [one for one in self.former if not one.over]
+
+    def _hear(self):
+        try:
+            data = os.read(self.port, wire.PIECE)
+        except BlockingIOError:
+            return
+        for number, kind, payload in self.reader.feed(data):
+            if number is None:
+                # Whoever was there before has gone unnoticed.
+                rest = bytes(self.reader.data)
+                self._leave()
+                self.reader.resume(rest)
+                self.out += wire.HERE + payload + b"\n"
+            else:
+                self._take(number, kind, payload)
+
+    def _take(self, number, kind, payload):
+        send = partial(self._send, number)
+        channel = self.channels.get(number)
+        if kind == wire.OPEN:
+            self.channels[number] = Channel(send, json.loads(payload))
+        elif kind == wire.ASK:
+            self._answer(send, json.loads(payload))
+        elif channel is None:
+            return  # it has ended meanwhile
+        elif kind == wire.DATA:
+            channel.write(payload)
+        elif kind == wire.EOF:
+            channel.end_input()
+        elif kind == wire.CREDIT:
+            channel.credit += int.from_bytes(payload, "big")
+        elif kind == wire.CLOSE:
+            channel.close()
+
+    def _answer(self, send, request):
+        """A request to the agent itself."""
+        try:
+            answer = getattr(self, f"do_{request.pop('do')}")(**request)
+            send(wire.ANSWER, json.dumps(answer).encode())
+        except Exception as problem:  # whatever a request provokes is its answer; we live on
+            send(wire.REFUSED, json.dumps(f"{type(problem).__name__}: {problem}").encode())
+
+    def do_clock(self, now):
+        """Set the clock."""
+        return adoption.set_clock(now)
+
+    def do_adopt(self, files, seed):
+        """Become a guest."""
+        adoption.take(files, seed)
+        self.watch(bring_up(plugged=True))
+
+    def _send(self, number, kind, payload):
+        self.out += wire.frame(number, kind, payload)
+
+    def _flush(self):
+        while self.out:
+            try:
+                del self.out[: os.write(self.port, self.out[: wire.PIECE])]
+            except OSError:  # full, or nobody is there any more
+                return
+
+
+if __name__ == "__main__":
+    main()

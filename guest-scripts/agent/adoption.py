@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Becoming the guest that the host wants: its name, its identity, its disks, its layers.
+
+What the host wants is in files below /run/lab; they are in the initrd of a guest that boots, and
+come over the port to one that was restored from a checkpoint, which was nobody until then:
+
+    hostname    its name
+    disks       the disks of its profile, see arrival.py
+    identity    a line each: machine id, NVMe host id, NVMe host NQN
+    link        its address and its peer's, if it has one
+    layers-up   exists where layers are made, or disks tried
+    authorized_keys, ssh_host_ed25519_key    for sshd
+"""
+
+import base64
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import subprocess
+import termios
+import time
+import tty
+
+import arrival
+import programs
+
+LAB = programs.LAB
+BUSYBOX = f"{LAB}/busybox"
+READY = f"{LAB}/ready"
+"""Made when all disks are there."""
+LAYERS_PORT = "/dev/ttyS1"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+LINK_PATIENCE = 60
+
+_RNDADDENTROPY, _RNDRESEEDCRNG = 0x40085203, 0x5207
+"""include/uapi/linux/random.h."""
+_MS_BIND = 4096
+
+
+def wanted():
+    """Whether the files say which guest this is."""
+    return os.path.exists(f"{LAB}/hostname")
+
+
+def over():
+    """Whether the guest has come up before: an agent that ended begins once more."""
+    return os.path.exists(READY)
+
+
+def set_clock(now):
+    """Set the clock, seconds since the epoch; what it says then."""
+    time.clock_settime(time.CLOCK_REALTIME, now)
+    return time.time()
+
+
+def take(files, seed):
+    """Put the files that describe the guest in place, content in base64 and permissions by path,
+    and become that guest; `seed`, in base64, is what its random numbers are to begin from, since
+    other guests began where this one does."""
+    for path, (content, permissions) in files.items():
+        where = f"/run/{path}"
+        os.makedirs(os.path.dirname(where), exist_ok=True)
+        with open(where, "wb") as file:
+            os.fchmod(file.fileno(), permissions)
+            file.write(base64.b64decode(content))
+    _reseed(base64.b64decode(seed))
+    _new_boot_id()
+    identify()
+
+
+def identify():
+    """Take on the name and the identity of the guest."""
+    name = _lines("hostname")[0]
+    socket.sethostname(name)
+    _write("/etc/hosts", f"127.0.0.1 localhost {name}\n")
+    machine, host_id, host_nqn = _lines("identity")
+    _write("/etc/machine-id", f"{machine}\n")
+    os.makedirs("/etc/nvme", exist_ok=True)
+    _write("/etc/nvme/hostid", f"{host_id}\n")
+    _write("/etc/nvme/hostnqn", f"{host_nqn}\n")
+
+
+def come_up(tell, plugged):
+    """Wait for the disks, say so, and make the layers; in a process of its own."""
+    if plugged:
+        arrival.rescan()
+    _link_up()
+    if not arrival.wait():
+        tell("lab: warning: udev has not handled every disk")
+    layers = os.path.exists(f"{LAB}/layers-up")
+    if not layers:
+        arrival.link()
+    open(READY, "w").close()
+    tell("lab: ready")
+    if layers:
+        _layers_up()
+
+
+def _link_up():
+    """Set up the network card on the link to the peer, if there is one."""
+    for line in _lines("link"):
+        address, peer = line.split()
+        end = time.monotonic() + LINK_PATIENCE
+        while not os.path.exists("/sys/class/net/eth1") and time.monotonic() < end:
+            time.sleep(0.01)
+        _busybox("ip", "address", "add", f"{address}/24", "dev", "eth1")
+        _busybox("ip", "link", "set", "eth1", "up")
+        with open("/etc/hosts", "a") as file:
+            file.write(f"{peer} peer\n")
+
+
+def _layers_up():
+    """Make the profile's layers, and try what each disk and layer offers.  The host reads what is
+    said of that from the second serial port."""
+    port = os.open(LAYERS_PORT, os.O_WRONLY | os.O_NOCTTY)
+    tty.setraw(port, termios.TCSANOW)
+    null = os.open(os.devnull, os.O_RDONLY)
+    pid = programs.start(["layers", "up", "--json"], {}, None, null, port, port)
+    os.waitpid(pid, 0)
+    os.write(port, b"lab: layers up ended\n")
+
+
+def _reseed(seed):
+    """Begin the kernel's random numbers anew; with vmgenid it has done so itself."""
+    with open("/dev/urandom", "wb", buffering=0) as device:
+        pool = struct.pack("ii", len(seed) * 8, len(seed)) + seed
+        fcntl.ioctl(device, _RNDADDENTROPY, pool)
+        fcntl.ioctl(device, _RNDRESEEDCRNG)
+
+
+def _new_boot_id():
+    """A boot id of its own: the kernel makes its one when it is first read, which may have been
+    before the checkpoint."""
+    with open("/proc/sys/kernel/random/uuid") as file:
+        fresh = file.read()
+    own = f"{LAB}/boot_id"
+    _write(own, fresh)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(own.encode(), BOOT_ID.encode(), None, _MS_BIND, None):
+        raise OSError(ctypes.get_errno(), f"mount --bind {own} {BOOT_ID}")
+
+
+def _lines(name):
+    try:
+        with open(f"{LAB}/{name}") as file:
+            return file.read().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _busybox(*words):
+    subprocess.run([BUSYBOX, *words], check=True)
