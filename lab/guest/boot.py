@@ -3,7 +3,7 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,8 @@ def launch(
     """
     # Before every boot: what was free once may have been mounted since.
     check_host_devices(profile)
-    empty_logs(directory, profile)
+    empty_logs(directory)
+    empty_write_logs(directory, profile)
     files = everyones(profile), own(name, profile, link, directory)
     try:
         (directory / INITRD).write_bytes(initrd(platform.kernel, *files))
@@ -107,12 +108,19 @@ def launch(
         raise
 
 
-def empty_logs(directory: Path, profile: Profile | None = None) -> None:
-    """Empty the logs of the boot before, and the write logs of the profile's disks.  Raises
-    HostError."""
-    logs = [drive.write_log for drive in drives(profile)] if profile else []
+def empty_logs(directory: Path) -> None:
+    """Empty what the boot before has said.  Raises HostError."""
+    _empty(directory, (CONSOLE_LOG, LAYERS_LOG))
+
+
+def empty_write_logs(directory: Path, profile: Profile) -> None:
+    """Empty the write logs of the profile's disks.  Raises HostError."""
+    _empty(directory, [drive.write_log for drive in drives(profile)])
+
+
+def _empty(directory: Path, logs: Iterable[str]) -> None:
     try:
-        for log in (CONSOLE_LOG, LAYERS_LOG, *logs):
+        for log in logs:
             (directory / log).write_bytes(b"")
     except OSError as error:
         raise not_writable(directory, error) from error

@@ -13,6 +13,7 @@ from lab.guest.boot import Platform, Progress
 from lab.guest.port import PortSession
 from lab.guest.registry import Record
 from lab.guest.session import Session
+from lab.guest.spare import Spare
 from lab.guest.ssh import SshSession
 from lab.guest.stack import StackPart
 from lab.host import qemu
@@ -79,14 +80,28 @@ class Guest:
         return parts
 
     def reboot(
-        self, platform: Platform, progress: Progress, on_event: EventSink | None = None
+        self,
+        platform: Platform,
+        progress: Progress,
+        on_event: EventSink | None = None,
+        spare: Spare | None = None,
     ) -> None:
-        """Start QEMU again after it was killed, on the media as they lie in the directory; SSH
-        listens then, the devices may still be on their way."""
+        """Begin again after QEMU was killed, on the media as they lie in the directory, in a spare
+        if there is one; the agent answers then, the devices may still be on their way."""
         self.machine.close()
+        record = self.record
+        if spare and spare.ready():
+            try:
+                with registry.locked(self.directory):
+                    machine = spare.take_over(on_event)
+            except LabError as error:
+                progress(f"boot {record.name}: the spare is of no use: {error}")
+            else:
+                self.record, self.machine = _renewed(record, machine), machine
+                return
         started = boot_guest(
-            self.directory, self.record.name, self.record.profile, platform, progress,
-            owner=self.record.owner, on_event=on_event, link=self.record.link,
+            self.directory, record.name, record.profile, platform, progress,
+            owner=record.owner, on_event=on_event, link=record.link,
         )  # fmt: skip
         self.record, self.machine = started.record, started.machine
 
@@ -110,6 +125,15 @@ class Guest:
             if guest.record.owner:
                 guest.record = guest.record.model_copy(update={"owner": None})
                 registry.write(guest.directory, guest.record)
+
+
+def _renewed(record: Record, machine: Machine) -> Record:
+    """The record of a guest that goes on in another machine, put in place."""
+    changed = {"qemu": machine.process, "port": machine.ssh_port(), "started": time.time()}
+    record = record.model_copy(update={**changed, "agent": True, "cold": None})
+    registry.write(machine.directory, record)
+    openssh.keep(machine.directory, record)
+    return record
 
 
 def boot_guest(

@@ -11,12 +11,12 @@ from pathlib import Path
 from lab.artifacts.initramfs import ArchiveEntry
 from lab.errors import GuestError
 from lab.guest import initrd
-from lab.guest.boot import Platform, empty_logs
+from lab.guest.boot import Platform, empty_logs, empty_write_logs
 from lab.guest.checkpoints import Checkpoint
 from lab.guest.port import PortSession
 from lab.profile.models import Profile
 from lab.vm import checkpoint
-from lab.vm.argv import plugged, restoring
+from lab.vm.argv import Boot, plugged, restoring
 from lab.vm.given.handover import check_host_devices
 from lab.vm.link import Link
 from lab.vm.machine import Machine
@@ -45,21 +45,51 @@ def restore(
     Raises HostError or GuestError, and has ended QEMU then.
     """
     check_host_devices(profile)
-    empty_logs(directory, profile)
-    boot = platform.boot(name, link)
-    machine = Machine.launch(
-        directory, restoring(profile, boot, found.ports, found.memory), on_event
-    )
+    machine = loaded(directory, profile, platform.boot(name, link), found, on_event)
     try:
-        checkpoint.load(machine, found.state, mapped=found.about.mapped, deadline=_LOAD_DEADLINE)
-        checkpoint.plug(machine, *plugged(profile, boot))
-        checkpoint.resume(machine)
-        files = initrd.own(name, profile, link, directory)
-        adopt(directory, files, profile.guest.boot_deadline)
+        arrive(machine, name, profile, platform, link)
     except BaseException:
         machine.kill()
         raise
     return machine
+
+
+def loaded(
+    directory: Path,
+    profile: Profile,
+    boot: Boot,
+    found: Checkpoint,
+    on_event: EventSink | None = None,
+) -> Machine:
+    """A machine that has a checkpoint loaded, stopped, without devices of the profile.  Raises
+    HostError."""
+    empty_logs(directory)
+    argv = restoring(profile, boot, found.ports, found.memory)
+    machine = Machine.launch(directory, argv, on_event)
+    try:
+        checkpoint.load(machine, found.state, mapped=found.about.mapped, deadline=_LOAD_DEADLINE)
+    except BaseException:
+        machine.kill()
+        raise
+    return machine
+
+
+def arrive(
+    machine: Machine, name: str, profile: Profile, platform: Platform, link: Link | None
+) -> None:
+    """Plug the devices of the profile into a machine, with the media that lie in its directory and
+    empty write logs, let it run, and tell its agent who it is.  Raises HostError or GuestError."""
+    empty_write_logs(machine.directory, profile)
+    checkpoint.plug(machine, *plugged(profile, platform.boot(name, link)))
+    checkpoint.resume(machine)
+    files = initrd.own(name, profile, link, machine.directory)
+    adopt(machine.directory, files, profile.guest.boot_deadline)
+
+
+def greet(directory: Path, deadline: float) -> None:
+    """Have the agent of a guest that waits answer once.  Raises GuestError."""
+    with PortSession(directory, deadline=deadline) as session:
+        _set_clock(session, deadline)
 
 
 def adopt(directory: Path, files: dict[str, ArchiveEntry], deadline: float) -> None:

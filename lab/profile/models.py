@@ -121,6 +121,11 @@ class GuestSettings(ProfileModel):
         description="checkpoint: begin from a checkpoint of a booted guest, where there is one; "
         "cold: boot each time",
     )
+    spares: Annotated[int, Span(0, 8, "guests")] = Field(
+        1,
+        description="How many guests wait, restored from the checkpoint, to take over from the one "
+        "of a run that kills it",
+    )
     kernel_args: tuple[Reference, ...] = Field(
         (), description="Arguments added to the kernel's command line"
     )

@@ -2,6 +2,7 @@
 """The guest of a run: booted for it, lost to a case, booted again, and heard out before it goes."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,7 @@ from lab.guest.kmsg import fatal
 from lab.guest.lastwords import DEATH, console, hear_out, panic
 from lab.guest.relay import KernelMessages, Relay, RelayGone
 from lab.guest.session import Session
+from lab.guest.spare import Spare
 from lab.guest.speed import Speed
 from lab.host.process import me
 from lab.profile.models import Profile
@@ -90,6 +92,7 @@ class RunGuest:
         self._reset = False
         self._session: Session | None = None
         self._relay: Relay | None = None
+        self._spares: deque[Spare] = deque()
         name = f"run-{run.id}" + (f"-{number}" if number > 1 else "")
         self.guest = on or guests.start(
             name, profile, progress, owner=me(), platform=platform, on_event=self._hear
@@ -118,6 +121,8 @@ class RunGuest:
             raise died from error
 
     def _let_go(self) -> None:
+        while self._spares:
+            self._spares.pop().close()
         if self._on:
             self.guest.machine.close()
         elif self._kept:
@@ -150,8 +155,17 @@ class RunGuest:
         start = time.monotonic()
         self._progress = self._note
         self._reset = False
-        self.guest.reboot(self._platform, self._progress, self._hear)
+        spare = self._spares.popleft() if self._spares else None
+        try:
+            self.guest.reboot(self._platform, self._progress, self._hear, spare)
+        finally:
+            if spare:
+                spare.close()
         self._lost = False
+        # A run that has lost its guest once will again, as likely as not.
+        wanted = self.guest.record.profile.guest.spares
+        while len(self._spares) < wanted and self.guest.record.cold is None:
+            self._spares.append(Spare(self.guest.record, self._platform, len(self._spares) + 1))
         self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
 
     def _hear(self, event: str, data: dict[str, Any]) -> None:
