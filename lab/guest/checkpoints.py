@@ -31,7 +31,7 @@ from lab.vm.argv import Boot, Memory, making, wanted_ports
 from lab.vm.link import Link
 
 KIND = "checkpoint"
-FORMAT = 1
+FORMAT = 2
 """Part of every key; raise it when checkpoints are made differently."""
 
 STATE, MEMORY, ABOUT = "state", "memory", "about.json"
@@ -52,9 +52,11 @@ class UnfitCheckpoint(HostError):
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a checkpoint's files; `mapped`: the memory is a file of its own."""
+    """What is known of a checkpoint's files; `mapped`: the memory is a file of its own; `way`: how
+    QEMU was told of the state's (lab.vm.checkpoint.WAYS)."""
 
     mapped: bool
+    way: str
     memory: int
     """Bytes."""
     state_size: int
@@ -150,7 +152,7 @@ def find(recipe: Recipe) -> Checkpoint | None:
     return Checkpoint(artifact.path, checked(artifact.path), recipe.ports)
 
 
-def describe(directory: Path, memory: int, *, mapped: bool) -> None:
+def describe(directory: Path, memory: int, way: str, *, mapped: bool) -> None:
     """Bind state and memory in a directory to each other, and write down what they are."""
     state = directory / STATE
     digest = _state_digest(state)
@@ -160,7 +162,7 @@ def describe(directory: Path, memory: int, *, mapped: bool) -> None:
             file.seek(memory)
             file.write(_binding(digest))
         samples = _samples_digest(directory / MEMORY, memory)
-    about = About(mapped, memory, state.stat().st_size, digest, samples)
+    about = About(mapped, way, memory, state.stat().st_size, digest, samples)
     (directory / ABOUT).write_text(json.dumps(asdict(about), indent=1))
 
 

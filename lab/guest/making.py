@@ -106,7 +106,8 @@ def _build(recipe: Recipe, directory: Path) -> dict[str, str]:
     try:
         await_line(machine, ANONYMOUS, recipe.profile.guest.boot_deadline)
         mapped = checkpoint.can_map(machine)
-        checkpoint.save(machine, directory / STATE, mapped=mapped, deadline=_SAVE_DEADLINE)
+        state = directory / STATE
+        way = checkpoint.save(machine, state, mapped=mapped, deadline=_SAVE_DEADLINE)
     finally:
         machine.kill()
     wanted = {STATE, MEMORY} if mapped else {STATE}
@@ -115,7 +116,7 @@ def _build(recipe: Recipe, directory: Path) -> dict[str, str]:
             file.unlink()
         else:
             file.chmod(0o600)
-    checkpoints.describe(directory, memory, mapped=mapped)
+    checkpoints.describe(directory, memory, way, mapped=mapped)
     return {
         "kernel": platform.kernel.release,
         "image": platform.image.name,

@@ -67,7 +67,10 @@ def loaded(
     argv = restoring(profile, boot, found.ports, found.memory)
     machine = Machine.launch(directory, argv, on_event)
     try:
-        checkpoint.load(machine, found.state, mapped=found.about.mapped, deadline=_LOAD_DEADLINE)
+        about = found.about
+        checkpoint.load(
+            machine, found.state, about.way, mapped=about.mapped, deadline=_LOAD_DEADLINE
+        )
     except BaseException:
         machine.kill()
         raise

@@ -80,14 +80,15 @@ class Qmp:
             self._client.execute(command, dict(arguments) if arguments else None), deadline, command
         )
 
-    def give(self, name: str, fd: int, *, deadline: float = 10.0) -> None:
-        """Give QEMU an open file, which `fd:NAME` means then.  Raises HostError."""
+    def give(self, fd: int, command: str, arguments: Mapping[str, object] | None = None) -> Any:
+        """Run a command that takes an open file (getfd, add-fd), and return its answer.  Raises
+        HostError, as execute() does."""
 
-        async def given() -> None:
+        async def given() -> Any:
             self._client.send_fd_scm(fd)
-            await self._client.execute("getfd", {"fdname": name})
+            return await self._client.execute(command, dict(arguments) if arguments else None)
 
-        self._run(given(), deadline, "getfd")
+        return self._run(given(), CONNECT_DEADLINE, command)
 
     def close(self) -> None:
         """Disconnect; never raises, whatever became of QEMU."""
