@@ -2,13 +2,14 @@
 """Defects planted on purpose: an oracle that cannot fail proves nothing.
 
 Each kind damages one thing, at the place where a real defect of that kind would sit, in every
-case where it can; the rule it names must then be violated.
+case where it can; the rule it names must then come to the ruling it names.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from textwrap import fill
 
+from lab.copy.contract import Ruling
 from lab.copy.ground import Ground
 from lab.copy.model import SECTOR, Completion, Copy
 from lab.copy.oracle import Tagging, flip_bit
@@ -23,7 +24,8 @@ class Plant:
 
     kind = ""
     rule = ""
-    """The rule that must be violated."""
+    """The rule that must come to `ruling`."""
+    ruling = Ruling.VIOLATED
     does = ""
 
     def rules(self, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
@@ -193,11 +195,19 @@ class KernelBug(Plant):
 
 
 class NotOffloaded(Plant):
-    kind, rule = "not-offloaded", "OFFLOADED"
+    kind, rule, ruling = "not-offloaded", "OFFLOADED", Ruling.FELL_BACK
     does = "the guest reads and writes instead of sending a Copy command"
 
     def request(self, request: dict[str, object]) -> dict[str, object]:
         return {**request, "emulate": True}
+
+
+class FallBack(Plant):
+    kind, rule, ruling = "fall-back", "SIGNALLED", Ruling.FELL_BACK
+    does = "a copy that failed is made again by reading and writing, which is reported"
+
+    def request(self, request: dict[str, object]) -> dict[str, object]:
+        return {**request, "fall_back": True}
 
 
 class NoCopy(Plant):
@@ -242,7 +252,7 @@ def find(kind: str) -> Plant:
 
 
 def listing() -> str:
-    """The kinds with the rule each must violate, in lines of 80 columns."""
+    """The kinds with the rule that must catch each, in lines of 80 columns."""
     return "\n".join(
         fill(f"{kind:<18} {plant.rule:<11} {plant.does}", 80, subsequent_indent=" " * 31)
         for kind, plant in KINDS.items()

@@ -15,7 +15,11 @@ from lab.results.store.schema import RunRow
 HISTORY = 20
 """Runs of the baseline, itself included, that tell how flaky it is."""
 
-_PASSED = {"pass": True, "fail": False, "hung": False, "crashed": False, "notrun": None}
+_PASSED = {
+    "pass": True, "fail": False, "hung": False, "crashed": False, "notrun": None,
+    # What was offloaded before and is not any more has regressed.
+    "fell back": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 """Cases as every suite reports them: one record for each, in the run's JSON under `cases`."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,8 @@ class CaseStatus(StrEnum):
     FAIL = "fail"
     NOTRUN = "notrun"
     """The suite declined to run it, and said why."""
+    FELL_BACK = "fell back"
+    """Its caller was served, but by reads and writes where an offload was asked for."""
     HUNG = "hung"
     """It did not end within its deadline."""
     CRASHED = "crashed"
@@ -67,9 +69,16 @@ class Case:
 _VERDICTS = {
     "holds": CaseStatus.PASS,
     "violated": CaseStatus.FAIL,
+    "fell back": CaseStatus.FELL_BACK,
     "not exercised": CaseStatus.NOTRUN,
 }
 """Suites that judge by the contract say verdicts."""
+
+
+def status_of(document: Mapping[str, Any]) -> CaseStatus:
+    """What came of the case in a run's JSON.  Raises KeyError or ValueError where that says not."""
+    said = document.get("status")
+    return CaseStatus(said) if said else _VERDICTS[document["verdict"]]
 
 
 def read(document: dict[str, Any]) -> Case:
@@ -77,12 +86,11 @@ def read(document: dict[str, Any]) -> Case:
 
     Raises KeyError, TypeError or ValueError when it is none.
     """
-    said = document.get("status")
     return Case(
         str(document["name"]),
-        CaseStatus(said) if said else _VERDICTS[document["verdict"]],
+        status_of(document),
         float(document.get("seconds", 0.0)),
-        str(document.get("reason", "")) or _broken(document),
+        str(document.get("reason", "")) or _ruled(document, "violated") or _ruled(document),
         str(document.get("section", "")),
         int(document.get("attempt", 1)),
         str(document.get("known", "")),
@@ -91,13 +99,13 @@ def read(document: dict[str, Any]) -> Case:
     )
 
 
-def _broken(document: dict[str, Any]) -> str:
-    """The rules that a judged case has violated, with the evidence; '' of any other."""
+def _ruled(document: dict[str, Any], ruling: str = "fell back") -> str:
+    """The rules of a judged case that came to that, with the evidence; '' of any other."""
     rules = document.get("rules") or {}
     return "; ".join(
         f"{rule}: {found['evidence']}"
         for rule, found in rules.items()
-        if found["verdict"] == "violated"
+        if found["verdict"] == ruling
     )
 
 

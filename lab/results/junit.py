@@ -15,7 +15,8 @@ def xml(
     """One testsuite for each section, in the order of the cases; one without any if there is none.
 
     Each has those of `properties` that are not empty: what must be known of the run.  An expected
-    failure is reported as skipped, with its reason: JUnit has no word for it.
+    failure and a copy that fell back are reported as skipped, with the reason: JUnit has no word
+    for them.
     """
     document = junitparser.JUnitXml(run)
     sections = groupby(cases, key=lambda case: case.section)
@@ -39,6 +40,8 @@ def _test(suite: str, case: Case) -> junitparser.TestCase:
     words = _clean(f"{case.status}: {case.reason}" if case.reason else case.status.value)
     if case.status is CaseStatus.NOTRUN:
         test.result = [junitparser.Skipped(_clean(case.reason))]
+    elif case.status is CaseStatus.FELL_BACK:
+        test.result = [junitparser.Skipped(words)]
     elif case.unexpected:
         kind = junitparser.Failure if case.status is CaseStatus.FAIL else junitparser.Error
         test.result = [kind(words, case.status.value)]

@@ -42,7 +42,9 @@ def test_a_known_failure_that_passes_is_told() -> None:
 
 
 def test_cases_that_are_judged_by_the_contract_are_read_too() -> None:
-    verdicts = {"holds": "pass", "violated": "fail", "not exercised": "notrun"}
+    verdicts = {
+        "holds": "pass", "violated": "fail", "not exercised": "notrun", "fell back": "fell back",
+    }  # fmt: skip
     for verdict, status in verdicts.items():
         assert read({"name": "write:1 eio", "verdict": verdict, "seconds": 2}).status == status
 
@@ -55,6 +57,17 @@ def test_a_judged_case_that_failed_says_which_rules_it_broke() -> None:
     }
     case = read({"name": "write:1 eio", "verdict": "violated", "rules": rules})
     assert case.reason == "COMPLETE: 2 sectors are not; OFFLOADED: no Copy was seen"
+
+
+def test_a_copy_that_fell_back_says_how_its_caller_was_served() -> None:
+    rules = {
+        "COMPLETE": {"verdict": "holds", "evidence": "all are"},
+        "SIGNALLED": {"verdict": "fell back", "evidence": "write 1 failed; 2 writes"},
+        "OFFLOADED": {"verdict": "fell back", "evidence": "2 writes"},
+    }
+    case = read({"name": "write:1 eio", "verdict": "fell back", "rules": rules})
+    assert case.reason == "SIGNALLED: write 1 failed; 2 writes; OFFLOADED: 2 writes"
+    assert not case.unexpected
 
 
 def test_cases_are_counted_by_status_and_repetitions_by_case() -> None:
@@ -75,6 +88,7 @@ def test_junit_tells_failures_from_what_broke_and_from_what_was_expected() -> No
         Case("c", CaseStatus.CRASHED, 1, "BUG: oh", section="xfs"),
         Case("d", CaseStatus.NOTRUN, 1, "no $SCRATCH_DEV", section="ext4"),
         Case("e", CaseStatus.FAIL, 1, section="ext4", known="since ever"),
+        Case("f", CaseStatus.FELL_BACK, 1, "OFFLOADED: 2 writes", section="ext4"),
     ]
     root = ET.fromstring(xml("20260101-000000-abcd", "fstests", some))
     suites = {suite.get("name"): suite for suite in root}
@@ -82,11 +96,13 @@ def test_junit_tells_failures_from_what_broke_and_from_what_was_expected() -> No
     assert [suites["fstests.xfs"].get(key) for key in ("tests", "failures", "errors")] == list(
         "311"
     )
-    assert suites["fstests.ext4"].get("skipped") == "2"
+    assert suites["fstests.ext4"].get("skipped") == "3"
     assert root.findtext(".//testcase[@name='b']/system-out") == "- 1\n+ 2\n"
     assert root.find(".//property") is None
     skipped = root.find(".//testcase[@name='e']/skipped")
     assert skipped is not None and "since ever" in (skipped.get("message") or "")
+    skipped = root.find(".//testcase[@name='f']/skipped")
+    assert skipped is not None and skipped.get("message") == "fell back: OFFLOADED: 2 writes"
 
 
 @pytest.mark.parametrize("some", [[], [Case("a", CaseStatus.PASS, 1)]])

@@ -492,6 +492,39 @@ def test_offloaded_needs_a_proof_and_nothing_against_it(seen: Offload, expected:
     assert ruling("OFFLOADED", facts(offload=seen)) is expected
 
 
+FELL_BACK = Offload.fell_back("no Copy command; read 20+4; write 50+4")
+
+
+def test_a_caller_that_was_served_by_reads_and_writes_after_an_error_fell_back() -> None:
+    case = facts(injected=INJECTED, offload=FELL_BACK)
+    assert ruling("SIGNALLED", case) is ruling("OFFLOADED", case) is Ruling.FELL_BACK
+    assert evidence("SIGNALLED", case).startswith(f"{INJECTED}; no Copy command; read 20+4;")
+    assert violated(case) == set()
+    assert overall(case, judge(case)) == "fell back"
+
+
+@pytest.mark.parametrize(
+    ("observed", "rule", "expected"),
+    [
+        # Served, and not all is there: that is what SIGNALLED is about.
+        ({"injected": INJECTED, "findings": ALL_BUT_ONE}, "SIGNALLED", VIOLATED),
+        # Reads alone serve nobody.
+        (
+            {"injected": INJECTED, "offload": Offload(against="no Copy command; read 20+4")},
+            "SIGNALLED", VIOLATED,
+        ),
+        # Reads and writes were tried, and failed too: nobody was served.
+        ({"injected": INJECTED, "completion": FAILED}, "SIGNALLED", HOLDS),
+        ({"injected": INJECTED, "completion": FAILED}, "OFFLOADED", VIOLATED),
+        ({"completion": None, "waited": None, "aftermath": KILLED}, "OFFLOADED", VIOLATED),
+    ],
+)  # fmt: skip
+def test_a_fallback_is_proven_and_has_served_its_caller(
+    observed: dict[str, object], rule: str, expected: Ruling
+) -> None:
+    assert ruling(rule, facts(**{"offload": FELL_BACK, **observed})) is expected
+
+
 NOT_OFFLOADED = Offload(against="the device saw no Copy command")
 
 
@@ -501,6 +534,9 @@ NOT_OFFLOADED = Offload(against="the device saw no Copy command")
         ({}, "holds"),
         ({"reached": False}, "not exercised"),
         ({"offload": NOT_OFFLOADED}, "not exercised"),
+        ({"offload": FELL_BACK}, "fell back"),
+        ({"offload": FELL_BACK, "reached": False}, "fell back"),
+        ({"offload": FELL_BACK, "findings": ALL_BUT_ONE}, "violated"),
         ({"findings": ALL_BUT_ONE}, "violated"),
         ({"offload": NOT_OFFLOADED, "findings": ALL_BUT_ONE}, "violated"),
         ({"reached": False, "findings": ALL_BUT_ONE}, "violated"),

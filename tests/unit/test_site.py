@@ -36,6 +36,10 @@ def pages(directory: Path, *runs: str) -> dict[str, str]:
     return {path.name: path.read_text() for path in directory.glob("*.html")}
 
 
+SERVED = {"OFFLOADED": {"verdict": "fell back", "evidence": "2 writes"}}
+"""What came of a rule where a caller was served by reads and writes."""
+
+
 def timeline(run: str, *events: dict[str, Any]) -> None:
     text = "".join(json.dumps(event) + "\n" for event in events)
     (dirs.state("runs") / run / TIMELINE).write_text(text)
@@ -193,6 +197,7 @@ def test_a_run_of_conformance(tmp_path: Path) -> None:
         case("nvme-copy", "write:1 eio"),
         case("nvme-copy", "write:2 eio", "PREFIX", number=17),
         case("nvme-copy", "write:1 kill") | {"verdict": "not exercised"},
+        case("nvme-copy", "written:1 kill") | {"verdict": "fell back", "rules": SERVED},
         case("nvme-copy", "above mcl", "PREFIX", number=18),
     ]
     here = {"verdict": "violated", "evidence": EVIL, "case": "run-of-nvme-copy:17"}
@@ -211,9 +216,12 @@ def test_a_run_of_conformance(tmp_path: Path) -> None:
     row = r"<tr><th>(\S+ \S+)</th>\s+<td class=\"(\S+?)\">.*?<td class=\"(\S+?)\">"
     rows = re.findall(row, page, re.DOTALL)
     assert rows == [
-        ("read eio", "dim", "pass"), ("write eio", "pass", "fail"), ("above mcl", "dim", "fail"),
+        ("read eio", "dim", "pass"), ("write eio", "pass", "fail"), ("written kill", "dim", "fail"),
+        ("above mcl", "dim", "fail"),
     ]  # fmt: skip
     assert "<summary>PREFIX</summary><p><strong>PREFIX</strong>: write:2: sector 9 is old" in page
+    assert "<summary>fell back</summary>" in page
+    assert "written:1: OFFLOADED: 2 writes" in page
     assert "never came into that situation" in page
     assert "PREFIX (known: accepted)" in page
     # Each case belongs to the run of its path.

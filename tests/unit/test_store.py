@@ -226,6 +226,30 @@ def test_kcidb_takes_what_is_exported() -> None:
     assert len({test["id"] for test in tests}) == 2
 
 
+def fell_back(name: str) -> dict[str, Any]:
+    """A judged case whose caller was served by reads and writes."""
+    how = {"verdict": "fell back", "evidence": "2 writes carried the data"}
+    case = judged(name) | {"verdict": "fell back"}
+    return case | {"rules": case["rules"] | {"SIGNALLED": how, "OFFLOADED": how}}
+
+
+def test_a_copy_that_fell_back_neither_passed_nor_failed() -> None:
+    offloaded = write_run(1, [judged("write:1 eio")])
+    served = write_run(2, [fell_back("write:1 eio")])
+    fed()
+    with session() as store:
+        (case,) = cases_of(store, [served])
+        document = report([run_named(store, served)], [case], "lab")
+    assert (case.status, case.reason) == ("fell back", "SIGNALLED: 2 writes carried the data")
+    assert kcidb_io.schema.LATEST.is_valid(document)
+    assert [test["status"] for test in document["tests"]] == ["DONE"]
+    # Where there was an offload before, its loss is one.
+    lost = compare_runs(offloaded, served)
+    assert lost.exit_status == 1
+    assert [(one.item.case, one.change) for one in lost.cases] == [("write:1 eio", "regressed")]
+    assert compare_runs(served, write_run(3, [fell_back("write:1 eio")])).exit_status == 0
+
+
 def test_a_planted_defect_is_told_wherever_it_is_compared() -> None:
     honest = write_run(1, [judged("write:1 eio")])
     planted = write_run(2, [judged("write:1 eio")], plant="flip-bit")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STYLES = {
     CaseStatus.PASS: "green",
     CaseStatus.NOTRUN: "yellow",
+    CaseStatus.FELL_BACK: "yellow",
     CaseStatus.FAIL: "bold red",
     CaseStatus.HUNG: "bold red",
     CaseStatus.CRASHED: "bold red",

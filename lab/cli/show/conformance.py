@@ -110,10 +110,13 @@ def _side_by_side(done: Conformance, found: RuleDifference) -> Table:
     return table
 
 
+_STYLES = {Ruling.VIOLATED: "red", Ruling.FELL_BACK: "yellow"}
+
+
 def _words(ruled: CaseRuling | None) -> Text:
     if ruled is None:
         return Text("never comes into this situation", "dim")
-    style = "red" if ruled.ruling is Ruling.VIOLATED else "green"
+    style = _STYLES.get(ruled.ruling, "green")
     return Text.assemble(
         (str(ruled.ruling), style), f": {ruled.evidence}\n", (f"lab replay {ruled.case}", "dim")
     )

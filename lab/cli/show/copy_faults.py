@@ -7,13 +7,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import product
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lab.cli.show.watch import watching
-from lab.copy.contract import RULES
+from lab.copy.contract import RULES, Ruling
 from lab.faults.actions import REHEARSAL, named
 from lab.faults.model import Point
 from lab.suites.copy_faults.case import CaseResult
@@ -24,7 +25,9 @@ from lab.suites.watch import Watcher
 _GAP = 2
 """Blanks between two columns."""
 
-_STYLES = {"holds": "green", "violated": "bold red", "not exercised": "yellow"}
+_STYLES = {
+    "holds": "green", "violated": "bold red", "fell back": "yellow", "not exercised": "yellow",
+}  # fmt: skip
 
 
 def watched(options: CopyFaultsOptions) -> AbstractContextManager[Watcher[CaseResult]]:
@@ -136,16 +139,18 @@ def _tally(report: Report, asked: CopyFaultsOptions) -> Table:
 
 
 def _findings(report: Report) -> Iterator[Text]:
-    """Each violated rule with the number of its cases and the evidence of the first.
+    """Each rule that was violated, or fallen back from, with the number of its cases and the
+    evidence of the first.
 
     A case that was minimised speaks for the ones like it: it is shown first, and small.
     """
-    for rule in RULES:
-        cases = [case for case in report.cases if rule in broken_rules(case.result)]
+    for rule, ruling in product(RULES, (Ruling.VIOLATED, Ruling.FELL_BACK)):
+        cases = [case for case in report.cases if case.result.rules[rule].verdict is ruling]
         if cases:
             first = next((case for case in cases if case.minimised), cases[0])
+            fell_back = ruling is Ruling.FELL_BACK
             yield Text.assemble(
-                (rule, "bold red"),
+                (f"{rule} {ruling}", "yellow") if fell_back else (rule, "bold red"),
                 f" in {len(cases)} of {len(report.cases)} cases, first {cases[0].setup.name}: "
                 f"{_shown(first).result.rules[rule].evidence}",
             )

@@ -8,14 +8,18 @@ docs/conformance.md.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lab.results.cases import CaseStatus
 from lab.results.site.matrix import cell_of
 from lab.results.store.schema import CaseRow
+
+FELL_BACK = CaseStatus.FELL_BACK.value
 
 
 @dataclass(frozen=True)
 class Table:
-    """`cells` has, by situation and path, each violated rule with what shows that first; a path
-    that never came into a situation is not in it."""
+    """`cells` has, by situation and path, each violated rule with what shows that first, and
+    `fell back` where a caller was served otherwise; a path that never came into a situation is not
+    in it."""
 
     paths: list[str]
     situations: list[str]
@@ -40,6 +44,8 @@ def table(cases: Iterable[CaseRow]) -> Table:
         for rule, against in case.rules.items():
             if against:
                 violated.setdefault(rule, f"{point}: {against}" if point else against)
+        if case.status == FELL_BACK:
+            violated.setdefault(FELL_BACK, f"{point}: {case.reason}" if point else case.reason)
     order = list(dict.fromkeys(action for _, action in situations.values()))
     by_stage = sorted(
         situations, key=lambda each: (order.index(situations[each][1]), situations[each][0])

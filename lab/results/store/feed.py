@@ -14,12 +14,9 @@ from sqlalchemy.orm import Session
 from lab.errors import UsageError
 from lab.host import dirs, lock
 from lab.results import runs
+from lab.results.cases import CaseStatus, status_of
 from lab.results.runs import PastRun
 from lab.results.store.schema import CaseRow, RunRow
-
-_VERDICTS = {"holds": "pass", "violated": "fail", "not exercised": "notrun"}
-"""Suites that judge by the contract say verdicts, others statuses."""
-
 
 FEED_DEADLINE = 120.0
 """Seconds to wait for another lab that takes in runs."""
@@ -93,9 +90,9 @@ def case_rows(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {
             "name": title if unique else f"{title} #{case['number']}",
             "attempt": int(case.get("attempt", 1)),
-            "status": str(case.get("status") or _VERDICTS[case["verdict"]]),
+            "status": status_of(case).value,
             "seconds": float(case.get("seconds") or 0.0),
-            "reason": str(case.get("reason") or _first_broken(rules)),
+            "reason": str(case.get("reason") or _first_broken(rules) or _first_fallback(case)),
             "known": str(case.get("known") or ""),
             "rules": rules,
         }
@@ -110,3 +107,11 @@ def _title(case: dict[str, Any]) -> str:
 def _first_broken(rules: dict[str, str]) -> str:
     """The first violated rule with what shows it."""
     return next((f"{rule}: {evidence}" for rule, evidence in rules.items() if evidence), "")
+
+
+def _first_fallback(case: dict[str, Any]) -> str:
+    """How the caller of a copy was served, where no offload did that; '' of any other case."""
+    for rule, found in case.get("rules", {}).items():
+        if found["verdict"] == CaseStatus.FELL_BACK.value:
+            return f"{rule}: {found['evidence']}"
+    return ""

@@ -58,7 +58,7 @@ class CaseRow(Base):
     attempt: Mapped[int]
     """Which of several repetitions in its run, from 1 on."""
     status: Mapped[str] = mapped_column(String(16))
-    """pass, fail, notrun, hung or crashed."""
+    """pass, fail, notrun, fell back, hung or crashed."""
     seconds: Mapped[float] = mapped_column(Double)
     reason: Mapped[str] = mapped_column(Text)
     """Why it did not pass, in a line."""

@@ -16,7 +16,12 @@ from lab.faults.model import Stage
 
 ERROR_CLASS = "ERROR-CLASS"
 
-_SEVERITY = (Ruling.NOT_APPLICABLE, Ruling.HOLDS, Ruling.CAUGHT, Ruling.VIOLATED)
+_SEVERITY = (
+    Ruling.NOT_APPLICABLE, Ruling.HOLDS, Ruling.CAUGHT, Ruling.FELL_BACK, Ruling.VIOLATED,
+)  # fmt: skip
+
+_TELLING = (Ruling.VIOLATED, Ruling.FELL_BACK)
+"""What both must come to, if either does; all else is as good as the other."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,9 @@ def _worse(one: CaseRuling, other: CaseRuling) -> bool:
 
 
 def differences(observed: Iterable[ObservedCase], reference: str) -> list[RuleDifference]:
-    """Every rule that one of the paths violates and the reference does not, or the other way
-    round; every error that the reference never gives in the same situation; and every status that
-    is not the one that a specification asks for."""
+    """Every rule that one of the paths violates, or falls back from, and the reference does not, or
+    the other way round; every error that the reference never gives in the same situation; and every
+    status that is not the one that a specification asks for."""
     cases = list(observed)
     cells = matrix(cases)
     model = cells.get(reference, {})
@@ -117,9 +122,12 @@ def _violations(
         if rule not in row:
             continue
         here, there = row[rule], model.get(rule) if model else None
-        violated = there is not None and there.ruling is Ruling.VIOLATED
-        if (here.ruling is Ruling.VIOLATED) != violated:
+        if _telling(here) != _telling(there):
             yield RuleDifference(path, rule, situation, here, there)
+
+
+def _telling(ruled: CaseRuling | None) -> Ruling | None:
+    return ruled.ruling if ruled and ruled.ruling in _TELLING else None
 
 
 def _errors(

@@ -22,8 +22,8 @@ from lab.suites.conformance.matrix import (
 )
 from lab.suites.copy_faults.acts.registry import action_called
 
-HOLDS, VIOLATED, CAUGHT, NOT_APPLICABLE = (
-    Ruling.HOLDS, Ruling.VIOLATED, Ruling.CAUGHT, Ruling.NOT_APPLICABLE
+HOLDS, VIOLATED, CAUGHT, FELL_BACK, NOT_APPLICABLE = (
+    Ruling.HOLDS, Ruling.VIOLATED, Ruling.CAUGHT, Ruling.FELL_BACK, Ruling.NOT_APPLICABLE
 )  # fmt: skip
 WRITE_EIO, READ_EIO = (
     Situation(Stage.WRITE, action_called("eio")),
@@ -95,6 +95,8 @@ def worst(cells: Matrix) -> dict[tuple[str, Situation, str], Ruling]:
         ((HOLDS, NOT_APPLICABLE), HOLDS),
         ((CAUGHT, HOLDS), CAUGHT),
         ((CAUGHT, VIOLATED), VIOLATED),
+        ((HOLDS, FELL_BACK), FELL_BACK),
+        ((FELL_BACK, VIOLATED), VIOLATED),
     ],
 )
 def test_the_worst_ruling_of_a_situation_stands(
@@ -131,6 +133,11 @@ def test_what_was_not_exercised_proves_nothing() -> None:
         (VIOLATED, VIOLATED, False),
         (HOLDS, NOT_APPLICABLE, False),
         (CAUGHT, HOLDS, False),
+        # A caller that is served by reads and writes is not told what the reference tells.
+        (FELL_BACK, HOLDS, True),
+        (HOLDS, FELL_BACK, True),
+        (FELL_BACK, VIOLATED, True),
+        (FELL_BACK, FELL_BACK, False),
     ],
 )
 def test_a_rule_that_only_one_of_both_violates_is_a_difference(
