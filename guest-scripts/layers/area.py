@@ -32,12 +32,14 @@ class NotTried(Exception):
 
 
 class Area:
-    """Two places of `size` bytes each: a source with a pattern, and a target for what is tried.
+    """Two places of `size` bytes each on a `device`: a source with a pattern, and a target for what
+    is tried.
 
     `source` and `target` are offsets in bytes.  Raises NotTried where nothing may be written.
     """
 
     def __init__(self, device):
+        self.device = device
         self.size = max(UNIT, block_size(device))
         self.source = self.target = 0
         if system.size_of(device) < 4 * self.size:

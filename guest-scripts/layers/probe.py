@@ -6,6 +6,7 @@ What is written for a trial is restored.
 
 import os
 
+import probe_copies
 import system
 from area import NotTried, area, block_size
 from capability import Lacks, Lies, attempt, result
@@ -19,9 +20,10 @@ def block(device, other=None, why_not=""):
     name = system.block_name(device)
     found = _described(device, name)
     copy = _nvme_limits(found, name)
-    trials = [("copy_file_range", lambda at: _copy_file_range(at, at.disk.fd, at.source))]
+    trials = [("copy_file_range", probe_copies.within)]
     if other:
-        trials.append((f"copy_file_range from {other[0]}", lambda at: _copy_from(at, other[1])))
+        tried = f"copy_file_range from {other[0]}"
+        trials.append((tried, lambda at: probe_copies.between(at, other[1])))
     if copy:
         trials.append(("NVMe Copy", lambda at: _nvme_copy(at, device, copy)))
     if not system.is_zoned(device):
@@ -100,62 +102,6 @@ def _trial(at, action):
 def _restore(at):
     at.restore()
     return ""
-
-
-def _copy_file_range(at, source, offset):
-    return _reported(
-        os.copy_file_range(source, at.disk.fd, at.size, offset, at.target), at.copied, at
-    )
-
-
-def _reported(done, copied, at):
-    """What to say of a copy of which so many bytes were reported.  Raises Lacks, Lies."""
-    if done != at.size:
-        raise Lacks(f"{done} of {at.size} bytes")
-    if not copied():
-        raise Lies(f"{done} of {at.size} bytes reported, and the content is not the source's")
-    return f"{done} bytes, compared"
-
-
-def _copy_from(at, other):
-    """A copy from a pattern on another device, which is then as it was; from what stands there, if
-    that is in use."""
-    try:
-        there = area(other)
-    except NotTried:
-        return _copy_from_used(at, other)
-    with there:
-        if there.size != at.size:
-            raise NotTried("the other has blocks of another size")
-        there.prepare()
-        try:
-            done = os.copy_file_range(there.disk.fd, at.disk.fd, at.size, there.source, at.target)
-            return _reported(done, lambda: _moved(there, at), at)
-        finally:
-            there.restore()
-
-
-def _copy_from_used(at, other):
-    from direct import Direct
-
-    with Direct(other, write=False) as source:
-        wanted = source.read(0, at.size)
-        if wanted == at.disk.read(at.target, at.size):
-            raise NotTried("the other is in use, and has what stands here already")
-        done = os.copy_file_range(source.fd, at.disk.fd, at.size, 0, at.target)
-    return _reported(done, lambda: at.disk.read(at.target, at.size) == wanted, at)
-
-
-def _moved(there, at):
-    """Whether the target holds the other's pattern, and the other and the source have their own."""
-    held = [
-        (there, there.source, there.pattern),
-        (at, at.source, at.pattern),
-        (at, at.target, there.pattern),
-    ]
-    return all(
-        area.disk.read(offset, at.size) == pattern.blocks(0, 1) for area, offset, pattern in held
-    )
 
 
 def _nvme_limits(found, name):

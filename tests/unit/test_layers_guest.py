@@ -7,7 +7,7 @@ import struct
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -38,6 +38,7 @@ nvme_copy = load("nvme_copy")
 verify_blocks = load("verify_blocks")
 verify_files = load("verify_files")
 probe = load("probe")
+probe_copies = load("probe_copies")
 system = load("system")
 plain = load("plain")
 loop = load("loop")
@@ -281,7 +282,7 @@ class File:
 class Place:
     """An area of one block and another."""
 
-    size, source, target = 64, 0, 64
+    device, size, source, target = "/dev/x", 64, 0, 64
 
     def __init__(self) -> None:
         self.pattern = pattern.Pattern(self.size)
@@ -298,13 +299,36 @@ class Place:
     def restore(self) -> None: ...
 
 
+class Unseen:
+    """A meter that has seen these bios."""
+
+    bios: ClassVar[list[list[Any]]] = []
+
+    def __init__(self, device: str) -> None:
+        assert device == "/dev/x"
+
+    def moved(self) -> dict[str, Any]:
+        """Operation, sector, sectors, who."""
+        return {"bios": self.bios, "lost": 0}
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> tuple[Place, Place]:
+    """An area to copy to, and one of another disk."""
+    at, there = Place(), Place()
+    there.disk.content[64] = there.pattern.blocks(1, 1)
+    monkeypatch.setattr(probe_copies, "area", lambda device: there)
+    monkeypatch.setattr(probe_copies, "Meter", Unseen)
+    monkeypatch.setattr(system, "size_of", lambda device: 128)
+    return at, there
+
+
 @pytest.mark.parametrize("wrong", ["", "nothing moved", "its own block", "source", "the other"])
 def test_a_copy_that_moves_nothing_or_too_much_is_no_copy(
-    monkeypatch: pytest.MonkeyPatch, wrong: str
+    monkeypatch: pytest.MonkeyPatch, two: tuple[Place, Place], wrong: str
 ) -> None:
     """As a kernel with a series under review did: the full length, and every sector old."""
-    at, there = Place(), Place()
-    monkeypatch.setattr(probe, "area", lambda device: there)
+    at, there = two
 
     def copy(*_: int) -> int:
         moved = {"nothing moved": bytes(64), "its own block": at.block}.get(wrong, there.block)
@@ -315,10 +339,71 @@ def test_a_copy_that_moves_nothing_or_too_much_is_no_copy(
 
     monkeypatch.setattr(os, "copy_file_range", copy)
     if not wrong:
-        assert probe._copy_from(at, "/dev/other") == "64 bytes, compared"
+        assert probe_copies.between(at, "/dev/other") == "64 bytes, compared, offloaded"
         return
     with pytest.raises(probe.Lies, match="64 of 64 bytes reported"):
-        probe._copy_from(at, "/dev/other")
+        probe_copies.between(at, "/dev/other")
+
+
+def test_a_copy_that_goes_to_the_disk_that_it_comes_from_is_told_and_undone(
+    monkeypatch: pytest.MonkeyPatch, two: tuple[Place, Place]
+) -> None:
+    at, there = two
+    before = there.disk.content[64]
+    written: dict[int, bytes] = {}
+
+    class Again:
+        """The other disk, open for writing."""
+
+        def __init__(self, device: str) -> None:
+            assert device == "/dev/other"
+
+        def __enter__(self) -> "Again":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def write(self, offset: int, data: bytes) -> None:
+            """Restore."""
+            written[offset] = data
+
+    def copy(*_: int) -> int:
+        there.disk.content[64] = there.block
+        return 64
+
+    monkeypatch.setattr(os, "copy_file_range", copy)
+    monkeypatch.setattr(probe_copies, "Direct", Again)
+    with pytest.raises(probe.Lies, match="copied from has changed at byte 64, which is restored"):
+        probe_copies.between(at, "/dev/other")
+    assert written == {64: before}
+
+
+@pytest.mark.parametrize(
+    ("bio", "said"),
+    [
+        (["WS", 0, 1, "lab"], "but the kernel fell back: 1 writes"),
+        (["FWFS", 0, 8, "lab"], "but the kernel fell back: 1 writes"),
+        (["R", 0, 1, "lab"], ""),
+        (["N", 0, 1, "lab"], ""),
+        (["WS", 1, 8, "kworker"], ""),
+    ],
+)
+def test_a_copy_that_the_kernel_makes_by_writing_is_no_offload(
+    monkeypatch: pytest.MonkeyPatch, two: tuple[Place, Place], bio: list[Any], said: str
+) -> None:
+    at, there = two
+    monkeypatch.setattr(Unseen, "bios", [bio])
+
+    def copy(*_: int) -> int:
+        at.disk.content[64] = there.block
+        return 64
+
+    monkeypatch.setattr(os, "copy_file_range", copy)
+    if said:
+        with pytest.raises(probe.Lacks, match=said):
+            probe_copies.between(at, "/dev/other")
+    else:
+        assert probe_copies.between(at, "/dev/other") == "64 bytes, compared, offloaded"
 
 
 def test_a_step_is_one_aligned_line() -> None:
