@@ -6,7 +6,7 @@ offload support"); bdev-ioctl is BLKCOPY of the series before them.  Mainline ha
 
 Request:  {"op": "bdev.copy", "path": "bdev-cfr", "node": DEVICE,
            "ranges": [[offset, bytes], ...], "to": OFFSET, "emulate": false}
-Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": [read, written]}
+Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": MOVED}
 """
 
 import array
@@ -16,7 +16,7 @@ import struct
 import time
 
 import files
-import system
+from direct import open_node
 from meter import Meter
 
 # "block: Introduce a new ioctl for copy": _IOWR(0x12, 129, struct copy_range); the structure is
@@ -26,8 +26,8 @@ BLKCOPY = 0xC0201281
 
 def copy(request):
     """Copy ranges of a block device by the kernel, and flush it."""
-    meter = Meter(system.block_name(request["node"]))
-    fd = os.open(request["node"], os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC)
+    meter = Meter(request["node"])
+    fd = open_node(request["node"], os.O_RDWR | os.O_DIRECT)
     try:
         if request["path"] == "bdev-ioctl":
             answer = by_ioctl(fd, request["ranges"], request["to"])

@@ -7,9 +7,9 @@ as for a write with FUA.
 
 Request:  {"op": "loops.copy", "path": "loop-reflink", "node": DEVICE,
            "ranges": [[offset, bytes], ...], "to": OFFSET, "emulate": false}
-Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": [read, written]}
+Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": MOVED}
 
-"moved" are the sectors that were read and written through the loop device meanwhile.
+MOVED is what was asked of the loop device meanwhile (meter.py).
 """
 
 import fcntl
@@ -32,7 +32,7 @@ def copy(request):
     backing = os.open(
         system.read(f"{system.BLOCK}/{name}/loop/backing_file"), os.O_RDWR | os.O_CLOEXEC
     )
-    meter = Meter(name)
+    meter = Meter(request["node"])
     try:
         os.fsync(device)
         by = files.by_hand if request.get("emulate") else files.by_copy_file_range

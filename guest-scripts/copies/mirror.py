@@ -6,9 +6,9 @@ the first leg: all of the same length, one behind the other.
 
 Request:  {"op": "mirror.copy", "path": "dm-kcopyd", "node": DEVICE,
            "ranges": [[offset, bytes], ...], "to": OFFSET}
-Answer:   {"errno": E, "done": RANGES, "said": STATUS, "seconds": T, "moved": [read, written]}
+Answer:   {"errno": E, "done": RANGES, "said": STATUS, "seconds": T, "moved": MOVED}
 
-"moved" are the sectors that were read and written through the mirror, by its user.
+MOVED is what its user asked of the mirror (meter.py).
 """
 
 import errno
@@ -62,7 +62,7 @@ def copy(request):
         try:
             # Without udev its node has no link that would lead to that name.
             named = ["--noheadings", "--columns", "-o", "blkdevname", NAME]
-            meter = Meter(system.run(["dmsetup", "info", *named]).strip())
+            meter = Meter(f"/dev/{system.run(['dmsetup', 'info', *named]).strip()}")
             said = _settled()
             moved = meter.moved()
         finally:

@@ -3,10 +3,9 @@
 
 Request:  {"op": "scsi.copy", "path": "scsi-xcopy", "node": DEVICE,
            "ranges": [[offset, bytes], ...], "to": OFFSET, "emulate": false}
-Answer:   {"errno": E, "done": RANGES, "said": SENSE, "seconds": T, "moved": [read, written]}
+Answer:   {"errno": E, "done": RANGES, "said": SENSE, "seconds": T, "moved": MOVED}
 
-"moved" are the sectors that were read and written through the disk meanwhile, which the target
-moves by itself if it copies.
+MOVED is what was asked of the disk meanwhile (meter.py); if the target copies, that is nothing.
 """
 
 import errno
@@ -22,7 +21,7 @@ def copy(request):
     """Copy ranges one after the other by the disk's target."""
     node = request["node"]
     size = int(system.queue(node, "logical_block_size"))
-    meter, start = Meter(system.block_name(node)), time.monotonic()
+    meter, start = Meter(node), time.monotonic()
     answer = {"errno": 0, "done": 0}
     to = request["to"]
     for offset, length in request["ranges"]:

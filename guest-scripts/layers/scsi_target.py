@@ -4,12 +4,14 @@
 Documentation/target, drivers/target/target_core_configfs.c, drivers/target/loopback/tcm_loop.c.
 """
 
+import contextlib
 import glob
 import os
 
 import disk_properties
 import properties
 import system
+from direct import Direct
 from layer import Made
 from targets import Backed, identity, refuse_in_use, serial
 
@@ -41,8 +43,11 @@ class TcmLoop(Backed):
         system.modprobe("target_core_mod", "tcm_loop", "sd_mod", "sg")
         system.modprobe("target_core_file" if self.in_file else "target_core_iblock")
         self._enable()
-        self._export()
-        return Made({"": system.disk("scsi", serial(self.name), None)})
+        new = self._export()
+        made = Made({"": system.disk("scsi", serial(self.name), None)})
+        if new:
+            _hear_news()
+        return made
 
     def asked(self, made):
         if not self.in_file:  # a block device passes on what it has
@@ -73,8 +78,9 @@ class TcmLoop(Backed):
         return f"fd_dev_name={backing},fd_dev_size={self.spec['size']}{cached}"
 
     def _export(self):
+        """Let it be a logical unit; whether it was none yet."""
         if self._luns():
-            return
+            return False
         system.make_directory(PORT)
         try:
             system.write(f"{PORT}/nexus", INITIATOR)
@@ -85,6 +91,7 @@ class TcmLoop(Backed):
         lun = next(n for n in map("lun_{}".format, range(MOST_LUNS)) if n not in taken)
         system.make_directory(f"{PORT}/lun/{lun}")
         system.link(self.store, f"{PORT}/lun/{lun}/{self.name}")
+        return True
 
     def _luns(self):
         """The directories of the logical units that are this store."""
@@ -102,6 +109,17 @@ class TcmLoop(Backed):
             system.remove_directory(self.adapter)
         if os.path.isdir(PORT) and not os.listdir(f"{PORT}/lun"):
             _remove_port()
+
+
+def _hear_news():
+    """Let each disk tell that there are more: it does so with its next command (SPC-4, 3Fh/0Eh
+    REPORTED LUNS DATA HAS CHANGED), and udev then probes it."""
+    stores = filter(os.path.islink, glob.glob(f"{PORT}/lun/lun_*/*"))
+    for node in [system.find_disk("scsi", serial(os.path.basename(each)), None) for each in stores]:
+        if node:
+            with contextlib.suppress(OSError), Direct(node, write=False) as disk:
+                disk.read(0, int(system.queue(node, "logical_block_size")))
+    system.settle()
 
 
 def _stores(adapter):

@@ -23,6 +23,10 @@ class Extent:
     def __contains__(self, sector: int) -> bool:
         return self.start <= sector < self.end
 
+    def overlaps(self, other: "Extent") -> bool:
+        """Whether they have a sector in common."""
+        return max(self.start, other.start) < min(self.end, other.end)
+
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.start, self.end))
 

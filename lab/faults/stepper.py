@@ -65,15 +65,35 @@ class NotReached(HostError):
     """The copy ended before it came to the point."""
 
 
-class Stepper:
-    """Freezes the copy that runs on one drive.  `ended` tells whether the copy has ended."""
+Bystanding = Callable[[Stage], bool]
+"""Whether the request that was held since is none of the copy's."""
 
-    def __init__(self, machine: Machine, drive: Drive, ended: Callable[[], bool]) -> None:
+
+def _nobody_else() -> Bystanding:
+    return lambda _: False
+
+
+class Stepper:
+    """Freezes the copy that runs on one drive.  `ended` tells whether the copy has ended.
+
+    `watch` begins to observe the drive, whenever a breakpoint is set, and gives what tells of the
+    request that is held there whether it is none of the copy's: such a one is let go.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        drive: Drive,
+        ended: Callable[[], bool],
+        watch: Callable[[], Bystanding] = _nobody_else,
+    ) -> None:
         self._machine = machine
         self._drive = drive
         self._ended = ended
         self._tags = 0
         self._held = ""
+        self._watch = watch
+        self._bystanding = _nobody_else()
         self._stdout = Stdout(machine.directory / STDOUT)
 
     def arm(self, point: Point) -> None:
@@ -88,16 +108,11 @@ class Stepper:
         for count in range(1, nth + 1):
             self._await_suspension(point, deadline)
             if count < nth:
-                released = self._held
-                # Armed before the release: the next event cannot slip through.
-                self._break(point)
-                self._resume(released)
+                self._pass(point)
 
     def advance(self, point: Point, deadline: float) -> None:
         """Let the held request go, and freeze the copy at the next event of a point's kind."""
-        released = self._held
-        self._break(point)
-        self._resume(released)
+        self._pass(point)
         self._await_suspension(point, deadline)
 
     def inject(self, arming: Iterable[str] = ("flush",)) -> None:
@@ -118,13 +133,28 @@ class Stepper:
 
     def _break(self, point: Point) -> None:
         self._tags += 1
+        self._bystanding = self._watch()
         self._held = f"{self._drive.id}-{self._tags}"
         self._machine.qemu_io(self._drive.qdev, f"break {EVENTS[point.stage]} {self._held}")
+
+    def _pass(self, point: Point) -> None:
+        """Let the held request go, to hold the next."""
+        released = self._held
+        # Armed before the release: the next event cannot slip through.
+        self._break(point)
+        self._resume(released)
 
     def _resume(self, tag: str) -> None:
         self._machine.qemu_io(self._drive.qdev, f"resume {tag}")
 
     def _await_suspension(self, point: Point, deadline: float) -> None:
+        self._await_any(point, deadline)
+        # What is written is known by its completion only; who asked for that may be long past.
+        while point.stage is not Stage.WRITTEN and self._bystanding(point.stage):
+            self._pass(point)
+            self._await_any(point, deadline)
+
+    def _await_any(self, point: Point, deadline: float) -> None:
         end = time.monotonic() + deadline
         while f"Suspended request '{self._held}'" not in self._stdout.new_text():
             if not self._machine.alive():

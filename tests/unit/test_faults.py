@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Points and actions, the fault that each combination needs, and the stepping towards it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -315,6 +316,24 @@ COPY_EVENTS = ["read_aio", "pwritev", "pwritev_done"] * 3
 def stepper_on(device: Blkdebug) -> Stepper:
     """A stepper for a copy on that device."""
     return Stepper(cast(Machine, device), DRIVE, device.ended)
+
+
+def test_what_is_none_of_the_copys_is_let_go_and_not_counted(tmp_path: Path) -> None:
+    """Such as the reads of udev, which probes a disk that has news."""
+    events = ["read_aio", "read_aio", "pwritev", "read_aio", "read_aio", "pwritev"]
+    device = Blkdebug(tmp_path, events)
+    others = {0, 3}  # who asked, by its place among the events
+
+    def watch() -> Callable[[Stage], bool]:
+        return lambda _: len(device.done) in others
+
+    stepper, at = Stepper(cast(Machine, device), DRIVE, device.ended, watch), Point.parse("read:2")
+    stepper.arm(at)
+    device.start()
+    stepper.hold(at, at.k, deadline=5)
+    assert device.done == events[:4]
+    stepper.release()
+    assert device.done == events
 
 
 @pytest.mark.parametrize(

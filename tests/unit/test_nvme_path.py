@@ -10,7 +10,8 @@ import pytest
 from lab.copy.model import SECTOR, Completion, Copy, Extent
 from lab.copy.paths import find
 from lab.copy.paths.instrument import Subject
-from lab.copy.paths.nvme import check_limits, completion, error_of, offload, parse_trace
+from lab.copy.paths.nvme import check_limits, completion, error_of
+from lab.copy.paths.traced import is_bystander, offload, parse_trace
 from lab.errors import HostError, UsageError
 from lab.faults.model import Stage
 from lab.profile.models import CopyLimits, Profile
@@ -281,3 +282,23 @@ def test_where_no_copy_fits_the_device_is_asked_all_the_same() -> None:
     assert (limits.mssrl, limits.mcl, limits.msrc, limits.none) == (0, 0, 1, True)
     for words in ([], ["--cases", "3"]):
         assert as_sweep(profile, parse(words)).path.name == "nvme-copy"
+
+
+@pytest.mark.parametrize(
+    ("text", "stage", "expected"),
+    [
+        ("", Stage.READ, False),
+        (io(0x100, 8), Stage.READ, True),
+        # A Copy that has come to its next range, whoever else reads.
+        (io(0x100, 8) + "1@1.5:pci_nvme_copy_source_range slba 0x840 nlb 64\n", Stage.READ, False),
+        # Extended Copy reads its source as anybody does.
+        (io(0x100, 8) + io(0x840, 8), Stage.READ, False),
+        (io(0x840, 8), Stage.READ, False),
+        (io(0x100, 8, nsid=2), Stage.READ, False),
+        (io(0x100, 8), Stage.WRITE, False),
+        (io(0x100, 8, "write"), Stage.WRITE, True),
+        (io(0x100, 8, "write") + "1@1.5:pci_nvme_copy_out slba 0xa00 nlb 64\n", Stage.WRITE, False),
+    ],
+)
+def test_a_request_elsewhere_is_a_bystanders(text: str, stage: Stage, expected: bool) -> None:
+    assert is_bystander(parse_trace(text), SMALL, 1, stage) is expected

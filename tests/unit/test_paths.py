@@ -20,7 +20,16 @@ from lab.profile.models import Profile
 from lab.suites.copy_faults.acts.registry import action_called
 from tests.unit.builders import DONE, FAILED
 
-SEEN = Observation(trace="", carried=0, answer={"moved": [0, 0]}, begun=1)
+NOTHING: dict[str, Any] = {"bios": [], "lost": 0}
+"""What the executor tells of a device through which nothing moved."""
+
+
+def moved(*bios: tuple[str, int, int, str]) -> dict[str, Any]:
+    """What it tells of these: operation, sector, sectors, who."""
+    return {"bios": [list(bio) for bio in bios], "lost": 0}
+
+
+SEEN = Observation(trace="", carried=0, answer={"moved": NOTHING}, begun=1)
 
 
 def profile(*devices: dict[str, Any], layers: tuple[dict[str, Any], ...] = ()) -> Profile:
@@ -204,8 +213,11 @@ def test_a_reflink_is_offloaded_when_no_write_carries_the_data() -> None:
     path = find(load("loop-xfs-reflink", []))
     copy = path.layout(2, 8).copy
     assert "carried" in path.offload(SEEN, copy).proof
-    assert "2 writes" in path.offload(Observation("", 2, {"moved": [0, 0]}, 1), copy).against
-    assert "loop device" in path.offload(Observation("", 0, {"moved": [0, 8]}, 1), copy).against
+    carried = path.offload(Observation("", 2, {"moved": NOTHING}, 1), copy)
+    assert "2 writes" in carried.against
+    assert carried.fallback == carried.against
+    above = {"moved": moved(("WS", copy.destination, 8, "dd"))}
+    assert "loop device" in path.offload(Observation("", 0, above, 1), copy).against
     # Nobody was left to tell what moved through the loop device; the disk below still tells.
     assert path.offload(Observation("", 0, None, 0), copy).proof
 
@@ -214,10 +226,11 @@ def test_a_target_has_copied_when_nothing_moved_through_its_disk() -> None:
     path = find(load("scsi-xcopy", []))
     copy = path.layout(1, 8).copy
     assert path.offload(SEEN, copy).proof
-    assert (
-        "8 sectors were read"
-        in path.offload(Observation("", 0, {"moved": [8, 8]}, 1), copy).against
-    )
+    source = copy.sources[0].start
+    read = path.offload(Observation("", 0, {"moved": moved(("R", source, 8, "dd"))}, 1), copy)
+    assert read.against == f"through the SCSI disk: read {source}+8 by dd"
+    # Nothing came to the destination by that.
+    assert not read.fallback
     nobody = path.offload(Observation("", 0, None, 1), copy)
     assert (nobody.proof, nobody.against) == ("", "")
 

@@ -16,6 +16,7 @@ from lab.copy.contract import Offload
 from lab.copy.model import SECTOR, Completion, Copy, Extent, Layout
 from lab.copy.paths.find import reference
 from lab.copy.paths.instrument import Instrument, Subject
+from lab.copy.paths.traced import is_bystander, parse_trace
 from lab.copy.sizes import shapes
 from lab.errors import UsageError
 from lab.faults.actions import Action
@@ -186,6 +187,13 @@ class CopyPath(ABC):
             with suppress(UsageError):
                 yield shape.name, self.layout(shape.ranges, shape.blocks)
 
+    def is_bystander(self, trace: str, copy: Copy, stage: Stage) -> bool:
+        """Whether a read (or write, by `stage`) that the disk was asked for is none of the copy's,
+        by what it traced since; False where that is not known."""
+        if not self.on_medium or not self.drive.nsid:
+            return False
+        return is_bystander(parse_trace(trace), copy, self.drive.nsid, stage)
+
     @abstractmethod
     def offload(self, seen: Observation, copy: Copy) -> Offload:
         """Who moved the data."""
@@ -193,13 +201,3 @@ class CopyPath(ABC):
     def on(self, subject: Subject) -> Instrument[Any]:
         """The path in a guest that is up."""
         return Instrument(self, subject)
-
-
-def moved_through(answer: dict[str, Any] | None, what: str) -> Offload:
-    """The proof of paths that end in a block device: its user moved nothing through it."""
-    if answer is None or "moved" not in answer:
-        return Offload()
-    read, written = answer["moved"]
-    if read or written:
-        return Offload(against=f"{read} sectors were read and {written} written through {what}")
-    return Offload(f"nothing was read or written through {what}")

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 from lab.copy.contract import Offload
 from lab.copy.model import SECTOR, Copy, Extent, Layout
-from lab.copy.paths.base import CopyPath, Observation, moved_through
+from lab.copy.paths.base import CopyPath, Observation
+from lab.copy.paths.bios import moved_through
 from lab.copy.paths.find import disk_called, free_layers, free_namespaces, reference
+from lab.copy.paths.traced import offload, parse_trace
 from lab.faults.model import Point
 from lab.profile.layers.targets import TcmLoop
 from lab.profile.models import CopyLimits, Profile
@@ -35,7 +37,7 @@ class BdevCfr(CopyPath):
         return None
 
     def offload(self, seen: Observation, copy: Copy) -> Offload:
-        return moved_through(seen.answer, "the block device")
+        return offload(parse_trace(seen.trace), copy, self.drive.nsid, seen.begun)
 
 
 class BdevIoctl(BdevCfr):
@@ -67,7 +69,7 @@ class ScsiXcopy(CopyPath):
         return None
 
     def offload(self, seen: Observation, copy: Copy) -> Offload:
-        return moved_through(seen.answer, "the SCSI disk")
+        return moved_through(seen.answer, "the SCSI disk", copy)
 
 
 class DmKcopyd(CopyPath):

@@ -10,7 +10,8 @@ from typing import Any
 
 from lab.copy.contract import Offload
 from lab.copy.model import SECTOR, Copy
-from lab.copy.paths.base import CopyPath, Observation, moved_through
+from lab.copy.paths.base import CopyPath, Observation
+from lab.copy.paths.bios import moved_through
 from lab.copy.paths.find import bottom, bottoms, downwards, free_layers, zoned
 from lab.copy.paths.instrument import Instrument, Subject
 from lab.faults.model import Point
@@ -78,8 +79,8 @@ class SyncedPath(CopyPath):
 
     def offload(self, seen: Observation, copy: Copy) -> Offload:
         if seen.carried:
-            return Offload(
-                against=f"{seen.carried} writes on {self._below} carried the copied data"
+            return Offload.fell_back(
+                f"{seen.carried} writes on {self._below} carried the copied data"
             )
         return Offload(f"no write on {self._below} carried the copied data")
 
@@ -179,5 +180,5 @@ class LoopReflink(SyncedPath):
 
     def offload(self, seen: Observation, copy: Copy) -> Offload:
         below_it = super().offload(seen, copy)
-        above = moved_through(seen.answer, "the loop device")
+        above = moved_through(seen.answer, "the loop device", copy)
         return above if above.against else below_it

@@ -1,35 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The paths `nvme-copy` and `nvme-cross-ns`: an NVMe Copy command by passthrough, and its proof."""
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from lab.copy.contract import Offload
 from lab.copy.ground import errno_name
-from lab.copy.model import OR, SECTOR, Completion, Copy, Extent
+from lab.copy.model import OR, SECTOR, Completion, Copy
 from lab.copy.paths.base import CopyPath, Observation
 from lab.copy.paths.find import free_namespaces, reference
 from lab.copy.paths.instrument import Instrument, Subject
+from lab.copy.paths.traced import offload, parse_trace
 from lab.copy.sizes import SIZE_LIMIT_EXCEEDED, exceeded
 from lab.errors import UsageError
 from lab.faults.actions import Action
 from lab.faults.model import Point, Stage, points_of
 from lab.profile.models import CopyLimits, NvmeNamespace, Profile
-from lab.vm import trace
 from lab.vm.graph import Drive
-from lab.vm.trace import TraceLine
-
-TRACE_EVENTS = ("pci_nvme_copy*", "pci_nvme_read", "pci_nvme_write")
-"""QEMU trace events (hw/nvme/trace-events) that tell what the device was asked to do."""
-
-_PREFIX = "pci_nvme_"
-_COMMANDS = ("copy", "read", "write")
-_LBA = re.compile(r"\blba (0x[0-9a-f]+)")
-_NSID = re.compile(r"\bnsid (\d+)")
-_BLOCKS = re.compile(r"\bnlb (\d+)")
-
 
 _ERRORS = {
     0x001: "EOPNOTSUPP", 0x002: "EOPNOTSUPP", 0x00B: "EOPNOTSUPP", 0x180: "EOPNOTSUPP",
@@ -233,58 +220,3 @@ def check_limits(copy: Copy, limits: CopyLimits) -> None:
             f"{size.value} {size.what}: the profile's device allows {size.limit} ({size.name})",
             hint="ask for less, or raise the limit in the profile",
         )
-
-
-def parse_trace(text: str) -> list[TraceLine]:
-    """What a trace log tells of the NVMe controllers, their prefix left out.
-
-    Raises HostError for a line that is no trace event.
-    """
-    return [
-        replace(line, event=line.event.removeprefix(_PREFIX))
-        for line in trace.parse(text)
-        if line.event.startswith(_PREFIX)
-    ]
-
-
-def offload(lines: list[TraceLine], copy: Copy, nsid: int, expected_ranges: int) -> Offload:
-    """What the device did on namespace `nsid`: Copy commands with at least so many ranges, and no
-    ordinary read or write of the copy's sectors."""
-    copies = sum(line.event == "copy" and _of(line, nsid) for line in lines)
-    ranges = sum(line.event == "copy_source_range" for line in lines)
-    others = [
-        f"{line.event} {line.arguments}"
-        for line in lines
-        if _of(line, nsid) and _touches(line, copy)
-    ]
-    if not copies:
-        return Offload(against="the device saw no Copy command")
-    if ranges < expected_ranges:
-        return Offload(against=f"the device copied {ranges} of {expected_ranges} ranges itself")
-    if others:
-        return Offload(against="the same sectors were also accessed by: " + "; ".join(others[:3]))
-    return Offload(f"{copies} Copy command, {ranges} source ranges, no other I/O there")
-
-
-def _of(line: TraceLine, nsid: int) -> bool:
-    """Whether a command is one to the namespace; what is no command is to none."""
-    return line.event in _COMMANDS and _number(_NSID, line) == nsid
-
-
-def _touches(line: TraceLine, copy: Copy) -> bool:
-    """Whether an ordinary read or write overlaps a sector of the copy."""
-    if line.event not in ("read", "write"):
-        return False
-    touched = Extent(_number(_LBA, line) * copy.unit, _number(_BLOCKS, line) * copy.unit)
-    return any(
-        touched.start < extent.end and extent.start < touched.end
-        for extent in (*copy.sources, copy.target)
-    )
-
-
-def _number(pattern: re.Pattern[str], line: TraceLine) -> int:
-    """An argument of an event.  Raises HostError where this QEMU does not tell it."""
-    found = pattern.search(line.arguments)
-    if found is None:
-        raise trace.unreadable(f"{_PREFIX}{line.event} {line.arguments}")
-    return int(found[1], 0)

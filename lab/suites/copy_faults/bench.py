@@ -12,11 +12,12 @@ from lab.copy.model import Completion, Copy, Layout
 from lab.copy.oracle import Findings, Tagging, classify
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.instrument import Subject
-from lab.copy.paths.nvme import TRACE_EVENTS
+from lab.copy.paths.traced import TRACE_EVENTS
 from lab.copy.tags import unreadable
 from lab.errors import GuestError, LabError
 from lab.faults.actions import Action
-from lab.faults.stepper import Fault
+from lab.faults.model import Stage
+from lab.faults.stepper import Bystanding, Fault, Stepper
 from lab.guest import retries, stack
 from lab.guest.executor import Executor
 from lab.guest.guest import Guest
@@ -179,11 +180,31 @@ class Bench:
             problem = str(error)
         if problem:
             self.run.emit("lab", "not mended", text=problem)
+            with suppress(LabError):
+                # A new boot, which follows, would take what the kernel said of it.
+                self.taps.kernel_messages()
         return problem
 
     def set_fault(self, fault: Fault) -> None:
         """Give the next case a fault layer of its own."""
         self.guest.machine.exchange_fault_layer(self.drive, fault.rules, fault.fragment, fault.more)
+
+    def stepper(self, copy: Copy, fragment: int = 0) -> Stepper:
+        """What freezes a copy; by what the device traces it lets those go that are not its.
+
+        The parts of a request that is cut, in `fragment` bytes, are not traced: there all count.
+        """
+
+        def watch() -> Bystanding:
+            since = self.taps.trace_end()
+
+            def bystanding(stage: Stage) -> bool:
+                said = self.taps.traced_since(since)
+                return not fragment and self.path.is_bystander(said, copy, stage)
+
+            return bystanding
+
+        return Stepper(self.guest.machine, self.drive, self.executor.has_answer, watch)
 
     def start(self, request: dict[str, object]) -> None:
         """Send the copy to the executor; does not wait."""

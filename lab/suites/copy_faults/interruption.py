@@ -124,7 +124,7 @@ class Interruption:
 
     def _hold_by_breakpoint(self) -> Stepper:
         bench = self._bench
-        stepper = Stepper(bench.guest.machine, bench.drive, bench.executor.has_answer)
+        stepper = bench.stepper(self._copy, self._fault.fragment)
         stepper.arm(self._point)
         self._start()
         try:

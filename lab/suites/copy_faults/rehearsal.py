@@ -74,7 +74,7 @@ def _count(bench: Bench, layout: Layout, stage: Stage, plant: Plant) -> int:
     bench.tag(layout)
     bench.taps.forget()
     bench.run.emit("lab", "count", stage=stage)
-    stepper = Stepper(bench.guest.machine, bench.drive, bench.executor.has_answer)
+    stepper = bench.stepper(layout.copy)
     stepper.arm(Point(stage, 1))
     bench.start(plant.request(bench.path.request(layout.copy)))
     held = _step_through(stepper, stage)

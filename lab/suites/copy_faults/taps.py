@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.copy.ground import Ask
-from lab.copy.paths.nvme import parse_trace
+from lab.copy.paths.traced import parse_trace
 from lab.crash import writelog
 from lab.crash.writelog import LogEntry
 from lab.results.run import Run
@@ -60,17 +60,24 @@ class Taps:
 
     def trace(self) -> str:
         """What the device traced since the last call."""
-        with self._trace_log.open("rb") as file:
-            file.seek(self._trace_at)
-            text = file.read()
-        # A dying QEMU may leave half a line; a living one finishes it later.
-        text = text[: text.rfind(b"\n") + 1]
-        self._trace_at += len(text)
-        said = text.decode(errors="replace")
+        said = self.traced_since(self._trace_at)
+        self._trace_at += len(said.encode(errors="surrogateescape"))
         offset = time.time() - time.monotonic()
         for line in parse_trace(said):
             self._run.emit("trace", line.event, at=line.time - offset, arguments=line.arguments)
         return said
+
+    def trace_end(self) -> int:
+        """How much was traced until now, in bytes of the log."""
+        return self._trace_log.stat().st_size
+
+    def traced_since(self, size: int) -> str:
+        """What was traced behind so many bytes of the log."""
+        with self._trace_log.open("rb") as file:
+            file.seek(size)
+            text = file.read()
+        # A dying QEMU may leave half a line; a living one finishes it later.
+        return text[: text.rfind(b"\n") + 1].decode(errors="surrogateescape")
 
     def writes(self) -> list[LogEntry]:
         """What reached the write log since the last call."""
