@@ -26,8 +26,8 @@ from lab.errors import HostError
 
 MAGIC = 0x6A736677736872
 VERSION = 1
-_SUPER = struct.Struct("<QQQI")
-_ENTRY = struct.Struct("<QQQQ")
+SUPER = struct.Struct("<QQQI")
+ENTRY = struct.Struct("<QQQQ")
 
 
 class Flag(IntFlag):
@@ -60,6 +60,14 @@ class LogEntry:
         return bool(self.flags & Flag.FLUSH)
 
 
+@dataclass(frozen=True)
+class LogSuperblock:
+    """How many entries a write log has, and the bytes of its sectors."""
+
+    entries: int
+    sector: int
+
+
 def read(log: Path, after: LogEntry | None = None) -> list[LogEntry]:
     """The complete entries of a write log, all of them or those behind `after`.
 
@@ -67,33 +75,43 @@ def read(log: Path, after: LogEntry | None = None) -> list[LogEntry]:
     did not write out whole is left out, as a real log device would have lost it.
     Raises HostError when the file is not a write log.
     """
-    with log.open("rb") as file:
-        head = file.read(_SUPER.size)
-        if not head:
+    with log.open("rb", buffering=0) as file:
+        found = superblock(log, file.fileno())
+        if found is None:
             return []
-        if len(head) < _SUPER.size:
-            raise HostError(f"{log}: not a write log: only {len(head)} bytes")
-        magic, version, count, sector = _SUPER.unpack(head)
-        if magic != MAGIC or version != VERSION or sector < _ENTRY.size:
-            raise HostError(
-                f"{log}: not a write log: magic {magic:#x}, version {version}, sector size {sector}"
-            )
-        size = os.fstat(file.fileno()).st_size
-        first, at = (after.index + 1, after.next_at) if after else (0, sector)
-        return list(_entries(file.fileno(), range(first, count), at, sector, size))
+        first, at = (after.index + 1, after.next_at) if after else (0, found.sector)
+        return list(entries(file.fileno(), found, first, at))
 
 
-def _entries(fd: int, indices: range, at: int, sector: int, size: int) -> Iterator[LogEntry]:
-    for index in indices:
-        head = os.pread(fd, _ENTRY.size, at)
-        if len(head) < _ENTRY.size:
+def superblock(log: Path, fd: int) -> LogSuperblock | None:
+    """The superblock of an open write log; None of an empty file.  Raises HostError."""
+    head = os.pread(fd, SUPER.size, 0)
+    if not head:
+        return None
+    if len(head) < SUPER.size:
+        raise HostError(f"{log}: not a write log: only {len(head)} bytes")
+    magic, version, count, sector = SUPER.unpack(head)
+    if magic != MAGIC or version != VERSION or sector < ENTRY.size:
+        raise HostError(
+            f"{log}: not a write log: magic {magic:#x}, version {version}, sector size {sector}"
+        )
+    return LogSuperblock(count, sector)
+
+
+def entries(fd: int, of: LogSuperblock, index: int, at: int) -> Iterator[LogEntry]:
+    """The complete entries of an open write log one by one, from number `index` on, whose header
+    stands at `at`."""
+    sector, size = of.sector, os.fstat(fd).st_size
+    for number in range(index, of.entries):
+        head = os.pread(fd, ENTRY.size, at)
+        if len(head) < ENTRY.size:
             return
-        first, sectors, flags, _ = _ENTRY.unpack(head)
+        first, sectors, flags, _ = ENTRY.unpack(head)
         data_at = at + sector
         at = data_at if flags & Flag.DISCARD else data_at + sectors * sector
         if at > size:
             return
-        yield LogEntry(index, first * sector, sectors * sector, Flag(flags), data_at, at)
+        yield LogEntry(number, first * sector, sectors * sector, Flag(flags), data_at, at)
 
 
 def carrying(log: Path, entries: list[LogEntry], mark: bytes) -> int:
