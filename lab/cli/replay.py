@@ -33,7 +33,8 @@ def replay(
         typer.Argument(
             metavar="RUN[:CASE] | BUNDLE[:CASE]",
             help="The case by its number in the run, NUMBER.min for its minimised form, or "
-            "POINT,ACTION of a sweep.  Of a run alone, the case that failed; of a bundle alone, "
+            "POINT,ACTION of a sweep; of crash-states a failure by its number.  Of a run alone, "
+            "the case that failed; of a bundle alone, "
             "the one that it was made for.",
             autocompletion=complete_run,
         ),
@@ -47,6 +48,10 @@ def replay(
 
     Exit status 1 if it does not come to the same.
     """
+    from lab.suites.crash_states.replay import is_of
+
+    if is_of(case):
+        raise typer.Exit(_replay_state(case, times, json=json))
     from lab.suites.copy_faults.bundle import bundle_named, case_in
     from lab.suites.copy_faults.replay import carry_out_again, case_of, on_kernel, on_qemu
 
@@ -71,6 +76,25 @@ def replay(
     if done.report.error:
         print_error(done.report.error)
     raise typer.Exit(done.exit_status)
+
+
+def _replay_state(case: str, times: int, *, json: bool) -> int:
+    """A failure of crash-states, which needs no guest."""
+    from lab.suites.crash_states.replay import carry_out_again
+
+    done = carry_out_again(case, times)
+    if json:
+        print_json(done.document())
+        return done.exit_status
+    operations = ", ".join(map(str, done.failure.operations))
+    print(f"{done.id}, operations {operations}; {done.failure.loss}")
+    print(f"recorded: {' '.join(done.rules)}")
+    for number, (rules, same) in enumerate(zip(done.found, done.same, strict=True), 1):
+        print(f"{number}: {' '.join(rules) or 'holds'}: {'same' if same else 'NOT the same'}")
+    for line in done.evidence:
+        print(f"    {line}")
+    print(f"{sum(done.same)} of {times} came to the same")
+    return done.exit_status
 
 
 def _print(done: Replay) -> None:

@@ -104,11 +104,12 @@ def classify(copy: Copy, tagging: Tagging, data: bytes) -> Findings:
     ]
     states = list(_whole_units(states, copy.unit))
     sources = {address for source in copy.sources for address in source}
-    outside = [address for address in tagging.window if address not in copy.target]
+    target = copy.target
+    outside = [address for address in tagging.window if address not in target]
     changed = [address for address in outside if seen[address] != tagging.sector(address)]
     broken = [
         address
-        for address, state in zip(copy.target, states, strict=True)
+        for address, state in zip(target, states, strict=True)
         if state in (SectorState.TORN, SectorState.FOREIGN)
     ]
     return Findings(

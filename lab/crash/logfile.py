@@ -26,6 +26,14 @@ from lab.errors import HostError
 _PLAIN = Flag(0)
 
 
+def position(path: Path) -> int:
+    """How many entries a log has by now; none where nothing was written yet.  Raises HostError."""
+    if not path.exists() or not path.stat().st_size:
+        return 0
+    with WriteLog(path) as log:
+        return log.position
+
+
 class WriteLog:
     """An open write log to read, in a `with` block; QEMU may be adding to it meanwhile."""
 
@@ -50,7 +58,7 @@ class WriteLog:
 
     @property
     def position(self) -> int:
-        """How many entries it has by now: where a mark that is set now stands."""
+        """How many entries it has by now: where a mark that is set now stands (see marks.py)."""
         return self._superblock().entries
 
     def __iter__(self) -> Iterator[LogEntry]:

@@ -62,6 +62,11 @@ class Levels:
         self._positions = [mark.position for mark in chosen]
         self._operations = [mark.operation for mark in chosen]
 
+    @property
+    def count(self) -> int:
+        """The last level."""
+        return len(self._positions)
+
     def at(self, cut: int) -> int:
         """How many of these marks stand at the cut or before."""
         return bisect_right(self._positions, cut)

@@ -109,6 +109,10 @@ class EpochCoverage:
     enumerated: int = 0
     whole: int = 0
     torn: int = 0
+    distinct: int = 0
+    """States whose content had not come before, at their level: these are judged."""
+    wrong: int = 0
+    """Of these, how many may not be."""
     _seen: set[object] = field(default_factory=set, repr=False)
 
     def count(self, state: CrashState) -> None:
@@ -158,9 +162,33 @@ def enumerate_states(shape: EpochShape, plan: StatePlan) -> Iterator[CrashState]
         if plan.tears:
             yield from _tears(shape, written, cut, volatile if last else volatile[-1:])
         for group in shape.groups:
-            if group and (max(group) == written - 1 or (last and max(group) < written)):
+            if _group_is_due(group, written, last=last):
                 yield from _group(shape, written, cut, group, plan)
     yield from _samples(shape, plan, moments)
+
+
+def count_states(shape: EpochShape, plan: StatePlan) -> int:
+    """How many states are enumerated, without going through them."""
+    losses, found = losses_within(shape, plan), 0
+    for written, _, last in shape.moments():
+        volatile = [number for number in range(written) if number not in shape.fua]
+        found += sum(comb(len(volatile), count) for count in range(losses + 1))
+        if plan.tears:
+            torn = volatile if last else volatile[-1:]
+            under_way = [written] if written in shape.fua else []
+            found += sum(max(0, shape.units[number] - 1) for number in [*torn, *under_way])
+        for group in shape.groups:
+            if _group_is_due(group, written, last=last):
+                members = sum(number not in shape.fua for number in group)
+                every = (3 if plan.tears else 2) ** members
+                found += every if members <= _GROUP else min(3**_GROUP, plan.samples)
+    return found + (plan.samples if shape.volatile > 1 else 0)
+
+
+def _group_is_due(group: Sequence[int], written: int, *, last: bool) -> bool:
+    """Whether the choices of a group are enumerated at a moment: when it is complete, and at the
+    last of each level."""
+    return bool(group) and (max(group) == written - 1 or (last and max(group) < written))
 
 
 def _tears(

@@ -3,7 +3,8 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lab.crash.states import (
     EpochCoverage,
     EpochShape,
     StatePlan,
+    count_states,
     enumerate_states,
     losses_within,
 )
@@ -42,18 +44,6 @@ class DistinctState:
 
 
 @dataclass
-class EpochTally:
-    """What came of an epoch."""
-
-    number: int
-    first: int
-    last: int
-    coverage: EpochCoverage
-    distinct: int = 0
-    wrong: int = 0
-
-
-@dataclass
 class LogWalk:
     """A walk over the states of a log; `base` is the medium as it was when the log began, `durable`
     a file of the walk's own, which at each epoch holds what was durable at its beginning.
@@ -70,53 +60,71 @@ class LogWalk:
     weigh: Weigh | None = None
     whole: Whole | None = None
     groups: Groups | None = None
-    tallies: list[EpochTally] = field(default_factory=list)
-    """Of the epochs so far; the last one grows."""
 
-    def __iter__(self) -> Iterator[DistinctState]:
-        self.tallies.clear()
+    def __iter__(self) -> Iterator["EpochWalk"]:
+        """The epochs, one by one; the next is asked for when the one before has been walked."""
         clone(self.base, self.durable)
         seen: set[int] = set()
         with self.durable.open("r+b", buffering=0) as file:
             hashed = 0
             for epoch in epochs(self.log):
                 mosaic = Mosaic(self.log, epoch, file.fileno(), self.log.sector, self.weigh)
-                yield from self._states(epoch, mosaic, hashed, file.fileno(), seen)
+                yield EpochWalk(self, epoch, mosaic, hashed, file.fileno(), seen)
                 hashed ^= mosaic.final(self.levels.at(epoch.last)).hash
                 apply(self.log, epoch, None, file.fileno())
 
-    def shape(self, epoch: Epoch, mosaic: Mosaic) -> EpochShape:
-        """What enumeration is told of an epoch."""
-        return EpochShape(
+
+class EpochWalk:
+    """The states of an epoch; to be iterated over once."""
+
+    def __init__(
+        self, walk: LogWalk, epoch: Epoch, mosaic: Mosaic, hashed: int, durable: int,
+        seen: set[int],
+    ) -> None:  # fmt: skip
+        self.epoch = epoch
+        self._walk = walk
+        self._mosaic = mosaic
+        self._hashed = hashed
+        self._durable = durable
+        self._seen = seen
+        self._whole: dict[int, int] = {}
+        self.shape = EpochShape(
             mosaic.units, mosaic.fua, epoch.written(epoch.first), epoch.cut, epoch.last,
-            self.levels.at, self.groups(epoch) if self.groups else (),
+            walk.levels.at, walk.groups(epoch) if walk.groups else (),
         )  # fmt: skip
+        units = sum(count for at, count in enumerate(self.shape.units) if at not in self.shape.fua)
+        self.coverage = EpochCoverage(
+            self.shape.volatile, units, losses_within(self.shape, walk.plan)
+        )
 
-    def _states(
-        self, epoch: Epoch, mosaic: Mosaic, hashed: int, durable: int, seen: set[int]
-    ) -> Iterator[DistinctState]:
-        shape = self.shape(epoch, mosaic)
-        units = sum(count for number, count in enumerate(shape.units) if number not in shape.fua)
-        coverage = EpochCoverage(shape.volatile, units, losses_within(shape, self.plan))
-        tally = EpochTally(epoch.number, epoch.first, epoch.last, coverage)
-        self.tallies.append(tally)
-        whole: dict[int, int] = {}
-        for state in enumerate_states(shape, self.plan):
+    @property
+    def expected(self) -> int:
+        """How many states are enumerated."""
+        return count_states(self.shape, self._walk.plan)
+
+    def __iter__(self) -> Iterator[DistinctState]:
+        levels, coverage = self._walk.levels, self.coverage
+        for state in enumerate_states(self.shape, self._walk.plan):
             coverage.count(state)
-            level = self.levels.at(state.cut)
-            found = mosaic.evaluate(state, level)
-            key = hashed ^ found.hash ^ _of_level(level)
-            if key in seen:
+            level = levels.at(state.cut)
+            found = self._mosaic.evaluate(state, level)
+            key = self._hashed ^ found.hash ^ _of_level(level)
+            if key in self._seen:
                 continue
-            seen.add(key)
-            if level not in whole:
-                whole[level] = self.whole(level, durable) if self.whole else 0
-            weight = whole[level] + found.weight
-            tally.distinct += 1
-            tally.wrong += weight > 0
-            yield DistinctState(epoch, state, level, hashed ^ found.hash, weight)
+            self._seen.add(key)
+            coverage.distinct += 1
+            weight = self._durable_weight(level) + found.weight
+            coverage.wrong += weight > 0
+            yield DistinctState(self.epoch, state, level, self._hashed ^ found.hash, weight)
+
+    def _durable_weight(self, level: int) -> int:
+        if level not in self._whole:
+            whole = self._walk.whole
+            self._whole[level] = whole(level, self._durable) if whole else 0
+        return self._whole[level]
 
 
+@cache
 def _of_level(level: int) -> int:
     return int.from_bytes(blake2b(level.to_bytes(8, "little"), digest_size=16).digest(), "little")
 

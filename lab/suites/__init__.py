@@ -13,6 +13,7 @@ OWN = {
     "fsstress": "lab.suites.fsx:FSSTRESS",
     "verity": "lab.suites.verity:SUITE",
     "cryptsetup": "lab.suites.cryptsetup:SUITE",
+    "crash-states": "lab.suites.crash_states:SUITE",
 }
 """Where the lab's own are declared."""
 

@@ -22,6 +22,7 @@ WRONG = {
     "lab up nvme-copy --set 'machine.memory=1 gig'": "its error is what is told",
     "lab up nvme-copy --set 'devices[0].namespaces[0].size=8 gig'": "its error is shown",
     "lab run nvme-copy copy-faults -- --plant help": "it is answered with what there is",
+    "lab run nvme-copy crash-states -- --plant help": "it is answered with what there is",
 }
 """Commands that are to be refused."""
 NOT_OURS = {

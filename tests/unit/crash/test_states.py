@@ -93,6 +93,14 @@ def whole(level: int, durable: int) -> int:
     return sum(weigh(level, 0, os.pread(durable, BLOCKS * SECTOR, 0)))
 
 
+def states(walk: LogWalk) -> Iterator[DistinctState]:
+    """The states of all epochs; as many are enumerated as was said before."""
+    for epoch in walk:
+        expected = epoch.expected
+        yield from epoch
+        assert epoch.coverage.enumerated == expected
+
+
 def content(walk: LogWalk, found: DistinctState, state: Path) -> tuple[int, ...]:
     """The blocks of a state, as it is built."""
     build(walk.log, found, walk.durable, state)
@@ -137,7 +145,7 @@ def survivors(asked: list[Request], *, tears: bool) -> set[tuple[int, ...]]:
 def test_all_choices_of_whole_writes_are_found_and_no_others(asked: list[Request]) -> None:
     plan = StatePlan(losses=9, samples=0, limit=10**6, tears=False)
     with walking(asked, plan) as (walk, state):
-        found = [content(walk, each, state) for each in walk]
+        found = [content(walk, each, state) for each in states(walk)]
     assert len(found) == len(set(found))
     assert set(found) == survivors(asked, tears=False)
 
@@ -148,14 +156,14 @@ def test_no_content_is_enumerated_that_cannot_be(
 ) -> None:
     plan = StatePlan(losses=losses, samples=samples)
     with walking(asked, plan) as (walk, state):
-        found = {content(walk, each, state) for each in walk}
+        found = {content(walk, each, state) for each in states(walk)}
     assert found <= survivors(asked, tears=True)
 
 
 @given(requests())
 def test_a_single_tear_is_never_forgotten(asked: list[Request]) -> None:
     with walking(asked, EVERYTHING) as (walk, state):
-        found = {content(walk, each, state) for each in walk}
+        found = {content(walk, each, state) for each in states(walk)}
     for done in range(len(asked) + 1):
         for at in range(done):
             each = asked[at]
@@ -181,7 +189,7 @@ def test_contents_are_told_apart_and_weighed_as_if_they_were_built(
     with walking(asked, StatePlan(samples=60), marks) as (walk, state):
         contents: dict[tuple[int, ...], int] = {}
         judged = []
-        for each in walk:
+        for each in states(walk):
             blocks = content(walk, each, state)
             assert each.weight == sum(
                 fill == 3 or (fill == 2 and each.level > 0) for fill in blocks
@@ -195,7 +203,7 @@ def test_contents_are_told_apart_and_weighed_as_if_they_were_built(
 def test_one_content_is_judged_again_once_more_was_promised() -> None:
     asked = [Request(PLAIN, 0, (2,)), Request(PLAIN, 1, (1,)), Request(PLAIN, 1, (1,))]
     with walking(asked, StatePlan(losses=0, samples=0), [Mark(DURABLE, 0, 3, 0.0)]) as (walk, _):
-        found = [(each.state.cut, each.level, each.weight) for each in walk]
+        found = [(each.state.cut, each.level, each.weight) for each in states(walk)]
     assert found == [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 1, 1)]
 
 
@@ -204,26 +212,26 @@ def test_of_disjoint_writes_the_choices_are_counted(writes: int, losses: int) ->
     asked = [Request(PLAIN, number, (1,)) for number in range(writes)]
     plan = StatePlan(losses=losses, samples=0, tears=False)
     with walking(asked, plan) as (walk, _):
-        list(walk)
-        (tally,) = walk.tallies
+        for epoch in walk:
+            list(epoch)
     kept = {
         frozenset(range(written)) - set(lost)
         for written in range(writes + 1)
         for count in range(losses + 1)
         for lost in combinations(range(written), count)
     }
-    assert tally.coverage.whole == tally.distinct == len(kept)
-    assert tally.coverage.share == len(kept) / 2**writes
-    assert tally.coverage.enumerated >= len(kept)
+    assert epoch.coverage.whole == epoch.coverage.distinct == len(kept)
+    assert epoch.coverage.share == len(kept) / 2**writes
+    assert epoch.coverage.enumerated >= len(kept)
 
 
 def test_where_there_are_too_many_choices_fewer_losses_are_enumerated_and_it_is_told() -> None:
     asked = [Request(PLAIN, number % BLOCKS, (1,)) for number in range(30)]
     with walking(asked, StatePlan(losses=3, samples=50, limit=600, tears=False)) as (walk, _):
-        list(walk)
-        (tally,) = walk.tallies
-    assert tally.coverage.losses == 1
-    assert tally.coverage.enumerated == sum(1 + number for number in range(31)) + 50
+        for epoch in walk:
+            list(epoch)
+    assert epoch.coverage.losses == 1
+    assert epoch.coverage.enumerated == sum(1 + number for number in range(31)) + 50
 
 
 def test_the_ranges_of_a_copy_are_lost_kept_and_torn() -> None:
@@ -231,7 +239,7 @@ def test_the_ranges_of_a_copy_are_lost_kept_and_torn() -> None:
     plan = StatePlan(losses=0, samples=0)
     with walking(asked, plan) as (walk, state):
         walk.groups = lambda epoch: [[0, 1]]
-        found = {content(walk, each, state)[:4] for each in walk}
+        found = {content(walk, each, state)[:4] for each in states(walk)}
     first, second = ((OLD, OLD), (1, OLD), (1, 1)), ((OLD, OLD), (2, OLD), (2, 2))
     assert found == {(*one, *other) for one in first for other in second}
 
@@ -242,7 +250,7 @@ def test_what_is_drawn_depends_on_the_seed_alone(seed: int) -> None:
 
     def drawn(seed: int) -> list[object]:
         with walking(asked, StatePlan(losses=0, samples=30, seed=seed)) as (walk, _):
-            return [each.state for each in walk]
+            return [each.state for each in states(walk)]
 
     assert drawn(seed) == drawn(seed)
     assert drawn(seed) != drawn(seed + 1)

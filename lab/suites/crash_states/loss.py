@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a power cut lost, by entries of the whole log: a state as it is kept, shown and replayed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lab.crash.logfile import WriteLog
+from lab.crash.walk import DistinctState
+from lab.crash.writelog import Flag, LogEntry
+
+
+@dataclass(frozen=True)
+class PowerLoss:
+    """Power was lost when the log had `cut` entries: those in `lost` are not there, and of those in
+    `torn` only so many bytes."""
+
+    cut: int
+    lost: tuple[int, ...] = ()
+    torn: tuple[tuple[int, int], ...] = ()
+    ahead: int = 0
+    """Entries behind the cut that were under way: 1 where one with FUA was, else 0."""
+
+    @classmethod
+    def of(cls, found: DistinctState, sector: int) -> "PowerLoss":
+        """The loss that a state of an epoch is."""
+        epoch, state = found.epoch, found.state
+        indices = [epoch[number].index for number in range(state.written)]
+        return cls(
+            state.cut,
+            tuple(indices[number] for number in state.lost),
+            tuple((indices[number], units * sector) for number, units in state.torn),
+            int(bool(indices) and indices[-1] >= state.cut),
+        )
+
+    def possible(self, log: WriteLog) -> bool:
+        """Whether the log allows it: what it lost or tore was neither flushed nor had FUA, unless
+        that was still under way."""
+        hit = {*self.lost, *(index for index, _ in self.torn)}
+        for entry in log:
+            if entry.index >= self.cut:
+                break
+            if entry.is_flush and any(index < entry.index for index in hit):
+                return False
+            if entry.flags & Flag.FUA and entry.index in hit:
+                return False
+        return True
+
+    def survivors(self, log: WriteLog) -> Iterator[tuple[LogEntry, int]]:
+        """The writes that are there, in order, and how many bytes of each."""
+        torn = dict(self.torn)
+        for entry in log:
+            if entry.index >= self.cut + self.ahead:
+                return
+            if entry.length and not entry.flags & Flag.MARK and entry.index not in self.lost:
+                yield entry, torn.get(entry.index, entry.length)
+
+    def document(self) -> dict[str, Any]:
+        """Its JSON."""
+        return {
+            "cut": self.cut,
+            "lost": list(self.lost),
+            "torn": [list(each) for each in self.torn],
+            "ahead": self.ahead,
+        }
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> "PowerLoss":
+        """The loss of such a JSON.  Raises KeyError, TypeError or ValueError."""
+        torn = tuple((index, length) for index, length in document["torn"])
+        return cls(document["cut"], tuple(document["lost"]), torn, document["ahead"])
+
+    def __str__(self) -> str:
+        said = [f"power lost after {self.cut} log entries"]
+        if self.lost:
+            said.append(f"lost: {', '.join(map(str, self.lost))}")
+        if self.torn:
+            said.append(f"torn: {', '.join(f'{at} after {size} bytes' for at, size in self.torn)}")
+        return "; ".join(said)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Devices with a defect, planted on purpose: what they would have made of what was logged.
+
+Each keeps the number of entries, so that marks stay where they are.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from lab.copy.model import SECTOR
+from lab.crash.writelog import Flag
+from lab.suites.crash_states.copies import CopyOperation
+from lab.suites.crash_states.recording import CopyRecording, Logged, Plant
+
+
+def _nothing(logged: Logged) -> Logged:
+    """An entry that does nothing in the place of another."""
+    return replace(logged[0], offset=0, length=0, flags=Flag.MARK), b"planted"
+
+
+def _drop_flush(logged: Sequence[Logged], _: CopyRecording) -> Iterator[Logged]:
+    for each in logged:
+        yield _nothing(each) if each[0].is_flush else each
+
+
+def _late_write(logged: Sequence[Logged], _: CopyRecording) -> Iterable[Logged]:
+    found = list(logged)
+    for at in range(1, len(found)):
+        if found[at][0].is_flush and found[at - 1][0].length:
+            found[at - 1], found[at] = found[at], found[at - 1]
+    return found
+
+
+def _lost_write(logged: Sequence[Logged], _: CopyRecording) -> Iterable[Logged]:
+    found = list(logged)
+    for at in range(1, len(found)):
+        if found[at][0].is_flush and found[at - 1][0].length:
+            found[at - 1] = _nothing(found[at - 1])
+    return found
+
+
+def _early_acknowledgement(logged: Sequence[Logged], of: CopyRecording) -> Iterable[Logged]:
+    """The last range of each copy reaches the device behind all that follows its success."""
+    found = list(logged)
+    for operation in of.operations:
+        span = of.span(operation.number)
+        flush = next((at for at in range(span.stop, len(found)) if found[at][0].is_flush), None)
+        if len(span) and flush is not None:
+            found.insert(flush, found.pop(span.stop - 1))
+    return found
+
+
+def _wrong_range(logged: Sequence[Logged], of: CopyRecording) -> Iterator[Logged]:
+    firsts = _firsts(of)
+    for at, (entry, data) in enumerate(logged):
+        other = _foreign(firsts[at]) if at in firsts and data else b""
+        yield entry, other + data[len(other) :]
+
+
+def _flip_bit(logged: Sequence[Logged], of: CopyRecording) -> Iterator[Logged]:
+    firsts = _firsts(of)
+    for at, (entry, data) in enumerate(logged):
+        flips = at in firsts and bool(data)
+        yield entry, data[:64] + bytes([data[64] ^ 0x10]) + data[65:] if flips else data
+
+
+def _firsts(of: CopyRecording) -> dict[int, CopyOperation]:
+    """The first entry of each copy."""
+    return {of.span(operation.number).start: operation for operation in of.operations}
+
+
+def _foreign(operation: CopyOperation) -> bytes:
+    """A block of what stands beside a copy, and belongs to none of its ranges."""
+    first = operation.layout.window.start
+    unit = operation.layout.copy.unit
+    return b"".join(operation.tagging.sector(at) for at in range(first, first + unit))
+
+
+def _stray_write(logged: Sequence[Logged], of: CopyRecording) -> Iterator[Logged]:
+    """The last range of each copy is written a block too far."""
+    lasts = {of.span(each.number).stop - 1: each for each in of.operations}
+    for at, (entry, data) in enumerate(logged):
+        operation = lasts.get(at)
+        by = operation.layout.copy.unit * SECTOR if operation and entry.length else 0
+        yield replace(entry, offset=entry.offset + by), data
+
+
+def _write_source(logged: Sequence[Logged], of: CopyRecording) -> Iterator[Logged]:
+    """Instead of its first range each copy writes the last block of its source."""
+    firsts = _firsts(of)
+    for at, (entry, data) in enumerate(logged):
+        if at not in firsts or not entry.length:
+            yield entry, data
+            continue
+        other = _foreign(firsts[at])
+        end = max(source.end for source in firsts[at].layout.copy.sources) * SECTOR
+        yield replace(entry, offset=end - len(other), length=len(other)), other
+
+
+@dataclass(frozen=True)
+class CrashPlant:
+    """A defect, the rule that must be violated by it, and what it does."""
+
+    rule: str
+    does: str
+    make: Plant
+
+
+PLANTS = {
+    "drop-flush": CrashPlant("DURABLE", "flushes do nothing", _drop_flush),
+    "late-write": CrashPlant(
+        "DURABLE", "the last write before a flush is carried out behind it", _late_write
+    ),
+    "lost-write": CrashPlant("DURABLE", "the last write before a flush is lost", _lost_write),
+    "early-acknowledgement": CrashPlant(
+        "DURABLE", "a copy succeeds before its last range is written", _early_acknowledgement
+    ),
+    "wrong-range": CrashPlant(
+        "NO-FOREIGN", "the first block of a copy gets other data", _wrong_range
+    ),
+    "flip-bit": CrashPlant("NO-FOREIGN", "a bit of what a copy wrote is flipped", _flip_bit),
+    "stray-write": CrashPlant(
+        "NEIGHBOUR", "the last range of a copy is written a block too far", _stray_write
+    ),
+    "write-source": CrashPlant("SOURCE", "a copy writes over its source", _write_source),
+}
+"""Every kind by its name."""

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The arguments of crash-states, and how fast it says that it is."""
+
+import pytest
+
+from lab.errors import UsageError
+from lab.suites.arguments import Help
+from lab.suites.crash_states.options import parse
+from lab.suites.crash_states.pace import StatePace
+
+
+def test_what_is_asked_for_is_what_is_told() -> None:
+    asked = parse(["--seed", "7", "--losses", "3", "--no-tears", "--size", "1M", "--fua"])
+    said = asked.document()
+    assert (said["seed"], said["losses"], said["tears"], said["size"]) == (7, 3, False, 1 << 20)
+    assert asked.fua
+    assert asked.copies.seed == asked.plan.seed == 7
+    # Drawn, and told, so that it can be repeated.
+    assert parse([]).plan.seed != parse([]).plan.seed
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--workload", "none"], "no workload none"),
+        (["--plant", "none"], "no defect 'none'"),
+        (["--losses", "-1"], "--losses must be"),
+        (["--size", "much"], "--size"),
+    ],
+)
+def test_what_does_not_exist_is_refused(words: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse(words)
+
+
+def test_the_plants_are_listed() -> None:
+    with pytest.raises(Help, match=r"drop-flush +DURABLE +flushes do nothing"):
+        parse(["--plant", "help"])
+
+
+def test_pace_is_told_every_two_seconds_with_the_time_left() -> None:
+    now = 0.0
+    said: list[str] = []
+    pace = StatePace(said.append, lambda: now)
+    pace.begin("epoch-1", 40_000)
+    for number in range(0, 40_001, 1000):
+        now = number / 4000
+        pace.reach(number)
+    assert said[0] == "epoch-1: 8000 of 40000 states, 4000 a second, 8 s left"
+    assert len(said) == 5
