@@ -79,15 +79,18 @@ def replay(
 
 
 def _replay_state(case: str, times: int, *, json: bool) -> int:
-    """A failure of crash-states, which needs no guest."""
+    """A failure of crash-states, which needs a guest only where a file system is to be asked."""
+    from lab.cli.terminal import timed_lines
+    from lab.guest import registry
     from lab.suites.crash_states.replay import carry_out_again
 
-    done = carry_out_again(case, times)
+    registry.sweep()
+    done = carry_out_again(case, times, timed_lines())
     if json:
         print_json(done.document())
         return done.exit_status
-    operations = ", ".join(map(str, done.failure.operations))
-    print(f"{done.id}, operations {operations}; {done.failure.loss}")
+    operations = ", ".join(map(str, done.operations))
+    print(f"{done.id}, operations {operations}; {done.loss}")
     print(f"recorded: {' '.join(done.rules)}")
     for number, (rules, same) in enumerate(zip(done.found, done.same, strict=True), 1):
         print(f"{number}: {' '.join(rules) or 'holds'}: {'same' if same else 'NOT the same'}")

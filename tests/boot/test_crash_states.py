@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Crash states of copies that a guest makes: none is wrong, and where FUA is ignored it is seen."""
+"""Crash states of copies and of file systems in a guest: what is good passes, defects are found.
+
+LAB_CRASH_STATES=1 plants defects below all four file systems.
+"""
 
 import json
+import os
+from typing import Any
+
+import pytest
 
 from tests.boot.conftest import Lab
 
@@ -29,3 +36,41 @@ def test_copies_leave_nothing_that_the_contract_forbids(lab: Lab) -> None:
     assert len(failure["operations"]) == 1
     replayed = lab("replay", planted["run"], "--times", "3")
     assert "3 of 3 came to the same" in replayed.stdout
+
+
+def ace(lab: Lab, *words: str, status: int) -> dict[str, Any]:
+    """The JSON of a run on file systems."""
+    asked = ["--workload", "ace", "--seed", "1", *words]
+    done = lab(
+        "run", "virtio-scsi", "crash-states", "--json", "--", *asked, status=status, deadline=1800
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_an_fsync_that_does_nothing_is_found(lab: Lab) -> None:
+    wanted = ("--fs", "ext4", "--losses", "0", "--plant", "no-fsync")
+    run = ace(lab, *wanted, "--only", "creat-new/fsync,creat-new/nothing", status=1)
+    assert [(case["name"], case["status"]) for case in run["cases"]] == [
+        ("creat-new/fsync", "fail"), ("creat-new/nothing", "pass"),
+    ]  # fmt: skip
+    (failure,) = run["failures"]
+    assert failure["rules"] == ["SYNCED"]
+    assert "after fsync new: new: missing" in failure["evidence"][0]
+    assert failure["loss"]["lost"] == []
+
+
+@pytest.mark.skipif(not os.environ.get("LAB_CRASH_STATES"), reason="LAB_CRASH_STATES is not set")
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "f2fs"])
+def test_good_file_systems_pass_and_flushes_that_do_nothing_are_found(lab: Lab, kind: str) -> None:
+    wanted = ("--fs", kind, "--only", "write-append/fsync,rename-foo-bar/sync")
+    good = ace(lab, *wanted, status=0)
+    assert {case["status"] for case in good["cases"]} == {"pass"}
+    assert good["states"]["judged"] > 10
+    bad = ace(lab, *wanted, "--plant", "drop-flush", status=1)
+    assert {rule for failure in bad["failures"] for rule in failure["rules"]} & {
+        "SYNCED", "MOUNTS", "CHECKS", "WHOLE", "USABLE", "READS",
+    }  # fmt: skip
+    number = bad["failures"][0]["number"]
+    said = lab("replay", f"{bad['run']}:{number}", "--times", "20", deadline=900).stdout
+    assert "20 of 20 came to the same" in said

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lab.cli.show.cases import show as show_cases
 from lab.cli.show.cases import watched
+from lab.suites.crash_states.options import COPIES
 from lab.suites.crash_states.report import cuts
 
 if TYPE_CHECKING:
@@ -23,13 +24,9 @@ def show(outcome: CrashReport, options: object) -> None:
     """How much was looked at, what failed, and the usual of a run."""
     console = Console(highlight=False)
     if outcome.coverage:
-        console.print(_coverage(outcome.coverage))
-        rate = outcome.judged / outcome.cpu if outcome.cpu else 0.0
-        console.print(
-            f"{outcome.enumerated} states enumerated, {outcome.judged} judged "
-            f"({cuts(outcome.coverage):.1f} times fewer), {rate:.0f} a CPU second, "
-            f"{outcome.checked} of them twice"
-        )
+        of_copies = outcome.workload == COPIES
+        console.print(_epochs(outcome.coverage) if of_copies else _kinds(outcome.coverage))
+        console.print(_pace(outcome, of_copies=of_copies), soft_wrap=True)
     for failure in outcome.failures:
         operations = ", ".join(map(str, failure.operations))
         replay = f"lab replay {outcome.run}:{failure.number}"
@@ -39,13 +36,42 @@ def show(outcome: CrashReport, options: object) -> None:
     show_cases(outcome, options)
 
 
-def _coverage(rows: list[CoverageRow]) -> Table:
-    table = Table(
-        "", "writes", "losses", "enumerated", "judged", "wrong", "of all sets", box=None,
-        pad_edge=False,
-    )  # fmt: skip
+def _pace(outcome: CrashReport, *, of_copies: bool) -> str:
+    """How many states there were, and how fast they were judged."""
+    wall = sum(row.seconds for row in outcome.coverage)
+    rate = f"{outcome.judged / outcome.cpu:.0f} a CPU second" if outcome.cpu else ""
+    if not of_copies:
+        rate = f"{outcome.judged / wall:.1f} a second" if wall else ""
+    twice = f", {outcome.checked} of them twice" if of_copies else ""
+    return (
+        f"{outcome.enumerated} states enumerated, {outcome.judged} judged "
+        f"({cuts(outcome.coverage):.1f} times fewer), {rate}{twice}"
+    )
+
+
+def _table(*heads: str) -> Table:
+    table = Table(*heads, box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
+    return table
+
+
+def _kinds(rows: list[CoverageRow]) -> Table:
+    """A row for each file system; run.json has one for each epoch."""
+    table = _table("", "workloads", "epochs", "enumerated", "judged", "wrong")
+    for kind in dict.fromkeys(row.name.partition(":")[0] for row in rows):
+        its = [row for row in rows if row.name.startswith(f"{kind}:")]
+        seen = [row.coverage for row in its]
+        table.add_row(
+            kind, str(len({row.name for row in its})), str(len(its)),
+            str(sum(each.enumerated for each in seen)), str(sum(each.distinct for each in seen)),
+            str(sum(each.wrong for each in seen)),
+        )  # fmt: skip
+    return table
+
+
+def _epochs(rows: list[CoverageRow]) -> Table:
+    table = _table("", "writes", "losses", "enumerated", "judged", "wrong", "of all sets")
     for row in rows:
         seen = row.coverage
         table.add_row(

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a power cut lost, by entries of the whole log: a state as it is kept, shown and replayed."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lab.crash.logfile import WriteLog
 from lab.crash.walk import DistinctState
 from lab.crash.writelog import Flag, LogEntry
+
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,17 @@ class PowerLoss:
                 return
             if entry.length and not entry.flags & Flag.MARK and entry.index not in self.lost:
                 yield entry, torn.get(entry.index, entry.length)
+
+    def apply(self, log: WriteLog, medium: Path) -> None:
+        """Write to a medium, which is as it was when the log began, what is there.
+
+        Raises OSError.
+        """
+        with medium.open("r+b", buffering=0) as file:
+            for entry, length in self.survivors(log):
+                for at in range(0, length, _PIECE):
+                    data = log.data(entry, at, min(_PIECE, length - at))
+                    os.pwrite(file.fileno(), data, entry.offset + at)
 
     def document(self) -> dict[str, Any]:
         """Its JSON."""

@@ -63,16 +63,18 @@ def _steps(found: CopyFailure) -> Iterator[CopyFailure]:
         for one in found.operations:
             rest = tuple(other for other in found.operations if other != one)
             yield replace(found, operations=rest)
-    loss = found.loss
+    yield from (replace(found, loss=loss) for loss in smaller(found.loss))
+
+
+def smaller(loss: PowerLoss) -> Iterator[PowerLoss]:
+    """Losses a step smaller, great steps first: nothing lost, one thing, one thing less."""
+    if not loss.lost and not loss.torn:
+        return
+    yield replace(loss, lost=(), torn=())
     if len(loss.lost) + len(loss.torn) > 1:
-        yield replace(found, loss=replace(loss, lost=(), torn=()))
+        yield from (replace(loss, lost=(index,), torn=()) for index in loss.lost)
+        yield from (replace(loss, lost=(), torn=(each,)) for each in loss.torn)
         for index in loss.lost:
-            yield replace(found, loss=replace(loss, lost=(index,), torn=()))
+            yield replace(loss, lost=tuple(other for other in loss.lost if other != index))
         for each in loss.torn:
-            yield replace(found, loss=replace(loss, lost=(), torn=(each,)))
-    for index in loss.lost:
-        rest = tuple(other for other in loss.lost if other != index)
-        yield replace(found, loss=replace(loss, lost=rest))
-    for each in loss.torn:
-        kept = tuple(other for other in loss.torn if other != each)
-        yield replace(found, loss=replace(loss, torn=kept))
+            yield replace(loss, torn=tuple(other for other in loss.torn if other != each))

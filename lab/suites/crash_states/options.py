@@ -11,12 +11,19 @@ from lab.errors import UsageError
 from lab.profile.units import parse_size
 from lab.suites.arguments import Help, Parser
 from lab.suites.crash_states.copies import CopyWorkload
+from lab.suites.crash_states.fs.kinds import KINDS
+from lab.suites.crash_states.fs.plants import FS_PLANTS
 from lab.suites.crash_states.plants import PLANTS
 
-COPIES = "copies"
-WORKLOADS = {COPIES: "copies of all shapes, judged on raw sectors"}
+COPIES, ACE = "copies", "ace"
+WORKLOADS = {
+    COPIES: "copies of all shapes, judged on raw sectors",
+    ACE: "each operation of a small space on a file system",
+}
 
 _SIZE = "4M"
+_MANY, _FEW = (2, 1000, True), (1, 0, False)
+"""Losses, samples and tears: of states that the host judges, and of those that take a guest."""
 _MOST = 1_000_000_000
 
 
@@ -33,6 +40,9 @@ class CrashOptions:
     plant: str = ""
     recording: str = ""
     """The run whose recording is judged, instead of a new one."""
+    file_systems: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    """Patterns of workloads on file systems."""
 
     def document(self) -> dict[str, Any]:
         """Its JSON; `seed` is there to be repeated."""
@@ -51,37 +61,62 @@ class CrashOptions:
             "tears": self.plan.tears,
             "plant": self.plant or None,
             "recording": self.recording or None,
+            "file_systems": list(self.file_systems),
+            "only": list(self.only),
         }
 
 
 def parse(args: Sequence[str]) -> CrashOptions:
     """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
     given = _parser().parse_args(args)
-    if given.plant == "help":
-        listed = (f"{kind:<22} {plant.rule:<11} {plant.does}" for kind, plant in PLANTS.items())
-        raise Help("\n".join(listed))
-    if given.plant and given.plant not in PLANTS:
-        raise UsageError(
-            f"crash-states: no defect {given.plant!r} to plant", hint="--plant help lists them"
-        )
     if given.workload not in WORKLOADS:
         raise UsageError(
             f"crash-states: no workload {given.workload}", hint=f"there are: {', '.join(WORKLOADS)}"
         )
+    _check_plant(given.plant, on_files=given.workload == ACE)
     for name, least in (("losses", 0), ("samples", 0), ("limit", 1), ("ranges", 1), ("blocks", 1)):
-        if not least <= getattr(given, name) <= _MOST:
+        value = getattr(given, name)
+        if value is not None and not least <= value <= _MOST:
             raise UsageError(f"crash-states: --{name} must be within {least} and {_MOST}")
     seed = secrets.randbits(32) if given.seed is None else given.seed
     try:
         size = parse_size(given.size)
     except ValueError as error:
         raise UsageError(f"crash-states: --size: {error}") from error
+    kinds = tuple(name for name in given.fs.split(",") if name)
+    for name in kinds:
+        if name not in KINDS:
+            raise UsageError(
+                f"crash-states: no file system {name}", hint=f"there are: {', '.join(KINDS)}"
+            )
+    on_files = given.workload == ACE
+    if on_files and (given.recording or given.fua):
+        raise UsageError("crash-states: --recording and --fua are for copies")
+    losses, samples, tears = _FEW if on_files else _MANY
     copies = CopyWorkload(size, given.ranges, given.blocks, seed)
-    plan = StatePlan(given.losses, given.samples, given.limit, given.tears, seed)
+    plan = StatePlan(
+        losses if given.losses is None else given.losses,
+        samples if given.samples is None else given.samples,
+        given.limit, tears if given.tears is None else given.tears, seed,
+    )  # fmt: skip
     return CrashOptions(
         given.workload, copies, plan, given.path, given.on, given.fua, given.plant,
-        given.recording,
+        given.recording, kinds if on_files else (),
+        tuple(one for one in given.only.split(",") if one),
     )  # fmt: skip
+
+
+def _check_plant(wanted: str, *, on_files: bool) -> None:
+    """Raise UsageError where there is no such defect, Help where they are asked for."""
+    copies = {kind: f"{plant.rule:<11} {plant.does}" for kind, plant in PLANTS.items()}
+    files = {kind: plant.does for kind, plant in FS_PLANTS.items()}
+    listed = files if on_files else copies
+    if wanted == "help":
+        raise Help("\n".join(f"{kind:<22} {does}" for kind, does in listed.items()))
+    if wanted and wanted not in listed:
+        raise UsageError(
+            f"crash-states: no defect {wanted!r} to plant", hint="--plant help lists them"
+        )
 
 
 def _parser() -> Parser:
@@ -96,10 +131,14 @@ def _parser() -> Parser:
     add("--blocks", type=int, default=64, metavar="N", help="most blocks of a range [64]")
     add("--fua", action="store_true", help="ask for copies that are durable by themselves")
     add("--seed", type=int, metavar="N", help="of the workload and of samples [drawn, and told]")
-    add("--losses", type=int, default=2, metavar="K", help="lost writes at most, every choice [2]")
-    add("--samples", type=int, default=1000, metavar="N", help="more states of an epoch [1000]")
+    add("--losses", type=int, metavar="K", help="lost writes at most, every choice [2; ace: 1]")
+    add("--samples", type=int, metavar="N", help="more states of an epoch [1000; ace: 0]")
     add("--limit", type=int, default=50_000, metavar="N", help="most choices of an epoch [50000]")
-    add("--no-tears", dest="tears", action="store_false", help="tear no writes")
+    tears = parser.add_mutually_exclusive_group()
+    tears.add_argument("--tears", action="store_true", default=None, help="tear writes [copies]")
+    tears.add_argument("--no-tears", dest="tears", action="store_false", help="tear none [ace]")
+    add("--fs", default=",".join(KINDS), metavar="FS,…", help="file systems of ace [all four]")
+    add("--only", default="", metavar="PATTERN,…", help="workloads of ace, as 'rename-*' [all]")
     add("--plant", default="", metavar="KIND", help="plant a defect; `help` lists the kinds")
     add("--recording", default="", metavar="RUN", help="judge what RUN recorded: boots nothing")
     return parser

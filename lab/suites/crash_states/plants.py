@@ -18,12 +18,14 @@ def _nothing(logged: Logged) -> Logged:
     return replace(logged[0], offset=0, length=0, flags=Flag.MARK), b"planted"
 
 
-def _drop_flush(logged: Sequence[Logged], _: CopyRecording) -> Iterator[Logged]:
+def drop_flush(logged: Sequence[Logged], _: CopyRecording | None = None) -> Iterator[Logged]:
+    """Flushes do nothing."""
     for each in logged:
         yield _nothing(each) if each[0].is_flush else each
 
 
-def _late_write(logged: Sequence[Logged], _: CopyRecording) -> Iterable[Logged]:
+def late_write(logged: Sequence[Logged], _: CopyRecording | None = None) -> Iterable[Logged]:
+    """What was written right before a flush reaches the medium behind it."""
     found = list(logged)
     for at in range(1, len(found)):
         if found[at][0].is_flush and found[at - 1][0].length:
@@ -31,7 +33,8 @@ def _late_write(logged: Sequence[Logged], _: CopyRecording) -> Iterable[Logged]:
     return found
 
 
-def _lost_write(logged: Sequence[Logged], _: CopyRecording) -> Iterable[Logged]:
+def lost_write(logged: Sequence[Logged], _: CopyRecording | None = None) -> Iterable[Logged]:
+    """What was written right before a flush never reaches the medium."""
     found = list(logged)
     for at in range(1, len(found)):
         if found[at][0].is_flush and found[at - 1][0].length:
@@ -107,11 +110,11 @@ class CrashPlant:
 
 
 PLANTS = {
-    "drop-flush": CrashPlant("DURABLE", "flushes do nothing", _drop_flush),
+    "drop-flush": CrashPlant("DURABLE", "flushes do nothing", drop_flush),
     "late-write": CrashPlant(
-        "DURABLE", "the last write before a flush is carried out behind it", _late_write
+        "DURABLE", "the last write before a flush is carried out behind it", late_write
     ),
-    "lost-write": CrashPlant("DURABLE", "the last write before a flush is lost", _lost_write),
+    "lost-write": CrashPlant("DURABLE", "the last write before a flush is lost", lost_write),
     "early-acknowledgement": CrashPlant(
         "DURABLE", "a copy succeeds before its last range is written", _early_acknowledgement
     ),

@@ -87,10 +87,16 @@ def extract(source: Path, start: int, end: int, target: Path, recording: CopyRec
     """Write the entries of a log from number `start` to before `end` to a log of their own, as a
     device with a planted defect would have had them, if one is given.  Raises HostError and
     OSError."""
-    with WriteLog(source) as log, LogWriter(target, log.sector) as sink:
+    with WriteLog(source) as log:
         chosen = (entry for entry in log if start <= entry.index < end)
         logged: Iterable[Logged] = ((entry, log.data(entry)) for entry in chosen)
-        for entry, data in plant(list(logged), recording) if plant else logged:
+        rewrite(plant(list(logged), recording) if plant else logged, target, log.sector)
+
+
+def rewrite(logged: Iterable[Logged], target: Path, sector: int) -> None:
+    """Write a log of these entries.  Raises OSError."""
+    with LogWriter(target, sector) as sink:
+        for entry, data in logged:
             if entry.flags & Flag.DISCARD:
                 sink.discard(entry.offset, entry.length)
             elif entry.flags & Flag.MARK:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A failure of an earlier run again: the same state built and judged, from what the run recorded.
 
-That takes no guest: all that the device had been given lies in the run's directory.
+All that the device had been given lies in the run's directory.  For copies that takes no guest;
+what a file system makes of a state a guest must say.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from lab.crash.logfile import WriteLog
 from lab.errors import UsageError
+from lab.guest.boot import Progress
 from lab.results import runs
 from lab.suites.crash_states.loss import PowerLoss
 from lab.suites.crash_states.minimise import CopyFailure
@@ -22,7 +25,8 @@ class StateReplay:
     """A failure, the rules it had broken, and those it broke each time again."""
 
     id: str
-    failure: CopyFailure
+    operations: tuple[int, ...]
+    loss: PowerLoss
     rules: tuple[str, ...]
     found: list[tuple[str, ...]] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
@@ -41,8 +45,8 @@ class StateReplay:
         """Its JSON."""
         return {
             "replay_of": self.id,
-            "operations": list(self.failure.operations),
-            "loss": self.failure.loss.document(),
+            "operations": list(self.operations),
+            "loss": self.loss.document(),
             "recorded": {"rules": list(self.rules)},
             "found": [list(each) for each in self.found],
             "evidence": self.evidence,
@@ -55,13 +59,15 @@ def is_of(text: str) -> bool:
     return runs.document(text.partition(":")[0]).get("suite") == NAME
 
 
-def carry_out_again(text: str, times: int) -> StateReplay:
+def carry_out_again(text: str, times: int, progress: Progress) -> StateReplay:
     """Judge failure RUN:NUMBER `times` times, or the only one of RUN.
 
-    Raises UsageError where there is none, HostError where the log is gone.
+    Raises UsageError where there is none, HostError where the log is gone, and of a guest all that
+    a boot raises.
     """
     run, _, wanted = text.partition(":")
-    failures = runs.load(run).document.get("failures", [])
+    past = runs.load(run)
+    failures = past.document.get("failures", [])
     chosen = [each for each in failures if wanted in ("", str(each["number"]))]
     if len(chosen) != 1:
         there = ", ".join(str(each["number"]) for each in failures) or "none"
@@ -70,15 +76,26 @@ def carry_out_again(text: str, times: int) -> StateReplay:
             hint=f"lab replay {run}:NUMBER; there are: {there}",
         )
     (one,) = chosen
-    failure = CopyFailure(tuple(one["operations"]), PowerLoss.read(one["loss"]))
-    done = StateReplay(f"{run}:{one['number']}", failure, tuple(one["rules"]))
-    directory = runs.directory(run)
+    done = StateReplay(
+        f"{run}:{one['number']}", tuple(one["operations"]), PowerLoss.read(one["loss"]),
+        tuple(one["rules"]),
+    )  # fmt: skip
+    if ":" in one["case"]:
+        from lab.suites.crash_states.fs.replay import look_again
+
+        look_again(past, runs.directory(run), one["case"], done, times, progress)
+    else:
+        _judge_again(runs.directory(run), done, times)
+    return done
+
+
+def _judge_again(directory: Path, done: StateReplay, times: int) -> None:
+    failure = CopyFailure(done.operations, done.loss)
     for _ in range(times):
         recording = CopyRecording.load(directory)
         with WriteLog(directory / LOG) as log:
             # What the log does not allow has not come about.
-            possible = failure.loss.possible(log)
+            possible = done.loss.possible(log)
             breaches = failure.breaches(recording, log) if possible else []
         done.found.append(tuple(sorted({breach.rule for breach in breaches})))
         done.evidence = [str(breach) for breach in breaches]
-    return done

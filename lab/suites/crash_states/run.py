@@ -13,8 +13,9 @@ from lab.profile.models import Profile
 from lab.results import runs
 from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run
+from lab.suites.crash_states.fs import run as fs
 from lab.suites.crash_states.judging import CopyJudging
-from lab.suites.crash_states.options import CrashOptions
+from lab.suites.crash_states.options import ACE, CrashOptions
 from lab.suites.crash_states.plants import PLANTS
 from lab.suites.crash_states.record import CopyFailed, CopyRecorder
 from lab.suites.crash_states.recording import (
@@ -42,6 +43,8 @@ def run(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashReport:
     What the lab itself fails at ends the run and stands in the outcome; only errors from before the
     boot are raised (UsageError, ProfileError, HostError).
     """
+    if asked.options.workload == ACE:
+        return _on_files(asked, watcher)
     profile, options = asked.profile, asked.options
     path = find(profile, options.path or PATH, options.ref, fua=options.fua)
     # Whether they can be drawn there is known without a boot.
@@ -61,6 +64,24 @@ def run(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashReport:
             return outcome
         with tempfile.TemporaryDirectory(dir=dirs.state()) as scratch:
             _judge(record, recording, options, Path(scratch), outcome, ledger)
+    return outcome
+
+
+def _on_files(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashReport:
+    """The same of file systems, whose states a guest looks at."""
+    profile, options = asked.profile, asked.options
+    fs.disk_for(profile)
+    fs.chosen(options)
+    platform = Platform.find(profile, watcher.progress)
+    with recorded(
+        CrashReport, NAME, profile, platform, options.document(), workload=options.workload
+    ) as (record, outcome):  # fmt: skip
+        ledger = Ledger(record, watcher, cases=outcome.cases)
+        with RunGuest(record, profile, platform, watcher.progress) as own:
+            own.listen()
+            own.describe(outcome)
+            outcome.speed = own.speed.slower
+            fs.run(own, profile, options, outcome, ledger)
     return outcome
 
 

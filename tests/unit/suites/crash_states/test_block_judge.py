@@ -61,13 +61,13 @@ def test_each_planted_defect_is_found_made_small_and_replayed(tmp_path: Path, pl
     (place / "run.json").write_text(json.dumps(document))
     (place / "profile.json").write_text("{}")
     assert replay.is_of(f"{run}:{kind.number}")
-    done = replay.carry_out_again(f"{run}:{kind.number}", 20)
+    done = replay.carry_out_again(f"{run}:{kind.number}", 20, quiet)
     assert done.same == [True] * 20
     assert done.exit_status == 0
     assert done.document()["evidence"]
     # The same state of a device without the defect breaks nothing: replay can tell.
     recorded(place)
-    whole = replay.carry_out_again(f"{run}:{kind.number}", 1)
+    whole = replay.carry_out_again(f"{run}:{kind.number}", 1, quiet)
     assert whole.same == [False]
     assert whole.exit_status == 1
 

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A state of a file system again: built from what a run kept, and given to a guest."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.crash.logfile import WriteLog
+from lab.crash.states import StatePlan
+from lab.errors import UsageError
+from lab.guest.boot import Platform, Progress
+from lab.host import dirs
+from lab.profile.models import Profile
+from lab.results.runs import PastRun
+from lab.suites.crash_states.fs.bench import FsBench
+from lab.suites.crash_states.fs.judging import FsJudging
+from lab.suites.crash_states.fs.kinds import KINDS
+from lab.suites.crash_states.fs.record import BASE, load
+from lab.suites.crash_states.fs.run import disk_for
+from lab.suites.crash_states.report import CrashReport
+from lab.suites.guest import RunGuest
+from lab.suites.record import recorded
+
+if TYPE_CHECKING:
+    from lab.suites.crash_states.replay import StateReplay
+
+NAME = "replay"
+
+
+def look_again(
+    past: PastRun, directory: Path, case: str, done: "StateReplay", times: int, progress: Progress
+) -> None:
+    """Have a guest look at a state `times` times, and note what it found.
+
+    Raises UsageError where the state is not possible, and all that a boot raises.
+    """
+    profile = Profile.model_validate_json(past.profile)
+    section, _, name = case.partition(":")
+    kind = KINDS[section]
+    recording = load(directory / "cases" / section / name, directory / BASE.format(section))
+    platform = Platform.find(profile, progress)
+    with (
+        recorded(CrashReport, NAME, profile, platform, {"of": done.id}, workload=name) as (run, _),
+        WriteLog(recording.log) as log,
+        RunGuest(run, profile, platform, progress) as own,
+        tempfile.TemporaryDirectory(dir=dirs.state()) as scratch,
+    ):
+        if not done.loss.possible(log):
+            raise UsageError(f"{done.id}: the log does not allow this state")
+        bench = FsBench(own, disk_for(profile), Path(scratch))
+        judging = FsJudging(bench, kind, StatePlan(), lambda _: None)
+        for _ in range(times):
+            broken = judging.again(recording, log, done.loss)
+            done.found.append(tuple(sorted({each.rule for each in broken})))
+            done.evidence = [str(each) for each in broken]

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A file system as POSIX has it: names, what they stand for, and what operations make of them."""
+
+import base64
+import random
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Kind = Literal["file", "directory", "link"]
+
+
+@dataclass(frozen=True)
+class Inode:
+    """What a name stands for; of a file its bytes and user xattrs, of a link the target."""
+
+    kind: Kind
+    data: bytes = b""
+    xattrs: tuple[tuple[str, str], ...] = ()
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Names below a mount point, the number of the inode that each stands for, and the inodes."""
+
+    names: Mapping[str, int] = field(default_factory=dict)
+    inodes: Mapping[int, Inode] = field(default_factory=dict)
+
+    def inode(self, path: str) -> Inode | None:
+        """What a name stands for; None where there is none."""
+        number = self.names.get(path)
+        return None if number is None else self.inodes[number]
+
+    def after(self, step: Mapping[str, Any]) -> "Tree":
+        """The tree after an operation that succeeds; one that syncs changes nothing."""
+        made = _Change(dict(self.names), dict(self.inodes))
+        given = {name: value for name, value in step.items() if name != "do"}
+        getattr(made, f"do_{step['do'].replace('-', '_')}")(**given)
+        return Tree(made.names, made.inodes)
+
+
+@dataclass
+class _Change:
+    """A tree while an operation is carried out; a method for each."""
+
+    names: dict[str, int]
+    inodes: dict[int, Inode]
+
+    def _add(self, path: str, inode: Inode) -> None:
+        number = max(self.inodes, default=0) + 1
+        self.names[path] = number
+        self.inodes[number] = inode
+
+    def _set(self, path: str, **fields: Any) -> None:
+        number = self.names[path]
+        self.inodes[number] = replace(self.inodes[number], **fields)
+
+    def _put(self, path: str, at: int, data: bytes) -> None:
+        old = self.inodes[self.names[path]].data.ljust(at, b"\0")
+        self._set(path, data=old[:at] + data + old[at + len(data) :])
+
+    def do_creat(self, path: str) -> None:
+        self._add(path, Inode("file"))
+
+    def do_mkdir(self, path: str) -> None:
+        self._add(path, Inode("directory"))
+
+    def do_write(self, path: str, at: int, length: int, fill: str) -> None:
+        self._put(path, at, filled(fill, length))
+
+    do_direct = do_mapped = do_write
+
+    def do_falloc(self, path: str, mode: str, at: int, length: int) -> None:
+        data = self.inodes[self.names[path]].data
+        end = at + length
+        if mode in ("extend", "zero"):
+            data = data.ljust(end, b"\0")
+        if mode in ("zero", "punch", "zero-keep-size"):
+            gone = min(end, len(data)) - min(at, len(data))
+            data = data[:at] + bytes(gone) + data[end:]
+        if mode == "collapse":
+            data = data[:at] + data[end:]
+        self._set(path, data=data)
+
+    def do_truncate(self, path: str, length: int) -> None:
+        data = self.inodes[self.names[path]].data
+        self._set(path, data=data[:length].ljust(length, b"\0"))
+
+    def do_rename(self, path: str, to: str) -> None:
+        if self.names[path] == self.names.get(to):
+            return  # rename(2): two names of one file both stay
+        moved = [name for name in self.names if name == path or name.startswith(f"{path}/")]
+        for name in moved:
+            self.names[to + name[len(path) :]] = self.names.pop(name)
+
+    def do_link(self, path: str, to: str) -> None:
+        self.names[to] = self.names[path]
+
+    def do_symlink(self, path: str, to: str) -> None:
+        self._add(to, Inode("link", target=path))
+
+    def do_unlink(self, path: str) -> None:
+        del self.names[path]
+
+    do_rmdir = do_unlink
+
+    def do_setxattr(self, path: str, name: str, value: str) -> None:
+        old = dict(self.inodes[self.names[path]].xattrs)
+        self._set(path, xattrs=tuple(sorted({**old, name: value}.items())))
+
+    def do_removexattr(self, path: str, name: str) -> None:
+        old = dict(self.inodes[self.names[path]].xattrs)
+        del old[name]
+        self._set(path, xattrs=tuple(sorted(old.items())))
+
+    def do_copy(self, source: str, path: str, start: int, at: int, length: int) -> None:
+        data = self.inodes[self.names[source]].data[start : start + length]
+        if path not in self.names:
+            self.do_creat(path)
+        self._put(path, at, data)
+
+    do_clone = do_copy
+
+    def do_dedupe(self, **_: object) -> None:
+        """Nothing that can be read changes."""
+
+    def do_fsync(self, path: str) -> None:
+        """Nothing that can be read changes."""
+
+    do_fdatasync = do_fsync
+
+    def do_sync(self) -> None:
+        """Nothing that can be read changes."""
+
+
+def filled(fill: str, length: int) -> bytes:
+    """What guest-scripts/suites/crashfs writes."""
+    return random.Random(fill).randbytes(length)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What the guest saw of a name: the inode, its number there, and how large it says to be."""
+
+    inode: Inode
+    number: int
+    size: int
+
+
+def seen(names: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Sighting], list[str]]:
+    """What the guest saw, by name; and what it could not read, in words."""
+    found, wrong = {}, []
+    for path, node in names.items():
+        if said := node.get("unreadable"):
+            wrong.append(f"{path} cannot be read: {said}")
+            continue
+        data = zlib.decompress(base64.b64decode(node["data"])) if "data" in node else b""
+        xattrs = tuple(
+            (name, bytes.fromhex(value).decode(errors="replace"))
+            for name, value in sorted(node.get("xattrs", {}).items())
+        )
+        inode = Inode(node["kind"], data, xattrs, node.get("target", ""))
+        found[path] = Sighting(inode, node["ino"], node.get("size", 0))
+    return found, wrong
+
+
+def differences(names: Mapping[str, Sighting], tree: Tree) -> list[str]:
+    """How what was seen differs from a tree, in words."""
+    found = []
+    for path in sorted({*names, *tree.names}):
+        wanted, there = tree.inode(path), names.get(path)
+        if there is None:
+            found.append(f"{path} is missing")
+        elif wanted is None:
+            found.append(f"{path} is there, and must not be")
+        elif there.inode != wanted:
+            found.append(f"{path}: {told(there.inode, wanted)}")
+    return found
+
+
+def told(there: Inode, wanted: Inode) -> str:
+    """How two inodes differ, in words."""
+    if there.kind != wanted.kind:
+        return f"a {there.kind}, not a {wanted.kind}"
+    if len(there.data) != len(wanted.data):
+        return f"{len(there.data)} bytes, not {len(wanted.data)}"
+    if there.data != wanted.data:
+        pairs = enumerate(zip(there.data, wanted.data, strict=True))
+        at = next(at for at, (one, other) in pairs if one != other)
+        zeroes = "zeroes" if not any(there.data[at : at + 16]) else there.data[at : at + 4].hex()
+        return f"byte {at}: {zeroes}, not {wanted.data[at : at + 4].hex()}"
+    if there.xattrs != wanted.xattrs:
+        return f"xattrs {dict(there.xattrs)}, not {dict(wanted.xattrs)}"
+    return f"-> {there.target}, not -> {wanted.target}"

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The model of POSIX against the file system of this host, without any crash.
+
+60 sequences of operations in all; LAB_SEQUENCES=N makes that N.
+"""
+
+import os
+import runpy
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lab.suites.crash_states.fs.ace import BLOCK, SETUP, Step, base, operations
+from lab.suites.crash_states.fs.tree import Tree, differences, seen
+from tests import ROOT
+
+SEQUENCES = int(os.environ.get("LAB_SEQUENCES", "60"))
+SCRIPTS = ROOT / "guest-scripts"
+FILES = ("foo", "bar", "A/foo", "A/bar", "new", "A/new", "B/foo", "D/foo", "same")
+DIRECTORIES = ("A", "B", "E", "D", "A/C", "B/A")
+
+
+class CrashFs:
+    """guest-scripts/suites/crashfs, on a directory instead of a mount point."""
+
+    def __init__(self, place: Path) -> None:
+        sys.path.insert(0, str(SCRIPTS / "layers"))
+        try:
+            self.module = runpy.run_path(str(SCRIPTS / "suites/crashfs"))
+        finally:
+            sys.path.remove(str(SCRIPTS / "layers"))
+            for name in ("ioctls", "system"):
+                sys.modules.pop(name, None)
+        self._place = place
+        self.module["below"].__globals__["MOUNT"] = str(place)
+
+    def fresh(self) -> None:
+        """An empty directory, with what workloads begin with."""
+        shutil.rmtree(self._place, ignore_errors=True)
+        self._place.mkdir()
+        for step in SETUP:
+            assert self.do(step) == 0
+
+    def do(self, step: Step) -> int:
+        """Carry out a step; its errno."""
+        try:
+            self.module["do"](dict(step))
+        except OSError as problem:
+            return problem.errno or -1
+        except ValueError:  # of mmap, for what lies behind the end of the file
+            return -1
+        return 0
+
+    def unlike(self, tree: Tree) -> list[str]:
+        """How the directory differs from a tree."""
+        names, wrong = seen(self.module["walk"]()["names"])
+        return [*wrong, *differences(names, tree)]
+
+
+@pytest.fixture(scope="module")
+def crashfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrashFs]:
+    """One for all tests: each begins afresh."""
+    yield CrashFs(tmp_path_factory.mktemp("crashfs") / "mount")
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Step:
+    """Any operation, on names that may be there or not."""
+    pick = st.sampled_from
+    if draw(st.booleans()):
+        return draw(pick([step for _, step in operations()]))
+    path, to = draw(pick(FILES)), draw(pick(FILES))
+    at, length = draw(st.integers(0, 3 * BLOCK)), draw(st.integers(1, 2 * BLOCK))
+    kind = draw(pick(["creat", "write", "truncate", "rename", "link", "unlink", "mkdir", "rmdir",
+                      "rename-directory", "mapped", "copy", "fsync", "falloc"]))  # fmt: skip
+    if kind in ("mkdir", "rmdir"):
+        return {"do": kind, "path": draw(pick(DIRECTORIES))}
+    if kind == "rename-directory":
+        return {"do": "rename", "path": draw(pick(DIRECTORIES)), "to": draw(pick(DIRECTORIES))}
+    if kind in ("rename", "link"):
+        return {"do": kind, "path": path, "to": to}
+    if kind in ("write", "mapped"):
+        return {"do": kind, "path": path, "at": at, "length": length, "fill": str(at)}
+    if kind == "truncate":
+        return {"do": kind, "path": path, "length": at}
+    if kind == "copy":
+        given = {"source": path, "path": to, "start": 0, "at": at, "length": length}
+        return {"do": kind, **given}
+    if kind == "falloc":
+        mode = draw(pick(["extend", "keep-size", "punch", "zero", "zero-keep-size"]))
+        return {"do": kind, "path": path, "mode": mode, "at": at, "length": length}
+    return {"do": kind, "path": path}
+
+
+@settings(max_examples=SEQUENCES)
+@given(sequence=st.lists(steps(), min_size=1, max_size=8))
+def test_the_model_is_what_a_real_file_system_does(crashfs: CrashFs, sequence: list[Step]) -> None:
+    crashfs.fresh()
+    tree = base()
+    for step in sequence:
+        if step["do"] == "copy" and tree.names.get(step["source"]) == tree.names.get(step["path"]):
+            return  # a file copied onto its own end grows while it is read
+        if crashfs.do(step):
+            # What fails half-way leaves what it had done: the rest says nothing about the model.
+            if step["do"] in ("copy", "clone", "mapped", "write"):
+                return
+            continue
+        tree = tree.after(step)
+        assert crashfs.unlike(tree) == [], step
+
+
+def test_a_state_that_cannot_be_mounted_is_told(crashfs: CrashFs, tmp_path: Path) -> None:
+    node = tmp_path / "node"
+    node.touch()
+    found: dict[str, Any] = crashfs.module["judge"](str(node), "ext4", "", ["true"], 10)
+    assert found["stage"] == "mount"
+    assert found["said"]
+
+
+def test_what_a_guest_does_to_see_whether_it_can_write_leaves_nothing(crashfs: CrashFs) -> None:
+    crashfs.fresh()
+    crashfs.module["use"]()
+    assert crashfs.unlike(base()) == []
