@@ -13,7 +13,7 @@ SCRIPTS := scripts/setup .ci/run findings/run $(wildcard findings/*.sh) lab/vm/s
 .PHONY: help demo test unit boot check shellcheck setup benchmark matrix findings
 
 help:
-	@echo "make demo       boot nvme-copy, interrupt NVMe copies at every point, judge each"
+	@echo "make demo       boot nvme-copy, interrupt NVMe copies at every point, judge each, write pages"
 	@echo "make test       check the code and run all tests"
 	@echo "make unit       the tests that need no QEMU"
 	@echo "make boot       the tests that boot guests"
@@ -28,6 +28,7 @@ setup:
 # A violated rule (exit status 1) is something found, not a demo that failed.
 demo: setup
 	@$(LAB) run nvme-copy copy-faults || [ $$? -eq 1 ]
+	@$(LAB) results html --run latest
 
 check: setup
 	.venv/bin/ruff check .

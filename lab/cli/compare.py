@@ -165,7 +165,8 @@ def html(
 ) -> None:
     """Write pages of the last night and its runs.
 
-    Without any night, of the latest run.
+    Without any night, of the latest run.  Prints the index, and the address of each run's page that
+    --run asks for.
     """
     from lab.farm.outcome import last_night
     from lab.host import dirs
@@ -183,9 +184,12 @@ def html(
         ids = [job.run_id for job in night.row.jobs if job.run_id] if night else []
         runs = [store.get(RunRow, each) for each in ids]
         wanted = run or ([] if night else [LATEST])
-        found = [one for one in runs if one] + [run_named(store, name) for name in wanted]
+        asked = [run_named(store, name) for name in wanted]
+        found = [one for one in runs if one] + asked
         index = write(store, directory or dirs.state("site"), night, found)
-    print(index)
+        print(index)
+        for one in asked:
+            print((index.parent / f"{one.id}.html").absolute().as_uri())
 
 
 def matrix(

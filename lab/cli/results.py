@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, show, compare and export runs.", no_args_is_help=True)
 
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", autocompletion=complete_run)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Number = Annotated[int, typer.Option("-n", "--number", min=1, help="At most so many.")]
 
@@ -38,11 +37,25 @@ def list_runs(number: Number = 20, json: Json = False) -> None:
 
 
 @app.command("show")
-def show(run: RunId, json: Json = False) -> None:
-    """Show the cases of a run, and what is worth a look."""
+def show(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN[:CASE]",
+            help="A run, or a case of it as `lab replay` names it.",
+            autocompletion=complete_run,
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Show the cases of a run and what is worth a look, or one case with its sectors."""
     from lab.results import runs
 
+    run, _, wanted = run.partition(":")
     past = runs.load(run)
+    if wanted:
+        _show_case(run, wanted, past.document, json=json)
+        return
     if json:
         print_json(past.document)
         return
@@ -66,6 +79,41 @@ def show(run: RunId, json: Json = False) -> None:
         print_latency(measured)
     if found.get("error"):
         console.print(f"broken off: {found['error']}", style="bold red", markup=False)
+
+
+def _show_case(run: str, wanted: str, document: dict[str, Any], *, json: bool) -> None:
+    from rich.console import Console
+
+    from lab.errors import UsageError
+
+    cases = document["cases"]
+    named = [case for case in cases if case.get("name") == wanted and "number" not in case]
+    if not named and not all("number" in case for case in cases):
+        raise UsageError(f"run {run} has no case {wanted}", hint=f"lab results show {run}")
+    if named:
+        from lab.cli.show.cases import print_cases, table
+        from lab.results.cases import read
+
+        if json:
+            print_json(named)
+            return
+        found = [read(case) for case in named]
+        console = Console(highlight=False)
+        console.print(table(found))
+        print_cases(console, found)
+        return
+    from lab.cli.show.judged import print_judged
+    from lab.suites.copy_faults.replay import case_named
+
+    case = case_named(cases, run, wanted)
+    if json:
+        print_json(case)
+        return
+    # A run that is made of others says which one had the case.
+    console = Console(highlight=False)
+    print_judged(console, str(case.get("run", run)), case)
+    if said := list(_remarks(run, document)):
+        console.print("careful" + "".join(said), style="bold yellow")
 
 
 def _cases(document: dict[str, Any]) -> list[Case]:

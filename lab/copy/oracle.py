@@ -5,13 +5,15 @@ It reads the ground of the copy (lab/copy/ground.py): the raw medium from the ho
 can be, otherwise a file or device through the guest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import groupby, islice
+from typing import Any
 
 from lab.copy.ground import Ground
 from lab.copy.model import SECTOR, Copy, Extent
-from lab.copy.tags import TAG_BYTES, Tag, describe, mark
+from lab.copy.tags import CANNOT_BE_READ, TAG_BYTES, Tag, describe, mark
 
 
 class SectorState(StrEnum):
@@ -75,13 +77,48 @@ class Findings:
 
     def summary(self) -> str:
         """One character per unit of 512 bytes would be long: runs instead, as `64 new, 192 old`."""
-        runs: list[list[int | SectorState]] = []
-        for state in self.destination:
-            if runs and runs[-1][1] is state:
-                runs[-1][0] = int(runs[-1][0]) + 1
-            else:
-                runs.append([1, state])
-        return ", ".join(f"{length} {state}" for length, state in runs)
+        return _in_runs(self.destination)
+
+    def document(self) -> dict[str, Any]:
+        """Its JSON: `destination`, the states as in summary(), with `unreadable` told apart from
+        other foreign data; `changed`, the sectors outside that should not have, as
+        `2112+8 unreadable, 2120 foreign`; `notes`, what the first of the odd sectors hold."""
+        words = [
+            self._word(address, state)
+            for address, state in zip(self.copy.target, self.destination, strict=True)
+        ]
+        changed = sorted((*self.changed_source, *self.changed_neighbour))
+        return {
+            "destination": _in_runs(words),
+            "changed": ", ".join(self._extents(changed)),
+            "notes": {str(at): note for at, note in islice(sorted(self.notes.items()), NOTED)},
+        }
+
+    def _extents(self, addresses: list[int]) -> Iterator[str]:
+        """Sectors outside the destination as extents of one state each."""
+        # Neighbours in a row differ from their place in it by the same.
+        rows = groupby(
+            enumerate(addresses),
+            key=lambda each: (each[1] - each[0], self._word(each[1], SectorState.FOREIGN)),
+        )
+        for (_, word), row in rows:
+            found = [address for _, address in row]
+            yield f"{Extent(found[0], len(found))} {word}"
+
+    def _word(self, address: int, state: SectorState) -> str:
+        unreadable = self.notes.get(address, "").startswith(CANNOT_BE_READ)
+        return UNREADABLE if unreadable else str(state)
+
+
+NOTED = 32
+"""Sectors of which a case's document says what they hold."""
+
+UNREADABLE = "unreadable"
+"""What a document says of foreign sectors of which there is nothing but an error."""
+
+
+def _in_runs(words: Iterable[str]) -> str:
+    return ", ".join(f"{len(list(run))} {word}" for word, run in groupby(words))
 
 
 def flip_bit(ground: Ground, sector: int) -> None:

@@ -55,6 +55,8 @@ def read(cell: bytes) -> Tag | None:
 
 
 _UNREADABLE = b"LABERROR"
+CANNOT_BE_READ = "cannot be read"
+"""How the description of such a sector begins."""
 
 
 def unreadable(error: str) -> bytes:
@@ -69,7 +71,7 @@ def describe(sector: bytes, generation: int, run: int) -> str:
     is named as such.
     """
     if sector.startswith(_UNREADABLE):
-        return f"cannot be read: {sector[len(_UNREADABLE) :].rstrip(bytes(1)).decode()}"
+        return f"{CANNOT_BE_READ}: {sector[len(_UNREADABLE) :].rstrip(bytes(1)).decode()}"
     found = {read(sector[at : at + TAG_BYTES]) for at in range(0, SECTOR, TAG_BYTES)}
     if found == {None}:
         return "zeroes" if not any(sector) else f"no valid tag: {sector[:8].hex(' ')} …"

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from lab.errors import UsageError
 from lab.farm.night import DONE, FAILED
 from lab.results.baseline import Comparison, compared
-from lab.results.site.write import Night
+from lab.results.news import Night
 from lab.results.store.schema import JobRow, NightRow, RunRow
 from lab.suites.request import under_test
 

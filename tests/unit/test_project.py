@@ -16,7 +16,7 @@ import lab
 from tests import ROOT
 
 LINE = "SPDX-License-Identifier: GPL-2.0-or-later"
-PLAIN = ("LICENSE", "*.md", "*.json", "*.argv", "*.out", "*.list", "*.log", "*.patch")
+PLAIN = ("LICENSE", "*.md", "*.json", "*.argv", "*.out", "*.list", "*.log", "*.patch", "*.png")
 """Files that are no code, or that have no comments: for them LICENSE speaks."""
 HOOKS = ".pre-commit-config.yaml"
 GOOD = {

@@ -12,8 +12,9 @@ from lab.errors import HostError
 from lab.farm.outcome import last_night
 from lab.host import dirs
 from lab.results.run import TIMELINE
-from lab.results.site import svg
+from lab.results.site.draw.plots import History, distribution, sparkline, steps
 from lab.results.site.matrix import matrices
+from lab.results.site.strip import strip
 from lab.results.site.timeline import by_case
 from lab.results.site.write import write
 from lab.results.store.database import session
@@ -51,7 +52,7 @@ def test_a_run_with_its_matrix_evidence_and_timeline(tmp_path: Path) -> None:
         [
             judged("write:1 eio"),
             judged("write:1 torn", "violated", "PREFIX") | {"number": 2},
-            judged("read:2 eio"),
+            judged("read:2 eio") | {"number": 3},
         ],
     )
     timeline(
@@ -62,13 +63,19 @@ def test_a_run_with_its_matrix_evidence_and_timeline(tmp_path: Path) -> None:
         {"t": 7.5, "source": "kernel", "event": "message", "level": 3, "text": f"I/O error {EVIL}"},
         {"t": 9.0, "source": "lab", "event": "setup", "number": 3},
     )
-    page = pages(tmp_path, run)[f"{run}.html"]
+    found = pages(tmp_path, run)
+    page = found[f"{run}.html"]
     assert re.search(r"<th>point</th><th>eio</th><th>torn</th>", page)
-    assert re.search(r"<summary>PREFIX</summary><p><strong>PREFIX</strong>: sector 9 is old", page)
+    assert f'<td class="fail"><a href="{run}.2.html">PREFIX</a></td>' in page
+    assert f'<td class="pass"><a href="{run}.1.html">holds</a></td>' in page
+    assert re.search(r"<p><strong>PREFIX</strong>: sector 9 is old", page)
     assert f"lab replay {run}:2" in page
-    assert "0.2500" in page and "held" in page
-    assert "I/O error &lt;script&gt;" in page
-    assert "timeline: 3 events" in page
+    case = found[f"{run}.2.html"]
+    assert "<strong>PREFIX is violated</strong>: the ranges that" in case
+    assert "0.2500" in case and "held" in case
+    assert "I/O error &lt;script&gt;" in case
+    assert "timeline: 3 events" in case
+    assert '<svg width="720"' in case and "3 events in 6 lanes; held for 0.2 s" in case
 
 
 def test_pages_need_nothing_from_outside_and_run_nothing(tmp_path: Path) -> None:
@@ -179,10 +186,31 @@ def test_a_timeline_that_ends_in_the_middle_of_a_line() -> None:
 
 
 def test_plots() -> None:
-    assert svg.line([], "none").count("circle") == 0
-    assert svg.line([0.0, 10.0], "two").count("<circle") == 2
-    assert 'aria-label="a &lt;b&gt;"' in svg.line([1.0], "a <b>")
-    assert svg.strip(["pass", "fail"], "two").count("<rect") == 2
+    one = sparkline(History((1.0,), "2026-11-24", "2026-11-24"), "s", "a <b>")
+    assert 'aria-label="a &lt;b&gt;: 1.0 s"' in one and one.count(">2026-11-24<") == 1
+    two = sparkline(History((0.0, 10.0), "2026-11-23", "2026-11-24"), "s", "two")
+    assert two.count("<use") - one.count("<use") == 2  # a point, and a tick for its date
+    assert ">2026-11-23<" in two and ">2026-11-24<" in two and ">s</text>" in two
+    assert strip(["pass", "fail"], "two").count("<rect") == 2
+
+
+def test_a_distribution_has_a_curve_for_each_name_that_has_values() -> None:
+    assert steps([3.0, 1.0, 0.0]) == [(1.0, 50.0), (3.0, 100.0)]
+    assert distribution({"a": []}, "ms", "nothing") == ""
+    both = distribution({"one <b>": steps([1.0]), "two": steps([1.0, 2.0]), "no": []}, "ms", "x")
+    assert ">one &lt;b&gt;</text>" in both and ">two</text>" in both and ">no</text>" not in both
+    assert ">ms</text>" in both
+
+
+def test_pictures_are_in_the_colours_of_the_page(tmp_path: Path) -> None:
+    run = write_run(1, [judged("write:1 eio")], boot=4.5)
+    timeline(run, {"t": 5.0, "source": "lab", "event": "setup", "number": 1})
+    for page in pages(tmp_path, run).values():
+        style = page.partition("</style>")[0]
+        drawn = "".join(re.findall(r"(?s)<svg.*?</svg>", page))
+        assert not re.search("#[0-9a-f]{6}", drawn)
+        used = set(re.findall(r"var\((--\w+)\)", drawn))
+        assert all(f"{name}:" in style for name in used)
 
 
 def test_a_run_of_conformance(tmp_path: Path) -> None:
@@ -237,5 +265,5 @@ def test_how_long_guests_took_to_boot(tmp_path: Path) -> None:
     write_run(4, [], boot=99.0, source="sid")
     page = pages(tmp_path, *runs)[f"{runs[0]}.html"]
     assert "the last 2 guests of nvme-copy took to boot debian, at most 5.0" in page
-    assert "<title>4.5</title>" in page
-    assert "<title>99.0</title>" not in page
+    assert "seconds of the last boots: 4.5, 5.0 s" in page
+    assert "99.0" not in page

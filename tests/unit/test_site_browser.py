@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from tests.unit.test_nightly import Bench, bench, carry_out, plan
-from tests.unit.test_site import pages
+from tests.unit.test_site import pages, timeline
+from tests.unit.test_site_size import events
+from tests.unit.test_site_size import seen as drawn
 from tests.unit.test_store import judged, write_run
 
 __all__ = ["bench", "plan"]
@@ -19,21 +21,30 @@ __all__ = ["bench", "plan"]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
-PHONE = 390
+PHONE, TABLET, DESK = WIDTHS = (390, 820, 1400)
 """CSS pixels."""
 
 FRAME = """\
 <!doctype html><body><script>
-addEventListener("message", event => document.body.dataset.told = JSON.stringify(event.data));
-</script><iframe src="{page}" width="{width}" height="800"></iframe>
+const told = {};
+addEventListener("message", event => {
+  told[event.data.width] = event.data;
+  document.body.dataset.told = JSON.stringify(told);
+});
+</script>
 """
+IFRAME = '<iframe src="{page}" width="{width}" height="800"></iframe>'
+
 TELL = """\
 <script>parent.postMessage({
+  width: innerWidth,
   wide: document.documentElement.scrollWidth,
   back: getComputedStyle(document.body).backgroundColor,
   text: getComputedStyle(document.body).color,
   drawn: [...document.querySelectorAll("svg")].every(svg => svg.getBoundingClientRect().width > 0),
   plots: document.querySelectorAll("svg.plot").length,
+  maps: document.querySelectorAll("svg.map").length,
+  lanes: document.querySelectorAll("svg.lanes").length,
 }, "*")</script>
 """
 
@@ -49,17 +60,19 @@ def chromium(place: Path, page: Path, *options: str) -> str:
     return done.stdout
 
 
-def told(site: Path, name: str, *options: str, width: int = PHONE) -> dict[str, Any]:
-    """What the page is like in a frame of that width."""
+def told(site: Path, name: str, *options: str) -> dict[int, dict[str, Any]]:
+    """What the page is like, by the width of its frame."""
     telling = site / f"telling-{name}"
     telling.write_text((site / name).read_text() + TELL)
     frame = site / "frame.html"
-    frame.write_text(FRAME.format(page=telling.name, width=width))
+    frames = (IFRAME.format(page=telling.name, width=width) for width in WIDTHS)
+    frame.write_text(FRAME + "".join(frames))
     dom = chromium(site, frame, "--dump-dom", *options)
     found = re.search('data-told="([^"]*)"', dom)
     assert found, dom
-    document: dict[str, Any] = json.loads(found[1].replace("&quot;", '"'))
-    return document
+    document = json.loads(found[1].replace("&quot;", '"'))
+    assert set(document) == set(map(str, WIDTHS))
+    return {int(width): seen for width, seen in document.items()}
 
 
 @pytest.fixture
@@ -69,11 +82,14 @@ def site(tmp_path: Path, bench: Bench, plan: Any) -> Path:
     carry_out(plan)
     actions = ("resume", "eio", "enospc", "torn", "corrupt", "delay", "kill", "power-cut")
     cells = [
-        judged(f"write:{k} {action}", "violated" if action == "torn" else "holds", "PREFIX")
+        drawn(3 * k, k == 2)
+        | judged(f"write:{k} {action}", "violated" if action == "torn" else "holds", "PREFIX")
+        | {"number": 8 * k + place}
         for k in range(1, 5)
-        for action in actions
+        for place, action in enumerate(actions)
     ]
     matrix = write_run(1, cells, boot=4.5)
+    timeline(matrix, *(event for number in range(8, 40) for event in events(number)))
     both = [
         judged("write:1 eio", "violated", "PREFIX") | {"path": path}
         for path in ("loop-reflink", "nvme-copy")
@@ -90,15 +106,22 @@ def luminance(colour: str) -> float:
 
 
 def test_every_page_fits_a_phone_and_reads_in_light_and_dark(site: Path) -> None:
-    for page in sorted(path.name for path in site.glob("*.html")):
-        seen = told(site, page)
-        assert seen["wide"] <= PHONE, page
-        assert seen["drawn"], page
-        assert luminance(seen["back"]) > 0.9 and luminance(seen["text"]) < 0.2
-        if page.startswith("20261124-000001"):
-            assert seen["plots"] == 2
-            dark = told(site, page, "--blink-settings=preferredColorScheme=0")
-            assert luminance(dark["back"]) < 0.1 and luminance(dark["text"]) > 0.7
+    run = "20261124-000001-0001"
+    # The pages of cases are all alike: one that failed will do.
+    cases = {path.name for path in site.glob("*.*.html")} - {f"{run}.11.html"}
+    for page in sorted({path.name for path in site.glob("*.html")} - cases):
+        for scheme in (0, 1):
+            for width, seen in told(
+                site, page, f"--blink-settings=preferredColorScheme={scheme}"
+            ).items():
+                assert seen["wide"] <= width, (page, width)
+                assert seen["drawn"], page
+                back, text = luminance(seen["back"]), luminance(seen["text"])
+                assert (back > 0.9 and text < 0.2) if scheme else (back < 0.1 and text > 0.7)
+                if page == f"{run}.html":
+                    assert seen["plots"] == 2
+                if page == f"{run}.11.html":
+                    assert (seen["maps"], seen["lanes"]) == (2, 1)
 
 
 def test_without_javascript_it_looks_the_same(site: Path) -> None:

@@ -2,7 +2,8 @@
 """What happened in each case of a run: guest, QMP, trace and faults on one clock."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from lab.host import dirs
 from lab.results.run import TIMELINE
 
 LONGEST = 400
-"""Events that are shown of a case."""
+"""Events that are shown of a case, and messages of the kernel as many."""
 
 
 @dataclass(frozen=True)
@@ -22,40 +23,75 @@ class Event:
     event: str
     data: str
 
+    @property
+    def clock(self) -> str:
+        """The time as a page has it."""
+        return f"{self.at:.4f}"
 
-def by_case(run: str) -> dict[int, list[Event]]:
-    """The events of each case by its number, of a run whose timeline is on this host."""
+
+def by_case(run: str, wanted: Container[int] | None = None) -> dict[int, list[Event]]:
+    """The events of each case by its number, or of those that are wanted, of a run whose timeline
+    is on this host."""
     found: dict[int, list[Event]] = {}
-    number: int | None = None
-    start = 0.0
-    for raw in _events(run):
+    shown: Counter[tuple[int, bool]] = Counter()
+    # The case, when it was set up, and the same of the one before.
+    case = before = (-1, 0.0)
+    seen: set[int] = set()
+
+    def asked(number: int) -> bool:
+        return number >= 0 and (wanted is None or number in wanted)
+
+    for line in _lines(run):
+        # Decoding takes most of the time: of a case that nobody asks for it is spared.
+        if not (asked(case[0]) or asked(before[0]) or _SETUP in line):
+            continue
+        if (raw := _decoded(line)) is None:
+            break
         if (raw["source"], raw["event"]) == ("lab", "setup"):
-            number, start = int(raw["number"]), float(raw["t"])
+            number = int(raw["number"])
             # A case that was minimised is set up again and again; the first is the case itself.
-            number = None if number in found else number
-        if number is not None and len(found.setdefault(number, [])) < LONGEST:
-            found[number].append(_event(raw, start))
+            before, case = case, (-1 if number in seen else number, float(raw["t"]))
+            seen.add(number)
+        # The trace is read late: its last lines come when the next case has begun.
+        number, start = before if raw["t"] < case[1] else case
+        kind = (number, raw["source"] == "kernel")
+        if asked(number) and shown[kind] < LONGEST:
+            shown[kind] += 1
+            found.setdefault(number, []).append(_event(raw, start))
     return found
+
+
+_SETUP = '"setup"'
 
 
 def beginning(run: str) -> dict[str, Any]:
     """The first event of a run, which has its suite and profile; empty if it has none here."""
-    return next(_events(run), {})
+    first = next(_lines(run), "")
+    return _decoded(first) or {}
 
 
 def _event(raw: dict[str, Any], start: float) -> Event:
     data = {key: value for key, value in raw.items() if key not in ("t", "source", "event")}
     text = str(data["text"]) if set(data) <= {"text", "level"} and data else json.dumps(data)
-    return Event(raw["t"] - start, raw["source"], raw["event"], text if data else "")
+    return Event(raw["t"] - start, raw["source"], raw["event"], text[:_QUOTED] if data else "")
 
 
-def _events(run: str) -> Iterator[dict[str, Any]]:
+_QUOTED = 400
+"""Characters of what an event says."""
+
+
+def _lines(run: str) -> Iterator[str]:
     try:
         with (dirs.state("runs") / run / TIMELINE).open() as lines:
-            for line in lines:
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    return  # the last line of a lab that was killed
+            yield from lines
     except OSError:
         return
+
+
+def _decoded(line: str) -> dict[str, Any] | None:
+    """An event; None for the last line of a lab that was killed."""
+    try:
+        found: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return found

@@ -15,7 +15,7 @@ from lab.copy.contract import (
     judge,
     overall,
 )
-from lab.copy.model import SECTOR, Completion
+from lab.copy.model import SECTOR, Completion, Extent
 from lab.copy.oracle import Tagging, classify
 from lab.copy.paths.base import Observation
 from lab.copy.plant import Plant
@@ -46,6 +46,8 @@ class CaseResult:
     """What the caller of the copy was told, whatever defect is planted."""
     messages: tuple[str, ...] = ()
     """What the guest's kernel logged meanwhile."""
+    struck: Extent | None = None
+    """The sectors of the request at the point; None where it is not known where that lies."""
 
     def document(self) -> dict[str, Any]:
         """The case as it stands in the run's JSON."""
@@ -74,6 +76,11 @@ class CaseResult:
                 "flushed": seen.flushed,
                 "destination": seen.findings.summary(),
             },
+            "sectors": {
+                "struck": self.struck and [self.struck.start, self.struck.sectors],
+                "copied": seen.findings.document(),
+                "recovered": self._recovered(),
+            },
             "rules": {
                 rule: {"verdict": str(verdict.verdict), "evidence": verdict.evidence}
                 for rule, verdict in self.rules.items()
@@ -81,6 +88,11 @@ class CaseResult:
             "verdict": self.verdict,
             "seconds": round(self.seconds, 3),
         }
+
+    def _recovered(self) -> dict[str, Any] | None:
+        """What was there after the same copy without the fault; None if that was another copy."""
+        seen, again = self.facts.findings, self.facts.recovery.findings
+        return again.document() if again.copy == seen.copy else None
 
 
 class BenchCase:
@@ -111,8 +123,17 @@ class BenchCase:
         seconds = time.monotonic() - start
         return CaseResult(
             point, action, facts, verdicts, verdict, seconds,
-            told.completion, tuple(told.messages),
+            told.completion, tuple(told.messages), self._struck(),
         )  # fmt: skip
+
+    def _struck(self) -> Extent | None:
+        """Where the request at the point reads or writes, on a path of which that is known."""
+        path, point = self._bench.path, self._point
+        pieces = self._layout.copy.pieces()
+        if not point.k or path.points(len(pieces)) is None:
+            return None
+        source, target = pieces[path.begun(point) - 1]
+        return source if point.stage is Stage.READ else target
 
     def _observe(self) -> tuple[Facts, InterruptionResult]:
         """What there was to be seen, and what the copy's caller was told."""

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the pages of a run show: its own, and those of its cases."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+
+from lab.results import runs
+from lab.results.sectors.model import sector_map
+from lab.results.site.allowance import Allowance
+from lab.results.site.case import CaseKey, CaseShown, key, shown
+from lab.results.site.conformance import table
+from lab.results.site.draw import sectors
+from lab.results.site.draw.plots import distribution, steps
+from lab.results.site.history import boots, durations, outcomes
+from lab.results.site.matrix import matrices
+from lab.results.site.timeline import Event, by_case
+from lab.results.store.query import cases_of
+from lab.results.store.schema import CaseRow, RunRow
+
+CONFORMANCE = "conformance"
+"""The suite whose runs are compared with a reference."""
+
+LISTED = 1000
+"""Cases in the list of all; those that did not pass come first."""
+
+FAILING = 100
+"""Cases whose evidence stands on the run's page."""
+
+BESIDE = 20
+"""Differences whose maps stand side by side."""
+
+_FEW = 5
+"""Copies of which a distribution says something."""
+
+GOOD = ("pass", "notrun")
+"""Statuses that are no failure."""
+
+
+@dataclass(frozen=True)
+class RecordedRow:
+    """A case in the store with what its run's document says of it, and its key if it has one."""
+
+    row: CaseRow
+    document: Mapping[str, Any]
+    key: CaseKey | None
+
+
+def told(
+    session: Session, run: RunRow, allowed: Allowance
+) -> tuple[dict[str, Any], list[CaseShown]]:
+    """What the run's template needs, and what those of its cases do."""
+    cases = cases_of(session, [run.id])
+    document = runs.document(run.id)
+    # A run of another host has no document here.
+    documents = document.get("cases") or [{}] * len(cases)
+    recorded = [
+        RecordedRow(row, case, key(run.id, case))
+        for row, case in zip(cases, documents, strict=False)
+    ]
+    pages = list(_pages(recorded, allowed))
+    failing = [each for each in recorded if each.row.status not in GOOD]
+    order = sorted(recorded, key=lambda each: each.row.status == "pass")
+    return {
+        "run": run,
+        "matrices": matrices(cases),
+        "pages": {
+            case.row.id: page.key.page
+            for case, page in zip(_of(recorded, pages), pages, strict=True)
+        },
+        "by_key": {str(page.key): page.key.page for page in pages},
+        "cases": [each.row for each in order[:LISTED]],
+        "left_out": max(0, len(cases) - LISTED),
+        "conformance": table(cases) if run.suite == CONFORMANCE else None,
+        "differences": list(_differences(run.id, document)),
+        "failing": [
+            (each.row, each.key, outcomes(session, run, each.row.name))
+            for each in failing[:FAILING]
+        ],
+        "more_failing": max(0, len(failing) - FAILING),
+        "waits": _waits(documents),
+        "latency": document.get("latency") or [],
+        "latencies": _latencies(document.get("latency") or []),
+        "durations": durations(session, run.suite, run.profile),
+        "boots": boots(session, run.profile, run.kernel),
+        "counts": Counter(case.status for case in cases),
+    }, pages
+
+
+def _pages(recorded: Sequence[RecordedRow], allowed: Allowance) -> Iterator[CaseShown]:
+    """The cases that have a page, as far as that is allowed."""
+    # What a plan's old documents call alike is told once.
+    unique = list({each.key: each for each in recorded if each.key}.values())
+    bad = [each for each in unique if each.row.status != "pass"][: allowed.failing]
+    good = [each for each in unique if each.row.status == "pass"][: allowed.others]
+    drawn = {each.key for each in (*bad[: allowed.failing_drawn], *good[: allowed.others_drawn])}
+    events = _events([*bad, *good])
+    for each in (*bad, *good):
+        assert each.key
+        yield shown(
+            each.key, each.row.name, each.row.status, each.document,
+            events.get(each.key, []), drawn=each.key in drawn,
+        )  # fmt: skip
+
+
+def _of(recorded: Iterable[RecordedRow], pages: Iterable[CaseShown]) -> Iterator[RecordedRow]:
+    by_key = {each.key: each for each in recorded}
+    return (by_key[page.key] for page in pages)
+
+
+def _events(recorded: Iterable[RecordedRow]) -> dict[CaseKey, list[Event]]:
+    wanted: dict[str, set[int]] = {}
+    for each in recorded:
+        if each.key:
+            wanted.setdefault(each.key.run, set()).add(each.key.number)
+    return {
+        CaseKey(run, number): events
+        for run, numbers in wanted.items()
+        for number, events in by_case(run, numbers).items()
+    }
+
+
+def _differences(
+    run: str, document: Mapping[str, Any]
+) -> Iterator[tuple[Mapping[str, Any], list[Markup]]]:
+    """Differences from the reference, with the maps of both sides."""
+    cases = {str(key(run, case)): case for case in document.get("cases", ())}
+    for number, one in enumerate(document.get("differences", ())):
+        maps = []
+        for side in (one["here"], one["reference"]) if number < BESIDE else ():
+            found = sector_map(cases.get(side["case"], {})) if side else None
+            maps.append(sectors.copied(found) if found else Markup())
+        yield one, maps
+
+
+def _waits(documents: Iterable[Mapping[str, Any]]) -> Markup:
+    """How long callers waited for their copies, by path."""
+    found: dict[str, list[float]] = {}
+    for case in documents:
+        if seconds := (case.get("outcome") or {}).get("seconds"):
+            found.setdefault(str(case.get("path") or "copy"), []).append(seconds * 1000)
+    of = {path: steps(values) for path, values in found.items() if len(values) >= _FEW}
+    return distribution(of, "ms until the caller was told", "how long copies took, by path")
+
+
+def _latencies(rows: Iterable[Mapping[str, Any]]) -> Markup:
+    of = {
+        str(row["way"]): [(float(us), float(part)) for part, us in row.get("percentiles") or ()]
+        for row in rows
+    }
+    return distribution(of, "µs for a read of 4 KiB", "how long reads took, by way")
