@@ -49,6 +49,7 @@ def register(app: typer.Typer) -> None:
     app.command()(bundle)
     app.command()(html)
     app.command()(matrix)
+    app.command()(notify)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -213,6 +214,43 @@ def matrix(
     with session() as store:
         found = night_named(store, night)
         print(page.page(store, found, explained, plan or f"{found.plan}.yaml"), end="")
+
+
+def notify(
+    night: Annotated[
+        str, typer.Argument(metavar="[NIGHT]", help="Its id or its beginning; default: the last.")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the mail and the JSON, and send nothing.")
+    ] = False,
+) -> None:
+    """Tell of a night again, by the mail and the webhook of the settings.
+
+    Exit status 3 if somebody could not be told.
+    """
+    from lab.errors import UsageError
+    from lab.farm.notify.send import notices
+    from lab.farm.outcome import with_before
+    from lab.host.settings import load
+    from lab.results import letter
+    from lab.results.store.database import session
+    from lab.results.store.query import night_named
+
+    settings = load().notify
+    with session() as store:
+        found = with_before(store, night_named(store, night))
+        if dry_run:
+            print(f"Subject: {letter.subject(found)}\n\n{letter.text(found)}")
+            print_json(letter.document(found))
+            return
+        if not (settings.mail or settings.webhook):
+            raise UsageError(
+                "nobody is to be told of a night",
+                hint="set notify.mail or notify.webhook in config.yaml: docs/nightly.md",
+            )
+        from lab.cli.nightly import tell
+
+        raise typer.Exit(0 if tell(notices(settings), found) else 3)
 
 
 def _compared(base: str, run: str) -> Comparison:

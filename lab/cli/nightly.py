@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.cli.terminal import phases, print_json, print_table, timed_lines
+from lab.cli.terminal import phases, print_error, print_json, print_table, timed_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from sqlalchemy.orm import Session
+
+    from lab.farm.notify.send import Notices
     from lab.farm.plan import Plan
     from lab.results.baseline import Comparison
+    from lab.results.news import Night
     from lab.results.store.schema import JobRow, NightRow
 
 
@@ -42,10 +47,14 @@ def nightly(
         _dry_run(wanted, json)
         return
     from lab.farm.night import carry_out, unfinished
-    from lab.farm.outcome import document, exit_status, outcome
+    from lab.farm.notify.send import notices
+    from lab.farm.outcome import document, exit_status, with_before
     from lab.farm.retention import trim
+    from lab.host.settings import load as settings
     from lab.results.store.database import session
 
+    # Whom it could not tell should be known before a night, not after it.
+    wanted_to_know = notices(settings().notify)
     say = timed_lines()
     with session() as store:
         if night := unfinished(store, wanted):
@@ -53,13 +62,40 @@ def nightly(
         night = carry_out(store, wanted, say, lambda job, total: _tell(say, job, total))
         for removed in trim(store, wanted):
             say(f"evidence of {removed} removed")
-        found = outcome(store, night)
-        status = exit_status(night, found)
+        whole = with_before(store, night)
+        status = exit_status(night, whole.found)
         if json:
-            print_json(document(night, found))
+            print_json(document(night, whole.found))
         else:
-            _print(night, found)
+            _print(night, whole.found)
+        say("write the pages")
+        say(_pages(store, whole).as_uri())
+        if wanted_to_know.due(whole) and not tell(wanted_to_know, whole):
+            status = 3
     raise typer.Exit(status)
+
+
+def _pages(store: Session, night: Night) -> Path:
+    """Write the pages of a night and its runs; that of the night."""
+    from lab.host import dirs
+    from lab.results.site.write import write
+    from lab.results.store.schema import RunRow
+
+    runs = [store.get(RunRow, job.run_id) for job in night.row.jobs if job.run_id]
+    index = write(store, dirs.state("site"), night, [run for run in runs if run])
+    return index.with_name(f"{night.row.id}.html")
+
+
+def tell(notices: Notices, night: Night) -> bool:
+    """Tell all who are to be told of a night; whether that went well."""
+    well = True
+    for who, error in notices.tell(night):
+        if error:
+            print_error(error)
+            well = False
+        else:
+            print(f"told: {who}", file=sys.stderr)
+    return well
 
 
 def _tell(say: Callable[[str], None], job: JobRow, total: int) -> None:
@@ -107,7 +143,7 @@ def _span(seconds: float) -> str:
     return time.strftime("%H:%M:%S", time.gmtime(seconds))
 
 
-def _print(night: NightRow, found: dict[str, Comparison]) -> None:
+def _print(night: NightRow, found: Mapping[str, Comparison]) -> None:
     from collections import Counter
 
     from lab.cli.compare import print_comparison

@@ -2,7 +2,7 @@
 """What a night came to: each kernel, in each QEMU, against the night's baseline."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -33,14 +33,14 @@ def outcome(session: Session, night: NightRow) -> dict[str, Comparison]:
     return found
 
 
-def exit_status(night: NightRow, found: dict[str, Comparison]) -> int:
+def exit_status(night: NightRow, found: Mapping[str, Comparison]) -> int:
     """3 if the lab failed anywhere, 1 if a kernel is worse than the baseline."""
     if any(job.state == FAILED for job in night.jobs):
         return 3
     return int(any(comparison.exit_status for comparison in found.values()))
 
 
-def document(night: NightRow, found: dict[str, Comparison]) -> dict[str, Any]:
+def document(night: NightRow, found: Mapping[str, Comparison]) -> dict[str, Any]:
     """The night's JSON."""
     return {
         "night": night.id,
@@ -61,13 +61,18 @@ def document(night: NightRow, found: dict[str, Comparison]) -> dict[str, Any]:
 
 def last_night(session: Session) -> Night | None:
     """The latest night of all plans, with the night of its plan before it."""
-    latest = select(NightRow).order_by(NightRow.started.desc())
-    night = session.scalars(latest.limit(1)).first()
-    if night is None:
-        return None
-    earlier = latest.where(NightRow.plan == night.plan, NightRow.started < night.started)
+    night = session.scalars(_LATEST.limit(1)).first()
+    return with_before(session, night) if night else None
+
+
+def with_before(session: Session, night: NightRow) -> Night:
+    """A night with what it came to, and what the night of its plan before it did."""
+    earlier = _LATEST.where(NightRow.plan == night.plan, NightRow.started < night.started)
     before = session.scalars(earlier.limit(1)).first()
     return Night(night, outcome(session, night), outcome(session, before) if before else {})
+
+
+_LATEST = select(NightRow).order_by(NightRow.started.desc())
 
 
 def _runs(session: Session, jobs: Iterable[JobRow]) -> list[RunRow]:

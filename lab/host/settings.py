@@ -10,13 +10,27 @@ suites:
     tree: ~/src/cryptsetup
 debian:
   accept_expired: true        # packages of a mirror whose Release file is out of date
+notify:                       # at the end of a night, see docs/nightly.md
+  mail:
+    to: [storage-tests@example.org]
+    sender: lab@example.org
+  webhook:
+    url_file: ~/.config/lab/webhook-url
 """
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from lab.errors import ProfileError
 from lab.host import dirs
@@ -64,6 +78,85 @@ class DebianSettings(BaseModel):
     """Take a Release file whose Valid-Until has passed; its signature is checked all the same."""
 
 
+class Transport(StrEnum):
+    """How a connection to an SMTP server is protected."""
+
+    STARTTLS = "starttls"
+    """From the first command on that matters (RFC 3207)."""
+    TLS = "tls"
+    """From the first byte on (RFC 8314)."""
+    NONE = "none"
+
+
+_ADDRESS = r"^[^\s@<>,;:\"]+@[^\s@<>,;:\"]+$"
+Address = Annotated[str, Field(pattern=_ADDRESS)]
+
+
+class SmtpSettings(BaseModel):
+    """The server that takes mail."""
+
+    model_config = _STRICT
+
+    host: str = Field(min_length=1)
+    port: int = Field(587, ge=1, le=65535)
+    transport: Transport = Transport.STARTTLS
+    user: str = ""
+    """Empty: without a password."""
+    password_file: Tree | None = None
+    """Where LAB_SMTP_PASSWORD does not have it."""
+
+    @model_validator(mode="after")
+    def _protected(self) -> Self:
+        if self.user and self.transport is Transport.NONE:
+            raise ValueError("a password would go over the network for all to read: use starttls")
+        return self
+
+
+class MailSettings(BaseModel):
+    """Who gets a mail at the end of a night."""
+
+    model_config = _STRICT
+
+    to: tuple[Address, ...] = Field(min_length=1)
+    sender: Address
+    smtp: SmtpSettings | None = None
+    """None: sendmail takes it."""
+    sendmail: Path = Path("sendmail")
+    """A program that takes a mail on stdin and recipients as arguments."""
+
+
+class WebhookSettings(BaseModel):
+    """Where a night's end is posted to."""
+
+    model_config = _STRICT
+
+    url: str = Field("", pattern="^(https?://.+)?$")
+    url_file: Tree | None = None
+    """For a URL that is a secret itself, where LAB_WEBHOOK_URL does not have it."""
+    secret_file: Tree | None = None
+    """What the body is signed with, where LAB_WEBHOOK_SECRET does not have it."""
+
+
+class Occasion(StrEnum):
+    """When somebody is told."""
+
+    ALWAYS = "always"
+    NEWS = "news"
+    """When something became worse, or the lab failed."""
+
+
+class NotifySettings(BaseModel):
+    """Who is told of a night's end, and when."""
+
+    model_config = _STRICT
+
+    mail: MailSettings | None = None
+    webhook: WebhookSettings | None = None
+    when: Occasion = Occasion.ALWAYS
+    pages: str = Field("", pattern="^(https?://.+)?$")
+    """Where a web server has the pages, if one has; to point to that of the night."""
+
+
 class Settings(BaseModel):
     """The whole file."""
 
@@ -71,6 +164,7 @@ class Settings(BaseModel):
 
     suites: Suites = Suites()
     debian: DebianSettings = DebianSettings()
+    notify: NotifySettings = NotifySettings()
 
 
 def load() -> Settings:

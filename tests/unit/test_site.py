@@ -125,7 +125,7 @@ def test_planted_defects_and_runs_without_an_end_are_marked(tmp_path: Path) -> N
     whole = write_run(5, [])
     found = pages(tmp_path, planted, failed, whole)
     rows = re.findall(
-        r"(?s)<tr><td class=\"case\">(?:<a [^>]*>)?([-\w]+).*?</tr>", found["index.html"]
+        r"(?s)<tr><td class=\"case id\">(?:<a [^>]*>)?([-\w]+).*?</tr>", found["index.html"]
     )
     assert rows == [whole, killed, cut, failed, planted]
     last = re.findall(r'<td class="odd">(.*?)</td></tr>', found["index.html"])
