@@ -78,6 +78,31 @@ def test_every_point_without_killing_the_guest(lab: Lab, guest: str) -> None:
     assert len(cells) / minutes >= 120
 
 
+def test_a_case_shows_each_of_its_sectors(lab: Lab, guest: str, tmp_path: Path) -> None:
+    """In its document, at the terminal, and drawn on its page."""
+    words = ("--points", "write:2", "--actions", "torn", "--plant", "touch-neighbour")
+    run = lab.faults(*words, on=guest, status=1)
+    case = next(case for case in run["cases"] if case["action"] == "torn")
+    copy, seen = case["copy"], case["sectors"]
+    end = copy["destination"] + sum(sectors for _, sectors in copy["sources"])
+    assert seen["struck"] == [copy["destination"] + 64, 64]
+    assert seen["copied"]["destination"] == "96 new, 160 old"
+    assert seen["copied"]["changed"] == f"{end}+1 foreign"
+    assert seen["recovered"]["destination"] == "256 new"
+    name = f"{run['run']}:{case['number']}"
+    said = lab("results", "show", f"{run['run']}:write:2,torn").stdout.splitlines()
+    assert max(map(len, said)) <= 80
+    row = next(line for line in said if line.split()[:1] == [str(copy["destination"] + 64)])
+    assert row.split()[1:] == ["n" * 32 + "o" * 32, "◄"]
+    assert next(line for line in said if line.split()[:1] == [str(end)]).split()[1][:2] == "X·"
+    assert said[0].startswith(name) and any(f"sectors: {end}+1" in line for line in said)
+    asked = lab("results", "html", str(tmp_path), "--run", run["run"]).stdout.splitlines()
+    assert asked[-1] == (tmp_path / f"{run['run']}.html").as_uri()
+    page = (tmp_path / f"{name.replace(':', '.')}.html").read_text()
+    assert page.count("<svg") == 3 and "var(--foreign)" in page and "held for" in page
+    assert "NEIGHBOUR is violated" in page
+
+
 def test_kill_and_power_cut(lab: Lab) -> None:
     run = lab.faults("--actions", "kill,power-cut", "--points", "read:2,written:3,flushed")
     assert run["verdicts"] == {"holds": 6}

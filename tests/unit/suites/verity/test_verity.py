@@ -344,13 +344,15 @@ def test_arguments_that_make_no_sense(args: list[str], match: str) -> None:
 
 
 def fio(median: int, high: int) -> str:
-    percentile = {"50.000000": median, "99.000000": high}
+    percentile = {f"{part:f}": median for part in latency.PERCENTS} | {"99.000000": high}
     read = {"clat_ns": {"percentile": percentile}, "total_ios": 42}
     return "note: something first\n" + json.dumps({"jobs": [{"read": read}]})
 
 
 def test_figures_of_fio() -> None:
-    assert latency.parse(fio(1500, 9000)) == (1.5, 9.0, 42)
+    found = latency.parse(fio(1500, 9000))
+    assert (found.taken[50.0], found.taken[99.0], found.reads) == (1.5, 9.0, 42)
+    assert tuple(found.taken) == latency.PERCENTS
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"jobs": []}', "fio: no"])
