@@ -21,6 +21,7 @@ _COLOURS = {
 _STYLES = {MARKS[state]: style for state, style in _COLOURS.items()}
 _VERDICTS = {
     "holds": "green", "violated": "bold red", "caught": "yellow", "not exercised": "yellow",
+    "fell back": "yellow",
 }  # fmt: skip
 
 SHOWN = 6
@@ -37,7 +38,7 @@ def print_judged(console: Console, run: str, case: Mapping[str, Any]) -> None:
         )
     )  # fmt: skip
     for rule, found in case.get("rules", {}).items():
-        if found["verdict"] in ("violated", "caught"):
+        if found["verdict"] in ("violated", "fell back", "caught"):
             _print_rule(console, rule, found, case)
     told = (case.get("outcome") or {}).get("completion")
     if told:

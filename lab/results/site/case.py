@@ -98,7 +98,7 @@ def shown(
 def _rules(case: Mapping[str, Any], found: SectorMap | None) -> Iterable[RuleShown]:
     """Those that are violated first, then those that say something, as the contract has them."""
     rules = case.get("rules", {})
-    order: Sequence[str] = ("violated", "caught", "holds", "n/a")
+    order: Sequence[str] = ("violated", "fell back", "caught", "holds", "n/a")
     ranked = sorted(
         rules, key=lambda rule: order.index(rules[rule]["verdict"])
         if rules[rule]["verdict"] in order else len(order),

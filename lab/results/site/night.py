@@ -21,7 +21,7 @@ _ORDER = (
     ChangeKind.STILL_FAILING, ChangeKind.NOT_RUN,
 )  # fmt: skip
 
-_WORST = ("pass", "notrun", "fail", "crashed", "hung")
+_WORST = ("pass", "notrun", "fell back", "fail", "crashed", "hung")
 """Statuses by what one would look at first, the last one."""
 
 

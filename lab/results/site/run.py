@@ -37,8 +37,8 @@ BESIDE = 20
 _FEW = 5
 """Copies of which a distribution says something."""
 
-GOOD = ("pass", "notrun")
-"""Statuses that are no failure."""
+FAILED = ("fail", "hung", "crashed")
+"""Statuses of what failed."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def told(
         for row, case in zip(cases, documents, strict=False)
     ]
     pages = list(_pages(recorded, allowed))
-    failing = [each for each in recorded if each.row.status not in GOOD]
+    failing = [each for each in recorded if each.row.status in FAILED]
     order = sorted(recorded, key=lambda each: each.row.status == "pass")
     return {
         "run": run,
