@@ -32,6 +32,7 @@ from lab.cli import (
     results,
     run,
     shell,
+    worker,
 )
 from lab.cli.terminal import print_error
 from lab.errors import LabError, UsageError
@@ -76,6 +77,7 @@ guest.register(app)
 run.register(app)
 replay.register(app)
 nightly.register(app)
+worker.register(app)
 bisect.register(app)
 shell.register(app)
 doctor.register(app)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.cli.terminal import phases, print_error, print_json, print_table, timed_lines
+from lab.cli.terminal import phases, print_error, print_json, print_table, timed_lines, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,22 +30,55 @@ def register(app: typer.Typer) -> None:
 
 
 def nightly(
-    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan in YAML.")],
+    plan: Annotated[
+        Path | None,
+        typer.Argument(metavar="PLAN", help="A plan in YAML; with --watch and --stop its name."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run, and how long that takes.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow the night that workers carry out, to its end.")
+    ] = False,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="End the night that workers carry out.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Carry out a plan, or resume it.
+    """Carry out a plan, or resume it; where LAB_STORE is PostgreSQL, leave it to workers.
 
     Exit status 1 if a kernel is worse than the baseline.
     """
+    from lab.errors import UsageError
     from lab.farm.plan import load
+    from lab.results.store.database import shared
 
+    if watch and stop:
+        raise UsageError("--watch and --stop: one of them")
+    if stop:
+        _stop(plan)
+        return
+    if plan is None and not watch:
+        raise UsageError("which PLAN?", hint="or --watch, or --stop")
+    if watch and (plan is None or not plan.exists()):
+        _watch(_under_way(plan), json)
+        return
+    assert plan is not None
     wanted = load(plan)
     if dry_run:
         _dry_run(wanted, json)
-        return
+    elif shared():
+        night = _defer(wanted)
+        if watch:
+            _watch(night, json)
+    elif watch:
+        _under_way(plan)
+    else:
+        _carry_out(wanted, json)
+
+
+def _carry_out(wanted: Plan, json: bool) -> None:
+    """The night of a plan, on this host."""
     from lab.farm.night import carry_out, unfinished
     from lab.farm.notify.send import notices
     from lab.farm.outcome import document, exit_status, with_before
@@ -96,6 +129,71 @@ def tell(notices: Notices, night: Night) -> bool:
         else:
             print(f"told: {who}", file=sys.stderr)
     return well
+
+
+def _defer(wanted: Plan) -> str:
+    """Leave a plan's runs to workers; the night."""
+    from lab.farm.hosts.deferral import defer
+    from lab.farm.hosts.watch import waiting_for_nobody
+    from lab.results.store.database import session
+
+    with session() as store:
+        night = defer(store, wanted)
+        print(f"{night.id}: {len(night.jobs)} runs are left to workers")
+        for line in waiting_for_nobody(store, night):
+            warn(line)
+    print("lab nightly --watch follows it, lab nightly --stop ends it", file=sys.stderr)
+    return night.id
+
+
+def _under_way(plan: Path | None) -> str:
+    """The night that workers are at, of a plan if one is named, or else the last one."""
+    from lab.errors import UsageError
+    from lab.farm.hosts import queue
+    from lab.farm.hosts.deferral import under_way
+    from lab.farm.hosts.watch import newest
+    from lab.results.store.database import session
+
+    queue.require()
+    with session() as store:
+        night = under_way(store, plan.stem if plan else "")
+        if night is None and plan is None:
+            night = newest(store)
+    if night is None:
+        of = f" of {plan.stem}" if plan else ""
+        raise UsageError(f"no night{of} is under way", hint="lab nightly PLAN begins one")
+    return night.id
+
+
+def _watch(night: str, json: bool) -> None:
+    """Follow a night to its end, and print what it came to."""
+    from lab.farm.hosts.watch import follow
+    from lab.farm.outcome import document, exit_status, outcome
+    from lab.results.store.database import session
+    from lab.results.store.schema import NightRow
+
+    follow(night, timed_lines())
+    with session() as store:
+        row = store.get_one(NightRow, night)
+        found = outcome(store, row)
+        if json:
+            print_json(document(row, found))
+        else:
+            _print(row, found)
+        status = exit_status(row, found)
+    raise typer.Exit(status)
+
+
+def _stop(plan: Path | None) -> None:
+    """End the night that workers are at."""
+    from lab.farm.hosts.deferral import stop
+    from lab.results.store.database import session
+    from lab.results.store.schema import NightRow
+
+    name = _under_way(plan)
+    with session() as store:
+        left = stop(store, store.get_one(NightRow, name))
+    print(f"{name}: ended, {left} runs left out")
 
 
 def _tell(say: Callable[[str], None], job: JobRow, total: int) -> None:

@@ -35,7 +35,7 @@ class Line:
     seconds: float
 
 
-QEMU = "QEMU"
+QEMU, KVM = "QEMU", "KVM"
 
 CHECKS = (
     Check("host", room.system, State.DEGRADED),
@@ -45,7 +45,7 @@ CHECKS = (
     Check("devices", emulator.devices, State.MISSING, QEMU),
     Check("device features", emulator.features, State.DEGRADED, QEMU),
     Check("faults", emulator.faults, State.MISSING, QEMU),
-    Check("KVM", emulator.accelerator, State.DEGRADED, QEMU),
+    Check(KVM, emulator.accelerator, State.DEGRADED, QEMU),
     Check("vhost-vsock", emulator.vsock, State.DEGRADED),
     Check("other QEMUs", emulator.others, State.DEGRADED),
     Check("mmdebstrap", tools.mmdebstrap, State.MISSING),

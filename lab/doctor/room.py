@@ -20,7 +20,7 @@ from lab.artifacts import image
 from lab.artifacts.kernels.source import readable
 from lab.doctor.finding import Finding, State, degraded, failed, ok
 from lab.errors import LabError
-from lab.host import cures, dirs, settings
+from lab.host import burden, cures, dirs, settings
 from lab.profile.models import MachineSettings
 
 HOST = Path("/")
@@ -75,36 +75,11 @@ def _requirements() -> list[str]:
 
 def memory(root: Path = HOST) -> Finding:
     """Room for a guest in memory, and in what this process's control groups allow."""
-    free = min(_available(root), *_allowed(root))
+    free = burden.available_memory(root)
     said = f"{_bytes(free)} available; a guest takes {_bytes(_GUEST)} by default"
     if free < _GUEST + _BESIDE:
         return degraded(said, "end other guests (lab ls), or --set machine.memory=512M")
     return ok(said)
-
-
-def _available(root: Path) -> int:
-    """Bytes that can be had without swapping, as the kernel estimates (proc(5))."""
-    for line in (root / "proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) << 10
-    raise OSError(f"{root / 'proc/meminfo'}: no MemAvailable")
-
-
-def _allowed(root: Path) -> list[int]:
-    """What each control group above this process lets it have more (cgroup v2)."""
-    group = (root / "proc/self/cgroup").read_text().rpartition("::")[2].strip()
-    top = root / "sys/fs/cgroup"
-    left = [1 << 62]
-    for place in (top / group.lstrip("/"), *(top / group.lstrip("/")).parents):
-        if not place.is_relative_to(top):
-            break
-        try:
-            limit = (place / "memory.max").read_text().strip()
-            if limit != "max":
-                left.append(int(limit) - int((place / "memory.current").read_text()))
-        except (OSError, ValueError):
-            continue
-    return left
 
 
 def disk() -> Finding:

@@ -2,21 +2,26 @@
 """One job of a night: `lab run` as a process of its own, and the run that came of it."""
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host import dirs
 from lab.host.command import end_group, ends_with_us, tail
 from lab.results import runs
-from lab.results.run import TIMELINE, TOKEN
+from lab.results.run import TOKEN
 from lab.suites.request import Request
 
 GRACE = 90.0
 """Seconds for an interrupted run to take its guest down."""
+
+ASK = 0.5
+"""Seconds between two looks at whether a run is still wanted."""
+
+LAB = (sys.executable, "-m", "lab")
+"""The command whose `run` a run is."""
 
 ENDED_WELL = (0, 1)
 """Exit statuses of a run that says something about the kernel: all well, or something failed."""
@@ -32,15 +37,25 @@ class JobEnd:
     """Exit status of `lab run`; None if whoever waited for it was killed."""
 
 
-def run_job(request: Request, token: str, directory: Path) -> JobEnd:
-    """Run what is asked for to its end.
+class Unwanted(Exception):
+    """Nobody wants the run any more; its process has ended."""
+
+
+def _never() -> bool:
+    return False
+
+
+def run_job(
+    request: Request, token: str, directory: Path, unwanted: Callable[[], bool] = _never
+) -> JobEnd:
+    """Run what is asked for to its end, or until it is `unwanted`, which raises Unwanted.
 
     `token` names it in the timeline of its run, by which run_of() finds that again; what the run
     prints goes to files in `directory`.  Whatever ends this process ends the run, which then takes
     its guest down.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    argv = [sys.executable, "-m", "lab", *request.words("--json")]
+    argv = [*LAB, *request.words("--json")]
     log = directory / "log"
     with log.open("w") as said, (directory / "run.json").open("w") as told:
         process = subprocess.Popen(
@@ -54,7 +69,7 @@ def run_job(request: Request, token: str, directory: Path) -> JobEnd:
         )
         try:
             with ends_with_us(process.pid, GRACE):
-                status = process.wait()
+                status = _waited(process, unwanted)
         except BaseException:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -69,18 +84,18 @@ def run_job(request: Request, token: str, directory: Path) -> JobEnd:
     return JobEnd(run, why, status)
 
 
+def _waited(process: subprocess.Popen[str], unwanted: Callable[[], bool]) -> int:
+    """The exit status of a process.  Raises Unwanted."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(ASK)
+        if unwanted():
+            raise Unwanted
+
+
 def run_of(token: str) -> str:
     """The run of a job that has ended, however the lab that started it did; '' if there is none."""
     for run in runs.ids():
-        if _first_event(run).get("token") == token and runs.ended(run):
+        if runs.token(run) == token and runs.ended(run):
             return run
     return ""
-
-
-def _first_event(run: str) -> dict[str, object]:
-    try:
-        with (dirs.state("runs") / run / TIMELINE).open() as timeline:
-            event: dict[str, object] = json.loads(timeline.readline())
-            return event
-    except (OSError, ValueError):
-        return {}

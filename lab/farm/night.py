@@ -9,7 +9,7 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -62,10 +62,13 @@ def unfinished(session: Session, plan: Plan) -> NightRow | None:
     """The night of this very plan that was interrupted on this host, if the last one was."""
     last = session.scalars(
         select(NightRow)
-        .where(NightRow.plan == plan.name, NightRow.host == socket.gethostname())
+        .where(
+            NightRow.plan == plan.name, NightRow.host == socket.gethostname(),
+            NightRow.version == "",
+        )
         .order_by(NightRow.started.desc())
         .limit(1)
-    ).first()
+    ).first()  # fmt: skip
     return last if last and last.ended is None and last.digest == plan.digest else None
 
 
@@ -75,15 +78,20 @@ def spent(night: NightRow) -> float:
 
 
 def _begin(session: Session, plan: Plan) -> NightRow:
-    now = datetime.now(UTC)
-    name = f"{now:%Y%m%d-%H%M%S}-{plan.name}-{secrets.token_hex(2)}"
-    night = NightRow(
-        id=name, host=socket.gethostname(), plan=plan.name,
-        digest=plan.digest, document=plan.model_dump_json(), started=now, ended=None,
-    )  # fmt: skip
-    night.jobs = [row_of(number, job) for number, job in enumerate(jobs(plan), 1)]
+    night = new_night(plan, jobs(plan), datetime.now(UTC), socket.gethostname())
     session.add(night)
     session.commit()
+    return night
+
+
+def new_night(plan: Plan, wanted: Sequence[Job], now: datetime, host: str) -> NightRow:
+    """The rows of a night that begins."""
+    name = f"{now:%Y%m%d-%H%M%S}-{plan.name}-{secrets.token_hex(2)}"
+    night = NightRow(
+        id=name, host=host, plan=plan.name,
+        digest=plan.digest, document=plan.model_dump_json(), started=now, ended=None,
+    )  # fmt: skip
+    night.jobs = [row_of(number, job) for number, job in enumerate(wanted, 1)]
     return night
 
 

@@ -52,6 +52,7 @@ def document(night: NightRow, found: Mapping[str, Comparison]) -> dict[str, Any]
                 "profile": job.profile, "suite": job.suite, "args": json.loads(job.args),
                 "repetition": job.repetition, "state": job.state, "run": job.run_id,
                 "seconds": round(job.seconds, 3), "said": job.said or None,
+                "host": job.host or None, "attempts": job.attempts, "lost": job.lost,
             }
             for job in night.jobs
         ],

@@ -57,6 +57,8 @@ class PlannedSuite(_PlanModel):
     """Runs of it, so that flaky cases show."""
     priority: int = 0
     """What has more of it goes first; what the budget does not reach is left out."""
+    labels: tuple[str, ...] = ()
+    """What a worker must have been given by --labels to carry it out; see docs/many-hosts.md."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -81,6 +83,8 @@ class Plan(_PlanModel):
     """Empty: that of each profile."""
     profiles: _NAMES
     suites: tuple[PlannedSuite, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = ()
+    """Those that every run of the plan asks of its worker."""
     budget: Duration = 12 * 3600.0
     """Seconds after which no further run is begun."""
     retention: Retention = Retention()
@@ -100,6 +104,8 @@ class Job:
     repetition: int = 1
     """From 1 on."""
     priority: int = 0
+    labels: tuple[str, ...] = ()
+    """Of the workers that may carry it out."""
 
     @property
     def title(self) -> str:
@@ -118,6 +124,7 @@ class Job:
             "args": list(self.request.options),
             "repetition": self.repetition,
             "priority": self.priority,
+            "labels": list(self.labels),
         }
 
 
@@ -135,7 +142,7 @@ def jobs(plan: Plan) -> list[Job]:
     found = [
         Job(
             Request(profile, suite.suite, suite.words, kernel=kernel, qemu=qemu),
-            baseline, repetition, suite.priority,
+            baseline, repetition, suite.priority, (*plan.labels, *suite.labels),
         )
         for suite in plan.suites
         for profile in suite.profiles or plan.profiles

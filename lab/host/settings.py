@@ -16,6 +16,11 @@ notify:                       # at the end of a night, see docs/nightly.md
     sender: lab@example.org
   webhook:
     url_file: ~/.config/lab/webhook-url
+worker:                       # when `lab worker` begins no run
+  load: 1.0                   # what others put on each processor, averaged over a minute
+  memory: 512M                # to be left beside the run's guests
+  disk: 5G                    # to be free in the state and cache directories
+  lease: 30                   # seconds without a word after which a worker is taken for lost
 """
 
 from enum import StrEnum
@@ -26,6 +31,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
     ValidationError,
@@ -157,6 +163,21 @@ class NotifySettings(BaseModel):
     """Where a web server has the pages, if one has; to point to that of the night."""
 
 
+class WorkerSettings(BaseModel):
+    """When a worker begins no run, and when it is taken for lost."""
+
+    model_config = _STRICT
+
+    load: float = Field(1.0, gt=0)
+    """Processes that others have ready on each processor, averaged over a minute."""
+    memory: ByteSize = ByteSize(512 << 20)
+    """Bytes to be left beside the guests of the run."""
+    disk: ByteSize = ByteSize(5 << 30)
+    """Bytes to be free in the state and the cache directory."""
+    lease: float = Field(30.0, ge=1)
+    """Seconds without a word from it; it gives one three times as often."""
+
+
 class Settings(BaseModel):
     """The whole file."""
 
@@ -165,6 +186,7 @@ class Settings(BaseModel):
     suites: Suites = Suites()
     debian: DebianSettings = DebianSettings()
     notify: NotifySettings = NotifySettings()
+    worker: WorkerSettings = WorkerSettings()
 
 
 def load() -> Settings:

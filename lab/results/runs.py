@@ -4,12 +4,14 @@
 import json
 import os
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
 from lab.host import dirs
+from lab.host.dirs import not_writable
 from lab.results.run import BROKEN_OFF, DOCUMENT, PROFILE, TIMELINE
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -42,6 +44,32 @@ def interrupted(run: str) -> bool:
             return BROKEN_OFF in timeline.read().decode(errors="replace")
     except OSError:
         return False
+
+
+def token(run: str) -> str:
+    """The word that whoever started a run finds it by again; '' if it has none."""
+    try:
+        with (dirs.state("runs") / run / TIMELINE).open() as timeline:
+            return str(json.loads(timeline.readline()).get("token") or "")
+    except (OSError, ValueError):
+        return ""
+
+
+def fenced(token: str) -> bool:
+    """Whether a run of that token counts only where the claim in it does (NIGHT/POSITION@CLAIM)."""
+    return "@" in token
+
+
+def void(run: str, why: str) -> None:
+    """Have a run that ended count for nothing, as one that was broken off."""
+    line = json.dumps(
+        {"t": round(time.monotonic(), 6), "source": "lab", "event": BROKEN_OFF, "by": why}
+    )
+    try:
+        with (dirs.state("runs") / run / TIMELINE).open("a") as timeline:
+            timeline.write(line + "\n")
+    except OSError as error:
+        raise not_writable(dirs.state("runs") / run, error) from error
 
 
 def planted(document: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ LAB_STORE is a URL as SQLAlchemy reads it, such as postgresql+psycopg://lab@db/l
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -25,6 +25,23 @@ from lab.host import dirs, lock
 VARIABLE = "LAB_STORE"
 PATIENCE = 30.0
 """Seconds to wait for another process that writes."""
+
+_ADVISORY = 0x6C6162
+"""The key of PostgreSQL's advisory lock (pg_advisory_xact_lock) of those who migrate: `lab`."""
+
+LIVELY: Mapping[str, Any] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15000,
+}
+"""How a connection to PostgreSQL finds out that the other end is gone (libpq, 34.1.2)."""
+
+
+def shared() -> bool:
+    """Whether the store is one that several hosts can share: PostgreSQL."""
+    return url().startswith("postgresql")
 
 
 def url() -> str:
@@ -56,7 +73,11 @@ def session() -> Iterator[Session]:
 
 def _engine() -> Engine:
     try:
-        engine = create_engine(url())
+        named = make_url(url())
+        if named.drivername == "postgresql":
+            # The driver that the lab brings; which one a bare URL means depends on SQLAlchemy.
+            named = named.set(drivername="postgresql+psycopg")
+        engine = create_engine(named, connect_args=_arguments(named.get_backend_name()))
     except (ArgumentError, NoSuchModuleError) as error:
         raise UsageError(
             f"{VARIABLE}: {error}", hint="such as sqlite:////var/lib/lab.sqlite"
@@ -66,6 +87,11 @@ def _engine() -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
     return engine
+
+
+def _arguments(backend: str) -> dict[str, Any]:
+    """What connections are made with: none may hang on a network that was cut."""
+    return dict(LIVELY) if backend == "postgresql" else {}
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
@@ -84,6 +110,7 @@ def _migrate(engine: Engine) -> None:
         if _revision(connection) == newest:
             return
     with lock.held(dirs.state() / "store.lock", deadline=PATIENCE), engine.begin() as connection:
+        alone(connection)
         if _revision(connection) == newest:
             return
         config.attributes["connection"] = connection
@@ -94,6 +121,15 @@ def _migrate(engine: Engine) -> None:
                 f"the store {_shown(engine)} is of another lab: {error}",
                 hint="update this lab, or set LAB_STORE to a store of its own",
             ) from error
+
+
+def alone(connection: Connection) -> None:
+    """Let no lab of any host change what tables there are, until the transaction ends.
+
+    SQLite is of one host, whose labs hold a lock in the state directory.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": _ADVISORY})
 
 
 def _revision(connection: Connection) -> str | None:

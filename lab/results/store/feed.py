@@ -25,24 +25,34 @@ FEED_DEADLINE = 120.0
 def feed(session: Session) -> list[str]:
     """Take in every run of this host that has ended and is not in the store yet; their ids.
 
-    Runs that were broken off stay out, and those whose document says something else.  Commits.
+    Runs that were broken off stay out, those whose document says something else, and those of
+    workers, which enter them themselves: one that was late has no say.  Commits.
     """
     # Two labs must not take in the same run at once.
     with lock.held(dirs.state() / "feed.lock", deadline=FEED_DEADLINE):
         known = set(session.scalars(select(RunRow.id)))
-        taken = [run for run in reversed(runs.ids()) if run not in known and _take(session, run)]
+        taken = [
+            run
+            for run in reversed(runs.ids())
+            if run not in known and runs.ended(run) and not runs.fenced(runs.token(run))
+            and take(session, run)
+        ]  # fmt: skip
         session.commit()
     return taken
 
 
-def _take(session: Session, run: str) -> bool:
-    if not runs.ended(run):
-        return False
+def take(session: Session, run: str, host: str = "") -> bool:
+    """Take in a run of this host that has ended; whether its document could be read.
+
+    `host` is what this host is called in the store, by default its own name.
+    """
     try:
         past = runs.load(run)
         row, cases = _run_row(run, past), list(case_rows(past.document))
     except (UsageError, KeyError, TypeError, ValueError):
         return False  # of an older or a later lab: no reason to keep the others out
+    if host:
+        row["host"] = host
     session.execute(insert(RunRow), [row])
     if cases:
         session.execute(insert(CaseRow), [{**case, "run_id": run} for case in cases])

@@ -2,8 +2,9 @@
 """The store's tables as they are now; how they came to be is in migrations/versions."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import JSON, DateTime, Double, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, BigInteger, DateTime, Double, ForeignKey, Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -82,6 +83,8 @@ class NightRow(Base):
     """The plan as JSON."""
     started: Mapped[datetime]
     ended: Mapped[datetime | None]
+    version: Mapped[str] = mapped_column(String(64), default="")
+    """Of the lab that left its runs to workers; empty where it carried them out itself."""
     jobs: Mapped[list["JobRow"]] = relationship(
         back_populates="night", order_by="JobRow.position", passive_deletes=True
     )
@@ -106,9 +109,46 @@ class JobRow(Base):
     """The suite's arguments as a JSON list."""
     repetition: Mapped[int]
     state: Mapped[str] = mapped_column(String(16))
-    """pending, done, failed (the lab did) or left out (of the budget)."""
+    """pending, running (on a worker), done, failed (the lab did) or left out (of the budget)."""
     run_id: Mapped[str | None] = mapped_column(String(32))
     seconds: Mapped[float] = mapped_column(Double)
     said: Mapped[str] = mapped_column(Text)
     """What the lab failed with."""
+    host: Mapped[str] = mapped_column(String(255), default="")
+    """The worker that has it, or has carried it out; empty where nobody else could."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """How often workers have begun it.  Only who began it last may say how it ended."""
+    lost: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """The workers that had it before, and were lost."""
+    needs: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """What a host must have to carry it out."""
+    expected: Mapped[float | None] = mapped_column(Double)
+    """Seconds that runs like it took before; None if there was none."""
+    task: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    """In the queue of the workers; None where it is in none."""
     night: Mapped[NightRow] = relationship(back_populates="jobs")
+
+
+class WorkerRow(Base):
+    """A host that carries runs out for others, under the name that it goes by."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(255), primary_key=True)
+    identity: Mapped[str] = mapped_column(String(64))
+    """Drawn once for each name and state directory: two hosts of one name are told apart by it."""
+    version: Mapped[str] = mapped_column(String(64))
+    """Of its lab."""
+    guests: Mapped[int]
+    """Runs at a time."""
+    offer: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """What it has that runs may need."""
+    says: Mapped[str] = mapped_column(Text, default="")
+    """Why it begins nothing just now; empty if it does."""
+    started: Mapped[datetime]
+    seen: Mapped[datetime]
+    """By the database's clock."""
+    lease: Mapped[float] = mapped_column(Double)
+    """Seconds without a word from it, after which it is taken for lost."""
+    queue_id: Mapped[int | None] = mapped_column(BigInteger)
+    """Its number among those who take from the queue; None if it has ended as it should."""

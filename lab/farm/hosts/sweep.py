@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What workers that were lost had: taken from them, so that others begin it again.
+
+Procrastinate shows the task of a worker that was killed as stalled once its heartbeat is old, and
+does nothing about it: every worker sweeps, at its start and regularly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+from procrastinate import sql as statements
+from psycopg.rows import dict_row
+from sqlalchemy import String, cast, column, exists, select, table
+from sqlalchemy.orm import Session
+
+from lab.farm.hosts import queue
+from lab.farm.hosts.claim import RUNNING, lose
+from lab.farm.hosts.deferral import priority_of
+from lab.farm.hosts.needs import Needs
+from lab.farm.hosts.roster import postmaster_age
+from lab.farm.night import PENDING
+from lab.results.store.schema import JobRow, NightRow
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A job that was taken from a worker."""
+
+    night: str
+    position: int
+    host: str
+    again: bool
+    """Whether another is to begin it; else it was given up."""
+
+
+def sweep(session: Session, lease: float, former: int | None = None) -> list[Swept]:
+    """Take their jobs from the workers of which nothing was heard for `lease` seconds, and from
+    the one with the number `former`, which is known to be dead.  Commits.
+
+    Where the database itself was away, all heartbeats are old: it must have been there for as long.
+    """
+    raw, taken = queue.connection(session), list[Swept]()
+    stalled = _stalled(raw, lease) if postmaster_age(session) > lease else []
+    if former is not None:
+        stalled += _tasks_of(raw, former)
+    session.commit()
+    for task, attempts in stalled:
+        # In a transaction of its own, and in the order in which a worker locks: first its jobs.
+        rows = _jobs(session, task)
+        if queue.retry(session, task, attempts):
+            for row in rows:
+                if row.state == RUNNING:
+                    host = row.host
+                    again = lose(session, row)
+                    taken.append(Swept(row.night_id, row.position, host, again))
+            session.commit()
+        else:
+            session.rollback()
+    _requeue(session)
+    return taken
+
+
+def _jobs(session: Session, task: int) -> Sequence[JobRow]:
+    asked = select(JobRow).where(JobRow.task == task).order_by(JobRow.id)
+    return session.scalars(asked.with_for_update().execution_options(populate_existing=True)).all()
+
+
+def _stalled(raw: psycopg.Connection[object], lease: float) -> list[tuple[int, int]]:
+    """Tasks by number with their attempts, as get_stalled_jobs() finds them."""
+    with raw.cursor(row_factory=dict_row) as cursor:
+        asked = {"queue": None, "task_name": queue.TASK, "seconds_since_heartbeat": lease}
+        cursor.execute(statements.queries["select_stalled_jobs_by_heartbeat"], asked)
+        return [(row["id"], row["attempts"]) for row in cursor]
+
+
+def _tasks_of(raw: psycopg.Connection[object], worker: int) -> list[tuple[int, int]]:
+    with raw.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            "select id, attempts from procrastinate_jobs"
+            " where worker_id = %s and status = 'doing' and task_name = %s",
+            (worker, queue.TASK),
+        )
+        return [(row["id"], row["attempts"]) for row in cursor]
+
+
+def _requeue(session: Session) -> None:
+    """Bring jobs back to the queue whose tasks ended without them, however that came about."""
+    tasks = table("procrastinate_jobs", column("id"), column("status"), column("priority"))
+    at_work = exists().where(
+        tasks.c.id == JobRow.task, cast(tasks.c.status, String).in_(("todo", "doing"))
+    )
+    asked = (
+        select(JobRow)
+        .join(NightRow)
+        .where(
+            NightRow.ended.is_(None), JobRow.state.in_((PENDING, RUNNING)),
+            JobRow.task.is_not(None), ~at_work,
+        )
+        .with_for_update(of=JobRow, skip_locked=True)
+    )  # fmt: skip
+    for row in session.scalars(asked.execution_options(populate_existing=True)).all():
+        row.state = PENDING
+        needs = Needs.model_validate(row.needs)
+        former = session.scalar(select(tasks.c.priority).where(tasks.c.id == row.task))
+        priority = priority_of(0, row.expected) if former is None else former
+        task = queue.task(needs.queue, priority, [row.id])
+        (row.task,) = queue.put(session, [task])
+    session.commit()
