@@ -13,8 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 _PLACES = Path("/usr/lib/postgresql")
 """Where Debian's packages have the server's programs, which are not on the PATH."""
@@ -52,7 +54,7 @@ class Cluster:
         with (self._place.parent / "log").open("ab") as log:
             self._server = subprocess.Popen(
                 argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **_somebody()
-            )  # type: ignore[call-overload]
+            )
         end = time.monotonic() + 60
         while True:
             with suppress(psycopg.OperationalError):
@@ -75,10 +77,13 @@ class Cluster:
             self._server.send_signal(signal.SIGQUIT)
             self._server.wait(60)
 
-    def database(self, name: str) -> str:
-        """A new database; its URL."""
+    def database(self, name: str, template: str = "template1") -> str:
+        """A new database, like another; its URL."""
+        command = SQL("create database {} template {}").format(
+            Identifier(name), Identifier(template)
+        )
         with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f'create database "{name}"')  # type: ignore[arg-type]
+            connection.execute(command)
         return self.url(name)
 
 
@@ -120,7 +125,7 @@ def _bin() -> Path:
     return found
 
 
-def _somebody() -> dict[str, str]:
+def _somebody() -> dict[str, Any]:
     """Who runs the server: it refuses to be root's, and the package brings a user for it."""
     if os.geteuid() != 0:
         return {}

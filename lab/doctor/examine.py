@@ -37,6 +37,9 @@ class Line:
 
 QEMU, KVM = "QEMU", "KVM"
 
+LEFT = ("dead guests", "old artifacts")
+"""The checks that look for what can be cleaned up."""
+
 CHECKS = (
     Check("host", room.system, State.DEGRADED),
     Check("lab", room.python, State.DEGRADED),

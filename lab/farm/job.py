@@ -20,7 +20,7 @@ GRACE = 90.0
 ASK = 0.5
 """Seconds between two looks at whether a run is still wanted."""
 
-LAB = (sys.executable, "-m", "lab")
+LAB: tuple[str, ...] = (sys.executable, "-m", "lab")
 """The command whose `run` a run is."""
 
 ENDED_WELL = (0, 1)

@@ -94,11 +94,18 @@ def accept(session: Session, held: Claim, ended: JobEnd, seconds: float, host: s
     return True
 
 
-def give_back(session: Session, held: Claim) -> None:
-    """Let another begin the job, if the claim is still the one that counts.  Commits."""
+def give_back(session: Session, held: Claim, why: str = "") -> None:
+    """Let another begin the job, if the claim is still the one that counts.  Commits.
+
+    `why` says what was wrong with the host; in the end it may be the job.
+    """
     row = session.get(JobRow, held.job, with_for_update=True, populate_existing=True)
     if row is not None and row.attempts == held.number and row.state == RUNNING:
-        row.state, row.host = PENDING, ""
+        if why and row.attempts >= ATTEMPTS:
+            row.state, row.said = FAILED, f"begun {row.attempts} times, the last time: {why}"
+            _end_night(session, row.night_id)
+        else:
+            row.state, row.host = PENDING, ""
     session.commit()
 
 

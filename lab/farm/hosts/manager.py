@@ -152,7 +152,7 @@ class WorkerManager(JobManager):
         try:
             await self._patiently(
                 lambda: self.connector.execute_query_all_async(
-                    _STILL_HELD + statement,  # type: ignore[arg-type]
+                    _STILL_HELD + statement,
                     task=job.id, worker=source.worker_id, attempts=job.attempts, **values,
                 )
             )  # fmt: skip

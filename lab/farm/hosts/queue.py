@@ -6,13 +6,15 @@ worker to them.  So nothing is lost where a task is carried out twice, or not at
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata, resources
 from typing import Any
 
 import psycopg
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from procrastinate import sql as statements
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job as Task
 from procrastinate.manager import JobManager
 from procrastinate.schema import SchemaManager
@@ -54,7 +56,12 @@ def prepare(session: Session) -> None:
     Raises HostError where a later one has made them.
     """
     alone(session.connection())
-    raw = connection(session)
+    with connection(session) as raw:
+        _bring_up(raw)
+    session.commit()
+
+
+def _bring_up(raw: psycopg.Connection[Any]) -> None:
     ours, theirs = _version(metadata.version("procrastinate")), _made_by(raw)
     if theirs is None:
         raw.execute(SchemaManager.get_schema())
@@ -70,20 +77,32 @@ def prepare(session: Session) -> None:
     if theirs != ours:
         # Procrastinate does not write down which of its migrations were made.
         raw.execute(f"comment on table procrastinate_jobs is 'procrastinate {_words(ours)}'")
-    session.commit()
 
 
-def connection(session: Session) -> psycopg.Connection[Any]:
-    """The connection of a session's transaction, as Procrastinate takes it."""
+@contextmanager
+def connection(session: Session) -> Iterator[psycopg.Connection[Any]]:
+    """The connection of a session's transaction, as Procrastinate takes it.  Raises HostError."""
     found = session.connection().connection.driver_connection
     assert isinstance(found, psycopg.Connection)
-    return found
+    try:
+        yield found
+    except psycopg.Error as error:
+        raise HostError(f"the queue in the store: {error}", hint="check the database") from error
+    except ConnectorException as error:
+        said = error.__cause__ or error
+        raise HostError(f"the queue in the store: {said}", hint="check the database") from error
+
+
+def ask(session: Session, statement: str, values: Mapping[str, Any]) -> Sequence[Any]:
+    """The rows that one of Procrastinate's statements, or one in their style, finds."""
+    return session.connection().exec_driver_sql(statement, dict(values)).all()
 
 
 def put(session: Session, tasks: Sequence[Task]) -> list[int]:
     """Add tasks to the queue within the session's transaction; their numbers."""
     manager = JobManager(SyncPsycopgConnector())
-    added = manager.batch_defer_jobs(list(tasks), connection=connection(session))
+    with connection(session) as raw:
+        added = manager.batch_defer_jobs(list(tasks), connection=raw)
     return [task.id for task in added if task.id is not None]
 
 
@@ -97,35 +116,54 @@ def task(queue: str, priority: int, jobs: Sequence[int]) -> Task:
 
 def abort(session: Session, task: int) -> None:
     """Take a task out of the queue, or have the worker that has it end it."""
-    JobManager(SyncPsycopgConnector()).cancel_job_by_id(
-        task, abort=True, connection=connection(session)
-    )
+    with connection(session) as raw:
+        JobManager(SyncPsycopgConnector()).cancel_job_by_id(task, abort=True, connection=raw)
 
 
 def retry(session: Session, task: int, attempts: int) -> bool:
     """Give a task that a worker has, and has begun so often before, back to the queue; whether that
     is still so, and nobody else is at it."""
-    raw = connection(session)
-    held = raw.execute(
-        "select id from procrastinate_jobs where id = %s and status = 'doing' and attempts = %s"
-        " for update skip locked",
-        (task, attempts),
+    held = ask(
+        session,
+        "select id from procrastinate_jobs where id = %(task)s and status = 'doing'"
+        " and attempts = %(attempts)s for update skip locked",
+        {"task": task, "attempts": attempts},
     )
-    if held.fetchone() is None:
+    if not held:
         return False
     unchanged = {"retry_at": None, "new_priority": None, "new_queue_name": None, "new_lock": None}
-    raw.execute(statements.queries["retry_job"], {"job_id": task, **unchanged})
+    ask(session, statements.queries["retry_job"], {"job_id": task, **unchanged})
     return True
+
+
+def stalled(session: Session, lease: float) -> list[tuple[int, int]]:
+    """The tasks of workers whose last heartbeat is older than `lease` seconds, each with how often
+    it was tried before; as Procrastinate's get_stalled_jobs() finds them."""
+    asked = {"queue": None, "task_name": TASK, "seconds_since_heartbeat": lease}
+    rows = ask(session, statements.queries["select_stalled_jobs_by_heartbeat"], asked)
+    return [(row.id, row.attempts) for row in rows]
+
+
+def tasks_of(session: Session, worker: int) -> list[tuple[int, int]]:
+    """The same of the tasks that the worker of that number has."""
+    rows = ask(
+        session,
+        "select id, attempts from procrastinate_jobs"
+        " where worker_id = %(worker)s and status = 'doing' and task_name = %(task)s",
+        {"worker": worker, "task": TASK},
+    )
+    return [(row.id, row.attempts) for row in rows]
 
 
 def waits(session: Session, queues: Sequence[str]) -> bool:
     """Whether a task waits in one of these queues."""
-    row = connection(session).execute(
-        "select exists (select 1 from procrastinate_jobs"
-        " where status = 'todo' and queue_name = any(%s))",
-        (list(queues),),
+    rows = ask(
+        session,
+        "select 1 from procrastinate_jobs"
+        " where status = 'todo' and queue_name = any(%(queues)s) limit 1",
+        {"queues": list(queues)},
     )
-    return bool((row.fetchone() or (False,))[0])
+    return bool(rows)
 
 
 def _made_by(raw: psycopg.Connection[Any]) -> tuple[int, ...] | None:

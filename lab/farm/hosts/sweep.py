@@ -8,9 +8,6 @@ does nothing about it: every worker sweeps, at its start and regularly.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psycopg
-from procrastinate import sql as statements
-from psycopg.rows import dict_row
 from sqlalchemy import String, cast, column, exists, select, table
 from sqlalchemy.orm import Session
 
@@ -40,10 +37,10 @@ def sweep(session: Session, lease: float, former: int | None = None) -> list[Swe
 
     Where the database itself was away, all heartbeats are old: it must have been there for as long.
     """
-    raw, taken = queue.connection(session), list[Swept]()
-    stalled = _stalled(raw, lease) if postmaster_age(session) > lease else []
+    taken = list[Swept]()
+    stalled = queue.stalled(session, lease) if postmaster_age(session) > lease else []
     if former is not None:
-        stalled += _tasks_of(raw, former)
+        stalled += queue.tasks_of(session, former)
     session.commit()
     for task, attempts in stalled:
         # In a transaction of its own, and in the order in which a worker locks: first its jobs.
@@ -64,24 +61,6 @@ def sweep(session: Session, lease: float, former: int | None = None) -> list[Swe
 def _jobs(session: Session, task: int) -> Sequence[JobRow]:
     asked = select(JobRow).where(JobRow.task == task).order_by(JobRow.id)
     return session.scalars(asked.with_for_update().execution_options(populate_existing=True)).all()
-
-
-def _stalled(raw: psycopg.Connection[object], lease: float) -> list[tuple[int, int]]:
-    """Tasks by number with their attempts, as get_stalled_jobs() finds them."""
-    with raw.cursor(row_factory=dict_row) as cursor:
-        asked = {"queue": None, "task_name": queue.TASK, "seconds_since_heartbeat": lease}
-        cursor.execute(statements.queries["select_stalled_jobs_by_heartbeat"], asked)
-        return [(row["id"], row["attempts"]) for row in cursor]
-
-
-def _tasks_of(raw: psycopg.Connection[object], worker: int) -> list[tuple[int, int]]:
-    with raw.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(
-            "select id, attempts from procrastinate_jobs"
-            " where worker_id = %s and status = 'doing' and task_name = %s",
-            (worker, queue.TASK),
-        )
-        return [(row["id"], row["attempts"]) for row in cursor]
 
 
 def _requeue(session: Session) -> None:

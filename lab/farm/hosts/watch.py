@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from lab.errors import HostError
@@ -16,7 +15,7 @@ from lab.farm.hosts.deferral import nowhere
 from lab.farm.hosts.needs import Needs
 from lab.farm.hosts.roster import present
 from lab.farm.night import PENDING, as_job
-from lab.results.store.database import session
+from lab.results.store.database import away, session
 from lab.results.store.schema import JobRow, NightRow, WorkerRow
 
 INTERVAL = 2.0
@@ -36,7 +35,7 @@ class Standing:
 def follow(night: str, say: Callable[[str], None]) -> None:
     """Tell what becomes of a night until it has ended.  A database that goes away is waited for."""
     told: dict[int, Standing] = {}
-    away = ""
+    told_away = ""
     stuck: list[str] = []
     while True:
         try:
@@ -51,13 +50,13 @@ def follow(night: str, say: Callable[[str], None]) -> None:
             for line in now_stuck:
                 if line not in stuck:
                     say(line)
-            stuck, away = now_stuck, ""
+            stuck, told_away = now_stuck, ""
         except HostError as error:
-            if not isinstance(error.__cause__, OperationalError | InterfaceError):
+            if not away(error):
                 raise
-            if error.message != away:
+            if error.message != told_away:
                 say(f"{error.message}; waiting for it")
-                away = error.message
+                told_away = error.message
         time.sleep(INTERVAL)
 
 

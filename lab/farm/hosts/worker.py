@@ -16,7 +16,6 @@ from procrastinate import App, BaseRetryStrategy, JobContext, RetryDecision
 from procrastinate.exceptions import JobAborted
 from procrastinate.jobs import Job as Task
 from sqlalchemy import Text, cast, select
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from lab.errors import HostError, LabError
@@ -36,7 +35,7 @@ from lab.guest import registry
 from lab.host import dirs, lock
 from lab.host.settings import WorkerSettings
 from lab.results import runs
-from lab.results.store.database import session
+from lab.results.store.database import Store, away
 from lab.results.store.schema import JobRow, NightRow
 
 POLL = 2.0
@@ -67,6 +66,7 @@ class Worker:
         self._asked = -_FRESH
         self._closed = ""
         self._ending = threading.Event()
+        self._store: Store
 
     def work(self) -> None:
         """Work until SIGTERM or Ctrl-C, or until nothing waits that this host can carry out, if it
@@ -78,14 +78,19 @@ class Worker:
         queue.require()
         with lock.held(dirs.state("workers") / f"{self._who.name}.lock", deadline=0):
             registry.sweep()
-            with session() as store:
-                queue.prepare(store)
-                former = enrol(store, self._who)
-                self._tell(sweep(store, self._who.lease, former))
-            # What Procrastinate logs of each task the worker says in its own words.
-            logging.getLogger("procrastinate").addHandler(logging.NullHandler())
-            logging.getLogger("procrastinate").propagate = False
-            asyncio.run(self._serve())
+            self._store = Store()
+            try:
+                with self._store.session() as store:
+                    queue.prepare(store)
+                    former = enrol(store, self._who)
+                    self._tell(sweep(store, self._who.lease, former))
+                # What these log the worker says in its own words.
+                for name in ("procrastinate", "psycopg.pool"):
+                    logging.getLogger(name).addHandler(logging.NullHandler())
+                    logging.getLogger(name).propagate = False
+                asyncio.run(self._serve())
+            finally:
+                self._store.close()
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -149,7 +154,7 @@ class Worker:
                 await asyncio.to_thread(self._look_after)
 
     def _look_after(self) -> None:
-        with session() as store:
+        with self._store.session() as store:
             sign(store, self._who.name, self._source.worker_id, self._closed)
             self._tell(sweep(store, self._who.lease))
             if self._drain and not self._source.held and not self._waits(store):
@@ -157,7 +162,7 @@ class Worker:
 
     def _sign_off(self) -> None:
         try:
-            with session() as store:
+            with self._store.session() as store:
                 sign(store, self._who.name, None, "")
         except LabError as error:
             self._say(f"the store does not answer: {error.message}")
@@ -177,7 +182,7 @@ class Worker:
         if why or self._ending.is_set():
             return []
         if time.monotonic() - self._asked > _FRESH:
-            with session() as store:
+            with self._store.session() as store:
                 self._learn(store)
             self._asked = time.monotonic()
         return [name for known in self._nights.values() for name in known]
@@ -232,13 +237,19 @@ class Worker:
             ended = JobEnd("", f"{type(error).__name__}: {error}")
         finally:
             del self._running[key]
-        if ended.said and (why := starved(self._settings)):
-            self._return(held, f"failed for want of room, so that another begins it: {why}")
+        if fault := self._fault(ended):
+            self._return(held, f"given back: {fault}", fault)
         seconds = time.monotonic() - start
         said = self._enter(held, ended, seconds)
         why = f": {ended.said.splitlines()[-1]}" if ended.said else ""
         self._say(f"{title}: {said} after {seconds:.0f} s{why}")
         self._trim(held.night)
+
+    def _fault(self, ended: JobEnd) -> str:
+        """What of a run's failure is this host's fault, and would not be another's; '' for none."""
+        if ended.status is not None and ended.status < 0:
+            return f"its process was ended by {signal.Signals(-ended.status).name}"
+        return starved(self._settings) if ended.said else ""
 
     def _enter(self, held: Claim, ended: JobEnd, seconds: float) -> str:
         """Write how a run ended; in a word, how that is."""
@@ -247,22 +258,23 @@ class Worker:
             counts = self._ask(lambda store: claims.accept(store, held, ended, seconds, name))
         except Collision:
             runs.void(ended.run, "another host's run has this id")
-            self._return(held, "another host's run has its id, begun again")
+            why = "another host's run has its id"
+            self._return(held, f"given back: {why}", why)
         if counts:
             return "failed" if ended.said else "done"
         if ended.run:
             runs.void(ended.run, "superseded")
         return "too late, another has it"
 
-    def _return(self, held: Claim, why: str) -> NoReturn:
-        """Give a job back, and end its task."""
-        self._ask(lambda store: claims.give_back(store, held))
-        self._say(f"{held.night} {held.position}: {why}")
+    def _return(self, held: Claim, word: str, why: str = "") -> NoReturn:
+        """Give a job back, and end its task; `why` it is this host's fault."""
+        self._ask(lambda store: claims.give_back(store, held, why))
+        self._say(f"{held.night} {held.position}: {word}")
         raise JobAborted
 
     def _trim(self, night: str) -> None:
         """Remove the evidence here that the plan's retention does not keep."""
-        with contextlib.suppress(LabError), session() as store:
+        with contextlib.suppress(LabError), self._store.session() as store:
             row = store.get(NightRow, night)
             if row is not None and row.ended is not None:
                 trim(store, Plan.model_validate_json(row.document))
@@ -271,10 +283,10 @@ class Worker:
         """The store's answer, asked until the database answers."""
         while True:
             try:
-                with session() as store:
+                with self._store.session() as store:
                     return question(store)
             except HostError as error:
-                if not isinstance(error.__cause__, OperationalError | InterfaceError):
+                if not away(error):
                     raise
                 if self._source.giving_up:
                     raise JobAborted from error

@@ -16,7 +16,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from lab.errors import HostError, UsageError
@@ -49,26 +57,54 @@ def url() -> str:
     return os.environ.get(VARIABLE) or f"sqlite:///{dirs.state() / 'store.sqlite'}"
 
 
-@contextmanager
-def session() -> Iterator[Session]:
-    """A session on the store, whose tables are made or brought up to date first.
+class Store:
+    """The store, for a process that asks it again and again; its tables are made or brought up to
+    date first.
 
-    Commits at the end.  Raises UsageError for a LAB_STORE that names no database, HostError when
-    the database refuses.
+    Raises UsageError for a LAB_STORE that names no database, HostError when the database refuses.
     """
-    engine = _engine()
-    try:
-        _migrate(engine)
+
+    def __init__(self) -> None:
+        self._engine = _engine()
+        with self._telling():
+            _migrate(self._engine)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A session, which commits at the end.  Raises HostError when the database refuses."""
         # What was read stays readable when the session has ended.
-        with Session(engine, expire_on_commit=False) as opened:
+        with self._telling(), Session(self._engine, expire_on_commit=False) as opened:
             yield opened
             opened.commit()
-    except SQLAlchemyError as error:
-        # The statement and its values are noise; the database's own words are in `orig`.
-        said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-        raise HostError(f"the store {_shown(engine)}: {said}", hint=_hint()) from error
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            # The statement and its values are noise; the database's own words are in `orig`.
+            said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+            raise HostError(f"the store {_shown(self._engine)}: {said}", hint=_hint()) from error
+
+
+@contextmanager
+def session() -> Iterator[Session]:
+    """A session on the store, for a process that asks it once; otherwise as Store."""
+    store = Store()
+    try:
+        with store.session() as opened:
+            yield opened
     finally:
-        engine.dispose()
+        store.close()
+
+
+def away(error: HostError) -> bool:
+    """Whether the database could not be asked, and may be later: it is started again, say."""
+    return isinstance(error.__cause__, OperationalError | InterfaceError | PoolTimeout)
 
 
 def _engine() -> Engine:
@@ -77,7 +113,8 @@ def _engine() -> Engine:
         if named.drivername == "postgresql":
             # The driver that the lab brings; which one a bare URL means depends on SQLAlchemy.
             named = named.set(drivername="postgresql+psycopg")
-        engine = create_engine(named, connect_args=_arguments(named.get_backend_name()))
+        arguments = _arguments(named.get_backend_name())
+        engine = create_engine(named, connect_args=arguments, pool_pre_ping=bool(arguments))
     except (ArgumentError, NoSuchModuleError) as error:
         raise UsageError(
             f"{VARIABLE}: {error}", hint="such as sqlite:////var/lib/lab.sqlite"

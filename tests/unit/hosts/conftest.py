@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.farm.plan import Plan, load
+from lab.results.store.database import session
 from tests import postgres
 from tests.postgres import Cluster
 
@@ -20,10 +21,20 @@ def server() -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def template(server: Cluster) -> str:
+    """A database that has the store's tables, which take a second to make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAB_STORE", server.database("template"))
+        with session():
+            pass
+    return "template"
+
+
 @pytest.fixture
-def store(server: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
-    """LAB_STORE is an empty database."""
-    url = server.database(f"t{secrets.token_hex(8)}")
+def store(server: Cluster, template: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """LAB_STORE is an empty store."""
+    url = server.database(f"t{secrets.token_hex(8)}", template)
     monkeypatch.setenv("LAB_STORE", url)
     return url
 

@@ -42,6 +42,11 @@ class Hand:
                      "SHORT_RUN": str(seconds)},
             )  # fmt: skip
 
+    def disk_full(self, full: bool) -> None:
+        """Have its file system look full, or not; see worker_process.py."""
+        mark = self.state / "full"
+        mark.touch() if full else mark.unlink(missing_ok=True)
+
     def send(self, number: int) -> None:
         """A signal for the worker alone."""
         assert self.process is not None

@@ -9,6 +9,8 @@ import os
 import sys
 import time
 
+from lab.errors import LackError
+from lab.host import dirs
 from lab.results.run import PROFILE, Run
 
 
@@ -21,6 +23,8 @@ def main(words: list[str]) -> int:
     case = {"name": "write:1 eio", "number": 1, "verdict": verdict, "rules": rules}
     with Run(profile, suite) as run:
         run.emit("lab", "process", pid=os.getpid())
+        if (dirs.state().parent / "full").exists():
+            raise LackError("cannot write: No space left on device")
         time.sleep(float(os.environ.get("SHORT_RUN", "0.2")))
         run.write(PROFILE, json.dumps({"kernel": kernel, "machine": {"qemu": "host"}}))
         run.finish({"suite": suite, "profile": profile, "kernel": "6.12", "cases": [case],
