@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lab.artifacts.depot import travelling
 from lab.errors import HostError, LackError
 from lab.host import dirs, lock
 from lab.host.process import touching, working_in
@@ -96,9 +97,21 @@ def ensure(
     `room` is the free space in bytes that building needs; less raises HostError before anything
     starts.  Whatever `build` raises, KeyboardInterrupt included, leaves nothing half-made.
     """
-    artifact = address(kind, name, inputs)
+    return _ensured(address(kind, name, inputs), build, progress, room)
+
+
+def brought(kind: str, named: str, build: Builder, progress: Progress, *, room: int) -> Artifact:
+    """The artifact called NAME-KEY, of whose inputs this host knows nothing: from the depot, if it
+    is not there yet.  `build` says that it cannot be had."""
+    name, _, key = named.rpartition("-")
+    return _ensured(Artifact(kind, name, key, dirs.cache("artifacts", kind) / named),
+                    build, progress, room)  # fmt: skip
+
+
+def _ensured(artifact: Artifact, build: Builder, progress: Progress, room: int) -> Artifact:
     if use(artifact):
         return artifact
+    kind, name = artifact.kind, artifact.name
 
     def waiting(_lock: Path) -> None:
         progress(f"{kind} {name}: another process is building it")
@@ -107,7 +120,7 @@ def ensure(
         if not artifact.path.is_dir():
             _sweep(artifact.path.parent, artifact.key)
             _check_room(artifact, room)
-            _build(artifact, build)
+            _build(artifact, travelling(kind, artifact.path.name, build, progress))
         use(artifact)
     return artifact
 

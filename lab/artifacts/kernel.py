@@ -12,6 +12,7 @@ from lab.artifacts import cache, debian
 from lab.artifacts.cache import Artifact, Made, Progress
 from lab.artifacts.initramfs import early, module_lists, static_nodes
 from lab.artifacts.kernels import names, pack
+from lab.artifacts.kernels.brought import BroughtKernel
 from lab.artifacts.kernels.linux import Linux, remove_checkout
 from lab.artifacts.kernels.source import KernelSource, permitted
 from lab.errors import LabError
@@ -74,9 +75,12 @@ def ensure_kernel(reference: str, progress: Progress) -> Kernel:
         versions = source.build(directory, lambda phase: progress(f"kernel {reference}: {phase}"))
         return {**versions, "source": source.summary}
 
-    name = _artifact_name(reference, source)
-    inputs = _inputs(source, progress)
-    artifact = cache.ensure("kernel", name, inputs, build, progress, room=source.room)
+    if isinstance(source, BroughtKernel):
+        artifact = cache.brought("kernel", source.artifact_name, build, progress, room=source.room)
+    else:
+        name = _artifact_name(reference, source)
+        inputs = _inputs(source, progress)
+        artifact = cache.ensure("kernel", name, inputs, build, progress, room=source.room)
     return Kernel(
         reference,
         artifact.key,

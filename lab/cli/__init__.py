@@ -116,6 +116,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        _share_making()
         status = _invoke()
         sys.stdout.flush()
     except LabError as error:
@@ -138,6 +139,18 @@ def main() -> None:
         print_error(_unforeseen(error))
         status = LabError.exit_status
     sys.exit(status)
+
+
+def _share_making() -> None:
+    """Where hosts share a depot and a store, have them agree on who makes what."""
+    if os.environ.get("LAB_ARTIFACTS"):
+        from lab.artifacts.depot import lease_with
+        from lab.results.store.database import shared
+
+        if shared():
+            from lab.farm.hosts.lease import lease
+
+            lease_with(lease)
 
 
 def _provide_streams() -> None:

@@ -137,8 +137,8 @@ def _defer(wanted: Plan) -> str:
     from lab.farm.hosts.watch import waiting_for_nobody
     from lab.results.store.database import session
 
-    with session() as store:
-        night = defer(store, wanted)
+    with phases() as progress, session() as store:
+        night = defer(store, wanted, progress)
         print(f"{night.id}: {len(night.jobs)} runs are left to workers")
         for line in waiting_for_nobody(store, night):
             warn(line)

@@ -116,6 +116,22 @@ def _show_case(run: str, wanted: str, document: dict[str, Any], *, json: bool) -
         console.print("careful" + "".join(said), style="bold yellow")
 
 
+@app.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="RUN|NIGHT", help="Its id, or how that begins.")],
+) -> None:
+    """Fetch the evidence of a run, or of all runs of a night, from the depot (LAB_ARTIFACTS)."""
+    from lab.cli.terminal import phases
+    from lab.farm.hosts.evidence import bring, runs_named
+    from lab.results.store.database import session
+
+    with session() as store:
+        wanted = runs_named(store, name)
+    with phases() as progress:
+        brought = [run for run in wanted if bring(run, progress)]
+    print(f"{len(brought)} of {len(wanted)} fetched, the others are here: lab results show RUN")
+
+
 def _cases(document: dict[str, Any]) -> list[Case]:
     from lab.results.cases import read
 

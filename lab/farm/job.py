@@ -5,7 +5,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,9 @@ class JobEnd:
     """Exit status of `lab run`; None if whoever waited for it was killed."""
 
 
+_NOTHING: Mapping[str, str] = {}
+
+
 class Unwanted(Exception):
     """Nobody wants the run any more; its process has ended."""
 
@@ -46,7 +49,11 @@ def _never() -> bool:
 
 
 def run_job(
-    request: Request, token: str, directory: Path, unwanted: Callable[[], bool] = _never
+    request: Request,
+    token: str,
+    directory: Path,
+    unwanted: Callable[[], bool] = _never,
+    more: Mapping[str, str] = _NOTHING,
 ) -> JobEnd:
     """Run what is asked for to its end, or until it is `unwanted`, which raises Unwanted.
 
@@ -64,7 +71,7 @@ def run_job(
             stdout=told,
             stderr=said,
             text=True,
-            env={**os.environ, TOKEN: token},
+            env={**os.environ, **more, TOKEN: token},
             process_group=0,
         )
         try:

@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 from lab.artifacts.book import Book
 from lab.artifacts.kernels import found
 from lab.artifacts.kernels.archive import Archive
+from lab.artifacts.kernels.brought import brought
 from lab.artifacts.kernels.image import KernelImage
 from lab.artifacts.kernels.linux import Linux
 from lab.artifacts.kernels.package import KernelPackage
@@ -41,7 +42,7 @@ def resolve(reference: str) -> KernelSource:
     kernel (lab.artifacts.kernels.found); PATH@COMMIT of a git tree; `linux-image-…` with or without
     /SUITE, as apt-get writes it.  Raises UsageError for anything else.
     """
-    if source := BOOK.known().get(reference):
+    if source := brought(reference) or BOOK.known().get(reference):
         return source
     if "/" in reference and _exists(path := Path(reference).expanduser()):
         return found.at(path)
@@ -62,7 +63,7 @@ def canonical(reference: str) -> str:
     A name goes before a directory of that name, which `./` tells apart.
     """
     path = Path(reference).expanduser()
-    if reference in BOOK.known():
+    if brought(reference) or reference in BOOK.known():
         return reference
     if _exists(path):
         return str(path.absolute())

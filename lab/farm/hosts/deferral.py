@@ -2,15 +2,19 @@
 """A night left to workers: its rows and its tasks, in one transaction, and its end before time."""
 
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
+from typing import Any
 
 from procrastinate.jobs import Job as Task
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lab import __version__
+from lab.artifacts.book import Book
+from lab.artifacts.cache import Artifact
+from lab.artifacts.depot import Progress, opened, share
+from lab.artifacts.kernel import ensure_kernel
 from lab.artifacts.kernels.names import BOOK as KERNELS
 from lab.artifacts.qemus.names import BOOK as QEMUS
 from lab.errors import UsageError
@@ -21,7 +25,9 @@ from lab.farm.hosts.needs import Needs, Offer, needs_of, refusals
 from lab.farm.hosts.roster import present
 from lab.farm.night import PENDING, new_night
 from lab.farm.plan import Job, Plan, jobs
+from lab.profile.find import find as find_profile
 from lab.results.store.schema import JobRow, NightRow, WorkerRow
+from lab.share import directory
 from lab.suites.suite import find
 
 UNKNOWN = 3600.0
@@ -34,10 +40,11 @@ BATCH = 60.0
 """Seconds that those are to take together."""
 
 
-def defer(session: Session, plan: Plan) -> NightRow:
-    """Leave the runs of a plan to workers.  Commits.
+def defer(session: Session, plan: Plan, progress: Progress) -> NightRow:
+    """Leave the runs of a plan to workers, with the kernels that only this host knows.  Commits.
 
-    Raises UsageError where a night of the plan is under way.
+    Raises UsageError where a night of the plan is under way, HostError where such a kernel cannot
+    be built or brought.
     """
     queue.prepare(session)
     if (night := under_way(session, plan.name)) is not None:
@@ -46,11 +53,12 @@ def defer(session: Session, plan: Plan) -> NightRow:
             hint=f"lab nightly {plan.name}.yaml --watch follows it, --stop ends it",
         )
     wanted = jobs(plan)
+    kernels = bring_kernels(wanted, progress)
     night = new_night(plan, wanted, now(session), socket.gethostname())
     night.version = __version__
     for row, job in zip(night.jobs, wanted, strict=True):
         row.expected = estimate.seconds(session, job)
-        row.needs = needs(job).model_dump(mode="json")
+        row.needs = needs(job, kernels).model_dump(mode="json")
     session.add(night)
     session.flush()
     guests = sum(worker.guests for worker in present(session))
@@ -88,16 +96,41 @@ def stop(session: Session, night: NightRow) -> int:
     return left
 
 
-def needs(job: Job) -> Needs:
-    """What a job of a plan needs of a host.  Raises ProfileError."""
+def needs(job: Job, kernels: Mapping[str, str]) -> Needs:
+    """What a job of a plan needs of a host; `kernels` are in the depot.  Raises ProfileError."""
     asked = job.request
     trees = [asked.suite] if find(asked.suite).tree else []
-    own = [
-        name
-        for name, book in ((asked.kernel, KERNELS), (asked.qemu, QEMUS))
-        if name in book.added() or name.startswith("/") or "@" in name
-    ]
-    return needs_of(asked.load(), job.labels, trees, own)
+    own = [f"QEMU {asked.qemu}"] if _of_this_host(asked.qemu, QEMUS) else []
+    if _of_this_host(asked.kernel, KERNELS) and asked.kernel not in kernels:
+        own.append(f"kernel {asked.kernel}")
+    if not find_profile(asked.profile).is_relative_to(directory("profiles")):
+        own.append(f"profile {asked.profile}")
+    found = needs_of(asked.load(), job.labels, trees, own)
+    return found.model_copy(update={"kernel": kernels.get(asked.kernel, "")})
+
+
+def bring_kernels(wanted: Iterable[Job], progress: Progress) -> dict[str, str]:
+    """Build the kernels that only this host knows, and put them into the depot; what they are
+    called there.  Where there is none, none is brought.
+
+    Raises HostError.
+    """
+    depot = opened()
+    if depot is None or depot.read_only:
+        return {}
+    found = {}
+    for name in dict.fromkeys(job.request.kernel for job in wanted):
+        if _of_this_host(name, KERNELS):
+            place = ensure_kernel(name, progress).vmlinux.parent
+            progress(f"kernel {name}: to the depot")
+            share("kernel", place, Artifact("kernel", name, "", place).manifest().versions)
+            found[name] = place.name
+    return found
+
+
+def _of_this_host(reference: str, book: Book[Any]) -> bool:
+    """Whether a kernel or QEMU means nothing elsewhere: a path, a commit, a name given here."""
+    return reference in book.added() or reference.startswith("/") or "@" in reference
 
 
 def nowhere(workers: Sequence[WorkerRow], wanted: Needs) -> list[str]:
@@ -144,8 +177,3 @@ def priority_of(planned: int, expected: float | None) -> int:
     """Procrastinate's priority, 32 bits: the plan's first, then the longest run."""
     seconds = UNKNOWN if expected is None else expected
     return max(-2000, min(2000, planned)) * 1_000_000 + min(999_999, round(seconds))
-
-
-def plan_name(path: Path) -> str:
-    """What the nights of a plan's file are called after."""
-    return path.stem

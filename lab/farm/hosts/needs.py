@@ -31,7 +31,9 @@ class Needs(BaseModel):
     trees: tuple[str, ...] = ()
     """Suites from elsewhere, of which the host must have a built tree."""
     paths: tuple[str, ...] = ()
-    """Kernels and QEMUs that are named by a path, or by a name that was given on one host."""
+    """Kernels, QEMUs and profiles that are named by a path, or by a name given on one host."""
+    kernel: str = ""
+    """The artifact in the depot that such a kernel is, where it was brought there."""
 
     @property
     def queue(self) -> str:
@@ -53,6 +55,8 @@ class Offer(BaseModel):
     devices: tuple[str, ...] = ()
     trees: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    depot: bool = False
+    """Whether it reaches one."""
 
 
 def queue_of(version: str, needs: str) -> str:
@@ -86,15 +90,17 @@ def refusals(needs: Needs, offer: Offer, version: str = __version__) -> Iterator
         yield f"its lab is {offer.version}, the night's {version}"
     if needs.memory > offer.memory:
         yield f"{_gib(needs.memory)} of memory needed, it has {_gib(offer.memory)}"
+    if needs.kernel and not offer.depot:
+        yield f"no LAB_ARTIFACTS, where the kernel {needs.kernel} is"
     for what, wanted, there in (
         ("label", needs.labels, offer.labels),
         ("device", needs.devices, offer.devices),
         ("built tree of", needs.trees, offer.trees),
-        ("kernel or QEMU", needs.paths, offer.paths),
+        ("", needs.paths, offer.paths),
     ):
         for one in wanted:
             if one not in there and not (what == "device" and one in _resolved(there)):
-                yield f"no {what} {one}"
+                yield f"no {what} {one}".replace("  ", " ")
 
 
 def _resolved(devices: Iterable[str]) -> set[str]:

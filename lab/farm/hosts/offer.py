@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What this host has that runs may need."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from lab import __version__
+from lab.artifacts.depot import VARIABLE as DEPOT
 from lab.artifacts.kernels.names import BOOK as KERNELS
 from lab.artifacts.qemus.names import BOOK as QEMUS
 from lab.farm.hosts.needs import Offer
-from lab.host import burden, settings
+from lab.host import burden, dirs, settings
 
 KVM = "kvm"
 """The label of hosts on which KVM runs a kernel."""
@@ -30,7 +32,12 @@ def offer(labels: Iterable[str], *, kvm: bool, root: Path = HOST) -> Offer:
             name for name in type(trees).model_fields
             if (tree := getattr(trees, name).tree) and tree.is_dir()
         ),
-        paths=tuple(sorted({*KERNELS.added(), *QEMUS.added()})),
+        paths=(
+            *(f"kernel {name}" for name in KERNELS.added()),
+            *(f"QEMU {name}" for name in QEMUS.added()),
+            *(f"profile {path.stem}" for path in sorted(dirs.config("profiles").glob("*.yaml"))),
+        ),
+        depot=bool(os.environ.get(DEPOT)),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import signal
 import threading
@@ -18,9 +19,10 @@ from procrastinate.jobs import Job as Task
 from sqlalchemy import Text, cast, select
 from sqlalchemy.orm import Session
 
+from lab.artifacts.kernels.brought import VARIABLE as KERNELS
 from lab.errors import HostError, LabError
 from lab.farm.hosts import claim as claims
-from lab.farm.hosts import queue
+from lab.farm.hosts import evidence, queue
 from lab.farm.hosts.claim import Claim, Collision
 from lab.farm.hosts.gate import closed, starved
 from lab.farm.hosts.manager import PAUSE, TaskKey, TaskSource, WorkerManager, key_of
@@ -229,7 +231,7 @@ class Worker:
         self._running[key] = held.needs
         try:
             where = place(held.night) / f"{held.position}@{held.number}"
-            ended = run_job(held.request, held.token, where, unwanted)
+            ended = run_job(held.request, held.token, where, unwanted, _brought(held))
         except Unwanted:
             self._return(held, "broken off")
         except Exception as error:
@@ -243,7 +245,16 @@ class Worker:
         said = self._enter(held, ended, seconds)
         why = f": {ended.said.splitlines()[-1]}" if ended.said else ""
         self._say(f"{title}: {said} after {seconds:.0f} s{why}")
+        if ended.run:
+            self._send(ended.run)
         self._trim(held.night)
+
+    def _send(self, run: str) -> None:
+        """Let others look at what a run left behind."""
+        try:
+            evidence.send(run)
+        except LabError as error:
+            self._say(f"the evidence of {run} stays here: {error.message}")
 
     def _fault(self, ended: JobEnd) -> str:
         """What of a run's failure is this host's fault, and would not be another's; '' for none."""
@@ -291,6 +302,13 @@ class Worker:
                 if self._source.giving_up:
                     raise JobAborted from error
                 time.sleep(PAUSE)
+
+
+def _brought(held: Claim) -> dict[str, str]:
+    """What tells `lab run` of the kernel that was brought for it."""
+    if not held.needs.kernel:
+        return {}
+    return {KERNELS: json.dumps({held.request.kernel: held.needs.kernel})}
 
 
 class _GiveBack(BaseRetryStrategy):

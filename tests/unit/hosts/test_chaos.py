@@ -198,7 +198,7 @@ def test_nothing_is_lost_doubled_or_left_behind(
     print(f"LAB_CHAOS={faults} LAB_CHAOS_SEED={seed}")
     plan = plan_in(tmp_path, repeat=max(40, 8 * faults))
     with session() as opened:
-        night = defer(opened, plan).id
+        night = defer(opened, plan, print).id
     with theatre(server, store, tmp_path, seed) as stage:
         for fault in _drawn(stage, faults):
             stage.wait_for_runs()
@@ -233,7 +233,7 @@ def _drawn(stage: Theatre, count: int) -> list[Callable[[], None]]:
 
 def test_no_process_is_left_of_a_worker_that_was_killed(store: str, tmp_path: Path) -> None:
     with session() as opened:
-        defer(opened, plan_in(tmp_path))
+        defer(opened, plan_in(tmp_path), print)
     hand = Hand(tmp_path, store, "a")
     hand.start(seconds=60)
     try:

@@ -33,7 +33,7 @@ OFFER = Offer(version="0.2.0", memory=8 << 30)
 
 def deferred(plan: Plan) -> str:
     with session() as store:
-        return defer(store, plan).id
+        return defer(store, plan, print).id
 
 
 def first(store: Session) -> JobRow:
@@ -312,7 +312,7 @@ def test_a_lab_of_another_version_is_refused_with_words(store: str, plan: Plan) 
 def test_a_run_that_can_go_nowhere_is_told_at_once(store: str, tmp_path: Path) -> None:
     plan = plan_in(tmp_path, TEXT + "labels: [bigmem]\n")
     with session() as opened:
-        night = defer(opened, plan)
+        night = defer(opened, plan, print)
         assert list(waiting_for_nobody(opened, night)) == [
             "no worker is there for 4 runs: lab worker, on any host"
         ]

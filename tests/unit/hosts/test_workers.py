@@ -13,7 +13,7 @@ from tests.unit.hosts.crew import crew, until_over
 
 def test_a_night_is_carried_out_by_workers(store: str, plan: Plan, tmp_path: Path) -> None:
     with session() as opened:
-        night = defer(opened, plan).id
+        night = defer(opened, plan, print).id
     with crew(tmp_path, store, "a", "b") as hands:
         until_over(night, hands)
     with session() as opened:

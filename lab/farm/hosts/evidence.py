@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What runs leave behind, from the worker that carried them out to whoever wants to look."""
+
+import shutil
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lab.artifacts.depot import VARIABLE, Progress, opened
+from lab.errors import HostError, UsageError
+from lab.host import dirs
+from lab.results.store.query import night_named, run_named
+from lab.results.store.schema import JobRow
+
+
+def send(run: str) -> None:
+    """Put the evidence of a run into the depot, if there is one.  Raises HostError."""
+    depot = opened()
+    if depot is not None and not depot.read_only:
+        depot.put(f"runs/{run}", dirs.state("runs") / run, {})
+
+
+def bring(run: str, progress: Progress) -> bool:
+    """Fetch the evidence of a run, so that it lies as if it had run here; whether it had to be.
+
+    Raises UsageError where there is no depot, HostError where it does not have it.
+    """
+    place = dirs.state("runs") / run
+    if place.is_dir():
+        return False
+    depot = opened()
+    if depot is None:
+        raise UsageError(f"no depot: {VARIABLE} is not set", hint="docs/many-hosts.md")
+    partial = dirs.state("runs") / f".partial-{run}"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        if depot.fetch(f"runs/{run}", partial, progress) is None:
+            raise HostError(
+                f"the depot has no evidence of run {run}",
+                hint="its worker had no LAB_ARTIFACTS, or has not put it there yet",
+            )
+        partial.rename(place)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return True
+
+
+def runs_named(session: Session, name: str) -> Sequence[str]:
+    """The run of that id, or those of the night of that id, by its unique beginning.
+
+    Raises UsageError.
+    """
+    try:
+        return [run_named(session, name).id]
+    except UsageError:
+        night = night_named(session, name)
+    asked = select(JobRow.run_id).where(JobRow.night_id == night.id, JobRow.run_id.is_not(None))
+    return [run for run in session.scalars(asked.order_by(JobRow.position)) if run]
