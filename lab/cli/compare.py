@@ -305,6 +305,8 @@ def _print_changes(console: Console, change: ChangeKind, rows: Sequence[ItemDiff
                 f", before {one.baseline}" if one.baseline.ran else "",
             )
         )  # fmt: skip
+        if one.hosts:
+            console.print(Text(f"    {one.hosts}", "yellow"))
         if one.reason and not one.item.rule:
             console.print(Text(f"    {one.reason}", "dim"))
     if len(rows) > SHOWN:

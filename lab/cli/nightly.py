@@ -13,12 +13,12 @@ import typer
 from lab.cli.terminal import phases, print_error, print_json, print_table, timed_lines, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy.orm import Session
 
     from lab.farm.notify.send import Notices
-    from lab.farm.plan import Plan
+    from lab.farm.plan import Job, Plan
     from lab.results.baseline import Comparison
     from lab.results.news import Night
     from lab.results.store.schema import JobRow, NightRow
@@ -207,9 +207,10 @@ def _tell(say: Callable[[str], None], job: JobRow, total: int) -> None:
 
 
 def _dry_run(plan: Plan, json: bool) -> None:
+    from lab.farm.actions import matrix
     from lab.farm.estimate import seconds
     from lab.farm.plan import jobs
-    from lab.results.store.database import session
+    from lab.results.store.database import session, shared
     from lab.results.store.feed import feed
 
     with phases() as progress, session() as store:
@@ -224,9 +225,12 @@ def _dry_run(plan: Plan, json: bool) -> None:
                 "jobs": [{**job.document(), "seconds": taken} for job, taken in wanted],
                 "seconds": total,
                 "budget": plan.budget,
+                "matrix": matrix(wanted),
             }
         )
         return
+    if shared():
+        _warn_of_nowhere([job for job, _ in wanted])
     reached, rows = 0.0, []
     for number, (job, taken) in enumerate(wanted, 1):
         late = " (beyond the budget)" if reached >= plan.budget else ""
@@ -235,6 +239,19 @@ def _dry_run(plan: Plan, json: bool) -> None:
     print_table(("", "run", "about"), rows)
     more = f", and {unknown} that nobody has timed yet" if unknown else ""
     print(f"{len(wanted)} runs, about {_span(total)}{more}; budget {_span(plan.budget)}")
+
+
+def _warn_of_nowhere(wanted: Sequence[Job]) -> None:
+    """Tell of runs that none of the workers that there are now can take."""
+    from lab.farm.hosts.deferral import needs, nowhere
+    from lab.farm.hosts.roster import present
+    from lab.results.store.database import session
+
+    with session() as store:
+        workers = present(store)
+    told = {f"{job.title}: {line}" for job in wanted for line in nowhere(workers, needs(job, {}))}
+    for line in sorted(told):
+        warn(line)
 
 
 def _span(seconds: float) -> str:

@@ -104,12 +104,12 @@ def run_document(run: RunRow) -> dict[str, Any]:
 def _outcomes(session: Session, runs: list[RunRow]) -> tuple[Outcomes, Outcomes]:
     """What came of the cases of these runs, and of the rules in them."""
     cases, rules = Outcomes(), Outcomes()
-    of = {run.id: (run.suite, run.profile) for run in runs}
+    of = {run.id: (run.suite, run.profile, run.host) for run in runs}
     for run, name, status, reason, judged in outcomes_of(session, list(of)):
-        suite, profile = of[run]
-        cases.add(Item(suite, profile, name), _PASSED[status], reason)
+        suite, profile, host = of[run]
+        cases.add(Item(suite, profile, name), _PASSED[status], reason, host)
         for rule, evidence in judged.items():
-            rules.add(Item(suite, profile, name, rule), not evidence, evidence)
+            rules.add(Item(suite, profile, name, rule), not evidence, evidence, host)
     return cases, rules
 
 
@@ -123,6 +123,7 @@ def _difference(one: ItemDifference) -> dict[str, Any]:
         "baseline": {"passed": one.baseline.passed, "ran": one.baseline.ran},
         "run": {"passed": one.tally.passed, "ran": one.tally.ran},
         "reason": one.reason,
+        "hosts": one.hosts or None,
     }
 
 

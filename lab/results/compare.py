@@ -12,6 +12,9 @@ from enum import StrEnum
 from math import comb
 from typing import NamedTuple
 
+from lab.results.tally import Tally
+from lab.results.whereabouts import Hosts, alone, remark
+
 CHANCE = 0.05
 """A change is significant when the baseline would behave like that less often than this."""
 
@@ -31,27 +34,6 @@ class Item(NamedTuple):
         return f"{self.case}: {self.rule}" if self.rule else self.case
 
 
-@dataclass(frozen=True)
-class Tally:
-    """Passed `passed` times of `ran`."""
-
-    passed: int = 0
-    ran: int = 0
-
-    @property
-    def failed(self) -> int:
-        """How often it failed."""
-        return self.ran - self.passed
-
-    @property
-    def mixed(self) -> bool:
-        """Whether it did both."""
-        return 0 < self.passed < self.ran
-
-    def __str__(self) -> str:
-        return f"{self.passed} of {self.ran}" if self.ran else "-"
-
-
 @dataclass
 class Outcomes:
     """What came of items, counted; made to be fed with many."""
@@ -60,9 +42,15 @@ class Outcomes:
     ran: Counter[Item] = field(default_factory=Counter)
     reasons: dict[Item, str] = field(default_factory=dict)
     """Why an item failed the first time."""
+    hosts: dict[Item, dict[str, Tally]] = field(default_factory=dict)
+    """The same counts by host, of outcomes whose host is known."""
 
-    def add(self, item: Item, passed: bool | None, reason: str = "") -> None:
+    def add(self, item: Item, passed: bool | None, reason: str = "", host: str = "") -> None:
         """Count an outcome; `passed` is None where the item was not run."""
+        if host and passed is not None:
+            there = self.hosts.setdefault(item, {})
+            before = there.get(host, Tally())
+            there[host] = Tally(before.passed + passed, before.ran + 1)
         # With nothing added the item is known all the same.
         self.ran[item] += passed is not None
         if passed:
@@ -102,6 +90,8 @@ class ItemDifference:
     tally: Tally
     reason: str = ""
     """Why it failed in the run."""
+    hosts: str = ""
+    """What hosts have to do with its failure; '' for nothing that is known."""
 
 
 def compare(base: Outcomes, run: Outcomes) -> list[ItemDifference]:
@@ -112,8 +102,12 @@ def compare(base: Outcomes, run: Outcomes) -> list[ItemDifference]:
     found = []
     for item in {**base.ran, **run.ran}:
         before, after = base.tally(item), run.tally(item)
-        change, reason = judge(before, after), run.reasons.get(item, "")
-        found.append(ItemDifference(item, change, before or Tally(), after or Tally(), reason))
+        there, here = base.hosts.get(item, {}), run.hosts.get(item, {})
+        change = _by_host(judge(before, after), there, here)
+        reason, where = run.reasons.get(item, ""), remark(there, here)
+        found.append(
+            ItemDifference(item, change, before or Tally(), after or Tally(), reason, where)
+        )
     order = {change: number for number, change in enumerate(ChangeKind)}
     return sorted(found, key=lambda one: (order[one.change], one.item))
 
@@ -131,6 +125,16 @@ def judge(base: Tally | None, run: Tally | None) -> ChangeKind:
     if run.failed == 0:
         return ChangeKind.SAME
     return ChangeKind.FLAKY if run.mixed or base.mixed else ChangeKind.STILL_FAILING
+
+
+def _by_host(change: ChangeKind, base: Hosts, run: Hosts) -> ChangeKind:
+    """A change with the hosts as a source of flakiness: what failed on one of them alone regressed
+    only if it did so on that host by itself."""
+    host = alone(run)
+    if change is not ChangeKind.REGRESSED or not host:
+        return change
+    own = judge(base.get(host), run[host])
+    return change if own is ChangeKind.REGRESSED else ChangeKind.FLAKY
 
 
 def tail(hits: int, tries: int, rate: float) -> float:

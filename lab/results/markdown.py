@@ -80,7 +80,8 @@ def _changes(differences: Sequence[ItemDifference]) -> Iterator[str]:
         for one in found[:SHOWN]:
             where = f"{one.item.suite} on {one.item.profile}: **{one.item.title}**"
             reason = f": {one.reason}" if one.reason else ""
-            yield f"- {where} passed {one.tally}, before {one.baseline}{reason}"
+            hosts = f" ({one.hosts})" if one.hosts else ""
+            yield f"- {where} passed {one.tally}, before {one.baseline}{hosts}{reason}"
         if len(found) > SHOWN:
             yield f"- and {len(found) - SHOWN} more"
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.results.compare import BAD, ChangeKind, Item, Outcomes, Tally, compare, counts, judge, tail
+from lab.results.compare import BAD, ChangeKind, Item, Outcomes, compare, counts, judge, tail
+from lab.results.tally import Tally
 
 CASE = Item("fstests", "loop-xfs", "generic/430")
 
@@ -83,3 +84,35 @@ def test_outcomes_are_added_up_and_the_worst_comes_first() -> None:
 def test_a_case_that_declined_to_run_is_not_a_failure() -> None:
     (found,) = compare(outcomes((CASE, True, "")), outcomes((CASE, None, "no reflink")))
     assert (found.change, str(found.tally)) == (ChangeKind.NOT_RUN, "-")
+
+
+@pytest.mark.parametrize(
+    ("base", "run", "change", "hosts"),
+    [
+        # What fails on one host alone says something of that host,
+        ("a+ b+ a+ b+", "a+ b+ c-", ChangeKind.FLAKY, "failed on c alone, passed on a, b"),
+        # even if it has failed there before: that is in the baseline's rate.
+        ("a+ b+ a+ b+ c-", "a+ b+ c-", ChangeKind.FLAKY, "failed on c alone, passed on a, b"),
+        # unless the baseline passes on that very host.
+        ("a+ b+ c+ c+", "a+ b+ c-", ChangeKind.REGRESSED, "failed on c alone, passed on a, b"),
+        # Who has run on one host only cannot tell.
+        ("a+ a+", "b- b-", ChangeKind.REGRESSED, "failed on b, where the baseline never ran"),
+        ("a+ a+", "a-", ChangeKind.REGRESSED, ""),
+        ("a+ b+", "a- b-", ChangeKind.REGRESSED, ""),
+        ("a+ b+", "a+ b+", ChangeKind.SAME, ""),
+        ("", "a-", ChangeKind.NEW_FAILING, ""),
+    ],
+)
+def test_hosts_are_a_source_of_flakiness(
+    base: str, run: str, change: ChangeKind, hosts: str
+) -> None:
+    (found,) = compare(on_hosts(base), on_hosts(run))
+    assert (found.change, found.hosts) == (change, hosts)
+
+
+def on_hosts(words: str) -> Outcomes:
+    """`a+` is a pass on host a."""
+    found = Outcomes()
+    for word in words.split():
+        found.add(CASE, word.endswith("+"), host=word[:-1])
+    return found

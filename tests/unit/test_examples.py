@@ -46,7 +46,7 @@ def name(path: Path) -> str:
 def test_there_are_some_of_each() -> None:
     assert PROFILES
     assert PLANS
-    assert {"hosted.yml", "self-hosted.yml"} == {path.name for path in WORKFLOWS}
+    assert {"hosted.yml", "matrix.yml", "self-hosted.yml"} == {path.name for path in WORKFLOWS}
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=name)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from lab.errors import GuestError, HostError, ProfileError
 from lab.farm import night as nights
+from lab.farm.actions import matrix
 from lab.farm.estimate import seconds
 from lab.farm.job import JobEnd, run_job, run_of
 from lab.farm.outcome import document, exit_status, outcome
@@ -422,3 +423,17 @@ def test_a_run_that_is_made_of_others_is_what_was_asked_for(
         assert run_of("n/1") == ""
         whole.finish({"cases": []})
     assert run_of("n/1") == whole.id
+
+
+def test_a_plan_is_a_matrix_for_github(tmp_path: Path) -> None:
+    wanted = jobs(plan_in(tmp_path, TEXT + "labels: [kvm]\n"))
+    told = matrix([(wanted[0], 700.0), (wanted[8], None), (wanted[9], 1.0)])
+    assert told["include"][0] == {
+        "number": 1,
+        "title": "copy-faults on nvme-copy, debian",
+        "command": "lab run nvme-copy copy-faults --kernel debian --",
+        "labels": ["self-hosted", "linux", "x64", "kvm"],
+        "minutes": 35,
+    }
+    assert told["include"][1]["command"] == "lab run nvme-copy fstests --kernel debian -- -g quick"
+    assert [entry["minutes"] for entry in told["include"]] == [35, 180, 15]

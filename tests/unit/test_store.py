@@ -139,7 +139,7 @@ def test_cases_and_rules_are_compared() -> None:
     assert document["changes"][0] == {
         "change": "regressed", "suite": "copy-faults", "profile": "nvme-copy",
         "case": "write:1 eio", "rule": None, "baseline": {"passed": 1, "ran": 1},
-        "run": {"passed": 0, "ran": 1}, "reason": "COMPLETE: sector 9 is old",
+        "run": {"passed": 0, "ran": 1}, "reason": "COMPLETE: sector 9 is old", "hosts": None,
     }  # fmt: skip
     text = summary(found, "A Tester <a@example.org>")
     assert "# Cases and rules: 2 regressed" in text
