@@ -39,14 +39,12 @@ class KnownHosts(paramiko.MissingHostKeyPolicy):
 class PinnedSftp(SFTPFileSystem):  # type: ignore[misc]
     """Files over SFTP, on hosts whose keys are known."""
 
-    cachable = False
-
     @classmethod
     def options(cls, url: str) -> dict[str, Any]:
         """What a URL asks for, as the constructor takes it."""
         return {
             **cls._get_kwargs_from_urls(url),
-            "host_key_policy": KnownHosts(),
+            "host_key_policy": KnownHosts(), "skip_instance_cache": True,
             "timeout": _DEADLINE, "banner_timeout": _DEADLINE, "auth_timeout": _DEADLINE,
         }  # fmt: skip
 
