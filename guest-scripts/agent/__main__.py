@@ -46,7 +46,7 @@ def main():
     elif adoption.wanted():
         tell(SILENT if agent.port is None else LISTENS)
         adoption.identify()
-        agent.watch(bring_up(plugged=False))
+        agent.watch(bring_up(0))
     else:
         programs.preload()
         gc.freeze()
@@ -74,7 +74,7 @@ def tell(text):
         console.write(f"{text}\n")
 
 
-def bring_up(*, plugged):
+def bring_up(ports):
     """Have the disks waited for and the layers made, in a process of its own; its pid."""
     if pid := os.fork():
         programs.mortal(pid)
@@ -82,7 +82,7 @@ def bring_up(*, plugged):
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGIO, signal.SIG_DFL)
-        adoption.come_up(tell, plugged)
+        adoption.come_up(tell, ports)
     except Exception as problem:
         tell(f"lab: error: {type(problem).__name__}: {problem}")
     finally:
@@ -230,10 +230,10 @@ class Agent:
         """Set the clock."""
         return adoption.set_clock(now)
 
-    def do_adopt(self, files, seed):
+    def do_adopt(self, files, seed, ports):
         """Become a guest."""
         adoption.take(files, seed)
-        self.watch(bring_up(plugged=True))
+        self.watch(bring_up(ports))
 
     def _send(self, number, kind, payload):
         self.out += wire.frame(number, kind, payload)

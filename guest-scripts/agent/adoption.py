@@ -82,10 +82,10 @@ def identify():
     _write("/etc/nvme/hostnqn", f"{host_nqn}\n")
 
 
-def come_up(tell, plugged):
-    """Wait for the disks, say so, and make the layers; in a process of its own."""
-    if plugged:
-        arrival.rescan()
+def come_up(tell, ports):
+    """Wait for the disks, say so, and make the layers; in a process of its own.  Something was
+    plugged into so many root ports."""
+    arrival.rescan(ports)
     _link_up()
     if not arrival.wait():
         tell("lab: warning: udev has not handled every disk")

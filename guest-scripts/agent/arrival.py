@@ -19,13 +19,12 @@ WANTED, LINKS = "/run/lab/disks", "/dev/lab"
 BLOCK, UDEV, QUEUE = "/sys/class/block", "/run/udev/data", "/run/udev/queue"
 
 
-def rescan():
-    """Have the kernel look behind each root port, one after the other, for what was plugged there;
-    NVMe controllers, which drivers probe beside each other, are then numbered in that order."""
-    for bus in sorted(os.listdir("/sys/class/pci_bus")):
+def rescan(ports):
+    """Have the kernel look behind the first root ports, one after the other, for what was plugged
+    there; NVMe controllers, which drivers probe beside each other, are then numbered in that
+    order."""
+    for bus in sorted(os.listdir("/sys/class/pci_bus"))[1 : ports + 1]:
         path = f"/sys/class/pci_bus/{bus}"
-        if bus.endswith(":00"):
-            continue
         before = len(_nvme_controllers())
         _write(f"{path}/rescan", "1")
         devices = [f"/sys/bus/pci/devices/{bus}:00.0"]

@@ -16,7 +16,7 @@ from lab.guest.checkpoints import Checkpoint
 from lab.guest.port import PortSession
 from lab.profile.models import Profile
 from lab.vm import checkpoint
-from lab.vm.argv import Boot, plugged, restoring
+from lab.vm.argv import Boot, plugged, restoring, wanted_ports
 from lab.vm.given.handover import check_host_devices
 from lab.vm.link import Link
 from lab.vm.machine import Machine
@@ -83,10 +83,12 @@ def arrive(
     """Plug the devices of the profile into a machine, with the media that lie in its directory and
     empty write logs, let it run, and tell its agent who it is.  Raises HostError or GuestError."""
     empty_write_logs(machine.directory, profile)
-    checkpoint.plug(machine, *plugged(profile, platform.boot(name, link)))
+    boot = platform.boot(name, link)
+    checkpoint.plug(machine, *plugged(profile, boot))
     checkpoint.resume(machine)
     files = initrd.own(name, profile, link, machine.directory)
-    adopt(machine.directory, files, profile.guest.boot_deadline)
+    ports = wanted_ports(profile, boot)
+    adopt(machine.directory, files, ports, profile.guest.boot_deadline)
 
 
 def greet(directory: Path, deadline: float) -> None:
@@ -95,8 +97,9 @@ def greet(directory: Path, deadline: float) -> None:
         _set_clock(session, deadline)
 
 
-def adopt(directory: Path, files: dict[str, ArchiveEntry], deadline: float) -> None:
-    """Tell the agent of the guest in a directory the time, and who it is.  Raises GuestError."""
+def adopt(directory: Path, files: dict[str, ArchiveEntry], ports: int, deadline: float) -> None:
+    """Tell the agent of the guest in a directory the time, and who it is, and that something was
+    plugged into so many root ports.  Raises GuestError."""
     packed = {
         path: (base64.b64encode(entry.data).decode(), stat.S_IMODE(entry.mode))
         for path, entry in files.items()
@@ -104,7 +107,7 @@ def adopt(directory: Path, files: dict[str, ArchiveEntry], deadline: float) -> N
     with PortSession(directory, deadline=deadline) as session:
         _set_clock(session, deadline)
         seed = base64.b64encode(secrets.token_bytes(_SEED)).decode()
-        session.ask("adopt", deadline=deadline, files=packed, seed=seed)
+        session.ask("adopt", deadline=deadline, files=packed, seed=seed, ports=ports)
 
 
 def _set_clock(session: PortSession, deadline: float) -> None:

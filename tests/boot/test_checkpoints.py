@@ -10,9 +10,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import platformdirs
@@ -204,6 +206,26 @@ def test_no_room_for_one(own: Lab, checkpoint: Path, tmp_path: Path) -> None:
         subprocess.run(["umount", store(own)], check=True)
         store(own).rmdir()
         aside.rename(store(own))
+
+
+def test_a_qemu_that_cannot_map_the_memory_has_it_in_the_state(own: Lab, checkpoint: Path) -> None:
+    change = "machine.memory=640M"
+    code = f"""
+        from lab.guest import making
+        from lab.guest.boot import Platform
+        from lab.guest.checkpoints import Recipe
+        from lab.profile.load import load
+        profile = load("nvme-copy", [{change!r}])
+        making.checkpoint.can_map = lambda machine: False
+        making.ensure(Recipe.of(profile, Platform.find(profile, print), None), print)
+        """
+    subprocess.run([sys.executable, "-c", dedent(code)], env=own.env, check=True, timeout=300)
+    (path,) = [path for path in made(own) if not (path / "memory").exists()]
+    own("up", "nvme-copy", "--set", change)
+    assert cold(own) is None
+    own("ssh", "nvme-copy", "--", "layers", "verify")
+    own("down", "nvme-copy")
+    shutil.rmtree(path)
 
 
 def verdicts(own: Lab, profile: str, boot: str, *args: str) -> dict[str, Any]:
