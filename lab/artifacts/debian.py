@@ -45,11 +45,19 @@ _NO_EXPIRY = 'Acquire::Check-Valid-Until "false"'
 """An option of apt.conf(5); signatures are checked all the same."""
 
 
-def extract(packages: Sequence[str], suite: str, target: Path, *, version: str = "") -> None:
-    """Unpack packages, with all that they depend on, into the tar file `target`.
+def extract(
+    packages: Sequence[str],
+    suite: str,
+    target: Path | None,
+    *,
+    version: str = "",
+    hooks: Sequence[str] = (),
+) -> None:
+    """Unpack packages, with all that they depend on, into the tar file `target`, if any.
 
     The first one is wanted in `version`, if that is not empty.  Backports build upon another
-    suite, `trixie-backports` on `trixie`, so their packages come from both.
+    suite, `trixie-backports` on `trixie`, so their packages come from both.  `hooks` are carried
+    out on what was unpacked, as mmdebstrap's --extract-hook.
     """
     first, *others = packages
     base, more = suite.removesuffix(_BACKPORTS), []
@@ -64,7 +72,12 @@ def extract(packages: Sequence[str], suite: str, target: Path, *, version: str =
     if version:
         first = f"{first}={version}"
     mmdebstrap(
-        ["--variant=extract", f"--include={','.join([first, *others])}", *more],
+        [
+            "--variant=extract",
+            f"--include={','.join([first, *others])}",
+            *more,
+            *(f"--extract-hook={hook}" for hook in hooks),
+        ],
         base,
         target,
         scratch=f"package-{packages[0]}-{suite}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import share
-from lab.artifacts import cache, debian
+from lab.artifacts import cache, debian, module
 from lab.artifacts.cache import Artifact, Made, Progress
 from lab.artifacts.initramfs import early, module_lists, static_nodes
 from lab.artifacts.kernels import names, pack
@@ -34,6 +34,9 @@ _NAME = 120
 """Characters of an artifact's name; a file's may have 255, with the key and more."""
 
 _SCRIPTS = ("init-early", "init")
+
+_MADE_FOR_KERNELS = ("initramfs", module.KIND)
+"""Kinds of artifacts that go with a kernel."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,8 @@ def remove(kernel: NamedKernel, progress: Progress) -> list[Artifact]:
     if not any(other.summary == kernel.source for other in others):
         own = [artifact for artifact, _ in kernel.made]
         keys = {artifact.key for artifact in own}
-        initramfs = cache.manifests("initramfs")
-        doomed = [one for one, manifest in initramfs if manifest.versions.get("kernel") in keys]
+        made_for = [made for kind in _MADE_FOR_KERNELS for made in cache.manifests(kind)]
+        doomed = [one for one, manifest in made_for if manifest.versions.get("kernel") in keys]
         doomed += own
     removed = [artifact for artifact in doomed if cache.remove(artifact)]
     names.forget(kernel.name)
@@ -163,9 +166,10 @@ def superseded(progress: Progress) -> list[Artifact]:
         (kept if current else doomed).append(artifact)
     busybox = cache.address(*_BUSYBOX)
     used = {cache.address(*_initramfs(one, _scripts(), busybox)) for one in kept}
+    used.update(made for one in kept for made in module.of_kernel(one.key))
     return [
         *doomed,
-        *(one for one in cache.listing("initramfs") if one not in used),
+        *(one for kind in _MADE_FOR_KERNELS for one in cache.listing(kind) if one not in used),
         *(one for one in cache.listing("tool") if one.name == busybox.name and one != busybox),
     ]
 

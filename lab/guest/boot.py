@@ -10,6 +10,7 @@ from pathlib import Path
 from lab.artifacts.cmdline import KERNEL_ARGS
 from lab.artifacts.image import Image, ensure_image
 from lab.artifacts.kernel import Kernel, ensure_kernel
+from lab.artifacts.module import ensure_module
 from lab.artifacts.qemu import ensure_qemu
 from lab.errors import GuestError, HostError
 from lab.guest.initrd import everyones, initrd, own
@@ -50,6 +51,8 @@ class Platform:
     accelerator: Accelerator
     trees: tuple[tuple[str, Path], ...] = ()
     """Read-only disks for a suite, by serial."""
+    modules: tuple[Path, ...] = ()
+    """Modules of the lab's own that layers need, compiled for this kernel."""
 
     @classmethod
     def find(cls, profile: Profile, progress: Progress) -> "Platform":
@@ -60,8 +63,11 @@ class Platform:
         binary = str(ensure_qemu(profile.machine.qemu, progress))
         kernel = ensure_kernel(profile.kernel, progress)
         image = ensure_image(profile.image, progress)
+        needed = dict.fromkeys(name for layer in profile.layers for name in layer.kernel_modules)
+        modules = tuple(ensure_module(name, kernel, progress) for name in needed)
         progress("choose the accelerator")
-        return cls(image, kernel, binary, qemu.accelerator(binary, kernel.vmlinux))
+        accelerator = qemu.accelerator(binary, kernel.vmlinux)
+        return cls(image, kernel, binary, accelerator, modules=modules)
 
     def boot(self, name: str, link: Link | None) -> Boot:
         """The host's part in the machine of a guest."""
@@ -95,7 +101,7 @@ def launch(
     check_host_devices(profile)
     empty_logs(directory)
     empty_write_logs(directory, profile)
-    files = everyones(profile), own(name, profile, link, directory)
+    files = everyones(profile), own(name, profile, link, directory, platform.modules)
     try:
         (directory / INITRD).write_bytes(initrd(platform.kernel, *files))
     except OSError as error:

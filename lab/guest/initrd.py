@@ -4,7 +4,7 @@
 One that is restored from a checkpoint is given its own files over its port.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lab import plugins, share
@@ -42,9 +42,12 @@ def everyones(profile: Profile) -> dict[str, ArchiveEntry]:
     return files
 
 
-def own(name: str, profile: Profile, link: Link | None, directory: Path) -> dict[str, ArchiveEntry]:
+def own(
+    name: str, profile: Profile, link: Link | None, directory: Path, modules: Sequence[Path] = ()
+) -> dict[str, ArchiveEntry]:
     """The files that make the guest `name` of it, whose directory tells what layers must remember:
-    guest-scripts/agent/adoption.py reads them."""
+    guest-scripts/agent/adoption.py reads them.  `modules` are those of the lab's own that layers
+    load."""
     found = keys.ensure()
     # What was tried once need not be tried again after a reboot.
     probe = not stack.found(directory)
@@ -61,6 +64,7 @@ def own(name: str, profile: Profile, link: Link | None, directory: Path) -> dict
         files["lab/link"] = f"{link.address} {link.peer}\n"
     return {
         **{path: ArchiveEntry.file(text.encode()) for path, text in files.items()},
+        **{f"lab/modules/{file.name}": ArchiveEntry.file(file.read_bytes()) for file in modules},
         "lab/authorized_keys": ArchiveEntry.file(found.client.with_suffix(".pub").read_bytes()),
         "lab/ssh_host_ed25519_key": ArchiveEntry.file(found.host.read_bytes(), 0o600),
     }

@@ -86,7 +86,7 @@ def arrive(
     boot = platform.boot(name, link)
     checkpoint.plug(machine, *plugged(profile, boot))
     checkpoint.resume(machine)
-    files = initrd.own(name, profile, link, machine.directory)
+    files = initrd.own(name, profile, link, machine.directory, platform.modules)
     ports = wanted_ports(profile, boot)
     adopt(machine.directory, files, ports, profile.guest.boot_deadline)
 

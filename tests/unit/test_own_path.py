@@ -20,6 +20,7 @@ NONE = ("", "")
 
 OWN = {
     "btrfs-raid1": ("fs-clone", "btrfs"),
+    "copyref-xfs": ("copyref", "model"),
     "dm-crypt-integrity": NONE,
     "dm-flakey-loop": ("loop-reflink", "model"),
     "dm-kcopyd": ("dm-kcopyd", "LABNVME0:7"),

@@ -87,7 +87,8 @@ def test_what_makes_errors_good(keys: dict[str, Any], said: str) -> None:
 def test_every_path_is_at_home_in_some_profile_that_ships(path: str) -> None:
     home = {"dm-kcopyd": "dm-kcopyd", "nvme-cross-ns": "nvme-cross-namespace", "zns-copy": "zns",
             "loop-reflink": "loop-xfs-reflink", "scsi-xcopy": "scsi-xcopy",
-            "fs-clone": "loop-xfs-reflink", "fs-cfr": "loop-nfs42"}  # fmt: skip
+            "fs-clone": "loop-xfs-reflink", "fs-cfr": "loop-nfs42",
+            "copyref": "copyref-xfs"}  # fmt: skip
     assert find(load(home.get(path, "nvme-copy"), []), path).name == path
 
 

@@ -16,6 +16,8 @@ import lab
 from tests import ROOT
 
 LINE = "SPDX-License-Identifier: GPL-2.0-or-later"
+KERNEL, MODULES = "SPDX-License-Identifier: GPL-2.0", "images/kernel/modules"
+"""Of what is part of a kernel, and where that lies."""
 PLAIN = ("LICENSE", "*.md", "*.json", "*.argv", "*.out", "*.list", "*.log", "*.patch", "*.png")
 """Files that are no code, or that have no comments: for them LICENSE speaks."""
 HOOKS = ".pre-commit-config.yaml"
@@ -57,7 +59,12 @@ def test_each_file_says_its_licence_where_it_begins() -> None:
     without = []
     for name in licensed():
         lines = (ROOT / name).read_text().splitlines()
-        if not re.fullmatch(rf"(#|\{{#) {LINE}( -#\}})?", lines[lines[0].startswith("#!")]):
+        if name.startswith(f"{MODULES}/") and name.endswith((".c", ".h")):
+            # As the kernel has it (Documentation/process/license-rules.rst).
+            fits = re.fullmatch(rf"(//|/\*) {KERNEL}( WITH Linux-syscall-note)?( \*/)?", lines[0])
+        else:
+            fits = re.fullmatch(rf"(#|\{{#) {LINE}( -#\}})?", lines[lines[0].startswith("#!")])
+        if not fits:
             without.append(name)
     assert without == [], f"the first line, or the second behind #!, is to be: # {LINE}"
 

@@ -10,6 +10,7 @@ from typing import Literal
 from lab.artifacts import formats, modules, vmlinux
 from lab.artifacts.cache import Progress
 from lab.artifacts.formats import Kind
+from lab.artifacts.kernels import external
 from lab.artifacts.kernels.pack import pack
 from lab.artifacts.kernels.source import ForeignKernel, KernelSource, head, identity, readable
 from lab.errors import HostError, UsageError
@@ -70,6 +71,13 @@ class KernelImage(KernelSource):
         pack(directory, image, base, release)
         shutil.rmtree(scratch, ignore_errors=True)
         return {"release": release, "left_out": "\n".join(lost)}
+
+    def build_module(self, name: str, sources: Path, release: str, progress: Progress) -> None:
+        # What modules_install and packages of headers leave there.
+        headers = self.modules / "build"
+        if not (headers / "Makefile").is_file():
+            super().build_module(name, sources, release, progress)
+        external.by_tree(headers, sources, name, progress)
 
 
 def image_release(image: bytes) -> str:

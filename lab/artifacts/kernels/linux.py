@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from lab.artifacts.cache import Progress
-from lab.artifacts.kernels import config, make, rejects, series
+from lab.artifacts.kernels import config, external, make, rejects, series
 from lab.artifacts.kernels.checkout import Checkout
-from lab.artifacts.kernels.scratch import SeriesRejection
+from lab.artifacts.kernels.scratch import AppliedSeries, SeriesRejection
 from lab.artifacts.kernels.series import Series
 from lab.artifacts.kernels.source import KernelSource, readable
 from lab.artifacts.kernels.tree import KernelTree
@@ -47,19 +47,10 @@ class Linux(KernelSource):
 
     def build(self, directory: Path, progress: Progress) -> dict[str, str]:
         checkout = Checkout(self.source)
-        asked = config.text(self.config)
-        # One for each configuration: another one would compile everything anew.
-        out = checkout.directory / "-".join(["out", *(Path(name).stem for name in self.config)])
         with checkout.held(progress):
-            found = series.read_all(self.series)
-            try:
-                base, applied = checkout.prepare(self.rev, progress, series.patches(found))
-            except SeriesRejection as error:
-                raise _refusal(checkout, found, error) from error
-            progress("configure")
-            made = make.configure(checkout.tree, out, asked)
-            make.build(checkout.tree, out, base if self.series else "", progress)
-            unmet = config.unmet(checkout.tree, self.config, made)
+            base, applied, asked = self._compile(checkout, progress)
+            out = self._out(checkout)
+            unmet = config.unmet(checkout.tree, self.config, asked)
             versions = KernelTree(tree=out).build(directory, progress)
         return {
             **versions,
@@ -69,6 +60,33 @@ class Linux(KernelSource):
             "refused": "\n".join(unmet.refused),
             "absent": "\n".join(unmet.absent),
         }
+
+    def build_module(self, name: str, sources: Path, release: str, progress: Progress) -> None:
+        checkout = Checkout(self.source)
+        with checkout.held(progress):
+            # The tree may have gone on to another kernel since.
+            self._compile(checkout, progress)
+            external.by_tree(self._out(checkout), sources, name, progress)
+
+    def _out(self, checkout: Checkout) -> Path:
+        """Where it is compiled: another configuration would compile everything anew."""
+        return checkout.directory / "-".join(["out", *(Path(name).stem for name in self.config)])
+
+    def _compile(
+        self, checkout: Checkout, progress: Progress
+    ) -> tuple[str, AppliedSeries | None, str]:
+        """Compile what has changed; the commit below the patches, what came of them, and the
+        configuration that was made.  The caller holds the checkout."""
+        found = series.read_all(self.series)
+        try:
+            base, applied = checkout.prepare(self.rev, progress, series.patches(found))
+        except SeriesRejection as error:
+            raise _refusal(checkout, found, error) from error
+        progress("configure")
+        out = self._out(checkout)
+        made = make.configure(checkout.tree, out, config.text(self.config))
+        make.build(checkout.tree, out, base if self.series else "", progress)
+        return base, applied, made
 
     def try_series(self, progress: Progress) -> list[str]:
         """Try the series on the sources, in seconds; what a user should know, a line each.

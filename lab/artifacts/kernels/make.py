@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lab.artifacts.cache import Progress
@@ -112,12 +112,17 @@ def build(tree: Path, out: Path, base: str, progress: Progress) -> None:
                 progress(f"compile: {done} files, {found['object']}")
 
     progress("compile")
-    jobs = f"-j{os.cpu_count()}"
-    argv = ["make", jobs, "--output-sync=target", *_argv(tree, out), "vmlinux", "modules"]
-    status = stream(argv, on_line, deadline=DEADLINE, env=_environment(out))
+    words = ["--output-sync=target", *_argv(tree, out), "vmlinux", "modules"]
+    status = goal(words, on_line, DEADLINE, out)
     (out / "build.log").write_text("".join(f"{line}\n" for line in log))
     if status != 0:
         raise _failure(tree, out, base, list(log))
+
+
+def goal(words: Sequence[str], on_line: Callable[[str], None], deadline: float, out: Path) -> int:
+    """Run make for a goal in `out`, handing each line that it prints on; its exit status."""
+    argv = ["make", f"-j{os.cpu_count()}", *words]
+    return stream(argv, on_line, deadline=deadline, env=_environment(out))
 
 
 def _argv(tree: Path, out: Path) -> list[str]:

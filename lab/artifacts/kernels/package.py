@@ -11,6 +11,7 @@ from pydantic import Field
 
 from lab.artifacts import debian
 from lab.artifacts.cache import Progress
+from lab.artifacts.kernels import external
 from lab.artifacts.kernels.pack import pack
 from lab.artifacts.kernels.source import KernelSource
 from lab.errors import HostError
@@ -50,6 +51,10 @@ class KernelPackage(KernelSource):
         image.unlink()
         package.unlink()
         return {"release": release}
+
+    def build_module(self, name: str, sources: Path, release: str, progress: Progress) -> None:
+        # Of the same version: others may have another layout of what modules and kernel share.
+        external.by_headers(f"linux-headers-{release}", self.suite, sources, name, progress)
 
 
 def _sort_out(package: Path, directory: Path, base: Path) -> str:

@@ -44,6 +44,15 @@ class KernelSource(BaseModel, ABC):
     def build(self, directory: Path, progress: Progress) -> dict[str, str]:
         """Fill `directory` by pack(); return the versions of what went in.  Raises HostError."""
 
+    def build_module(self, name: str, sources: Path, release: str, progress: Progress) -> None:
+        """Make the module `name` of its `sources`, beside them, for this kernel, whose release is
+        known.  Raises UsageError where nothing is there to compile it with, and HostError."""
+        raise UsageError(
+            f"{self.summary}: the module {name} must be compiled for that kernel, and its headers "
+            "are not here",
+            hint="take a built tree, sources that the lab builds, or a package of Debian",
+        )
+
     def remarks(self) -> list[str]:
         """What a user should know before the kernel boots; nothing for most."""
         return []

@@ -9,7 +9,7 @@ from typing import Literal
 from lab.artifacts import formats, initramfs, vmlinux
 from lab.artifacts.cache import Progress
 from lab.artifacts.formats import Kind
-from lab.artifacts.kernels import config, install
+from lab.artifacts.kernels import config, external, install
 from lab.artifacts.kernels.pack import pack
 from lab.artifacts.kernels.source import KernelSource, head, identity, readable
 from lab.errors import HostError, UsageError
@@ -61,6 +61,9 @@ class KernelTree(KernelSource):
         shutil.copy(self.tree / ".config", directory / "config")
         pack(directory, self._image(directory), base, release)
         return {"release": release}
+
+    def build_module(self, name: str, sources: Path, release: str, progress: Progress) -> None:
+        external.by_tree(self.tree, sources, name, progress)
 
     def remarks(self) -> list[str]:
         absent = self._missing()

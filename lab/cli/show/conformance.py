@@ -11,7 +11,6 @@ from rich.text import Text
 
 from lab.cli.show.copy_faults import watching_verdicts
 from lab.copy.contract import Ruling
-from lab.copy.paths import REFERENCE
 from lab.suites.conformance.matrix import CaseRuling, RuleDifference, Situation
 from lab.suites.conformance.options import ConformanceOptions
 from lab.suites.conformance.report import Conformance
@@ -102,7 +101,7 @@ def _side_by_side(done: Conformance, found: RuleDifference) -> Table:
     quirk = done.quirk(found)
     state = Text("known quirk", "yellow") if quirk else Text("new", "bold red")
     title = Text.assemble((found.rule, "bold"), f" when {found.situation}: ", state)
-    table = Table(found.path, REFERENCE, title=title, title_justify="left", width=80)
+    table = Table(found.path, done.reference, title=title, title_justify="left", width=80)
     table.columns[0].ratio = table.columns[1].ratio = 1
     table.add_row(_words(found.here), _words(found.reference))
     if quirk:

@@ -8,7 +8,7 @@ from functools import cache
 from lab import plugins
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.blocks import BdevCfr, BdevIoctl, DmKcopyd, ScsiXcopy
-from lab.copy.paths.files import FsCfr, FsClone, LoopReflink
+from lab.copy.paths.files import CopyrefCopy, FsCfr, FsClone, LoopReflink
 from lab.copy.paths.find import full_name
 from lab.copy.paths.nvme import NvmeCopy, NvmeCrossNs, NvmetPassthrough
 from lab.copy.paths.zns import ZnsCopy
@@ -17,12 +17,16 @@ from lab.profile.base import Conflict
 from lab.profile.models import Profile
 
 OWN = (
-    NvmeCopy, ZnsCopy, LoopReflink, ScsiXcopy, FsClone, FsCfr, NvmeCrossNs, NvmetPassthrough,
-    DmKcopyd, BdevCfr, BdevIoctl,
+    NvmeCopy, ZnsCopy, LoopReflink, CopyrefCopy, ScsiXcopy, FsClone, FsCfr, NvmeCrossNs,
+    NvmetPassthrough, DmKcopyd, BdevCfr, BdevIoctl,
 )  # fmt: skip
 """The lab's own, in the order in which they are tried on a profile that does not say its own."""
 
 REFERENCE = LoopReflink.name
+"""What paths are compared with, unless another of REFERENCES is asked for."""
+
+REFERENCES = {LoopReflink.name: "loop-xfs-reflink", CopyrefCopy.name: "copyref-xfs"}
+"""Reference models, each with a profile that has it."""
 
 
 @cache

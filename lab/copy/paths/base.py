@@ -180,8 +180,11 @@ class CopyPath(ABC):
     def sizes(self) -> Iterator[tuple[str, Layout]]:
         """Copies at, and just above, each limit of the device, with what they are called; none
         where no device sets one."""
-        if not self.passthrough:
-            return
+        if self.passthrough:
+            yield from self.at_limits()
+
+    def at_limits(self) -> Iterator[tuple[str, Layout]]:
+        """The same, of a device that sets some."""
         for shape in shapes(self.limits):
             # A copy for which the ground is too small cannot be tried.
             with suppress(UsageError):

@@ -6,16 +6,19 @@ system's log, and that when it is told to.
 """
 
 from collections.abc import Iterator
+from errno import EINVAL
 from typing import Any
 
 from lab.copy.contract import Offload
-from lab.copy.model import SECTOR, Copy
+from lab.copy.ground import errno_name
+from lab.copy.model import SECTOR, Completion, Copy, Layout
 from lab.copy.paths.base import CopyPath, Observation
 from lab.copy.paths.bios import moved_through
 from lab.copy.paths.find import bottom, bottoms, downwards, free_layers, zoned
 from lab.copy.paths.instrument import Instrument, Subject
 from lab.faults.model import Point
 from lab.profile.layers import BaseLayer
+from lab.profile.layers.copyref import Copyref
 from lab.profile.layers.faulty import DmFlakey
 from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, FileSystem, Nfs, Xfs
 from lab.profile.layers.loop import Loop
@@ -181,4 +184,42 @@ class LoopReflink(SyncedPath):
     def offload(self, seen: Observation, copy: Copy) -> Offload:
         below_it = super().offload(seen, copy)
         above = moved_through(seen.answer, "the loop device", copy)
+        return above if above.against else below_it
+
+
+class CopyrefCopy(SyncedPath):
+    """The reference model in the kernel."""
+
+    name = "copyref"
+    does = "a copy of the lab's own driver, whose medium is a file: a reflink of it"
+    needs = "a copyref layer that nothing stands on"
+    module = "copyrefs"
+
+    def __init__(self, profile: Profile, layer: Copyref, drive: Drive) -> None:
+        super().__init__(profile, layer, drive, layer.size)
+        # The layer's blocks may be smaller than what the file system shares.
+        scale = self.unit * SECTOR // layer.block_size
+        asked = layer.copy_limits
+        self.limits = CopyLimits(
+            msrc=asked.msrc, mssrl=asked.mssrl // scale, mcl=asked.mcl // scale
+        )
+
+    @classmethod
+    def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
+        for layer in free_layers(profile):
+            drive = bottom(profile, layer.name)
+            if isinstance(layer, Copyref) and drive and not layer.copy_limits.none:
+                yield cls(profile, layer, drive)
+
+    def sizes(self) -> Iterator[tuple[str, Layout]]:
+        yield from self.at_limits()
+
+    def refuses_wrongly(self, completion: Completion) -> str:
+        if completion.error == errno_name(EINVAL):
+            return ""
+        return f"{completion.error} for a copy above a limit, not EINVAL"
+
+    def offload(self, seen: Observation, copy: Copy) -> Offload:
+        below_it = super().offload(seen, copy)
+        above = moved_through(seen.answer, "the disk", copy)
         return above if above.against else below_it

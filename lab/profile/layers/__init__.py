@@ -6,6 +6,7 @@ package (see kinds.py), and the class for the guest that it names.
 """
 
 from lab.profile.layers.base import BaseLayer, Node, Use
+from lab.profile.layers.copyref import Copyref
 from lab.profile.layers.data import DmCrypt, DmIntegrity, DmVerity
 from lab.profile.layers.faulty import DmDelay, DmDust, DmError, DmFlakey, DmLogWrites
 from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, FileSystem, Nfs, Xfs, Zonefs
@@ -21,7 +22,7 @@ __all__ = ["OWN", "BaseLayer", "FileSystem", "Node", "Segment", "Use"]
 
 OWN: tuple[type[BaseLayer], ...] = (
     Ext4, Xfs, Btrfs, F2fs, Zonefs, Nfs,
-    Loop, Zloop, NullBlk, ScsiDebug,
+    Loop, Zloop, Copyref, NullBlk, ScsiDebug,
     DmLinear, DmZoned, Md,
     DmFlakey, DmError, DmDelay, DmDust, DmLogWrites,
     DmSnapshot, DmThin, DmMirror, DmClone,

@@ -107,6 +107,9 @@ class BaseLayer(ProfileModel):
     """MODULE.CLASS that makes it in the guest, the module beside those of guest-scripts/layers."""
     guest_scripts: ClassVar[tuple[Path, ...]] = ()
     """Modules for the guest that are not among the lab's own."""
+    kernel_modules: ClassVar[tuple[str, ...]] = ()
+    """Modules of the lab's own (images/kernel/modules) that its kernel must load for it; the guest
+    has them as /run/lab/modules/NAME.ko."""
 
     name: LayerName = Field(
         description="By which layers above, suites and faults refer to it; the guest has it as "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.copy import plant
-from lab.copy.paths import find
+from lab.copy.paths import REFERENCE, REFERENCES, find
 from lab.copy.paths import paths as all_paths
 from lab.errors import UsageError
 from lab.faults.actions import Action
@@ -37,11 +37,13 @@ class ConformanceOptions:
     actions: tuple[Action, ...]
     hang_deadline: float
     known: tuple[Quirk, ...]
+    reference: str = REFERENCE
 
     def document(self) -> dict[str, Any]:
         """Its JSON."""
         return {
             "paths": list(self.paths),
+            "reference": self.reference,
             "ranges": self.ranges,
             "actions": [str(action) for action in self.actions],
             "hang_deadline": self.hang_deadline,
@@ -62,6 +64,7 @@ def parse(args: Sequence[str]) -> ConformanceOptions:
     parser = Parser(NAME)
     add = parser.add_argument
     add("--paths", default="", metavar="P,…", help="the paths to compare [the profile's own]")
+    add("--reference", default=REFERENCE, choices=list(REFERENCES), help=f"[{REFERENCE}]")
     add("--ranges", type=int, default=2, metavar="N", help="source ranges of 32 KiB each [2]")
     add("--actions", default="", metavar="A,…", help="what to do [what every path can be done]")
     add("--quirks", type=Path, metavar="FILE", help="known differences")
@@ -77,4 +80,6 @@ def parse(args: Sequence[str]) -> ConformanceOptions:
         raise UsageError(f"{NAME}: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
     known = tuple(quirks.load(given.quirks)) if given.quirks else ()
     actions = registry.named(given.actions) or registry.named(ACTIONS)
-    return ConformanceOptions(paths, given.ranges, actions, given.hang_deadline, known)
+    return ConformanceOptions(
+        paths, given.ranges, actions, given.hang_deadline, known, given.reference
+    )

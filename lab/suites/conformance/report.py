@@ -27,6 +27,8 @@ class Conformance(Outcome):
 
     reports: list[Report] = field(default_factory=list)
     known: tuple[Quirk, ...] = ()
+    reference: str = REFERENCE
+    """The path that the others are compared with."""
 
     def add(self, report: Report) -> None:
         """A path has its report.  What the last ran on is what the paths under test ran on."""
@@ -51,7 +53,7 @@ class Conformance(Outcome):
 
     def differences(self) -> list[RuleDifference]:
         """Where the other paths differ from the reference."""
-        return differences(self.observed(), REFERENCE)
+        return differences(self.observed(), self.reference)
 
     def quirk(self, difference: RuleDifference) -> Quirk | None:
         """The known quirk that a difference is."""
@@ -72,7 +74,7 @@ class Conformance(Outcome):
 
     def _found(self) -> dict[str, Any]:
         return {
-            "reference": REFERENCE,
+            "reference": self.reference,
             "device": self.device if self.reports else None,
             "paths": [_column(report) for report in self.reports],
             "differences": [self._difference(each) for each in self.differences()],

@@ -8,7 +8,7 @@ if the profile has it, and otherwise in a guest of a profile that has.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lab.copy.paths import REFERENCE, find, paths
+from lab.copy.paths import REFERENCES, find, paths
 from lab.errors import ProfileError
 from lab.profile.load import load
 from lab.profile.models import Profile
@@ -23,9 +23,6 @@ from lab.suites.watch import Watcher
 
 QUIRKS = "quirks.yaml"
 """In the run's directory: what is proposed for the differences found."""
-
-REFERENCE_PROFILE = "loop-xfs-reflink"
-"""Has the reference model, if the profile under test has it not."""
 
 
 @dataclass
@@ -53,7 +50,8 @@ def run(assignment: Assignment[ConformanceOptions], watcher: Watcher[CaseResult]
     todo = list(sweeps(profile, asked))
     each = _Sum(watcher)
     with recorded(
-        Conformance, NAME, profile, None, asked.document(), known=asked.known
+        Conformance, NAME, profile, None, asked.document(), known=asked.known,
+        reference=asked.reference,
     ) as (record, done):  # fmt: skip
         try:
             for sweep in todo:
@@ -69,25 +67,26 @@ def run(assignment: Assignment[ConformanceOptions], watcher: Watcher[CaseResult]
 
 def sweeps(profile: Profile, asked: ConformanceOptions) -> Iterator[Sweep]:
     """The reference's sweep, and those of the paths that are compared with it."""
-    names = [name for name in asked.paths if name != REFERENCE] or [_own(profile)]
+    reference = asked.reference
+    names = [name for name in asked.paths if name != reference] or [_own(profile, reference)]
     try:
-        find(profile, REFERENCE)
+        find(profile, reference)
         home = profile
     except ProfileError:
         # On the same kernel: what differs shall be the path.
-        home = load(REFERENCE_PROFILE, []).model_copy(update={"kernel": profile.kernel})
-    for where, path in [(home, REFERENCE), *((profile, name) for name in names)]:
+        home = load(REFERENCES[reference], []).model_copy(update={"kernel": profile.kernel})
+    for where, path in [(home, reference), *((profile, name) for name in names)]:
         yield as_sweep(where, asked.options(where, path))
 
 
-def _own(profile: Profile) -> str:
+def _own(profile: Profile, reference: str) -> str:
     """A profile's own path; where that is the reference, the first that is not."""
-    if profile.path and profile.path.name != REFERENCE:
+    if profile.path and profile.path.name != reference:
         return profile.path.name
     for name, path in paths().items():
-        if name != REFERENCE and next(path.candidates(profile), None):
+        if name != reference and next(path.candidates(profile), None):
             return name
     raise ProfileError(
-        f"profile {profile.name} has no offload path to compare with {REFERENCE}",
+        f"profile {profile.name} has no offload path to compare with {reference}",
         hint="add a disk or layer that can copy",
     )

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The path copyref: one ioctl with all source ranges, which the driver carries out in its file.
+
+Request:  {"op": "copyrefs.copy", "path": "copyref", "node": DEVICE,
+           "ranges": [[offset, bytes], ...], "to": OFFSET, "emulate": false}
+Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": MOVED}
+
+The copy is durable when it succeeds.  "done" are the ranges that are whole in what the driver says
+it has copied, MOVED is what was asked of the disk meanwhile (meter.py).
+"""
+
+import array
+import fcntl
+import os
+import struct
+import time
+
+import files
+from direct import open_node
+from meter import Meter
+
+# images/kernel/modules/copyref/copyref.h: _IOWR(0xc4, 1, struct copyref_copy), and the structure
+COPYREF_COPY = 0xC020C401
+COPY = struct.Struct("<QIIQQ")
+RANGE = struct.Struct("<QQ")
+DURABLE = 1
+
+
+def copy(request):
+    """Copy ranges of a copyref disk."""
+    meter = Meter(request["node"])
+    by = by_hand if request.get("emulate") else by_ioctl
+    fd = open_node(request["node"], os.O_RDWR)
+    try:
+        answer = by(fd, request["ranges"], request["to"])
+    finally:
+        os.close(fd)
+    return answer | {"moved": meter.moved()}
+
+
+def by_ioctl(fd, ranges, to):
+    """One COPYREF_COPY with all ranges."""
+    start = time.monotonic()
+    entries = array.array("B", b"".join(RANGE.pack(*each) for each in ranges))
+    address, _ = entries.buffer_info()
+    command = bytearray(COPY.pack(address, len(ranges), DURABLE, to, 0))
+    try:
+        fcntl.ioctl(fd, COPYREF_COPY, command)
+    except OSError as problem:
+        problem.done = whole(ranges, COPY.unpack(command)[-1])
+        raise
+    return {"errno": 0, "done": len(ranges), "seconds": time.monotonic() - start}
+
+
+def whole(ranges, done):
+    """How many ranges are whole in so many bytes."""
+    count = 0
+    for _, size in ranges:
+        done -= size
+        if done < 0:
+            break
+        count += 1
+    return count
+
+
+def by_hand(fd, ranges, to):
+    """Read and write, and sync."""
+    return files.ranges(fd, fd, ranges, to, files.by_hand)

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The reference model in the kernel on a real guest: its copies hold, and each fault that its
+driver can be told to make is caught by the rule that it breaks."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from lab.profile.layers.copyref import FAULTS
+from tests.boot.conftest import Lab, apart
+from tests.boot.test_paths import broken
+
+NAME = "copyref-xfs"
+KNOB = "/sys/block/copyref-model/fault"
+
+EIO = ("--points", "write:1", "--actions", "eio")
+SIZES = ("--actions", "size")
+HASTE = ("--hang-deadline", "1")
+
+BROKEN: dict[str, tuple[str, tuple[str, ...]]] = {
+    "drop 2": ("COMPLETE", ()),
+    "half 1": ("COMPLETE", ()),
+    "zero 1": ("NO-FOREIGN", ()),
+    "wrong 2": ("NO-FOREIGN", ()),
+    "torn 1": ("NO-FOREIGN", ()),
+    "shift 2": ("NEIGHBOUR", ()),
+    "spill 2": ("NEIGHBOUR", ()),
+    "move 1": ("SOURCE", ()),
+    "overstate 1": ("PREFIX", ()),
+    "swallow": ("SIGNALLED", EIO),
+    "emulate 2": ("OFFLOADED", ()),
+    "late 1 1500": ("NO-HANG", HASTE),
+    "warn 1": ("NO-HANG", ()),
+    "stuck": ("RECOVERS", EIO),
+    "stale-source": ("COHERENT", ()),
+    "stale-target": ("COHERENT", ()),
+    "unlimited": ("LIMITS", SIZES),
+    "strict": ("LIMITS", SIZES),
+    # A power cut would show that this QEMU ignores FUA, too, with which XFS writes its log.
+    "unsynced": ("DURABLE", ("--actions", "kill", "--points", "completed")),
+}
+"""What the driver is told, the rule that must notice, and what else shows it.  `rename` is not
+among them, which only a comparison with another path can tell."""
+
+FAILURES = {"fail 2 28": "ENOSPC", "short 2": "EIO"}
+"""What the driver is told, and what the copy's caller is told then, which is true."""
+
+QUICK = ("drop 2", "torn 1", "spill 2", "overstate 1", "emulate 2", "stale-target")
+"""Those for which a copy without any other fault will do, one for each way to be wrong."""
+
+
+@pytest.fixture(scope="module")
+def model(lab: Lab) -> Iterator[str]:
+    """A guest with the reference; its module is compiled where that was not done before."""
+    lab("up", NAME, deadline=1800)
+    yield NAME
+    lab("down", NAME)
+
+
+def copies(lab: Lab, *args: str, status: int | None = 0) -> dict[str, Any]:
+    """A run of copy-faults there, of two ranges of eight blocks: its JSON."""
+    done = lab(
+        "run", NAME, "copy-faults", "--json", "--on", NAME, "--",
+        "--path", "copyref", "--ranges", "2", "--blocks", "8", *args,
+        status=status, deadline=900,
+    )  # fmt: skip
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["error"] is None
+    return document
+
+
+def tell(lab: Lab, fault: str) -> None:
+    """Tell the driver what to do wrong from now on."""
+    lab("ssh", NAME, "--", "sh", "-c", f"echo {fault} >{KNOB}")
+
+
+def test_a_copy_is_a_reflink_and_refused_above_each_limit(lab: Lab, model: str) -> None:
+    run = apart(copies(lab, "--actions", "resume,size"))
+    assert run["verdicts"] == {"holds": len(run["cases"])}
+    assert (
+        "no write on the disk below carried" in run["rehearsal"]["rules"]["OFFLOADED"]["evidence"]
+    )
+    assert run["rehearsal"]["rules"]["COHERENT"]["verdict"] == "holds"
+    sizes = {case["name"]: case["outcome"]["completion"] for case in run["cases"]}
+    for limit in ("mssrl", "mcl", "msrc"):
+        assert sizes[f"at {limit}"]["status"] == 0
+        assert sizes[f"above {limit}"]["error"] == "EINVAL"
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_what_the_driver_does_wrong_is_noticed(lab: Lab, model: str, fault: str) -> None:
+    if fault not in QUICK and not os.environ.get("LAB_COPYREF"):
+        pytest.skip("LAB_COPYREF=1 makes all faults of the driver")
+    rule, args = BROKEN[fault]
+    tell(lab, fault)
+    try:
+        run = copies(lab, *(args or ("--actions", "rehearsal")), status=1)
+    finally:
+        tell(lab, "none")
+    assert rule in {each for case in run["cases"] for each in broken(case)}
+
+
+@pytest.mark.parametrize("fault", FAILURES)
+def test_a_copy_that_fails_half_way_says_so(lab: Lab, model: str, fault: str) -> None:
+    if not os.environ.get("LAB_COPYREF"):
+        pytest.skip("LAB_COPYREF=1 makes all faults of the driver")
+    tell(lab, fault)
+    try:
+        run = copies(lab, "--actions", "rehearsal", status=1)
+    finally:
+        tell(lab, "none")
+    assert run["not_supported"].startswith(FAILURES[fault])
+
+
+def test_every_fault_of_the_driver_is_made() -> None:
+    assert {fault.split()[0] for fault in (*BROKEN, *FAILURES)} == set(FAULTS) - {"rename"}
