@@ -34,7 +34,7 @@ BROKEN: dict[str, tuple[str, tuple[str, ...]]] = {
     "emulate 2": ("OFFLOADED", ()),
     "late 1 1500": ("NO-HANG", HASTE),
     "warn 1": ("NO-HANG", ()),
-    "stuck": ("RECOVERS", EIO),
+    "stuck": ("RECOVERS", ()),
     "stale-source": ("COHERENT", ()),
     "stale-target": ("COHERENT", ()),
     "unlimited": ("LIMITS", SIZES),

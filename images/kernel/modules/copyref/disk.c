@@ -127,10 +127,12 @@ int copyref_range(struct copyref *ref, u64 from, u64 to, u64 length, u64 *done)
 static int copyref_copy(struct copyref *ref, struct copyref_op *op)
 {
 	struct copyref_fault fault = copyref_fault(ref);
-	int error = ref->stuck ? -EIO : 0;
 	u64 to = op->to, done;
 	unsigned int i;
+	int error = 0;
 
+	if (fault.kind == FAULT_STUCK && xchg(&ref->stuck, true))
+		return -EIO;
 	for (i = 0; i < op->nr_ranges && !error; i++) {
 		u64 from = op->ranges[i].start, length = op->ranges[i].length;
 
@@ -148,8 +150,6 @@ static int copyref_copy(struct copyref *ref, struct copyref_op *op)
 	}
 	if (!error || fault.kind == FAULT_SWALLOW)
 		return 0;
-	if (fault.kind == FAULT_STUCK)
-		ref->stuck = true;
 	return fault.kind == FAULT_RENAME ? -(int)(fault.arg ?: EREMOTEIO) : error;
 }
 

@@ -36,7 +36,7 @@ enum fault_kind {
 	FAULT_EMULATE,		/* read and written */
 	FAULT_LATE,		/* ARGUMENT milliseconds late */
 	FAULT_WARN,		/* the kernel complains */
-	FAULT_STUCK,		/* all copies fail after an error from below */
+	FAULT_STUCK,		/* all copies but the first fail */
 	FAULT_STALE_SOURCE,	/* the page cache is not written back before */
 	FAULT_STALE_TARGET,	/* the page cache is not dropped afterwards */
 	FAULT_UNLIMITED,	/* copies above the limits are carried out */
@@ -67,7 +67,7 @@ struct copyref {
 	spinlock_t lock;		/* of limits and fault */
 	struct copyref_limits limits;
 	struct copyref_fault fault;
-	bool stuck;
+	bool stuck;			/* FAULT_STUCK has let a copy through */
 };
 
 static inline struct copyref *to_copyref(struct device *dev)
