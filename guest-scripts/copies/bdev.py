@@ -5,8 +5,11 @@ bdev-cfr is copy_file_range between block devices, as in the series since 2022 (
 offload support"); bdev-ioctl is BLKCOPY of the series before them.  Mainline has neither.
 
 Request:  {"op": "bdev.copy", "path": "bdev-cfr", "node": DEVICE,
-           "ranges": [[offset, bytes], ...], "to": OFFSET, "emulate": false}
+           "ranges": [[offset, bytes], ...], "to": OFFSET, "direct": [SOURCE, TARGET]}
 Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": MOVED}
+
+SOURCE and TARGET say whether these ends are open with O_DIRECT; MOVED is what was asked of the
+device meanwhile (meter.py).
 """
 
 import array
@@ -14,6 +17,7 @@ import fcntl
 import os
 import struct
 import time
+from contextlib import ExitStack
 
 import files
 from direct import open_node
@@ -27,15 +31,17 @@ BLKCOPY = 0xC0201281
 def copy(request):
     """Copy ranges of a block device by the kernel, and flush it."""
     meter = Meter(request["node"])
-    fd = open_node(request["node"], os.O_RDWR | os.O_DIRECT)
-    try:
+    source, target = (os.O_DIRECT if direct else 0 for direct in request["direct"])
+    with ExitStack() as opened:
+        ends = []
+        for mode in (os.O_RDONLY | source, os.O_RDWR | target):
+            ends.append(open_node(request["node"], mode))
+            opened.callback(os.close, ends[-1])
         if request["path"] == "bdev-ioctl":
-            answer = by_ioctl(fd, request["ranges"], request["to"])
+            answer = by_ioctl(ends[1], request["ranges"], request["to"])
         else:
             wanted, to = request["ranges"], request["to"]
-            answer = files.ranges(fd, fd, wanted, to, files.by_copy_file_range)
-    finally:
-        os.close(fd)
+            answer = files.ranges(*ends, wanted, to, files.by_copy_file_range)
     return answer | {"moved": meter.moved()}
 
 

@@ -46,6 +46,11 @@ class Copy:
     destination: int
     unit: int = 1
 
+    def moved(self, sectors: int) -> "Copy":
+        """The same so many sectors further on."""
+        sources = tuple(Extent(each.start + sectors, each.sectors) for each in self.sources)
+        return Copy(sources, self.destination + sectors, self.unit)
+
     @property
     def target(self) -> Extent:
         """The whole destination."""

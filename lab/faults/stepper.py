@@ -15,7 +15,7 @@ flush from the monitor raises; it arms them, and the request that is released ne
 
 import errno
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,31 +74,35 @@ def _nobody_else() -> Bystanding:
 
 
 class Stepper:
-    """Freezes the copy that runs on one drive.  `ended` tells whether the copy has ended.
+    """Freezes the copy that runs on some drives, all I/O of which is one order: that in which QEMU
+    suspends it.  `ended` tells whether the copy has ended.
 
-    `watch` begins to observe the drive, whenever a breakpoint is set, and gives what tells of the
+    `watch` begins to observe the drives, whenever a breakpoint is set, and gives what tells of the
     request that is held there whether it is none of the copy's: such a one is let go.
     """
 
     def __init__(
         self,
         machine: Machine,
-        drive: Drive,
+        drives: Sequence[Drive],
         ended: Callable[[], bool],
         watch: Callable[[], Bystanding] = _nobody_else,
     ) -> None:
         self._machine = machine
-        self._drive = drive
         self._ended = ended
         self._tags = 0
-        self._held = ""
+        self._armed = dict.fromkeys(drives, "")
+        """The breakpoint that is set on each drive."""
+        self._held = drives[0]
+        """The drive whose request was suspended first since; or that which the lab asks."""
         self._watch = watch
         self._bystanding = _nobody_else()
         self._stdout = Stdout(machine.directory / STDOUT)
 
     def arm(self, point: Point) -> None:
-        """Set the breakpoint at which the copy will stop first; call it before the copy starts."""
-        self._break(point)
+        """Set the breakpoints at which the copy will stop first; call it before the copy starts."""
+        for drive in self._armed:
+            self._break(drive, point)
 
     def hold(self, point: Point, nth: int, deadline: float) -> None:
         """Step through the copy until it is frozen at `point`, the `nth` event of its kind.
@@ -118,34 +122,40 @@ class Stepper:
     def inject(self, arming: Iterable[str] = ("flush",)) -> None:
         """Arm the fault layer's rules: the held request fails when it is released."""
         for command in arming:
-            self._machine.qemu_io(self._drive.qdev, command)
+            self._machine.qemu_io(self._held.qdev, command)
 
     def release(self) -> None:
-        """Let the held request go."""
+        """Let the held request go, and whatever else has come to its breakpoint meanwhile."""
+        self._disarm(drive for drive in self._armed if drive != self._held)
         self._machine.holding = False
         self._resume(self._held)
 
     def disarm(self) -> None:
-        """Take the breakpoint away that nothing came to; what came to it meanwhile goes on (QEMU
+        """Take the breakpoints away that nothing came to; what came to them meanwhile goes on (QEMU
         block/blkdebug.c, blkdebug_debug_remove_breakpoint)."""
-        self._machine.qemu_io(self._drive.qdev, f"remove_break {self._held}")
+        self._disarm(self._armed)
         self._machine.holding = False
 
-    def _break(self, point: Point) -> None:
+    def _disarm(self, drives: Iterable[Drive]) -> None:
+        for drive in drives:
+            self._machine.qemu_io(drive.qdev, f"remove_break {self._armed[drive]}")
+
+    def _break(self, drive: Drive, point: Point) -> None:
         self._tags += 1
         self._bystanding = self._watch()
-        self._held = f"{self._drive.id}-{self._tags}"
-        self._machine.qemu_io(self._drive.qdev, f"break {EVENTS[point.stage]} {self._held}")
+        self._armed[drive] = f"{drive.id}-{self._tags}"
+        self._machine.qemu_io(drive.qdev, f"break {EVENTS[point.stage]} {self._armed[drive]}")
 
     def _pass(self, point: Point) -> None:
         """Let the held request go, to hold the next."""
-        released = self._held
+        drive = self._held
+        released = self._armed[drive]
         # Armed before the release: the next event cannot slip through.
-        self._break(point)
-        self._resume(released)
+        self._break(drive, point)
+        self._machine.qemu_io(drive.qdev, f"resume {released}")
 
-    def _resume(self, tag: str) -> None:
-        self._machine.qemu_io(self._drive.qdev, f"resume {tag}")
+    def _resume(self, drive: Drive) -> None:
+        self._machine.qemu_io(drive.qdev, f"resume {self._armed[drive]}")
 
     def _await_suspension(self, point: Point, deadline: float) -> None:
         self._await_any(point, deadline)
@@ -156,7 +166,7 @@ class Stepper:
 
     def _await_any(self, point: Point, deadline: float) -> None:
         end = time.monotonic() + deadline
-        while f"Suspended request '{self._held}'" not in self._stdout.new_text():
+        while not (first := self._first()):
             if not self._machine.alive():
                 raise self._machine.died()
             if self._ended():
@@ -164,7 +174,17 @@ class Stepper:
             if time.monotonic() > end:
                 raise HostError(f"the copy did not come to {point} within {deadline:.0f} s")
             time.sleep(_POLL)
+        self._held = first
         self._machine.holding = True
+
+    def _first(self) -> Drive | None:
+        """The drive whose request was suspended first, of those that are."""
+        said = self._stdout.new_text()
+        places = {
+            drive: said.find(f"Suspended request '{tag}'") for drive, tag in self._armed.items()
+        }
+        found = [drive for drive, place in places.items() if place >= 0]
+        return min(found, key=lambda drive: places[drive], default=None)
 
 
 class Stdout:

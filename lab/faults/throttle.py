@@ -55,7 +55,7 @@ class Throttle:
             start()
         else:
             before = Point(Stage.WRITTEN, k - 1)
-            stepper = Stepper(self._machine, self._drive, self._ended)
+            stepper = Stepper(self._machine, [self._drive], self._ended)
             stepper.arm(before)
             start()
             try:

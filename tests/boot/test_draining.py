@@ -43,7 +43,7 @@ def holding(drained: Guest) -> Iterator[Guest]:
     with drained.connect() as session:
         executor = Executor(session)
         drained.await_ready()
-        stepper = Stepper(drained.machine, path.drive, executor.has_answer)
+        stepper = Stepper(drained.machine, path.stepped, executor.has_answer)
         stepper.arm(POINT)
         executor.send(**path.request(Copy((Extent(0, 8),), 64)))
         stepper.hold(POINT, 1, 30)

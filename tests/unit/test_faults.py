@@ -315,7 +315,7 @@ COPY_EVENTS = ["read_aio", "pwritev", "pwritev_done"] * 3
 
 def stepper_on(device: Blkdebug) -> Stepper:
     """A stepper for a copy on that device."""
-    return Stepper(cast(Machine, device), DRIVE, device.ended)
+    return Stepper(cast(Machine, device), [DRIVE], device.ended)
 
 
 def test_what_is_none_of_the_copys_is_let_go_and_not_counted(tmp_path: Path) -> None:
@@ -327,7 +327,10 @@ def test_what_is_none_of_the_copys_is_let_go_and_not_counted(tmp_path: Path) -> 
     def watch() -> Callable[[Stage], bool]:
         return lambda _: len(device.done) in others
 
-    stepper, at = Stepper(cast(Machine, device), DRIVE, device.ended, watch), Point.parse("read:2")
+    stepper, at = (
+        Stepper(cast(Machine, device), [DRIVE], device.ended, watch),
+        Point.parse("read:2"),
+    )
     stepper.arm(at)
     device.start()
     stepper.hold(at, at.k, deadline=5)

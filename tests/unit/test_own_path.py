@@ -24,7 +24,7 @@ OWN = {
     "dm-crypt-integrity": NONE,
     "dm-flakey-loop": ("loop-reflink", "model"),
     "dm-kcopyd": ("dm-kcopyd", "LABNVME0:7"),
-    "dm-linear-split": NONE,
+    "dm-linear-split": ("bdev-cfr", "split"),
     "dm-verity": NONE,
     "dm-verity-tasklet": NONE,
     "loop-btrfs": ("loop-reflink", "model"),

@@ -7,7 +7,14 @@ from functools import cache
 
 from lab import plugins
 from lab.copy.paths.base import CopyPath
-from lab.copy.paths.blocks import BdevCfr, BdevIoctl, DmKcopyd, ScsiXcopy
+from lab.copy.paths.bdev import (
+    BdevCfr,
+    BdevCfrBuffered,
+    BdevCfrDirectSource,
+    BdevCfrDirectTarget,
+    BdevIoctl,
+)
+from lab.copy.paths.blocks import DmKcopyd, ScsiXcopy
 from lab.copy.paths.files import CopyrefCopy, FsCfr, FsClone, LoopReflink
 from lab.copy.paths.find import full_name
 from lab.copy.paths.nvme import NvmeCopy, NvmeCrossNs, NvmetPassthrough
@@ -18,7 +25,8 @@ from lab.profile.models import Profile
 
 OWN = (
     NvmeCopy, ZnsCopy, LoopReflink, CopyrefCopy, ScsiXcopy, FsClone, FsCfr, NvmeCrossNs,
-    NvmetPassthrough, DmKcopyd, BdevCfr, BdevIoctl,
+    NvmetPassthrough, DmKcopyd, BdevCfr, BdevCfrBuffered, BdevCfrDirectSource, BdevCfrDirectTarget,
+    BdevIoctl,
 )  # fmt: skip
 """The lab's own, in the order in which they are tried on a profile that does not say its own."""
 

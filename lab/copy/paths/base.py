@@ -49,8 +49,9 @@ class Observation:
 class CopyPath(ABC):
     """One way to ask for a copy, as far as it takes no guest to know it; see `on`.
 
-    `drive` is the disk at the bottom, whose reads and writes are the points.  `unit` is the
-    atomic unit in sectors, `size` the bytes of the ground, `limits` what one copy may be.
+    `drive` is the disk at the bottom, whose reads and writes are the points, unless more are
+    `stepped`.  `unit` is the atomic unit in sectors, `size` the bytes of the ground, `limits` what
+    one copy may be.
     """
 
     name: ClassVar[str]
@@ -104,8 +105,14 @@ class CopyPath(ABC):
 
     @property
     def others(self) -> tuple[Drive, ...]:
-        """More disks at the bottom, which the data may reach too; they have no points."""
+        """More disks at the bottom, which the data may reach too; they have no points unless they
+        are `stepped`."""
         return ()
+
+    @property
+    def stepped(self) -> tuple[Drive, ...]:
+        """The disks whose reads and writes are the points: one order of all of them."""
+        return (self.drive,)
 
     @property
     def node(self) -> str:
@@ -149,7 +156,8 @@ class CopyPath(ABC):
         return self._fitting(Copy(sources, sources[-1].end + guard, self.unit))
 
     def _fitting(self, copy: Copy) -> Layout:
-        window = Extent(self.first, copy.target.end + self.guard - self.first)
+        first = copy.sources[0].start - self.guard
+        window = Extent(first, copy.target.end + self.guard - first)
         if window.end * SECTOR > self.size:
             raise UsageError(
                 f"the copy needs {window.end * SECTOR >> 10} KiB, {self.ref} has {self.size >> 10}",

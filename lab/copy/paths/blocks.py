@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Paths that end in a block device: what the block layer, a SCSI target and kcopyd do."""
+"""Paths that end in a block device: what a SCSI target and kcopyd do."""
 
 from collections.abc import Iterator
 
@@ -8,43 +8,11 @@ from lab.copy.model import SECTOR, Copy, Extent, Layout
 from lab.copy.paths.base import CopyPath, Observation
 from lab.copy.paths.bios import moved_through
 from lab.copy.paths.find import disk_called, free_layers, free_namespaces, reference
-from lab.copy.paths.traced import offload, parse_trace
 from lab.faults.model import Point
 from lab.profile.layers.targets import TcmLoop
 from lab.profile.models import CopyLimits, Profile
 
 LIMITS = CopyLimits(msrc=64, mssrl=1024, mcl=4096)
-
-
-class BdevCfr(CopyPath):
-    """What the block-layer series give to user space."""
-
-    name = "bdev-cfr"
-    does = "copy_file_range within a block device, as the block-layer series propose"
-    needs = "an emulated NVMe namespace without zones, metadata or layers"
-    module = "bdev"
-    durable = True
-    through_cache = True
-
-    @classmethod
-    def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
-        for drive, namespace in free_namespaces(profile):
-            if not namespace.zoned and not namespace.metadata:
-                unit = drive.block_size // SECTOR
-                yield cls(drive, reference(drive), unit, drive.size, LIMITS)
-
-    def points(self, ranges: int) -> list[Point] | None:
-        return None
-
-    def offload(self, seen: Observation, copy: Copy) -> Offload:
-        return offload(parse_trace(seen.trace), copy, self.drive.nsid, seen.begun)
-
-
-class BdevIoctl(BdevCfr):
-    """What earlier series gave."""
-
-    name = "bdev-ioctl"
-    does = "the ioctl BLKCOPY, as earlier block-layer series proposed"
 
 
 class ScsiXcopy(CopyPath):

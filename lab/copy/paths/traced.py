@@ -2,11 +2,14 @@
 """What QEMU's NVMe controllers traced: the proof of a Copy, and what others asked for meanwhile."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import product
 
 from lab.copy.contract import Offload
-from lab.copy.model import Copy, Extent
+from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.paths.bios import SHOWN, Bio, BioKind, served, touched
+from lab.copy.paths.stretches import Stretch
 from lab.faults.model import Stage
 from lab.vm import trace
 from lab.vm.trace import TraceLine
@@ -36,9 +39,36 @@ def parse_trace(text: str) -> list[TraceLine]:
 def offload(lines: list[TraceLine], copy: Copy, nsid: int, expected_ranges: int) -> Offload:
     """What the device did on namespace `nsid`: Copy commands with at least so many ranges, and no
     ordinary read or write of the copy's sectors."""
-    copies = sum(line.event == "copy" and _of(line, nsid) for line in lines)
+    moves = [(line, _bio(line, copy.unit)) for line in lines if _moves(line, nsid)]
+    return _judged(lines, {nsid}, moves, copy, expected_ranges)
+
+
+def offload_over(
+    lines: list[TraceLine], copy: Copy, parts: Iterable[Stretch], expected_ranges: int
+) -> Offload:
+    """The same of a copy on a device that is made of `parts`, which is split where one ends.
+
+    Controllers are not told apart: what one namespace was asked for counts for all of its number.
+    """
+    moves = []
+    for line, part in product(lines, parts):
+        if _moves(line, part.drive.nsid):
+            below = _bio(line, part.drive.block_size // SECTOR)
+            if above := part.above(below.extent):
+                moves.append((line, replace(below, extent=above)))
+    return _judged(lines, {part.drive.nsid for part in parts}, moves, copy, expected_ranges)
+
+
+def _judged(
+    lines: list[TraceLine],
+    nsids: set[int],
+    moves: list[tuple[TraceLine, Bio]],
+    copy: Copy,
+    expected_ranges: int,
+) -> Offload:
+    """What Copy commands to the namespaces, and what they read and wrote otherwise, come to."""
+    copies = sum(line.event == "copy" and any(_of(line, nsid) for nsid in nsids) for line in lines)
     ranges = sum(line.event == "copy_source_range" for line in lines)
-    moves = [(line, _bio(line, copy)) for line in lines if _moves(line, nsid)]
     others = [(line, bio) for line, bio in moves if touched([bio], copy)]
     if others:
         said = "; ".join(f"{line.event} {line.arguments}" for line, _ in others[:SHOWN])
@@ -65,7 +95,7 @@ def is_bystander(lines: list[TraceLine], copy: Copy, nsid: int, stage: Stage) ->
         ordinary, copied = "write", "copy_out"
     if any(line.event == copied for line in lines):
         return False
-    asked = [_bio(line, copy) for line in lines if line.event == ordinary and _of(line, nsid)]
+    asked = [_bio(line, copy.unit) for line in lines if line.event == ordinary and _of(line, nsid)]
     return bool(asked) and not touched(asked, copy)
 
 
@@ -79,9 +109,9 @@ def _moves(line: TraceLine, nsid: int) -> bool:
     return line.event in ("read", "write") and _of(line, nsid)
 
 
-def _bio(line: TraceLine, copy: Copy) -> Bio:
-    """A read or write as what it moves."""
-    extent = Extent(_number(_LBA, line) * copy.unit, _number(_BLOCKS, line) * copy.unit)
+def _bio(line: TraceLine, unit: int) -> Bio:
+    """A read or write as what it moves, of a namespace whose blocks have `unit` sectors."""
+    extent = Extent(_number(_LBA, line) * unit, _number(_BLOCKS, line) * unit)
     return Bio(BioKind(line.event), extent, "the driver")
 
 

@@ -187,7 +187,8 @@ class Bench:
 
     def set_fault(self, fault: Fault) -> None:
         """Give the next case a fault layer of its own."""
-        self.guest.machine.exchange_fault_layer(self.drive, fault.rules, fault.fragment, fault.more)
+        for drive in self.path.stepped:
+            self.guest.machine.exchange_fault_layer(drive, fault.rules, fault.fragment, fault.more)
 
     def stepper(self, copy: Copy, fragment: int = 0) -> Stepper:
         """What freezes a copy; by what the device traces it lets those go that are not its.
@@ -204,7 +205,7 @@ class Bench:
 
             return bystanding
 
-        return Stepper(self.guest.machine, self.drive, self.executor.has_answer, watch)
+        return Stepper(self.guest.machine, self.path.stepped, self.executor.has_answer, watch)
 
     def start(self, request: dict[str, object]) -> None:
         """Send the copy to the executor; does not wait."""

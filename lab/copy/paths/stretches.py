@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the sectors of a block device lie on the disks below it, as far as a profile tells."""
+
+from dataclasses import dataclass
+
+from lab.copy.model import SECTOR, Extent
+from lab.copy.paths.find import disk_called, zoned
+from lab.profile.layers.mapping import DmLinear
+from lab.profile.models import Profile
+from lab.vm.graph import Drive
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Sectors of a device, `extent`, that lie on a drive from its sector `start` on."""
+
+    extent: Extent
+    drive: Drive
+    start: int
+
+    @classmethod
+    def whole(cls, drive: Drive) -> "Stretch":
+        """A drive as it is."""
+        return cls(Extent(0, drive.size // SECTOR), drive, 0)
+
+    def above(self, asked: Extent) -> Extent | None:
+        """The sectors of the device that are those of the drive, as far as they are in here."""
+        first = max(asked.start, self.start)
+        end = min(asked.end, self.start + self.extent.sectors)
+        return Extent(first - self.start + self.extent.start, end - first) if first < end else None
+
+
+def linear(profile: Profile, layer: DmLinear) -> tuple[Stretch, ...]:
+    """The parts of a linear device, in order; () where one is not on an emulated NVMe namespace
+    without zones and metadata."""
+    parts: list[Stretch] = []
+    at = 0
+    for segment in layer.segments:
+        drive = disk_called(profile, segment.over)
+        if drive is None or not drive.nsid or drive.metadata or zoned(profile, drive):
+            return ()
+        sectors = segment.size // SECTOR
+        parts.append(Stretch(Extent(at, sectors), drive, segment.offset // SECTOR))
+        at += sectors
+    return tuple(parts)
