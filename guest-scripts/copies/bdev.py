@@ -5,7 +5,8 @@ bdev-cfr is copy_file_range between block devices, as in the series since 2022 (
 offload support"); bdev-ioctl is BLKCOPY of the series before them.  Mainline has neither.
 
 Request:  {"op": "bdev.copy", "path": "bdev-cfr", "node": DEVICE,
-           "ranges": [[offset, bytes], ...], "to": OFFSET, "direct": [SOURCE, TARGET]}
+           "ranges": [[offset, bytes], ...], "to": OFFSET, "direct": [SOURCE, TARGET],
+           "emulate": false}
 Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": MOVED}
 
 SOURCE and TARGET say whether these ends are open with O_DIRECT; MOVED is what was asked of the
@@ -14,6 +15,7 @@ device meanwhile (meter.py).
 
 import array
 import fcntl
+import mmap
 import os
 import struct
 import time
@@ -40,9 +42,16 @@ def copy(request):
         if request["path"] == "bdev-ioctl":
             answer = by_ioctl(ends[1], request["ranges"], request["to"])
         else:
-            wanted, to = request["ranges"], request["to"]
-            answer = files.ranges(*ends, wanted, to, files.by_copy_file_range)
+            by = by_hand if request.get("emulate") else files.by_copy_file_range
+            answer = files.ranges(*ends, request["ranges"], request["to"], by)
     return answer | {"moved": meter.moved()}
+
+
+def by_hand(source, offset, size, target, to):
+    """What a caller without offload does: read and write."""
+    with mmap.mmap(-1, size) as memory:  # page-aligned, as O_DIRECT wants it
+        os.preadv(source, [memory], offset)
+        os.pwritev(target, [memory], to)
 
 
 def by_ioctl(fd, ranges, to):

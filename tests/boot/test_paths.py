@@ -31,8 +31,12 @@ devices:
   namespaces: [{size: 64M, metadata: 8, pi: 1, copy: {mssrl: 256, mcl: 4096, msrc: 128}}]
 - {type: nvme, serial: SCSI, namespaces: [{size: 64M}]}
 - {type: nvme, serial: FILES, namespaces: [{size: 512M}]}
+- {type: nvme, serial: PARTS, namespaces: [{size: 16M}, {size: 16M}]}
 layers:
 - {name: block, type: tcm-loop, over: SCSI}
+- name: linear
+  type: dm-linear
+  segments: [{over: "PARTS:1", size: 8M}, {over: "PARTS:2", size: 8M}]
 - {name: flakey, type: dm-flakey, over: FILES, up: 1h, down: 0s}
 - {name: xfs, type: xfs, over: flakey, reflink: true}
 - {name: model, type: loop, over: xfs, size: 32M, direct_io: true}
@@ -256,7 +260,15 @@ def test_a_mirror_that_comes_into_line(every: Every) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "error"), [("bdev-cfr", "EINVAL"), ("bdev-ioctl", "ENOTTY"), ("nvme-cross-ns", "")]
+    ("path", "error"),
+    [
+        ("bdev-cfr", "EINVAL"),
+        ("bdev-cfr-buffered", "EINVAL"),
+        ("bdev-cfr-direct-source", "EINVAL"),
+        ("bdev-cfr-direct-target", "EINVAL"),
+        ("bdev-ioctl", "ENOTTY"),
+        ("nvme-cross-ns", ""),
+    ],
 )
 def test_what_this_kernel_or_device_has_not_is_not_supported(
     every: Every, path: str, error: str
@@ -266,6 +278,24 @@ def test_what_this_kernel_or_device_has_not_is_not_supported(
         pytest.skip("this kernel lets descriptor format 2 through to the device")
     assert run["not_supported"].startswith(error)
     assert run["cases"] == []
+
+
+def test_the_io_of_several_disks_is_held_in_one_order(every: Every) -> None:
+    """A copy from one part of a linear device to the next, by the hand of its caller."""
+    run = every(
+        "bdev-cfr", "--layer", "linear", "--plant", "not-offloaded", "--actions", "resume,eio",
+        "--points", "read:3,write:2", status=1,
+    )  # fmt: skip
+    # Its second range lies half on the one disk and half on the other.
+    assert {cell: summary(case) for cell, case in cells(run).items()} == {
+        ("read:3", "resume"): "16 new", ("write:2", "resume"): "16 new",
+        ("read:3", "eio"): "8 new, 8 old", ("write:2", "eio"): "8 new, 8 old",
+    }  # fmt: skip
+    for (_, action), case in cells(run).items():
+        assert case["outcome"]["reached"]
+        expected = "fell back" if action == "resume" else "violated"
+        assert case["rules"]["OFFLOADED"]["verdict"] == expected
+    assert "nsid 1" in kept(every.lab, run, "timeline.jsonl")
 
 
 def test_faults_in_the_guest(every: Every) -> None:

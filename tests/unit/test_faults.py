@@ -318,6 +318,97 @@ def stepper_on(device: Blkdebug) -> Stepper:
     return Stepper(cast(Machine, device), [DRIVE], device.ended)
 
 
+class Disks:
+    """Stands for a machine with two disks, whose I/O has one order as long as nothing is held; what
+    is held on one keeps nothing back on the other."""
+
+    def __init__(self, directory: Path, events: list[tuple[str, str]]) -> None:
+        self.directory = directory
+        self.holding = False
+        self.done: list[tuple[str, str]] = []
+        self._left = list(events)
+        self._breakpoints: dict[tuple[str, str], str] = {}
+        self._held: dict[str, str] = {}
+        (directory / STDOUT).write_text("")
+
+    def go_on(self) -> None:
+        """Do what nothing holds."""
+        for drive, event in list(self._left):
+            if drive in self._held:
+                continue
+            if tag := self._breakpoints.pop((drive, event), ""):
+                self._held[drive] = tag
+                with (self.directory / STDOUT).open("a") as out:
+                    out.write(f"blkdebug: Suspended request '{tag}'\n")
+            else:
+                self._did(drive, event)
+
+    def qemu_io(self, drive: str, command: str) -> None:
+        match command.split():
+            case ["break", event, tag]:
+                self._breakpoints[drive, event] = tag
+            case ["remove_break", tag]:
+                for key in [key for key, each in self._breakpoints.items() if each == tag]:
+                    del self._breakpoints[key]
+                if self._held.get(drive) == tag:
+                    self._let_go(drive)
+            case ["resume", tag]:
+                assert self._held[drive] == tag, "qemu-io would know no such tag"
+                self._let_go(drive)
+
+    def alive(self) -> bool:
+        return True
+
+    def ended(self) -> bool:
+        return not self._left
+
+    def _did(self, drive: str, event: str) -> None:
+        self._left.remove((drive, event))
+        self.done.append((drive, event))
+
+    def _let_go(self, drive: str) -> None:
+        del self._held[drive]
+        self._did(*next(each for each in self._left if each[0] == drive))
+        self.go_on()
+
+
+ONE, OTHER = Drive("d0n1", "S", 1, 2**20, 512), Drive("d0n2", "S", 2, 2**20, 512)
+BOTH = [("d0n1", "read_aio"), ("d0n2", "read_aio"), ("d0n1", "read_aio"), ("d0n2", "pwritev")]
+
+
+@pytest.mark.parametrize(
+    ("point", "held", "done"),
+    [("read:1", "d0n1", 0), ("read:2", "d0n2", 1), ("read:3", "d0n1", 2), ("write:1", "d0n2", 3)],
+)
+def test_the_points_of_several_disks_are_one_order(
+    tmp_path: Path, point: str, held: str, done: int
+) -> None:
+    device, at = Disks(tmp_path, BOTH), Point.parse(point)
+    stepper = Stepper(cast(Machine, device), [ONE, OTHER], device.ended)
+    stepper.arm(at)
+    device.go_on()
+    stepper.hold(at, at.k, deadline=5)
+    # What may be done before: all that comes first, whichever disk it is on.
+    assert BOTH[done] not in device.done[done:]
+    assert device.done[:done] == BOTH[:done]
+    assert BOTH[done][0] == held
+    stepper.release()
+    # Nothing is left waiting at the other's breakpoint.
+    assert sorted(device.done) == sorted(BOTH)
+
+
+def test_a_copy_of_several_disks_that_ends_early_is_let_go(tmp_path: Path) -> None:
+    device, at = Disks(tmp_path, BOTH), Point.parse("read:4")
+    stepper = Stepper(cast(Machine, device), [ONE, OTHER], device.ended)
+    stepper.arm(at)
+    device.go_on()
+    with pytest.raises(NotReached):
+        stepper.hold(at, at.k, deadline=5)
+    stepper.disarm()
+    assert sorted(device.done) == sorted(BOTH)
+    assert not device.holding
+
+
 def test_what_is_none_of_the_copys_is_let_go_and_not_counted(tmp_path: Path) -> None:
     """Such as the reads of udev, which probes a disk that has news."""
     events = ["read_aio", "read_aio", "pwritev", "read_aio", "read_aio", "pwritev"]
