@@ -11,6 +11,7 @@ Files with holes, such as write logs, are stored without them.  Nothing is unpac
 """
 
 import json
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -119,6 +120,25 @@ def read(path: Path) -> Bundle:
         ) from error
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
         raise UsageError(f"{path}: no bundle of a run: {error}") from error
+
+
+def unpack(path: Path, target: Path) -> Path:
+    """Unpack a bundle below a directory; where its run's directory is then.
+
+    Raises UsageError when it is none.
+    """
+    try:
+        with tarfile.open(path) as tar:
+            for name, member in _checked(path, tar).items():
+                place = target / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                file = tar.extractfile(member)
+                assert file is not None  # a regular file has content
+                with file, place.open("wb") as sink:
+                    shutil.copyfileobj(file, sink)
+    except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
+        raise UsageError(f"{path}: no bundle of a run: {error}") from error
+    return target
 
 
 def _checked(path: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:

@@ -5,6 +5,9 @@ All that the device had been given lies in the run's directory.  For copies that
 what a file system makes of a state a guest must say.
 """
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,11 @@ from typing import Any
 from lab.crash.logfile import WriteLog
 from lab.errors import UsageError
 from lab.guest.boot import Progress
+from lab.host import dirs
 from lab.results import runs
+from lab.results.bundle import read, unpack
+from lab.results.runs import PastRun
+from lab.suites.copy_faults.bundle import bundle_named
 from lab.suites.crash_states.loss import PowerLoss
 from lab.suites.crash_states.minimise import CopyFailure
 from lab.suites.crash_states.recording import LOG, CopyRecording
@@ -54,39 +61,56 @@ class StateReplay:
         }
 
 
+@contextmanager
+def kept(text: str) -> Iterator[tuple[PastRun, Path, str, str]]:
+    """The run that RUN[:FAILURE] or BUNDLE[:FAILURE] names: its document, its directory, its name,
+    and the failure that is wanted.  A bundle is unpacked for as long as the block lasts.
+
+    Raises UsageError where there is none.
+    """
+    if found := bundle_named(text):
+        path, wanted = found
+        with tempfile.TemporaryDirectory(dir=dirs.state()) as scratch:
+            yield read(path).past, unpack(path, Path(scratch)), str(path), wanted
+        return
+    run, _, wanted = text.partition(":")
+    yield runs.load(run), runs.directory(run), run, wanted
+
+
 def is_of(text: str) -> bool:
-    """Whether RUN or RUN:FAILURE names a run of this suite."""
+    """Whether RUN[:FAILURE] or BUNDLE[:FAILURE] names a run of this suite.  Raises UsageError."""
+    if found := bundle_named(text):
+        return read(found[0]).about.suite == NAME
     return runs.document(text.partition(":")[0]).get("suite") == NAME
 
 
 def carry_out_again(text: str, times: int, progress: Progress) -> StateReplay:
-    """Judge failure RUN:NUMBER `times` times, or the only one of RUN.
+    """Judge a failure `times` times: that of the number, or the only one of the run or bundle.
 
     Raises UsageError where there is none, HostError where the log is gone, and of a guest all that
     a boot raises.
     """
-    run, _, wanted = text.partition(":")
-    past = runs.load(run)
-    failures = past.document.get("failures", [])
-    chosen = [each for each in failures if wanted in ("", str(each["number"]))]
-    if len(chosen) != 1:
-        there = ", ".join(str(each["number"]) for each in failures) or "none"
-        raise UsageError(
-            f"run {run}: {'which failure?' if chosen else f'no failure {wanted}'}",
-            hint=f"lab replay {run}:NUMBER; there are: {there}",
-        )
-    (one,) = chosen
-    done = StateReplay(
-        f"{run}:{one['number']}", tuple(one["operations"]), PowerLoss.read(one["loss"]),
-        tuple(one["rules"]),
-    )  # fmt: skip
-    if ":" in one["case"]:
-        from lab.suites.crash_states.fs.replay import look_again
+    with kept(text) as (past, directory, name, wanted):
+        failures = past.document.get("failures", [])
+        chosen = [each for each in failures if wanted in ("", str(each["number"]))]
+        if len(chosen) != 1:
+            there = ", ".join(str(each["number"]) for each in failures) or "none"
+            raise UsageError(
+                f"{name}: {'which failure?' if chosen else f'no failure {wanted}'}",
+                hint=f"lab replay {name}:NUMBER; there are: {there}",
+            )
+        (one,) = chosen
+        done = StateReplay(
+            f"{name}:{one['number']}", tuple(one["operations"]), PowerLoss.read(one["loss"]),
+            tuple(one["rules"]),
+        )  # fmt: skip
+        if ":" in one["case"]:
+            from lab.suites.crash_states.fs.replay import look_again
 
-        look_again(past, runs.directory(run), one["case"], done, times, progress)
-    else:
-        _judge_again(runs.directory(run), done, times)
-    return done
+            look_again(past, directory, one["case"], done, times, progress)
+        else:
+            _judge_again(directory, done, times)
+        return done
 
 
 def _judge_again(directory: Path, done: StateReplay, times: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lab.errors import ProfileError, UsageError
 from lab.host import dirs
+from lab.host.clone import clone
 from lab.profile.models import Profile, VirtioScsi
 from lab.results.cases import Case, CaseStatus
 from lab.suites.crash_states.fs.ace import FsWorkload, workloads
@@ -157,7 +158,7 @@ class _FsRun:
             (directory / WORKLOAD).write_text(json.dumps(document, indent=1) + "\n")
         base = self._outcome.directory / BASE.format(self._kind.name)
         if not base.exists():
-            shutil.copy(self._base, base)
+            clone(self._base, base)
         wrong = sum(
             row.coverage.wrong
             for row in self._outcome.coverage

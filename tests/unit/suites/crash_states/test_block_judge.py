@@ -15,6 +15,7 @@ from lab.crash.states import StatePlan
 from lab.crash.walk import LogWalk, build
 from lab.errors import ProfileError, UsageError
 from lab.host import dirs
+from lab.suites.copy_faults.bundle import make_bundle
 from lab.suites.crash_states import replay
 from lab.suites.crash_states.blocks import BlockJudge
 from lab.suites.crash_states.copies import CopyWorkload
@@ -65,6 +66,11 @@ def test_each_planted_defect_is_found_made_small_and_replayed(tmp_path: Path, pl
     assert done.same == [True] * 20
     assert done.exit_status == 0
     assert done.document()["evidence"]
+    bundle = tmp_path / "bundle.tar.gz"
+    make_bundle(run, "", bundle)
+    assert replay.is_of(f"{bundle}:{kind.number}")
+    unpacked = replay.carry_out_again(f"{bundle}:{kind.number}", 2, quiet)
+    assert (unpacked.same, unpacked.evidence) == ([True] * 2, done.evidence)
     # The same state of a device without the defect breaks nothing: replay can tell.
     recorded(place)
     whole = replay.carry_out_again(f"{run}:{kind.number}", 1, quiet)
