@@ -8,7 +8,6 @@ from lab.copy.paths import find
 from lab.copy.paths.base import CopyPath
 from lab.crash.logfile import position
 from lab.guest.boot import Platform
-from lab.host import dirs
 from lab.profile.models import Profile
 from lab.results import runs
 from lab.results.cases import Case, CaseStatus
@@ -62,7 +61,8 @@ def run(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashReport:
         except CopyFailed as failed:
             ledger.add(Case("workload", CaseStatus.FAIL, 0.0, f"ERROR-CLASS: {failed}"))
             return outcome
-        with tempfile.TemporaryDirectory(dir=dirs.state()) as scratch:
+        # In the run's directory: with a run that was killed it goes when that does.
+        with tempfile.TemporaryDirectory(prefix="scratch-", dir=record.directory) as scratch:
             _judge(record, recording, options, Path(scratch), outcome, ledger)
     return outcome
 

@@ -24,11 +24,15 @@ _BLOCK = 4096
 
 
 class FsBench:
-    """The guest's end, and the disk below it; `scratch` is a directory for media."""
+    """The guest's end, and the disk below it.
 
-    def __init__(self, own: RunGuest, disk: EmulatedDisk, scratch: Path) -> None:
+    Media lie in the guest's directory: with a guest whose lab was killed they are swept.
+    """
+
+    def __init__(self, own: RunGuest, disk: EmulatedDisk) -> None:
         self.own = own
-        self.scratch = scratch
+        self.scratch = own.guest.directory / "states"
+        self.scratch.mkdir(exist_ok=True)
         self._disk = disk
         self._executor: Executor | None = None
         self._states: StateDisk | None = None

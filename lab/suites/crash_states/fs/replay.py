@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A state of a file system again: built from what a run kept, and given to a guest."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,6 @@ from lab.crash.logfile import WriteLog
 from lab.crash.states import StatePlan
 from lab.errors import UsageError
 from lab.guest.boot import Platform, Progress
-from lab.host import dirs
 from lab.profile.models import Profile
 from lab.results.runs import PastRun
 from lab.suites.crash_states.fs.bench import FsBench
@@ -43,11 +41,10 @@ def look_again(
         recorded(CrashReport, NAME, profile, platform, {"of": done.id}, workload=name) as (run, _),
         WriteLog(recording.log) as log,
         RunGuest(run, profile, platform, progress) as own,
-        tempfile.TemporaryDirectory(dir=dirs.state()) as scratch,
     ):
         if not done.loss.possible(log):
             raise UsageError(f"{done.id}: the log does not allow this state")
-        bench = FsBench(own, disk_for(profile), Path(scratch))
+        bench = FsBench(own, disk_for(profile))
         judging = FsJudging(bench, kind, StatePlan(), lambda _: None)
         for _ in range(times):
             broken = judging.again(recording, log, done.loss)

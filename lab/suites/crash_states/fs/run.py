@@ -3,13 +3,10 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 from lab.errors import ProfileError, UsageError
-from lab.host import dirs
 from lab.host.clone import clone
 from lab.profile.models import Profile, VirtioScsi
 from lab.results.cases import Case, CaseStatus
@@ -70,11 +67,10 @@ def run(
     todo = chosen(options)
     outcome.selected = len(todo) * len(options.file_systems)
     ledger.watcher.on_total(outcome.selected)
-    with tempfile.TemporaryDirectory(dir=dirs.state()) as scratch:
-        bench = FsBench(own, disk_for(profile), Path(scratch))
-        for name in options.file_systems:
-            ledger.watcher.progress(f"make {name}")
-            _FsRun(bench, KINDS[name], options, outcome, ledger).run(todo)
+    bench = FsBench(own, disk_for(profile))
+    for name in options.file_systems:
+        ledger.watcher.progress(f"make {name}")
+        _FsRun(bench, KINDS[name], options, outcome, ledger).run(todo)
 
 
 class _FsRun:
