@@ -15,7 +15,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Mark:
+class LogMark:
     """`event` of operation number `operation`, known to the host when the log had `position`
     entries; `at` is CLOCK_MONOTONIC in seconds."""
 
@@ -34,7 +34,7 @@ class Mark:
         }
 
     @classmethod
-    def read(cls, document: dict[str, Any]) -> "Mark":
+    def read(cls, document: dict[str, Any]) -> "LogMark":
         """The mark of such a JSON.  Raises KeyError, TypeError or ValueError where it is none."""
         return cls(
             str(document["event"]), int(document["operation"]), int(document["position"]),
@@ -47,15 +47,15 @@ STARTED, ACKNOWLEDGED, DURABLE = "started", "acknowledged", "durable"
 promised since that it outlives a power cut."""
 
 
-def mark(event: str, operation: int, position: int) -> Mark:
+def mark(event: str, operation: int, position: int) -> LogMark:
     """A mark that is set now."""
-    return Mark(event, operation, position, time.monotonic())
+    return LogMark(event, operation, position, time.monotonic())
 
 
 class Levels:
     """What had been promised, by cut: a number that grows with each mark of the given event."""
 
-    def __init__(self, marks: Sequence[Mark], event: str) -> None:
+    def __init__(self, marks: Sequence[LogMark], event: str) -> None:
         chosen = sorted(
             (mark for mark in marks if mark.event == event), key=lambda mark: mark.position
         )

@@ -43,7 +43,7 @@ class Weighed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Stretch:
+class MosaicPiece:
     """Bytes `start` to `end` of the medium, and the writes of the epoch that cover them, in the
     order of the log."""
 
@@ -155,7 +155,7 @@ class Mosaic:
                 return self._mixed(stretch, number, units, written, lost, torn, level)
         return self._total(stretch, -1, level)
 
-    def _units_there(self, place: Stretch, number: int, kept: int) -> int:
+    def _units_there(self, place: MosaicPiece, number: int, kept: int) -> int:
         """How many units of a stretch a torn write has reached; none or less: not any."""
         return kept - (place.start - self._writes[number].offset) // self._unit
 
@@ -217,7 +217,7 @@ class Mosaic:
         place = self.stretches[stretch]
         return [0, *accumulate(self._weigh(level, place.start, self._content(place, number)))]
 
-    def _content(self, place: Stretch, number: int) -> bytes:
+    def _content(self, place: MosaicPiece, number: int) -> bytes:
         length = place.end - place.start
         if number < 0:
             return os.pread(self._durable, length, place.start).ljust(length, b"\0")
@@ -230,7 +230,7 @@ def _hash(address: int, data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=16, key=key).digest(), "little")
 
 
-def _stretches(extents: Sequence[tuple[int, int]]) -> tuple[list[Stretch], list[list[int]]]:
+def _stretches(extents: Sequence[tuple[int, int]]) -> tuple[list[MosaicPiece], list[list[int]]]:
     """The stretches into which extents divide what they cover, none longer than a chunk; and of
     each extent the numbers of its stretches."""
     edges = sorted({edge for extent in extents for edge in extent} | set(_long(extents)))
@@ -238,13 +238,13 @@ def _stretches(extents: Sequence[tuple[int, int]]) -> tuple[list[Stretch], list[
     for number, (start, end) in enumerate(extents):
         for at in range(bisect_left(edges, start), bisect_left(edges, end)):
             writers[at].append(number)
-    found: list[Stretch] = []
+    found: list[MosaicPiece] = []
     of: list[list[int]] = [[] for _ in extents]
     for (start, end), those in zip(pairwise(edges), writers, strict=False):
         if those:
             for number in those:
                 of[number].append(len(found))
-            found.append(Stretch(start, end, tuple(those)))
+            found.append(MosaicPiece(start, end, tuple(those)))
     return found, of
 
 

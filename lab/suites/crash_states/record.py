@@ -10,7 +10,7 @@ from lab.copy.model import Completion
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.instrument import Subject
 from lab.crash.logfile import position
-from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, Mark, mark
+from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, LogMark, mark
 from lab.errors import GuestError
 from lab.guest.executor import Executor
 from lab.suites.crash_states.copies import CopyOperation
@@ -39,7 +39,7 @@ class CopyRecorder:
         self._log = directory / path.drive.write_log
         self._instrument = path.on(Subject(self._ask, self._medium))
         self._start = 0
-        self._marks: list[Mark] = []
+        self._marks: list[LogMark] = []
 
     def record(
         self, operations: Sequence[CopyOperation], target: Path, plant: Plant | None

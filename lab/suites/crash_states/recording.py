@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.crash.logfile import LogWriter, WriteLog
-from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, Mark
+from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, LogMark
 from lab.crash.writelog import Flag, LogEntry
 from lab.errors import UsageError
 from lab.suites.crash_states.copies import CopyOperation
@@ -28,7 +28,7 @@ class CopyRecording:
     log beside it, which begins with the workload."""
 
     operations: Sequence[CopyOperation]
-    marks: Sequence[Mark]
+    marks: Sequence[LogMark]
     size: int
 
     def span(self, operation: int) -> range:
@@ -67,7 +67,7 @@ class CopyRecording:
             document = json.loads((directory / OPERATIONS).read_text())
             return cls(
                 [CopyOperation.read(each) for each in document["operations"]],
-                [Mark.read(each) for each in document["marks"]],
+                [LogMark.read(each) for each in document["marks"]],
                 int(document["size"]),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.crash.logfile import LogWriter, WriteLog
-from lab.crash.marks import DURABLE, Levels, Mark
+from lab.crash.marks import DURABLE, Levels, LogMark
 from lab.crash.states import StatePlan
 from lab.crash.walk import DistinctState, LogWalk, build
 from lab.crash.writelog import Flag
@@ -56,7 +56,7 @@ def requests(draw: st.DrawFn) -> list[Request]:
 
 @contextmanager
 def walking(
-    asked: list[Request], plan: StatePlan, marks: list[Mark] | None = None
+    asked: list[Request], plan: StatePlan, marks: list[LogMark] | None = None
 ) -> Iterator[tuple[LogWalk, Path]]:
     """A walk over the log of these requests, whose weight is the number of blocks that hold 3."""
     with TemporaryDirectory() as name:
@@ -185,7 +185,7 @@ def test_a_single_tear_is_never_forgotten(asked: list[Request]) -> None:
 def test_contents_are_told_apart_and_weighed_as_if_they_were_built(
     asked: list[Request], at: list[int]
 ) -> None:
-    marks = [Mark(DURABLE, number, min(cut, len(asked)), 0.0) for number, cut in enumerate(at)]
+    marks = [LogMark(DURABLE, number, min(cut, len(asked)), 0.0) for number, cut in enumerate(at)]
     with walking(asked, StatePlan(samples=60), marks) as (walk, state):
         contents: dict[tuple[int, ...], int] = {}
         judged = []
@@ -202,7 +202,7 @@ def test_contents_are_told_apart_and_weighed_as_if_they_were_built(
 
 def test_one_content_is_judged_again_once_more_was_promised() -> None:
     asked = [Request(PLAIN, 0, (2,)), Request(PLAIN, 1, (1,)), Request(PLAIN, 1, (1,))]
-    with walking(asked, StatePlan(losses=0, samples=0), [Mark(DURABLE, 0, 3, 0.0)]) as (walk, _):
+    with walking(asked, StatePlan(losses=0, samples=0), [LogMark(DURABLE, 0, 3, 0.0)]) as (walk, _):
         found = [(each.state.cut, each.level, each.weight) for each in states(walk)]
     assert found == [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 1, 1)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.crash.logfile import WriteLog, position
-from lab.crash.marks import DURABLE, STARTED, Mark, mark
+from lab.crash.marks import DURABLE, STARTED, LogMark, mark
 from lab.errors import UsageError
 from lab.host.clone import clone
 from lab.suites.crash_states.fs.ace import FsWorkload, base
@@ -33,7 +33,7 @@ class FsRecording:
     workload: FsWorkload
     log: Path
     base: Path
-    marks: tuple[Mark, ...]
+    marks: tuple[LogMark, ...]
     before: Tree
     after: Tree
     unlike: tuple[str, ...]
@@ -44,10 +44,10 @@ class FsRecording:
         """How many entries the log had when the operation was asked for."""
         return self.marks[0].position
 
-    def levels(self) -> list[Mark]:
+    def levels(self) -> list[LogMark]:
         """Marks at the first cuts that come after each."""
         # A cut at the very position where it was about to begin is none in which it has begun.
-        begun = Mark(DURABLE, 1, self.start + 1, 0.0)
+        begun = LogMark(DURABLE, 1, self.start + 1, 0.0)
         return [begun, *(each for each in self.marks if each.event == DURABLE)]
 
     def promise(self, cut: int) -> Promise:
@@ -105,7 +105,7 @@ def load(directory: Path, medium: Path) -> FsRecording:
     try:
         document = json.loads((directory / WORKLOAD).read_text())
         workload = FsWorkload(document["name"], document["step"], document["sync"])
-        marks = tuple(Mark.read(each) for each in document["marks"])
+        marks = tuple(LogMark.read(each) for each in document["marks"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{directory / WORKLOAD}: no workload: {error}") from error
     before = base()

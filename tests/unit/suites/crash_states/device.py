@@ -7,7 +7,7 @@ from pathlib import Path
 from lab.copy.paths import find
 from lab.copy.paths.base import CopyPath
 from lab.crash.logfile import LogWriter
-from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, Mark
+from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, LogMark
 from lab.profile.load import load
 from lab.suites.crash_states.copies import CopyOperation, CopyWorkload
 from lab.suites.crash_states.plants import PLANTS
@@ -38,22 +38,22 @@ def recorded(
     return recording
 
 
-def _logged(log: Path, operations: Sequence[CopyOperation], sector: int) -> list[Mark]:
-    marks: list[Mark] = []
+def _logged(log: Path, operations: Sequence[CopyOperation], sector: int) -> list[LogMark]:
+    marks: list[LogMark] = []
     at = 0
     unflushed: list[int] = []
     with LogWriter(log, sector) as sink:
         for operation in operations:
-            marks.append(Mark(STARTED, operation.number, at, 0.0))
+            marks.append(LogMark(STARTED, operation.number, at, 0.0))
             for source, target in operation.layout.copy.pieces():
                 data = b"".join(map(operation.tagging.sector, source))
                 sink.write(target.start * 512, data)
                 at += 1
-            marks.append(Mark(ACKNOWLEDGED, operation.number, at, 0.0))
+            marks.append(LogMark(ACKNOWLEDGED, operation.number, at, 0.0))
             unflushed.append(operation.number)
             if operation.flushed:
                 sink.flush()
                 at += 1
-                marks += [Mark(DURABLE, number, at, 0.0) for number in unflushed]
+                marks += [LogMark(DURABLE, number, at, 0.0) for number in unflushed]
                 unflushed = []
     return marks
