@@ -65,6 +65,8 @@ def test_a_night_that_is_killed_is_resumed_and_nothing_is_left_over(lab: Lab, pl
     assert [job["state"] for job in done["jobs"]] == ["done", "done"]
     assert done["kernels"]["linux-image-cloud-amd64"]["cases"] == {"same": 6}
     assert len({job["run"] for job in done["jobs"]}) == 2
+    page = (lab.state / "lab/site" / f"{done['night']}.html").read_text()
+    assert "Nothing new" in page and all(f"{job['run']}.html" in page for job in done["jobs"])
     with_documents = list((lab.state / "lab/runs").glob("*/run.json"))
     assert {job["run"] for job in done["jobs"]} <= {path.parent.name for path in with_documents}
     assert "about" in lab("nightly", plan, "--dry-run").stdout

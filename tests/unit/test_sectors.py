@@ -228,6 +228,15 @@ def test_a_picture_shows_each_state_and_says_them() -> None:
     assert draw.recovered(read(document(findings(at)))) == ""
 
 
+def test_what_the_lab_damaged_is_outlined() -> None:
+    case = document(findings({**done(12), 50: STRANGE}))
+    whole = draw.copied(read(case))
+    case["outcome"]["corrupted"] = [50]
+    marked = draw.copied(read(case))
+    assert ">◊</text>" in marked and ">◊</text>" not in whole
+    assert "stroke: var(--odd)" in marked and "stroke: var(--odd)" not in whole
+
+
 def test_what_is_alike_is_drawn_once() -> None:
     one, two = (read(document(findings(done(7)), number=number)) for number in (1, 2))
     assert draw.copied(one) is draw.copied(two)

@@ -3,6 +3,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,18 @@ def test_the_night_tells_of_planted_defects(plan: Any, bench: Bench, tmp_path: P
     assert len(re.findall(r'<td class="odd">planted: flip-bit</td>', page)) == len(ids)
     for run in ids:
         assert f"{run}: planted: flip-bit</li>" in page
+
+
+def test_only_what_writes_pages_imports_what_draws() -> None:
+    """It takes half a second."""
+    code = (
+        "import lab.cli, lab.cli.results, lab.cli.compare, lab.cli.show.judged, lab.cli.nightly\n"
+        "import lab.farm.outcome, lab.farm.notify.send, lab.results.sectors.text, sys\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "lab.results.news" in done.stdout.split()
+    assert not {"matplotlib", "numpy"} & set(done.stdout.split())
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:

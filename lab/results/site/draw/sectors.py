@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from lab.results.sectors import grid as cells
 from lab.results.sectors.grid import COLUMNS, Grid, grid
-from lab.results.sectors.model import FOREIGN, NEW, OLD, TORN, UNREADABLE, SectorMap, Stretch
+from lab.results.sectors.model import FOREIGN, NEW, OLD, TORN, UNREADABLE, SectorMap
+from lab.results.sectors.text import extents
 from lab.results.site.draw import canvas
 from lab.results.site.draw.canvas import Box, Line, Sheet, drawing, inline
 
@@ -40,19 +41,23 @@ Spans = tuple[tuple[int, int, int], ...]
 
 
 def copied(of: SectorMap) -> Markup:
-    """The window after the copy, with the request that was struck."""
-    return _picture(of, grid(of, of.copied), of.struck)
+    """The window after the copy, with the request that was struck and what the lab damaged."""
+    shown = grid(of, of.copied)
+    struck = tuple(shown.spans(of.struck)) if of.struck else ()
+    damaged = tuple(span for part in extents(list(of.damaged)) for span in shown.spans(part))
+    return _drawn(shown, _parts(of, shown), struck, damaged)
 
 
 def recovered(of: SectorMap) -> Markup:
     """The window after the same copy without the fault; empty if that was not recorded."""
-    return _picture(of, grid(of, of.recovered), None) if of.recovered else Markup()
+    if of.recovered is None:
+        return Markup()
+    shown = grid(of, of.recovered)
+    return _drawn(shown, _parts(of, shown), (), ())
 
 
-def _picture(of: SectorMap, shown: Grid, struck: Stretch | None) -> Markup:
-    parts = tuple(tuple(shown.spans(part)) for pair in of.pieces() for part in pair)
-    where = tuple(shown.spans(struck)) if struck else ()
-    return _drawn(shown, parts, where)
+def _parts(of: SectorMap, shown: Grid) -> tuple[Spans, ...]:
+    return tuple(tuple(shown.spans(part)) for pair in of.pieces() for part in pair)
 
 
 @lru_cache(maxsize=256)
@@ -60,6 +65,7 @@ def _drawn(
     shown: Grid,
     parts: tuple[Spans, ...],
     struck: Spans,
+    damaged: Spans,
 ) -> Markup:
     """The cases of a sweep have few maps among them: each is drawn once."""
     tops = list(_tops(shown))
@@ -74,6 +80,10 @@ def _drawn(
             _outline(sheet, struck, tops, canvas.BAD, 1.6)
             at = (_LEFT + COLUMNS * _CELL + _RIGHT - 2, tops[struck[0][0]] + _ROW / 2)
             sheet.text(*at, "◄", canvas.BAD, ha="right", size=8)
+        if damaged:
+            _outline(sheet, damaged, tops, canvas.ODD, 1.6)
+            at = (_LEFT + COLUMNS * _CELL + _RIGHT - 14, tops[damaged[0][0]] + _ROW / 2)
+            sheet.text(*at, "◊", canvas.ODD, ha="right", size=8)
         for row, top in zip(shown.rows, tops, strict=True):
             _address(sheet, top + _ROW / 2, str(row.start))
             if row.skipped:
