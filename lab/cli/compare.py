@@ -186,7 +186,8 @@ def html(
         runs = [store.get(RunRow, each) for each in ids]
         wanted = run or ([] if night else [LATEST])
         asked = [run_named(store, name) for name in wanted]
-        found = [one for one in runs if one] + asked
+        # What was asked for comes first, then the latest.
+        found = asked + [one for one in reversed(runs) if one]
         index = write(store, directory or dirs.state("site"), night, found)
         print(index)
         for one in asked:

@@ -115,7 +115,8 @@ def _pages(store: Session, night: Night) -> Path:
     from lab.results.store.schema import RunRow
 
     runs = [store.get(RunRow, job.run_id) for job in night.row.jobs if job.run_id]
-    index = write(store, dirs.state("site"), night, [run for run in runs if run])
+    latest = [run for run in reversed(runs) if run]
+    index = write(store, dirs.state("site"), night, latest)
     return index.with_name(f"{night.row.id}.html")
 
 

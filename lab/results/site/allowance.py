@@ -2,7 +2,7 @@
 """How many cases get a page, and how many of those pictures: pages of hundreds of runs must not
 take minutes.
 
-What did not pass comes first, then the cases of the latest runs.
+What did not pass comes first, then the cases of the runs that are named first.
 """
 
 from collections.abc import Sequence

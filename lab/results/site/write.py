@@ -29,6 +29,8 @@ RECENT = 50
 def write(session: Session, directory: Path, night: Night | None, runs: Sequence[RunRow]) -> Path:
     """Write the index, the night's page and those of `runs`; return the index.
 
+    Where there are more cases than can have a page, those of the first runs have one.
+
     Pages that are there already and have not changed what they tell are written all the same;
     those of other nights and runs are left.  Raises HostError when the directory cannot be written.
     """
@@ -44,8 +46,8 @@ def write(session: Session, directory: Path, night: Night | None, runs: Sequence
 
 
 def _runs(session: Session, pages: Environment, directory: Path, runs: Sequence[RunRow]) -> None:
-    """The pages of runs and of their cases, the latest first: see allowance.py."""
-    runs = sorted({run.id: run for run in runs}.values(), key=lambda run: run.id, reverse=True)
+    """The pages of runs and of their cases: see allowance.py."""
+    runs = list({run.id: run for run in runs}.values())
     counted = _counted(session, [run.id for run in runs])
     for run, allowed in zip(
         runs, allowances([counted.get(run.id, (0, 0)) for run in runs]), strict=True
