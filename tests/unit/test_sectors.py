@@ -13,7 +13,7 @@ from lab.copy.oracle import Findings, Tagging, classify
 from lab.copy.tags import unreadable
 from lab.results.rules import WORDS, offending
 from lab.results.sectors.grid import COLUMNS, NEIGHBOUR, ROWS, SOURCE, grid
-from lab.results.sectors.model import STATES, SectorMap, SeenSectors, Stretch, sector_map
+from lab.results.sectors.model import STATES, SectorMap, SectorRun, SeenSectors, sector_map
 from lab.results.sectors.text import (
     BESIDE,
     MARKS,
@@ -127,15 +127,15 @@ def test_cells_have_the_right_places() -> None:
     assert first.cells[17] == "foreign" and first.cells[16] == NEIGHBOUR
     assert first.cells[20:24] == (SOURCE,) * 4 and first.cells[24:28] == (NEIGHBOUR,) * 4
     assert first.cells[48:60] == ("new",) * 4 + ("old",) * 8
-    assert list(cells.spans(Stretch(52, 4))) == [(0, 52, 56)]
-    assert list(cells.spans(Stretch(60, 8))) == [(0, 60, 64), (1, 0, 4)]
+    assert list(cells.spans(SectorRun(52, 4))) == [(0, 52, 56)]
+    assert list(cells.spans(SectorRun(60, 8))) == [(0, 60, 64), (1, 0, 4)]
 
 
 def large(states: tuple[str, ...], changed: dict[int, str]) -> SectorMap:
     length = len(states)
     return SectorMap(
-        (Stretch(0, length),), 3 * length, Stretch(0, 5 * length), 1,
-        SeenSectors(states, changed), None, Stretch(3 * length, length),
+        (SectorRun(0, length),), 3 * length, SectorRun(0, 5 * length), 1,
+        SeenSectors(states, changed), None, SectorRun(3 * length, length),
     )  # fmt: skip
 
 
@@ -164,10 +164,10 @@ def test_the_text_fits_a_terminal() -> None:
 
 
 def test_of_many_ranges_those_have_a_line_that_tell_something() -> None:
-    sources = tuple(Stretch(at, 8) for at in range(0, 800, 8))
+    sources = tuple(SectorRun(at, 8) for at in range(0, 800, 8))
     states = ("new",) * 796 + ("old",) * 4
     found = SectorMap(
-        sources, 1000, Stretch(0, 2000), 1, SeenSectors(states), None, Stretch(1400, 8)
+        sources, 1000, SectorRun(0, 2000), 1, SeenSectors(states), None, SectorRun(1400, 8)
     )
     lines = after_copy(found, "write:51 torn")
     ranges = [line.split()[0] for line in lines if line.startswith("R")]
@@ -211,7 +211,7 @@ def test_the_sectors_that_break_a_rule() -> None:
     assert offending("NEIGHBOUR", found, 0) == [70]
     assert offending("RECOVERS", found, 0) == [59]
     assert offending("NO-HANG", found, 0) == []
-    assert extents([53, 54, 56, 53 + 8]) == [Stretch(53, 2), Stretch(56, 1), Stretch(61, 1)]
+    assert extents([53, 54, 56, 53 + 8]) == [SectorRun(53, 2), SectorRun(56, 1), SectorRun(61, 1)]
 
 
 def test_a_picture_shows_each_state_and_says_them() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lab.results.sectors.model import STATES, SectorMap, SeenSectors, Stretch
+from lab.results.sectors.model import STATES, SectorMap, SectorRun, SeenSectors
 
 COLUMNS = 64
 """Cells in a row."""
@@ -35,7 +35,7 @@ class Grid:
     rows: tuple[Row, ...]
     scale: int
 
-    def spans(self, part: Stretch) -> Iterator[tuple[int, int, int]]:
+    def spans(self, part: SectorRun) -> Iterator[tuple[int, int, int]]:
         """Where a stretch lies: the place of a row among the rows, the first cell there and the
         first behind it."""
         for place, row in enumerate(self.rows):

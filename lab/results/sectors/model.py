@@ -28,7 +28,7 @@ _RUN = re.compile(r"(\d+) (\w+)")
 _EXTENT = re.compile(r"(\d+)\+(\d+) (\w+)")
 
 
-class Stretch(NamedTuple):
+class SectorRun(NamedTuple):
     """A run of sectors."""
 
     start: int
@@ -68,25 +68,25 @@ class SectorMap:
     the copy that followed was another one.
     """
 
-    sources: tuple[Stretch, ...]
+    sources: tuple[SectorRun, ...]
     destination: int
-    window: Stretch
+    window: SectorRun
     unit: int
     copied: SeenSectors
     recovered: SeenSectors | None
-    struck: Stretch | None = None
+    struck: SectorRun | None = None
     damaged: tuple[int, ...] = ()
 
     @property
-    def target(self) -> Stretch:
+    def target(self) -> SectorRun:
         """The whole destination."""
-        return Stretch(self.destination, sum(source.sectors for source in self.sources))
+        return SectorRun(self.destination, sum(source.sectors for source in self.sources))
 
-    def pieces(self) -> Iterator[tuple[Stretch, Stretch]]:
+    def pieces(self) -> Iterator[tuple[SectorRun, SectorRun]]:
         """Each source range with the part of the destination that it fills."""
         at = self.destination
         for source in self.sources:
-            yield source, Stretch(at, source.sectors)
+            yield source, SectorRun(at, source.sectors)
             at += source.sectors
 
 
@@ -96,7 +96,7 @@ def sector_map(case: Mapping[str, Any]) -> SectorMap | None:
     Of a case that an older lab recorded only the destination is known.
     """
     try:
-        sources = tuple(Stretch(*source) for source in case["copy"]["sources"])
+        sources = tuple(SectorRun(*source) for source in case["copy"]["sources"])
         outcome, told = case["outcome"], case.get("sectors", {})
         copied = _seen(told.get("copied") or {"destination": outcome["destination"]})
         recovered = told.get("recovered")
@@ -104,11 +104,11 @@ def sector_map(case: Mapping[str, Any]) -> SectorMap | None:
         found = SectorMap(
             sources=sources,
             destination=int(case["copy"]["destination"]),
-            window=Stretch(*case["window"]),
+            window=SectorRun(*case["window"]),
             unit=int(case["copy"]["unit"]),
             copied=copied,
             recovered=_seen(recovered) if recovered else None,
-            struck=Stretch(*struck) if struck else None,
+            struck=SectorRun(*struck) if struck else None,
             damaged=(*outcome.get("corrupted", ()), *outcome.get("lost", ())),
         )
     except (KeyError, TypeError, ValueError):

@@ -14,8 +14,8 @@ from lab.results.sectors.model import (
     UNREADABLE,
     WORDS,
     SectorMap,
+    SectorRun,
     SeenSectors,
-    Stretch,
     sector_map,
 )
 
@@ -119,8 +119,8 @@ def _short(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def extents(sectors: list[int]) -> list[Stretch]:
+def extents(sectors: list[int]) -> list[SectorRun]:
     """Sectors as stretches."""
     rows = groupby(enumerate(sorted(sectors)), key=lambda each: each[1] - each[0])
     found = [[sector for _, sector in row] for _, row in rows]
-    return [Stretch(row[0], len(row)) for row in found]
+    return [SectorRun(row[0], len(row)) for row in found]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from lab.results.rules import WORDS, offending
-from lab.results.sectors.model import SectorMap, Stretch, sector_map
+from lab.results.sectors.model import SectorMap, SectorRun, sector_map
 from lab.results.sectors.text import case_map, extents
 from lab.results.site.draw import sectors
 from lab.results.site.draw.lanes import picture as lane_picture
@@ -49,7 +49,7 @@ class RuleShown:
     verdict: str
     evidence: str
     words: str
-    sectors: tuple[Stretch, ...] = ()
+    sectors: tuple[SectorRun, ...] = ()
     more: int = 0
 
 
@@ -106,7 +106,7 @@ def _rules(case: Mapping[str, Any], found: SectorMap | None) -> Iterable[RuleSho
     told = case.get("outcome", {}).get("completion") or {}
     for rule in ranked:
         verdict = str(rules[rule]["verdict"])
-        bad: list[Stretch] = []
+        bad: list[SectorRun] = []
         if found and verdict in ("violated", "caught"):
             bad = extents(offending(rule, found, int(told.get("dw0") or 0)))
         yield RuleShown(
