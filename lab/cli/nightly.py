@@ -68,9 +68,10 @@ def nightly(
     if dry_run:
         _dry_run(wanted, json)
     elif shared():
+        told = _wanted_to_know() if watch else None
         night = _defer(wanted)
         if watch:
-            _watch(night, json)
+            _watch(night, json, told)
     elif watch:
         _under_way(plan)
     else:
@@ -80,14 +81,10 @@ def nightly(
 def _carry_out(wanted: Plan, json: bool) -> None:
     """The night of a plan, on this host."""
     from lab.farm.night import carry_out, unfinished
-    from lab.farm.notify.send import notices
-    from lab.farm.outcome import document, exit_status, with_before
     from lab.farm.retention import trim
-    from lab.host.settings import load as settings
     from lab.results.store.database import session
 
-    # Whom it could not tell should be known before a night, not after it.
-    wanted_to_know = notices(settings().notify)
+    wanted_to_know = _wanted_to_know()
     say = timed_lines()
     with session() as store:
         if night := unfinished(store, wanted):
@@ -95,17 +92,33 @@ def _carry_out(wanted: Plan, json: bool) -> None:
         night = carry_out(store, wanted, say, lambda job, total: _tell(say, job, total))
         for removed in trim(store, wanted):
             say(f"evidence of {removed} removed")
-        whole = with_before(store, night)
-        status = exit_status(night, whole.found)
-        if json:
-            print_json(document(night, whole.found))
-        else:
-            _print(night, whole.found)
-        say("write the pages")
-        say(_pages(store, whole).as_uri())
-        if wanted_to_know.due(whole) and not tell(wanted_to_know, whole):
-            status = 3
+        status = _conclude(store, night, wanted_to_know, json)
     raise typer.Exit(status)
+
+
+def _wanted_to_know() -> Notices:
+    """Who is to be told: whom it could not tell should be known before a night, not after it."""
+    from lab.farm.notify.send import notices
+    from lab.host.settings import load
+
+    return notices(load().notify)
+
+
+def _conclude(store: Session, night: NightRow, wanted: Notices | None, json: bool) -> int:
+    """Print what a night came to; if there are such as wanted to know, write its pages and tell
+    them.  Its exit status."""
+    from lab.farm.outcome import document, exit_status, with_before
+
+    whole = with_before(store, night)
+    status = exit_status(night, whole.found)
+    if json:
+        print_json(document(night, whole.found))
+    else:
+        _print(night, whole.found)
+    if wanted is None:
+        return status
+    print(f"pages: {_pages(store, whole).as_uri()}", file=sys.stderr)
+    return 3 if wanted.due(whole) and not tell(wanted, whole) else status
 
 
 def _pages(store: Session, night: Night) -> Path:
@@ -166,22 +179,15 @@ def _under_way(plan: Path | None) -> str:
     return night.id
 
 
-def _watch(night: str, json: bool) -> None:
-    """Follow a night to its end, and print what it came to."""
+def _watch(night: str, json: bool, wanted: Notices | None = None) -> None:
+    """Follow a night to its end, print what it came to, and tell such as wanted to know."""
     from lab.farm.hosts.watch import follow
-    from lab.farm.outcome import document, exit_status, outcome
     from lab.results.store.database import session
     from lab.results.store.schema import NightRow
 
     follow(night, timed_lines())
     with session() as store:
-        row = store.get_one(NightRow, night)
-        found = outcome(store, row)
-        if json:
-            print_json(document(row, found))
-        else:
-            _print(row, found)
-        status = exit_status(row, found)
+        status = _conclude(store, store.get_one(NightRow, night), wanted, json)
     raise typer.Exit(status)
 
 

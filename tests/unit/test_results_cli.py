@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Listings say what must be known of a run before its cases mean anything."""
 
+import json
+
 import pytest
 import typer
 
 from lab.cli.compare import ExportFormat, compare, export
 from lab.cli.results import list_runs, show
+from lab.errors import UsageError
 from lab.results.run import PROFILE, Run
+from tests.unit.builders import findings
+from tests.unit.test_sectors import STRANGE, done
+from tests.unit.test_sectors import document as sectors
+from tests.unit.test_store import ran, write_run
 
 
 def document(plant: str = "") -> dict[str, object]:
@@ -70,3 +77,47 @@ def test_a_planted_baseline_is_told_before_what_changed(
     assert first == f"careful: the baseline {made[0]}: planted: flip-bit"
     export(made[0], ExportFormat.JUNIT)
     assert '<property name="plant" value="flip-bit"' in capsys.readouterr().out
+
+
+def test_a_case_is_shown_with_its_sectors(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = findings({**done(5), 53: STRANGE, 70: STRANGE})
+    rules = {
+        "NO-FOREIGN": {"verdict": "violated", "evidence": "1 foreign: sector 53"},
+        "NEIGHBOUR": {"verdict": "violated", "evidence": "1 changed: sector 70"},
+        "SOURCE": {"verdict": "holds", "evidence": "unchanged"},
+    }
+    case = sectors(seen, findings(done(12)), verdict="violated", rules=rules)
+    run = write_run(1, [case], plant="flip-bit")
+    for name in ("7", "write:2 eio", "write:2,eio"):
+        show(f"{run}:{name}")
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == f"{run}:7 write:2 eio: violated"
+        assert lines[1:4] == [
+            "NO-FOREIGN violated: every destination sector is old or new as a whole",
+            "  1 foreign: sector 53", "  sectors: 53+1",
+        ]  # fmt: skip
+        assert "  sectors: 70+1" in lines and not any("SOURCE" in line for line in lines)
+        assert any("nnnnnXoooooo" in line for line in lines)
+        assert "after the same copy again: 12 new" in lines
+        assert lines[-1] == "careful, planted: flip-bit"
+        assert max(map(len, lines)) <= 80
+    show(f"{run}:7", json=True)
+    assert json.loads(capsys.readouterr().out) == case
+    with pytest.raises(UsageError, match="has no case 8"):
+        show(f"{run}:8")
+
+
+def test_a_case_of_several_with_its_number_is_named_with_its_own_run() -> None:
+    cases = [sectors(findings({}), run=f"2026-{path}", path=path) for path in ("one", "two")]
+    run = write_run(1, cases, suite="conformance")
+    with pytest.raises(UsageError, match=r"has 2 cases 7 .*2026-one:7, 2026-two:7"):
+        show(f"{run}:7")
+
+
+def test_a_case_without_a_number_is_shown_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(1, [ran("generic/001", "fail"), ran("generic/002")], suite="fstests")
+    show(f"{run}:generic/001")
+    said = capsys.readouterr().out
+    assert "output mismatch" in said and "generic/002" not in said
+    with pytest.raises(UsageError, match="has no case generic/003"):
+        show(f"{run}:generic/003")

@@ -223,7 +223,11 @@ def case_named(cases: list[dict[str, Any]], run: str, wanted: str) -> dict[str, 
             case for case in cases if wanted in (case["name"], f"{case['point']},{case['action']}")
         ]
     if len(found) > 1:
-        numbers = ", ".join(str(case["number"]) for case in found[:9])
+        # Of a run that is made of others a number alone says too little.
+        named = [f"{case['run']}:" if "run" in case else "" for case in found]
+        numbers = ", ".join(
+            f"{of}{case['number']}" for of, case in zip(named[:9], found[:9], strict=True)
+        )
         raise UsageError(
             f"run {run} has {len(found)} cases {wanted}", hint=f"name one by number: {numbers}"
         )
