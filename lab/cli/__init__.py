@@ -19,6 +19,7 @@ from typer.main import get_command
 from lab import __version__
 from lab.cli import (
     bisect,
+    checkpoint,
     compare,
     doctor,
     fault,
@@ -70,6 +71,7 @@ app.add_typer(profile.app, name="profile")
 app.add_typer(image.app, name="image")
 app.add_typer(kernel.app, name="kernel")
 app.add_typer(qemu.app, name="qemu")
+app.add_typer(checkpoint.app, name="checkpoint")
 app.add_typer(fault.app, name="fault")
 compare.register(results.app)
 app.add_typer(results.app, name="results")

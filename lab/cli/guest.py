@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab.cli.boot import Boot
 from lab.cli.kernel import Kernel, kernel_named
 from lab.cli.profile import Changes, complete_profile
 from lab.cli.qemu import Qemu, qemu_named
@@ -52,15 +53,17 @@ def up(
     ] = None,
     kernel: Kernel = None,
     qemu: Qemu = None,
+    boot: Boot = None,
     changes: Changes = None,
     json: Json = False,
 ) -> None:
-    """Boot a guest of a profile; it stays until `lab down`."""
+    """Start a guest of a profile; it stays until `lab down`."""
     from lab.profile.change import booting
     from lab.profile.load import load
 
     # A mistake in the profile is told before anything slow is even imported.
-    wanted = load(profile, booting(changes or [], kernel_named(kernel), qemu_named(qemu)))
+    named = kernel_named(kernel), qemu_named(qemu), boot or ""
+    wanted = load(profile, booting(changes or [], *named))
     from lab.guest import guests, registry
 
     name = name or wanted.name
@@ -80,8 +83,11 @@ def up(
     from rich.console import Console
 
     from lab.cli.stack import tree
+    from lab.guest.begin import lasting
 
     Console(highlight=False).print(tree(wanted, found, peer))
+    if why := lasting(guest.record.cold):
+        print(f"{name} was booted, and will be each time: {why}")
     print(
         f"{name} is up after {time.monotonic() - start:.1f} s, kernel {guest.record.kernel}: "
         f"lab ssh {name}"
@@ -91,10 +97,13 @@ def up(
 def _already_up(record: Record, wanted: Profile, *, json: bool) -> None:
     """Tell of a guest that is up already.  Raises UsageError when it is another one."""
     name = record.name
-    if record.profile != wanted:
+    hint = f"lab down {name} first, or give --name another one"
+    if wanted.guest.boot == "cold" and record.cold is None:
+        raise UsageError(f"guest {name} is up, and began from a checkpoint", hint=hint)
+    if not record.is_of(wanted):
         raise UsageError(
             f"guest {name} is up, but of another profile than was asked for",
-            hint=f"lab down {name} first, or give --name another one",
+            hint=hint,
         )
     if json:
         print_json(_document(record))
@@ -155,7 +164,7 @@ def list_guests(json: Json = False) -> None:
             record.kernel,
             record.accelerator,
             str(record.port),
-            _age(time.time() - record.started) if record.alive() else "",
+            age(time.time() - record.started) if record.alive() else "",
         )
         for record in records
     ]
@@ -243,6 +252,8 @@ def _document(record: Record) -> dict[str, object]:
         "port": record.port,
         "pid": record.qemu.pid,
         "started": record.started,
+        "began": "boot" if record.cold is not None else "checkpoint",
+        "cold": record.cold or None,
         "directory": str(registry.directory(record.name)),
         **_stacked(found),
         "peer": {"name": record.link.other, **_stacked(peer)} if record.link else None,
@@ -259,7 +270,8 @@ def _stacked(found: StackListing) -> dict[str, object]:
     }
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
+    """How long something has been there, as listings have it."""
     minutes, hours = seconds / 60, seconds / 3600
     if minutes < 1:
         return f"{seconds:.0f} s"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lab.cli.boot import Boot
 from lab.cli.guest import complete_guest
 from lab.cli.kernel import Kernel, kernel_named
 from lab.cli.profile import Changes, complete_profile
@@ -60,6 +61,17 @@ def run(
             "--tree", help="A built tree of the suite, instead of the one in the settings."
         ),
     ] = None,
+    boot: Boot = None,
+    spares: Annotated[
+        int | None,
+        typer.Option(
+            "--spares",
+            min=0,
+            max=8,
+            help="How many guests wait, restored, to take over from the one that a case kills; "
+            "default: the profile's, 1.",
+        ),
+    ] = None,
     changes: Changes = None,
     json: Annotated[bool, typer.Option("--json", help="Print the run's JSON.")] = False,
 ) -> None:
@@ -71,7 +83,7 @@ def run(
     wanted = find(suite)
     request = Request(
         profile, suite, args or (), tree, on or "", kernel_named(kernel), qemu_named(qemu),
-        changes or (),
+        changes or (), boot or "", spares,
     )  # fmt: skip
     try:
         status = _carry_out(wanted, request, json=json)

@@ -61,6 +61,7 @@ CHECKS = (
     Check("compiler", tools.compiler, State.DEGRADED),
     Check("memory", room.memory, State.DEGRADED),
     Check("disk", room.disk, State.MISSING),
+    Check("checkpoints", leftovers.checkpoints, State.DEGRADED),
     Check("dead guests", leftovers.guests, State.DEGRADED),
     # Sources of kernels are looked through, which may be many files on a slow disk.
     Check("old artifacts", leftovers.artifacts, State.DEGRADED, deadline=180.0),

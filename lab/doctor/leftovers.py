@@ -7,7 +7,7 @@ from pathlib import Path
 from lab.artifacts import cache, image, kernel, qemu
 from lab.artifacts.cache import Artifact
 from lab.doctor.finding import Finding, degraded, ok
-from lab.guest import registry
+from lab.guest import registry, shelf
 from lab.host import dirs
 from lab.host.process import touching
 
@@ -60,6 +60,7 @@ def half_built() -> list[Leftover]:
 def superseded() -> list[tuple[Artifact, Leftover]]:
     """The artifacts that nothing leads to any more."""
     found = [*image.superseded(), *kernel.superseded(lambda _: None), *qemu.superseded()]
+    found += shelf.superseded(found)
     return [(one, Leftover.at(one.path, f"{one.kind} {one.name} {one.key}")) for one in found]
 
 
@@ -69,11 +70,22 @@ def guests() -> Finding:
 
 
 def artifacts() -> Finding:
-    """Images, kernels and QEMUs that nothing leads to any more, and half-built ones."""
+    """Artifacts that nothing leads to any more, and half-built ones."""
     old = superseded()
     used = [one for artifact, one in old if touching(artifact.path)]
     found = [*half_built(), *(one for _, one in old if one not in used)]
     return _told(found, f"none but {len(used)} in use" if used else "none")
+
+
+def checkpoints() -> Finding:
+    """What guests begin from instead of booting."""
+    made, failed = shelf.listing(), shelf.failures()
+    taken = megabytes(sum(one.manifest.size for one in made))
+    said = f"{len(made)}, {taken}" if made else "none yet: the next guest boots, and makes one"
+    if not failed:
+        return ok(said)
+    whys = "; ".join(f"{one.name} {one.key} could not be made: {one.why}" for one in failed)
+    return degraded(f"{said}; {whys}", "lab checkpoint rm NAME, to have it tried at once again")
 
 
 def _told(found: list[Leftover], none: str) -> Finding:

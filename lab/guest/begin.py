@@ -17,6 +17,9 @@ from lab.vm.link import Link
 from lab.vm.machine import Machine
 from lab.vm.qmp import EventSink
 
+_ASKED = "asked for"
+_NOT_YET = "there was no checkpoint yet"
+
 
 @dataclass(frozen=True)
 class Beginning:
@@ -55,17 +58,23 @@ def begin(
     machine, agent = _booted(path, name, profile, platform, progress, on_event, link)
     if found is None and not why:
         making.in_background(recipe)
-    return Beginning(machine, agent, cold=why or found or "there was no checkpoint yet")
+    return Beginning(machine, agent, cold=why or found or _NOT_YET)
 
 
 def cold_because(profile: Profile) -> str:
     """Why guests of a profile are always booted; '' if they need not be."""
     if profile.guest.boot == "cold":
-        return "asked for"
+        return _ASKED
     for device in profile.devices:
         if isinstance(device, HostNvme):
             return f"{device.serial}: a controller of the host is not plugged"
     return ""
+
+
+def lasting(cold: str | None) -> str:
+    """Why a guest was booted that will be the next time too, unless somebody does something; ''
+    for one that began from a checkpoint, was to be booted, or made a checkpoint."""
+    return "" if cold in (None, "", _ASKED, _NOT_YET) else cold or ""
 
 
 def _found(recipe: Recipe, progress: Progress) -> Checkpoint | str | None:

@@ -104,19 +104,24 @@ class Recipe:
 
     def inputs(self) -> dict[str, str]:
         """All that goes in."""
-        program = Path(self.platform.qemu).resolve()
-        found = program.stat()
         memory = Memory(Path(MEMORY), shared=True)
         return {
             "argv": json.dumps(making(self.profile, self.boot(""), self.ports, memory)),
             "arguments": " ".join(KERNEL_ARGS),
             "initramfs": str(self.platform.kernel.initramfs),
             "files": hashlib.sha256(archive(self.files())).hexdigest(),
-            "qemu": f"{program} {found.st_size} {found.st_mtime_ns}",
+            "qemu": emulator(self.platform.qemu),
             # What KVM gives a guest is the host's own.
             "host": qemu.host_key() if self.platform.accelerator.name == "kvm" else "",
             "format": str(FORMAT),
         }
+
+
+def emulator(program: str) -> str:
+    """What tells a QEMU from another one.  Raises OSError."""
+    path = Path(program).resolve()
+    found = path.stat()
+    return f"{path} {found.st_size} {found.st_mtime_ns}"
 
 
 @dataclass(frozen=True)

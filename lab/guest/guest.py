@@ -85,9 +85,10 @@ class Guest:
         progress: Progress,
         on_event: EventSink | None = None,
         spare: Spare | None = None,
-    ) -> None:
+    ) -> bool:
         """Begin again after QEMU was killed, on the media as they lie in the directory, in a spare
-        if there is one; the agent answers then, the devices may still be on their way."""
+        if there is one, and whether it was of use; the agent answers then, the devices may still be
+        on their way."""
         self.machine.close()
         record = self.record
         if spare and spare.ready():
@@ -98,12 +99,13 @@ class Guest:
                 progress(f"boot {record.name}: the spare is of no use: {error}")
             else:
                 self.record, self.machine = _renewed(record, machine), machine
-                return
+                return True
         started = boot_guest(
             self.directory, record.name, record.profile, platform, progress,
             owner=record.owner, on_event=on_event, link=record.link,
         )  # fmt: skip
         self.record, self.machine = started.record, started.machine
+        return False
 
     def down(self) -> None:
         """Kill QEMU and remove the directory with its media; the peer's as well."""

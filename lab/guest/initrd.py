@@ -30,7 +30,12 @@ def initrd(kernel: Kernel, *files: Mapping[str, ArchiveEntry]) -> bytes:
 def everyones(profile: Profile) -> dict[str, ArchiveEntry]:
     """The files that all guests with the profile's command line have: programs, and what the
     modules are given that the initramfs loads."""
-    files = _parameters((*KERNEL_ARGS, *kernel_args(profile)))
+    return {**_parameters((*KERNEL_ARGS, *kernel_args(profile))), **programs()}
+
+
+def programs() -> dict[str, ArchiveEntry]:
+    """The lab's programs for guests, and those of packages.  Raises HostError."""
+    files: dict[str, ArchiveEntry] = {}
     scripts = share.directory("guest-scripts")
     # The boot scripts, beside these directories, are part of the shared initramfs.
     for package in sorted(path for path in scripts.iterdir() if path.is_dir()):

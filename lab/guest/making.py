@@ -17,10 +17,10 @@ from lab.artifacts import cache
 from lab.artifacts.cache import Artifact
 from lab.artifacts.cmdline import KERNEL_ARGS
 from lab.errors import LabError
-from lab.guest import checkpoints, initrd
+from lab.guest import checkpoints, initrd, shelf
 from lab.guest.boot import Progress, await_line, empty_logs
 from lab.guest.checkpoints import KIND, MEMORY, STATE, Recipe
-from lab.host import dirs, qemu
+from lab.host import qemu
 from lab.vm import checkpoint
 from lab.vm.argv import INITRD, Memory, making
 from lab.vm.machine import Machine
@@ -33,9 +33,6 @@ AT_MOST = 12
 AT_MOST_BYTES = 4 << 30
 """What they may take on the disk, together."""
 
-_FAILED = ".failed-"
-_PAUSE = 3600.0
-"""Seconds after a failure until it is tried once more."""
 _SAVE_DEADLINE = 120.0
 _ROOM = 64 << 20
 """Bytes beside those of the memory, of which a booted guest has touched about a seventh."""
@@ -54,9 +51,9 @@ def ensure(recipe: Recipe, progress: Progress) -> Artifact:
         made = cache.ensure(KIND, recipe.name, recipe.inputs(), build, progress, room=room)
     except LabError as error:
         with contextlib.suppress(OSError):
-            _failure(recipe).write_text(str(error))
+            shelf.failure_of(recipe.artifact).write_text(str(error))
         raise
-    _failure(recipe).unlink(missing_ok=True)
+    shelf.failure_of(recipe.artifact).unlink(missing_ok=True)
     prune()
     return made
 
@@ -77,16 +74,17 @@ def in_background(recipe: Recipe) -> None:
 
 def failed(recipe: Recipe) -> str:
     """Why it could not be made of late; '' if it was not tried, or that is long ago."""
-    path = _failure(recipe)
+    path = shelf.failure_of(recipe.artifact)
     with contextlib.suppress(FileNotFoundError):
-        if time.time() - path.stat().st_mtime < _PAUSE:
+        if time.time() - path.stat().st_mtime < shelf.PAUSE:
             return path.read_text() or "it could not be made"
     return ""
 
 
 def prune() -> None:
     """Remove the checkpoints that were not used for longest, where there are too many; those in use
-    stay."""
+    stay.  Failures that no longer count are forgotten."""
+    shelf.forget_old_failures()
     made = sorted(cache.manifests(KIND), key=lambda one: -one[0].path.stat().st_mtime)
     total = 0
     for number, (artifact, manifest) in enumerate(made):
@@ -127,11 +125,8 @@ def _build(recipe: Recipe, directory: Path) -> dict[str, str]:
         "ports": str(recipe.ports),
         "arguments": " ".join([*KERNEL_ARGS, *recipe.profile.guest.kernel_args]),
         "mapped": "yes" if mapped else "no",
+        **shelf.origins(recipe),
     }
-
-
-def _failure(recipe: Recipe) -> Path:
-    return dirs.cache("artifacts", KIND) / f"{_FAILED}{recipe.artifact.key}"
 
 
 def main() -> None:

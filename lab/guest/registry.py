@@ -59,6 +59,12 @@ class Record(BaseModel):
         """Whether its QEMU still runs."""
         return self.qemu.alive()
 
+    def is_of(self, profile: Profile) -> bool:
+        """Whether it is a guest of a profile, whatever way it has begun."""
+        way = {"boot": profile.guest.boot, "spares": profile.guest.spares}
+        guest = self.profile.guest.model_copy(update=way)
+        return self.profile.model_copy(update={"guest": guest}) == profile
+
     def orphaned(self) -> bool:
         """Whether the run that owns it is gone."""
         return self.owner is not None and not self.owner.alive()

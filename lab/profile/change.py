@@ -59,11 +59,17 @@ class ProfileChange:
         return Place(f"--set {_printable(self.argument)}", None)
 
 
-def booting(changes: Sequence[str], kernel: str, qemu: str) -> list[str]:
-    """The changes, and those that give a profile another kernel or QEMU, where one is named."""
+def booting(
+    changes: Sequence[str], kernel: str, qemu: str, boot: str = "", spares: int | None = None
+) -> list[str]:
+    """The changes, and those that give a profile another kernel or QEMU, where one is named,
+    another way to begin, or another number of spares."""
     # Quoted: 6.12 is a name, not a number.
-    named = {"kernel": kernel, "machine.qemu": qemu}
-    return [*changes, *(f"{path}={dumps(name)}" for path, name in named.items() if name)]
+    named = {"kernel": kernel, "machine.qemu": qemu, "guest.boot": boot}
+    more = [f"{path}={dumps(name)}" for path, name in named.items() if name]
+    if spares is not None:
+        more.append(f"guest.spares={spares}")
+    return [*changes, *more]
 
 
 def changed(document: Document, changes: Sequence[ProfileChange]) -> Document:

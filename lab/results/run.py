@@ -8,6 +8,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -80,6 +81,7 @@ class Run:
         """Drawn for the tags, so that what an earlier run left cannot pass for this one's."""
         self._lock = threading.Lock()
         self._said: list[tuple[str, dict[str, Any]]] = []
+        self._began: Counter[tuple[str, str]] = Counter()
         self._listener = _LISTENER.get()
         try:
             self._timeline = (self.directory / TIMELINE).open("a", buffering=1)
@@ -107,6 +109,18 @@ class Run:
                 raise not_writable(self.directory, error) from error
         if self._listener:
             self._listener(source, event, data)
+
+    def began(self, guest: str, way: str, why: str = "") -> None:
+        """Append that a guest has begun: from a `checkpoint`, in a `spare`, or `cold`, and why."""
+        self.emit("lab", "began", guest=guest, way=way, why=why or None)
+        with self._lock:
+            self._began[way, why] += 1
+
+    def boots(self) -> list[dict[str, Any]]:
+        """How often guests have begun, by way and reason, the most frequent first."""
+        with self._lock:
+            found = self._began.most_common()
+        return [{"way": way, "why": why or None, "count": count} for (way, why), count in found]
 
     def qmp_event(self, name: str, data: dict[str, Any]) -> None:
         """Append an event of QEMU; the sink that a machine is given."""

@@ -52,11 +52,10 @@ def attached(name: str, profile: Profile, suite: str, hint: str) -> Guest:
     says how one is had.
     """
     guest = guests.attach(name)
-    its = guest.record.profile
-    if its != profile:
+    if not guest.record.is_of(profile):
         raise UsageError(
-            f"guest {name}, of {its.name}, is of another profile than {profile.name} as {suite} "
-            "boots it",
+            f"guest {name}, of {guest.record.profile.name}, is of another profile than "
+            f"{profile.name} as {suite} boots it",
             hint=hint,
         )
     require_free(guest)
@@ -99,6 +98,9 @@ class RunGuest:
         )
         if on:
             on.machine.hear(self._hear)
+            return
+        for each in filter(None, (self.guest.peer, self.guest)):
+            self._note_beginning(each)
 
     def __enter__(self) -> "RunGuest":
         return self
@@ -157,16 +159,22 @@ class RunGuest:
         self._reset = False
         spare = self._spares.popleft() if self._spares else None
         try:
-            self.guest.reboot(self._platform, self._progress, self._hear, spare)
+            spared = self.guest.reboot(self._platform, self._progress, self._hear, spare)
         finally:
             if spare:
                 spare.close()
         self._lost = False
+        self._note_beginning(self.guest, "spare" if spared else "checkpoint")
         # A run that has lost its guest once will again, as likely as not.
         wanted = self.guest.record.profile.guest.spares
         while len(self._spares) < wanted and self.guest.record.cold is None:
             self._spares.append(Spare(self.guest.record, self._platform, len(self._spares) + 1))
         self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
+
+    def _note_beginning(self, guest: Guest, way: str = "checkpoint") -> None:
+        """Count how a guest has begun: in that way, unless it was booted."""
+        why = guest.record.cold
+        self.run.began(guest.record.name, way if why is None else "cold", why or "")
 
     def _hear(self, event: str, data: dict[str, Any]) -> None:
         """QEMU tells of something."""

@@ -31,6 +31,8 @@ class Outcome(ABC):
     """What the guest's kernel offers on each disk and layer."""
     boot: float | None = None
     """Seconds that the first guest took to boot; None if it was up before."""
+    boots: list[dict[str, Any]] = field(default_factory=list)
+    """How often its guests began, by way and reason (lab.results.run.Run.boots)."""
     seconds: float = 0.0
     error: LabError | None = None
 
@@ -64,6 +66,7 @@ class Outcome(ABC):
             "qemu": self.qemu,
             "accelerator": self.accelerator,
             "boot": self.boot and round(self.boot, 3),
+            "boots": self.boots,
         }
 
     @abstractmethod

@@ -49,6 +49,7 @@ def recorded(
             record.emit("lab", "error", message=str(error))
             outcome.error = error
         finally:
+            outcome.boots = record.boots()
             outcome.seconds = time.monotonic() - start
             record.finish(outcome.document())
 

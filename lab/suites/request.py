@@ -41,6 +41,10 @@ class Request:
     """As `--qemu` takes it; empty for that of the profile."""
     changes: Sequence[str] = ()
     """Of the profile, PATH=VALUE."""
+    boot: str = ""
+    """As `--boot` takes it; empty for that of the profile."""
+    spares: int | None = None
+    """As `--spares` takes it; None for that of the profile."""
 
     @property
     def title(self) -> str:
@@ -52,7 +56,8 @@ class Request:
     def words(self, *more: str) -> Iterator[str]:
         """The arguments with which `lab` carries it out, with more options of `lab run`."""
         yield from ("run", self.profile, self.suite)
-        given = {"--on": self.on, "--kernel": self.kernel, "--qemu": self.qemu}
+        given = {"--on": self.on, "--kernel": self.kernel, "--qemu": self.qemu, "--boot": self.boot}
+        given["--spares"] = "" if self.spares is None else str(self.spares)
         for option, value in {**given, "--tree": self.tree and str(self.tree)}.items():
             if value:
                 yield from (option, value)
@@ -60,9 +65,12 @@ class Request:
             yield from ("--set", change)
         yield from (*more, "--", *self.options)
 
+    def _changes(self) -> list[str]:
+        return booting(self.changes, self.kernel, self.qemu, self.boot, self.spares)
+
     def load(self) -> Profile:
         """The profile with all changes.  Raises ProfileError and UsageError."""
-        return load(self.profile, booting(self.changes, self.kernel, self.qemu))
+        return load(self.profile, self._changes())
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def test_the_words_of_a_request_ask_for_the_same(
 ) -> None:
     asked = Request(
         "nvme-copy", "probe", ("-g", "quick", "--", "x"), tmp_path, "guest", "6.12", "sid",
-        ("machine.memory=4G", "machine.cpus=2"),
+        ("machine.memory=4G", "machine.cpus=2"), "cold", 0,
     )  # fmt: skip
     heard: list[Assignment[object]] = []
 
