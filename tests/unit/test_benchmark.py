@@ -4,15 +4,21 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import vng
-from benchmarks.__main__ import boots, table, warm
-from lab.artifacts.kernel import Kernel
+from benchmarks.builds import Build
+from benchmarks.measure import Pair, in_turn, ratio, table
+from benchmarks.page import Figure
+from benchmarks.parts import PARTS, knobs
+from benchmarks.parts.peer import section, warm
+from benchmarks.spent import Spent, cpu, spending
 from lab.errors import HostError
 from tests import ROOT
+from tests.unit.builders import python, said
 
 RELEASE = "6.12.0-test"
 
@@ -36,12 +42,11 @@ def test_it_is_given_the_labs_own_busybox_and_a_terminal(peer: vng.Vng) -> None:
 
 
 def test_what_it_says_is_quoted_before_anything_is_measured(
-    peer: vng.Vng, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    peer: vng.Vng, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers(peer, "echo virtme-run: initramfs is needed, and no busybox was found; exit 1")
-    kernel = Kernel("debian", "k", RELEASE, *[tmp_path] * 4)
     with pytest.raises(HostError, match=r"exit status 1: script .* uname") as caught:
-        boots(kernel, peer)
+        warm(peer)
     assert caught.value.detail == "virtme-run: initramfs is needed, and no busybox was found"
     assert "no busybox was found" in capsys.readouterr().err
     assert (peer.binaries / "calls").read_text() == "x\nx\n"
@@ -110,7 +115,80 @@ def test_setup_installs_what_the_benchmark_needs(tmp_path: Path) -> None:
         assert ("bsdutils" in asked, "udev" in asked.split()) == (needed, needed)
 
 
+def test_pairs_in_which_the_peer_did_not_answer_are_told_and_not_counted() -> None:
+    found = section([(Spent(4, 1), Spent(10, 4)), (Spent(9, 1), None)], ["1 boot ended."])
+    (figure,) = found.figures
+    assert figure.value == pytest.approx(0.4)
+    assert "| 1 | 4.00 s | 10.00 s | 0.40 | 1.00 s | 4.00 s | 0.25 |" in found.lines
+    assert "| 2 | 9.00 s | - | - | 1.00 s | - | - |" in found.lines
+    assert found.lines[-1] == "1 boot ended."
+
+
+def test_a_peer_that_never_answers_leaves_no_figure() -> None:
+    (figure,) = section([(Spent(4, 1), None)], ["vng does not answer here: no udevd"]).figures
+    assert "| not measured | ≤ 0.15 | ≤ 0.10 |" in figure.row()
+
+
+def test_a_figure_says_which_way_its_bound_is() -> None:
+    rate = Figure("cases a minute", 6.25, 5, 10, least=True)
+    assert rate.row() == "| cases a minute | **6.25** | ≥ 5.00 | ≥ 10.0 |"
+    assert (
+        Figure("memory", 118.4, 120, unit=" MB").row() == "| memory | **118 MB** | ≤ 120 MB | - |"
+    )
+
+
+PAIRS = [Pair(Spent(10, 8), Spent(now, 1)) for now in (4, 5, 3)]
+
+
 def test_the_table_has_the_median() -> None:
-    lines = table([(4.0, 10.0), (5.0, 10.0), (3.0, 10.0)], failures=2)
-    assert "Median ratio: **0.40** (bound 0.45, aim 0.30)." in lines
-    assert lines[-1].startswith("2 boots of vng ended without an answer")
+    assert ratio(PAIRS) == pytest.approx(0.4)
+    lines = table(PAIRS)
+    assert lines[2] == "| 1 | 10.00 s | 4.00 s | 0.40 | 8.00 s | 1.00 s | 0.12 |"
+    assert lines[-1] == "Median ratio: 0.40, of CPU seconds 0.12."
+
+
+def test_neither_lab_is_always_the_first() -> None:
+    before, now = (Build(name, Path(), ()) for name in ("before", "now"))
+    order: list[str] = []
+
+    def work(build: Build) -> Spent:
+        order.append(build.name)
+        return Spent(1, 1)
+
+    in_turn("nothing", before, now, work, 2)
+    assert order == ["before", "now", "now", "before"]
+
+
+BUSY = "import time\nwhile time.process_time() < 0.3: pass\n"
+
+
+def test_what_a_child_used_is_counted_while_it_lives_and_afterwards() -> None:
+    with spending() as spent, python(BUSY + "print('done', flush=True)\ninput()") as child:
+        assert said(child) == "done"
+        alive = cpu()
+        child.communicate("\n")
+        assert cpu() >= alive - 0.02
+    assert 0.25 < spent.cpu < 5
+
+
+def test_a_knob_is_qemu_with_other_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    echo = tmp_path / "echo"
+    echo.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
+    echo.chmod(0o755)
+    monkeypatch.setattr("lab.host.qemu.binary", lambda: str(echo))
+    words = ["-machine", "q35,accel=tcg,sata=off", "-cpu", "max", "-name", "guest=a b"]
+    for name, wanted in {
+        "as it is": words,
+        "-cpu max,la57=off": [*words[:3], "max,la57=off", *words[4:]],
+        "tb-size 64": ["-machine", "q35,sata=off", "-accel", "tcg,tb-size=64", *words[2:]],
+    }.items():
+        program = knobs._program(name, knobs.KNOBS[name])
+        done = subprocess.run([program, *words], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines() == wanted
+
+
+def test_every_part_can_be_named() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--help"], capture_output=True, text=True, check=True
+    )
+    assert all(f"  {name} " in done.stdout for name in PARTS)
