@@ -17,7 +17,7 @@ help:
 	@echo "make test       check the code and run all tests"
 	@echo "make unit       the tests that need no QEMU"
 	@echo "make boot       the tests that boot guests"
-	@echo "make benchmark  measure against the lab before checkpoints and virtme-ng, write docs/benchmarks.md"
+	@echo "make benchmark  measure against an older lab and virtme-ng, write docs/benchmarks.md"
 	@echo "make matrix     QEMUs by kernels: carry out plans/matrix.yaml, write docs/matrix.md"
 	@echo "make findings   see whether what was found in QEMU, kernels and tools is still so"
 	@echo "make setup      install what is missing, nothing else"

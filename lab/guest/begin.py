@@ -19,6 +19,7 @@ from lab.vm.qmp import EventSink
 
 _ASKED = "asked for"
 _NOT_YET = "there was no checkpoint yet"
+_NO_PORT = "its kernel has no virtio console (CONFIG_VIRTIO_CONSOLE), by which it would be told"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ def begin(
             found = f"the checkpoint is of no use: {error}"
             progress(f"boot {name}: {found}")
     machine, agent = _booted(path, name, profile, platform, progress, on_event, link)
+    if not agent:
+        return Beginning(machine, agent, cold=why or _NO_PORT)
     if found is None and not why:
         making.in_background(recipe)
     return Beginning(machine, agent, cold=why or found or _NOT_YET)
