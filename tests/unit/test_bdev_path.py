@@ -11,7 +11,7 @@ from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.paths import find
 from lab.copy.paths.base import CopyPath, Observation
 from lab.copy.paths.bdev import BdevCfr
-from lab.copy.paths.stretches import Stretch, linear
+from lab.copy.paths.placement import Placement, linear
 from lab.profile.layers.mapping import DmLinear
 from lab.profile.load import load
 from lab.vm.graph import Drive
@@ -22,7 +22,7 @@ SPLIT = load("dm-linear-split", [])
 __all__ = ["here"]  # a fixture
 
 
-def parts() -> tuple[Stretch, ...]:
+def parts() -> tuple[Placement, ...]:
     """Those of the profile's linear device."""
     (layer,) = SPLIT.layers
     assert isinstance(layer, DmLinear)
@@ -45,7 +45,7 @@ DRIVE = Drive("d0n1", "S", 1, 2**20, 512)
 def test_what_lies_below_is_found_above_and_nothing_else(
     at: int, start: int, asked: int, sectors: int
 ) -> None:
-    part = Stretch(Extent(at, 100), DRIVE, start)
+    part = Placement(Extent(at, 100), DRIVE, start)
     above = part.above(Extent(asked, sectors))
     wanted = {
         below - start + at

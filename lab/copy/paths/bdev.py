@@ -11,7 +11,7 @@ from lab.copy.contract import Offload
 from lab.copy.model import SECTOR, Copy, Layout
 from lab.copy.paths.base import CopyPath, Observation
 from lab.copy.paths.find import free_layers, free_namespaces, reference
-from lab.copy.paths.stretches import Stretch, linear
+from lab.copy.paths.placement import Placement, linear
 from lab.copy.paths.traced import offload, offload_over, parse_trace
 from lab.faults.model import Point
 from lab.profile.layers.mapping import DmLinear
@@ -33,7 +33,7 @@ class BdevCfr(CopyPath):
     direct = (True, True)
     """Whether the end that is read, and the one that is written, are open with O_DIRECT."""
 
-    def __init__(self, parts: tuple[Stretch, ...], ref: str) -> None:
+    def __init__(self, parts: tuple[Placement, ...], ref: str) -> None:
         drives = list(dict.fromkeys(part.drive for part in parts))
         unit = max(drive.block_size for drive in drives) // SECTOR
         super().__init__(drives[0], ref, unit, parts[-1].extent.end * SECTOR, LIMITS)
@@ -44,7 +44,7 @@ class BdevCfr(CopyPath):
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
         for drive, namespace in free_namespaces(profile):
             if not namespace.zoned and not namespace.metadata:
-                yield cls((Stretch.whole(drive),), reference(drive))
+                yield cls((Placement.whole(drive),), reference(drive))
         for layer in free_layers(profile):
             parts = linear(profile, layer) if isinstance(layer, DmLinear) else ()
             if parts:

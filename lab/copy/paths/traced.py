@@ -9,7 +9,7 @@ from itertools import product
 from lab.copy.contract import Offload
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.paths.bios import SHOWN, Bio, BioKind, served, touched
-from lab.copy.paths.stretches import Stretch
+from lab.copy.paths.placement import Placement
 from lab.faults.model import Stage
 from lab.vm import trace
 from lab.vm.trace import TraceLine
@@ -44,7 +44,7 @@ def offload(lines: list[TraceLine], copy: Copy, nsid: int, expected_ranges: int)
 
 
 def offload_over(
-    lines: list[TraceLine], copy: Copy, parts: Iterable[Stretch], expected_ranges: int
+    lines: list[TraceLine], copy: Copy, parts: Iterable[Placement], expected_ranges: int
 ) -> Offload:
     """The same of a copy on a device that is made of `parts`, which is split where one ends.
 

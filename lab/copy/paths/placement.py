@@ -11,7 +11,7 @@ from lab.vm.graph import Drive
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Placement:
     """Sectors of a device, `extent`, that lie on a drive from its sector `start` on."""
 
     extent: Extent
@@ -19,7 +19,7 @@ class Stretch:
     start: int
 
     @classmethod
-    def whole(cls, drive: Drive) -> "Stretch":
+    def whole(cls, drive: Drive) -> "Placement":
         """A drive as it is."""
         return cls(Extent(0, drive.size // SECTOR), drive, 0)
 
@@ -30,16 +30,16 @@ class Stretch:
         return Extent(first - self.start + self.extent.start, end - first) if first < end else None
 
 
-def linear(profile: Profile, layer: DmLinear) -> tuple[Stretch, ...]:
+def linear(profile: Profile, layer: DmLinear) -> tuple[Placement, ...]:
     """The parts of a linear device, in order; () where one is not on an emulated NVMe namespace
     without zones and metadata."""
-    parts: list[Stretch] = []
+    parts: list[Placement] = []
     at = 0
     for segment in layer.segments:
         drive = disk_called(profile, segment.over)
         if drive is None or not drive.nsid or drive.metadata or zoned(profile, drive):
             return ()
         sectors = segment.size // SECTOR
-        parts.append(Stretch(Extent(at, sectors), drive, segment.offset // SECTOR))
+        parts.append(Placement(Extent(at, sectors), drive, segment.offset // SECTOR))
         at += sectors
     return tuple(parts)
