@@ -43,6 +43,7 @@ OWN = {
     "nvmet-tcp": NONE,
     "scsi-xcopy": ("scsi-xcopy", "block"),
     "smr-scsi-debug": NONE,
+    "virtio-scsi": NONE,
     "zns": ("zns-copy", "LABNVME0:1"),
     "zns-btrfs": ("fs-clone", "btrfs"),
     "zns-zonefs": NONE,
