@@ -28,6 +28,8 @@ def trim(session: Session, plan: Plan) -> list[str]:
         if number > 0 and (number >= plan.retention.nights or size > plan.retention.size):
             for path in directories:
                 shutil.rmtree(path, ignore_errors=True)
+            for page in _pages_of_cases(night):
+                page.unlink(missing_ok=True)
             if directories:
                 removed.append(night.id)
     return removed
@@ -39,6 +41,14 @@ def evidence(night: NightRow) -> Iterator[Path]:
         if job.run_id:
             yield dirs.state("runs") / job.run_id
     yield dirs.state("nights") / night.id
+
+
+def _pages_of_cases(night: NightRow) -> Iterator[Path]:
+    """What is drawn of the evidence, and there are hundreds of; pages of the night and of its runs
+    stay."""
+    for job in night.jobs:
+        if job.run_id:
+            yield from dirs.state("site").glob(f"{job.run_id}.*.html")
 
 
 def _size(directory: Path) -> int:

@@ -386,7 +386,13 @@ def test_evidence_of_old_nights_is_removed_and_results_stay(tmp_path: Path, benc
     plan = plan_in(tmp_path, TEXT + "retention: {nights: 2, size: 1G}\n")
     ids = [carry_out(plan).id for _ in range(3)]
     with session() as store:
+        oldest, latest = (store.get_one(NightRow, ids[at]).jobs[0].run_id for at in (0, 2))
+        site = dirs.state("site")
+        for name in (f"{oldest}.html", f"{oldest}.1.html", f"{latest}.1.html"):
+            (site / name).touch()
         assert trim(store, plan) == [ids[0]]
+        # What was drawn of the evidence goes with it.
+        assert {path.name for path in site.iterdir()} == {f"{oldest}.html", f"{latest}.1.html"}
         assert trim(store, plan) == []
         assert len(store.get(NightRow, ids[0]).jobs) == 10  # type: ignore[union-attr]
     assert len(list(dirs.state("runs").iterdir())) == 20
