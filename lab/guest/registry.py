@@ -25,6 +25,8 @@ from lab.vm.link import Link
 from lab.vm.support import MissingFeature
 
 RECORD = "guest.json"
+SPARE = "~spare"
+"""What the name of a spare's directory has behind that of its guest; no guest's name has it."""
 
 
 class Record(BaseModel):
@@ -156,8 +158,9 @@ def remove(path: Path) -> None:
 def end_processes(path: Path) -> None:
     """End the QEMU that works in a guest's directory, and its supervisor, recorded or not."""
     # The supervisor is the oldest: gone first, it cannot write an exit status any more.
-    # By an option that the lab's QEMUs have: a spare is called as the guest whose place it takes.
-    found = working_in(path, "-nodefaults")
+    # A spare is called as the guest whose place it is to take.
+    name = path.name.partition(SPARE)[0]
+    found = working_in(path, f"guest={name}")
     for process in sorted(found, key=lambda process: process.started):
         process.kill()
 

@@ -63,7 +63,9 @@ class Spare:
     @property
     def directory(self) -> Path:
         """Its directory while it waits."""
-        return registry.directory(f"{self._record.name[:55]}.spare{self._number}")
+        return registry.directory(self._record.name).with_name(
+            f"{self._record.name}{registry.SPARE}{self._number}"
+        )
 
     def ready(self) -> bool:
         """Whether it can take over; waits for one that is being made."""
@@ -103,7 +105,7 @@ class Spare:
         machine, record = self._machine, self._record
         guest = registry.directory(record.name)
         _move(guest, self.directory)
-        aside = guest.with_name(f"{guest.name}.old")
+        aside = guest.with_name(f"{guest.name}{registry.SPARE}d")
         shutil.rmtree(aside, ignore_errors=True)
         guest.rename(aside)
         self.directory.rename(guest)

@@ -176,6 +176,14 @@ def test_the_sweep_ends_the_qemu_of_a_dead_run() -> None:
         assert not inside.alive()
 
 
+def test_the_sweep_ends_a_spare_whose_run_is_dead() -> None:
+    path = registry.directory("g").with_name(f"g{registry.SPARE}1")
+    path.mkdir(parents=True)
+    with idle(path, "guest=g") as inside:
+        assert registry.sweep() == [path.name]
+        assert not inside.alive()
+
+
 def test_the_sweep_keeps_a_guest_that_another_lab_is_starting() -> None:
     path = registry.directory("g")
     with python(LOCK, path) as other:
