@@ -88,8 +88,8 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A cluster that runs, and is gone afterwards."""
+def cluster(more: str = "") -> Iterator[Cluster]:
+    """A cluster that runs, with `more` settings, and is gone afterwards."""
     place = Path(tempfile.mkdtemp(prefix="lab-postgres-"))
     try:
         if user := _somebody().get("user"):
@@ -100,7 +100,7 @@ def cluster() -> Iterator[Cluster]:
                 "--no-sync", "--encoding=UTF8", "--locale=C"]  # fmt: skip
         subprocess.run(argv, check=True, capture_output=True, timeout=120, cwd=place, **_somebody())
         with (data / "postgresql.conf").open("a") as settings:
-            settings.write(_SETTINGS)
+            settings.write(_SETTINGS + more)
         made = Cluster(data, free_port())
         made.start()
         try:

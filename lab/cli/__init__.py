@@ -24,6 +24,7 @@ from lab.cli import (
     doctor,
     fault,
     guest,
+    host,
     image,
     kernel,
     nightly,
@@ -72,6 +73,7 @@ app.add_typer(image.app, name="image")
 app.add_typer(kernel.app, name="kernel")
 app.add_typer(qemu.app, name="qemu")
 app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(host.app, name="host")
 app.add_typer(fault.app, name="fault")
 compare.register(results.app)
 app.add_typer(results.app, name="results")

@@ -30,24 +30,44 @@ def worker(
     drain: Annotated[
         bool, typer.Option("--drain", help="End when nothing waits that this host can carry out.")
     ] = False,
+    install: Annotated[
+        bool,
+        typer.Option("--install", help="Have systemd run it, with these options and LAB_STORE."),
+    ] = False,
+    uninstall: Annotated[
+        bool, typer.Option("--uninstall", help="End that, and remove it.")
+    ] = False,
 ) -> None:
     """Carry out runs of nights that are left to workers, from the store that LAB_STORE names.
 
     Until Ctrl-C or SIGTERM; what runs then is given back, and begun again elsewhere.
     """
     from lab.errors import UsageError
-    from lab.farm.hosts import queue
+    from lab.farm.hosts import queue, unit
     from lab.farm.hosts.offer import offer
     from lab.farm.hosts.roster import Presence
     from lab.farm.hosts.worker import Worker
     from lab.host import settings
 
+    if uninstall:
+        unit.remove(print)
+        return
     called = socket.gethostname() if name is None else name
     if not _NAME.fullmatch(called):
         raise UsageError(
             f"no name for a worker: {called}", hint="up to 64 letters, digits, '.', '_' and '-'"
         )
     queue.require()
+    if install:
+        words = [
+            "--name",
+            called,
+            "--guests",
+            str(guests),
+            *(["--labels", labels] if labels else []),
+        ]
+        unit.install(words, print)
+        return
     limits = settings.load().worker
     who = Presence(called, guests, limits.lease, offer(_split(labels), kvm=_looked_over()))
     Worker(who, limits, timed_lines(), drain=drain).work()

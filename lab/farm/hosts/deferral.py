@@ -28,6 +28,7 @@ from lab.farm.plan import Job, Plan, jobs
 from lab.profile.find import find as find_profile
 from lab.results.store.schema import JobRow, NightRow, WorkerRow
 from lab.share import directory
+from lab.suites.request import Request
 from lab.suites.suite import find
 
 UNKNOWN = 3600.0
@@ -56,9 +57,13 @@ def defer(session: Session, plan: Plan, progress: Progress) -> NightRow:
     kernels = bring_kernels(wanted, progress)
     night = new_night(plan, wanted, now(session), socket.gethostname())
     night.version = __version__
+    alike: dict[tuple[Request, tuple[str, ...]], tuple[float | None, dict[str, Any]]] = {}
     for row, job in zip(night.jobs, wanted, strict=True):
-        row.expected = estimate.seconds(session, job)
-        row.needs = needs(job, kernels).model_dump(mode="json")
+        key = (job.request, job.labels)
+        if key not in alike:
+            asked = needs(job, kernels).model_dump(mode="json")
+            alike[key] = estimate.seconds(session, job), asked
+        row.expected, row.needs = alike[key]
     session.add(night)
     session.flush()
     guests = sum(worker.guests for worker in present(session))

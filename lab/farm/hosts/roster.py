@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.orm import Session, aliased
 
 from lab.errors import HostError
 from lab.farm.hosts.claim import now
@@ -15,6 +15,8 @@ from lab.farm.hosts.needs import Offer
 from lab.host import dirs
 from lab.host.dirs import not_writable
 from lab.results.store.schema import NightRow, WorkerRow
+
+_OTHERS = aliased(WorkerRow)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,20 @@ def sign(session: Session, name: str, queue_id: int | None, says: str) -> None:
     if row is not None:
         row.queue_id, row.says, row.seen = queue_id, says, now(session)
     session.commit()
+
+
+def sweeps(session: Session, name: str, lease: float) -> bool:
+    """Whether it is this worker's turn to look for those that are lost: nobody has for a while.
+    Commits."""
+    recently = exists().where(_OTHERS.swept > func.now() - timedelta(seconds=lease / 3))
+    turn = session.scalar(
+        update(WorkerRow)
+        .where(WorkerRow.name == name, ~recently)
+        .values(swept=func.now())
+        .returning(WorkerRow.name)
+    )
+    session.commit()
+    return turn is not None
 
 
 def present(session: Session) -> Sequence[WorkerRow]:

@@ -27,7 +27,7 @@ from lab.farm.hosts.claim import Claim, Collision
 from lab.farm.hosts.gate import closed, starved
 from lab.farm.hosts.manager import PAUSE, TaskKey, TaskSource, WorkerManager, key_of
 from lab.farm.hosts.needs import Needs, refusals
-from lab.farm.hosts.roster import Presence, enrol, sign
+from lab.farm.hosts.roster import Presence, enrol, sign, sweeps
 from lab.farm.hosts.sweep import Swept, sweep
 from lab.farm.job import JobEnd, Unwanted, run_job
 from lab.farm.night import place
@@ -158,7 +158,8 @@ class Worker:
     def _look_after(self) -> None:
         with self._store.session() as store:
             sign(store, self._who.name, self._source.worker_id, self._closed)
-            self._tell(sweep(store, self._who.lease))
+            if sweeps(store, self._who.name, self._who.lease):
+                self._tell(sweep(store, self._who.lease))
             if self._drain and not self._source.held and not self._waits(store):
                 self._ending.set()
 

@@ -148,6 +148,8 @@ class WorkerRow(Base):
     started: Mapped[datetime]
     seen: Mapped[datetime]
     """By the database's clock."""
+    swept: Mapped[datetime | None]
+    """When it last looked for workers that are lost, likewise: one of all is enough."""
     lease: Mapped[float] = mapped_column(Double)
     """Seconds without a word from it, after which it is taken for lost."""
     queue_id: Mapped[int | None] = mapped_column(BigInteger)

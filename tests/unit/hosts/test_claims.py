@@ -16,7 +16,7 @@ from lab.farm.hosts import queue
 from lab.farm.hosts.claim import ATTEMPTS, Claim, Collision
 from lab.farm.hosts.deferral import batched, defer, priority_of, stop, under_way
 from lab.farm.hosts.needs import Needs, Offer
-from lab.farm.hosts.roster import Presence, enrol, present, sign
+from lab.farm.hosts.roster import Presence, enrol, present, sign, sweeps
 from lab.farm.hosts.sweep import sweep
 from lab.farm.hosts.watch import changes, waiting_for_nobody
 from lab.farm.job import JobEnd
@@ -284,6 +284,16 @@ def test_a_job_whose_task_is_gone_gets_another(store: str, plan: Plan) -> None:
         assert first(opened).state == "pending"
         assert first(opened).task not in (None, task)
     assert {fetched(worker) for _ in range(4)} > {task + 1}
+
+
+def test_one_worker_at_a_time_sweeps(store: str) -> None:
+    with session() as opened:
+        queue.prepare(opened)
+        for name in ("a", "b"):
+            enrol(opened, Presence(name, 1, 30.0, OFFER))
+        assert [sweeps(opened, name, 30.0) for name in ("a", "b", "a")] == [True, False, False]
+        opened.execute(text("update workers set swept = swept - interval '11 seconds'"))
+        assert [sweeps(opened, name, 30.0) for name in ("b", "a")] == [True, False]
 
 
 def test_two_hosts_of_one_name(

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("says", sa.Text, nullable=False),
         sa.Column("started", sa.DateTime(timezone=True), nullable=False),
         sa.Column("seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("swept", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease", sa.Double, nullable=False),
         sa.Column("queue_id", sa.BigInteger, nullable=True),
     )
