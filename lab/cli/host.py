@@ -37,10 +37,12 @@ def add(
     Run again it changes what is otherwise by now, and nothing else.
     """
     from lab.farm.hosts import machines, queue
-    from lab.farm.hosts.machines import BOOK, Machine
+    from lab.farm.hosts.machines import BOOK, RemoteHost
 
     queue.require()
-    wanted = Machine(address=address, guests=guests, labels=tuple(filter(None, labels.split(","))))
+    wanted = RemoteHost(
+        address=address, guests=guests, labels=tuple(filter(None, labels.split(",")))
+    )
     if name in BOOK.added() and BOOK.added()[name].address != address:
         BOOK.check_free(name)
     say = timed_lines()

@@ -33,7 +33,7 @@ _LONG = 1800
 Say = Callable[[str], None]
 
 
-class Machine(BaseModel):
+class RemoteHost(BaseModel):
     """A host that is a worker."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,7 +44,7 @@ class Machine(BaseModel):
     labels: tuple[str, ...] = ()
 
 
-BOOK: Book[Machine] = Book("host", "host", TypeAdapter(Machine))
+BOOK: Book[RemoteHost] = Book("host", "host", TypeAdapter(RemoteHost))
 
 
 class Remote:
@@ -148,7 +148,7 @@ def install_lab(remote: Remote, wheel: Path, say: Say) -> None:
 
 
 def install_unit(
-    remote: Remote, name: str, machine: Machine, environment: dict[str, str], say: Say
+    remote: Remote, name: str, machine: RemoteHost, environment: dict[str, str], say: Say
 ) -> None:
     """The worker, by `lab worker --install` there.  Raises HostError."""
     options = ["--name", name, "--guests", str(machine.guests)]

@@ -21,7 +21,7 @@ import pytest
 
 from lab.errors import HostError
 from lab.farm.hosts import machines, unit
-from lab.farm.hosts.machines import Machine
+from lab.farm.hosts.machines import RemoteHost
 from tests import ROOT
 from tests.postgres import free_port
 
@@ -113,7 +113,7 @@ def wheel(host: Elsewhere, tmp_path: Path) -> Path:
     return made
 
 
-def added(host: Elsewhere, made: Path, machine: Machine) -> list[str]:
+def added(host: Elsewhere, made: Path, machine: RemoteHost) -> list[str]:
     """What `lab host add` said it did."""
     said: list[str] = []
     environment = {"LAB_STORE": "postgresql://lab:it's secret@db/lab"}
@@ -125,7 +125,10 @@ def added(host: Elsewhere, made: Path, machine: Machine) -> list[str]:
 
 
 def test_a_host_becomes_a_worker_and_again_changes_nothing(host: Elsewhere, tmp_path: Path) -> None:
-    made, machine = wheel(host, tmp_path), Machine(address=host.address, guests=3, labels=("a b",))
+    made, machine = (
+        wheel(host, tmp_path),
+        RemoteHost(address=host.address, guests=3, labels=("a b",)),
+    )
     said = added(host, made, machine)
     kept = host.home / ".config/lab/worker.env"
     place = host.home / ".config/systemd/user/lab-worker.service"
