@@ -53,7 +53,7 @@ where id = %(job)s returning attempts
 """
 _ENDED = """
 update jobs set state = 'done', run_id = %(run)s, seconds = %(seconds)s
-where id = %(job)s and attempts = 1 and state = 'running' returning night_id
+where id = %(job)s and attempts = 1 and state = 'running'
 """
 _RUN = """
 insert into runs (id, host, started, seconds, suite, profile, kernel, release, qemu, qemu_name,
@@ -64,8 +64,10 @@ _CASES = """
 insert into cases (run_id, name, attempt, status, seconds, reason, known, rules)
 select %(run)s, 'case ' || n, 1, 'pass', 1, '', '', '{}' from generate_series(1, 20) n
 """
-_NIGHT = "select id from nights where id = %(night)s for update"
-_LEFT = "select count(*) from jobs where night_id = %(night)s and state in ('pending', 'running')"
+_OVER = """
+update nights set ended = now() where ended is null and version != '' and not exists (
+    select 1 from jobs where jobs.night_id = nights.id and jobs.state in ('pending', 'running'))
+"""
 _FINISH = "select procrastinate_finish_job_v1(%s, 'succeeded', false)"
 
 
@@ -152,10 +154,9 @@ async def _end(
 ) -> None:
     values = {"job": job, "run": f"run{job}", "seconds": seconds, "host": host}
     async with connection.transaction():
-        row = await (await connection.execute(_ENDED, values)).fetchone()
-        assert row is not None
-        for statement in (_RUN, _CASES, _NIGHT, _LEFT):
-            await connection.execute(statement, {**values, "night": row[0]})
+        for statement in (_ENDED, _RUN, _CASES):
+            await connection.execute(statement, values)
+    await connection.execute(_OVER)
     await connection.execute(_FINISH, (task,))
 
 

@@ -10,7 +10,7 @@ rows and its clock.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,9 @@ from lab.results.store.schema import JobRow, NightRow
 from lab.suites.request import Request
 
 RUNNING = "running"
+LEFT = (PENDING, RUNNING)
+"""The states of jobs that have not ended."""
+
 ATTEMPTS = 5
 """Workers that may be lost with a job before it is given up: it may be what ends them."""
 
@@ -61,8 +64,8 @@ def claim(session: Session, job: int, host: str) -> Claim | None:
     )
     if age is not None and age >= Plan.model_validate_json(night.document).budget:
         row.state = LEFT_OUT
-        _end_night(session, night.id)
         session.commit()
+        end_nights(session)
         return None
     row.state, row.host, row.attempts = RUNNING, host, row.attempts + 1
     session.commit()
@@ -89,8 +92,8 @@ def accept(session: Session, held: Claim, ended: JobEnd, seconds: float, host: s
     except IntegrityError as error:
         session.rollback()
         raise Collision(ended.run) from error
-    _end_night(session, held.night)
     session.commit()
+    end_nights(session)
     return True
 
 
@@ -103,10 +106,10 @@ def give_back(session: Session, held: Claim, why: str = "") -> None:
     if row is not None and row.attempts == held.number and row.state == RUNNING:
         if why and row.attempts >= ATTEMPTS:
             row.state, row.said = FAILED, f"begun {row.attempts} times, the last time: {why}"
-            _end_night(session, row.night_id)
         else:
             row.state, row.host = PENDING, ""
     session.commit()
+    end_nights(session)
 
 
 def lose(session: Session, row: JobRow) -> bool:
@@ -122,34 +125,33 @@ def lose(session: Session, row: JobRow) -> bool:
     row.said = f"begun {row.attempts} times, and each time its worker was lost: " + ", ".join(
         row.lost
     )
-    _end_night(session, row.night_id)
     return False
 
 
 def leave_out(session: Session, night: NightRow) -> None:
     """End a night: what has not ended is left out, and who has it may say nothing more."""
     rows = session.scalars(
-        select(JobRow)
-        .where(JobRow.night_id == night.id, JobRow.state.in_((PENDING, RUNNING)))
-        .with_for_update()
+        select(JobRow).where(JobRow.night_id == night.id, JobRow.state.in_(LEFT)).with_for_update()
     )
     for row in rows:
         row.state = LEFT_OUT
-    _end_night(session, night.id)
+    night.ended = now(session)
 
 
-def _end_night(session: Session, night: str) -> None:
-    """Write that a night has ended, if nothing of it is left to do."""
-    session.flush()
-    # One at a time: two jobs that end at once must not each take the other for unfinished.
-    row = session.get(NightRow, night, with_for_update=True, populate_existing=True)
-    left = session.scalar(
-        select(func.count())
-        .select_from(JobRow)
-        .where(JobRow.night_id == night, JobRow.state.in_((PENDING, RUNNING)))
+def end_nights(session: Session) -> None:
+    """Write of nights of which nothing is left to do that they have ended.  Commits.
+
+    Asked behind the commit of whatever ended a job: of two that end at once the later one sees
+    both, and none holds up the others.
+    """
+    left = exists().where(JobRow.night_id == NightRow.id, JobRow.state.in_(LEFT))
+    session.execute(
+        update(NightRow)
+        .where(NightRow.ended.is_(None), NightRow.version != "", ~left)
+        .values(ended=func.now())
+        .execution_options(synchronize_session=False)
     )
-    if row is not None and row.ended is None and not left:
-        row.ended = now(session)
+    session.commit()
 
 
 def now(session: Session) -> datetime:

@@ -20,10 +20,10 @@ from lab.artifacts.qemus.names import BOOK as QEMUS
 from lab.errors import UsageError
 from lab.farm import estimate
 from lab.farm.hosts import queue
-from lab.farm.hosts.claim import RUNNING, leave_out, now
+from lab.farm.hosts.claim import LEFT, leave_out, now
 from lab.farm.hosts.needs import Needs, Offer, needs_of, refusals
 from lab.farm.hosts.roster import present
-from lab.farm.night import PENDING, new_night
+from lab.farm.night import new_night
 from lab.farm.plan import Job, Plan, jobs
 from lab.profile.find import find as find_profile
 from lab.results.store.schema import JobRow, NightRow, WorkerRow
@@ -88,9 +88,7 @@ def stop(session: Session, night: NightRow) -> int:
     """End a night: what has not ended is left out, what runs is broken off; how many that are.
     Commits."""
     tasks = session.scalars(
-        select(JobRow.task)
-        .where(JobRow.night_id == night.id, JobRow.state.in_((PENDING, RUNNING)))
-        .distinct()
+        select(JobRow.task).where(JobRow.night_id == night.id, JobRow.state.in_(LEFT)).distinct()
     ).all()
     leave_out(session, night)
     for task in tasks:

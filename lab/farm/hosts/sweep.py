@@ -12,7 +12,7 @@ from sqlalchemy import String, cast, column, exists, select, table
 from sqlalchemy.orm import Session
 
 from lab.farm.hosts import queue
-from lab.farm.hosts.claim import RUNNING, lose
+from lab.farm.hosts.claim import LEFT, RUNNING, end_nights, lose
 from lab.farm.hosts.deferral import priority_of
 from lab.farm.hosts.needs import Needs
 from lab.farm.hosts.roster import postmaster_age
@@ -55,6 +55,7 @@ def sweep(session: Session, lease: float, former: int | None = None) -> list[Swe
         else:
             session.rollback()
     _requeue(session)
+    end_nights(session)
     return taken
 
 
@@ -73,7 +74,7 @@ def _requeue(session: Session) -> None:
         select(JobRow)
         .join(NightRow)
         .where(
-            NightRow.ended.is_(None), JobRow.state.in_((PENDING, RUNNING)),
+            NightRow.ended.is_(None), JobRow.state.in_(LEFT),
             JobRow.task.is_not(None), ~at_work,
         )
         .with_for_update(of=JobRow, skip_locked=True)

@@ -4,7 +4,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Double, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, BigInteger, DateTime, Double, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -90,6 +90,9 @@ class NightRow(Base):
     )
 
 
+_LEFT = text("state in ('pending', 'running')")
+
+
 class JobRow(Base):
     """One run that a night's plan asks for."""
 
@@ -127,6 +130,9 @@ class JobRow(Base):
     task: Mapped[int | None] = mapped_column(BigInteger, index=True)
     """In the queue of the workers; None where it is in none."""
     night: Mapped[NightRow] = relationship(back_populates="jobs")
+
+    # What is left of a night is asked for whenever a job ends.
+    __table_args__ = (Index("jobs_left", "night_id", postgresql_where=_LEFT, sqlite_where=_LEFT),)
 
 
 class WorkerRow(Base):

@@ -26,6 +26,8 @@ def upgrade() -> None:
     ):
         op.add_column("jobs", column)
     op.create_index("ix_jobs_task", "jobs", ["task"])
+    left = sa.text("state in ('pending', 'running')")
+    op.create_index("jobs_left", "jobs", ["night_id"], postgresql_where=left, sqlite_where=left)
     op.create_table(
         "workers",
         sa.Column("name", sa.String(255), primary_key=True),
@@ -44,6 +46,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("workers")
+    op.drop_index("jobs_left", "jobs")
     op.drop_index("ix_jobs_task", "jobs")
     for column in ("task", "expected", "needs", "lost", "attempts", "host"):
         op.drop_column("jobs", column)
