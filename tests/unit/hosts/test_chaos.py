@@ -38,7 +38,7 @@ FAULTS = int(os.environ.get("LAB_CHAOS", "0"))
 SEED = int(os.environ.get("LAB_CHAOS_SEED", random.randrange(2**32)))
 # Read here: a test begins without any variable of the lab's.
 
-RUN = 3.0 if FAULTS else 0.6
+RUN = 3.0 if FAULTS else 1.2
 """Seconds that a run lasts: the night is to outlast the faults."""
 
 
@@ -198,7 +198,7 @@ def test_nothing_is_lost_doubled_or_left_behind(
     server: Cluster, store: str, tmp_path: Path
 ) -> None:
     print(f"LAB_CHAOS={FAULTS} LAB_CHAOS_SEED={SEED}")
-    plan = plan_in(tmp_path, repeat=100 if FAULTS else 40)
+    plan = plan_in(tmp_path, repeat=100 if FAULTS else 45)
     with session() as opened:
         night = defer(opened, plan, print).id
     with theatre(server, store, tmp_path, SEED) as stage:
