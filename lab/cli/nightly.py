@@ -69,7 +69,7 @@ def nightly(
         _dry_run(wanted, json)
     elif shared():
         told = _wanted_to_know() if watch else None
-        night = _defer(wanted)
+        night = (watch and _under_way_of(wanted)) or _defer(wanted)
         if watch:
             _watch(night, json, told)
     elif watch:
@@ -158,6 +158,16 @@ def _defer(wanted: Plan) -> str:
             warn(line)
     print("lab nightly --watch follows it, lab nightly --stop ends it", file=sys.stderr)
     return night.id
+
+
+def _under_way_of(wanted: Plan) -> str:
+    """The night of a plan that workers are at; '' for none."""
+    from lab.farm.hosts.deferral import under_way
+    from lab.results.store.database import session
+
+    with session() as store:
+        night = under_way(store, wanted.name)
+    return night.id if night else ""
 
 
 def _under_way(plan: Path | None) -> str:
