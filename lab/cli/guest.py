@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -185,14 +186,19 @@ def ssh(
     import os
     import shlex
 
-    from lab.guest import guests
+    from lab.guest import foreground, guests
     from lab.guest.openssh import options
+    from lab.guest.port import PortBusy
     from lab.host.command import missing
 
-    record = guests.attach(name).record
-    argv = ["ssh", *options(record), name]
+    guest = guests.attach(name)
+    argv = ["ssh", *options(guest.record), name]
     if command:
         argv.append(command[0] if len(command) == 1 else shlex.join(command))
+    if command and guest.record.agent:
+        # One that is talked to already lets others in by SSH.
+        with suppress(PortBusy):
+            raise typer.Exit(foreground.run(guest, argv[-1]))
     try:
         os.execvp(argv[0], argv)
     except FileNotFoundError:

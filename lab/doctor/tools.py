@@ -112,17 +112,10 @@ def depmod() -> Finding:
 
 
 def ssh() -> Finding:
-    """What makes the lab's keys, and takes a person into a guest."""
-    if lacking := _lacking("ssh", "ssh-keygen"):
-        # Suites and copies do with the lab's own client, once there are keys.
-        state = missing if "ssh-keygen" in lacking else degraded
-        return state(_not_found(lacking), install(*lacking))
-    with tempfile.TemporaryDirectory(prefix="lab-doctor-") as place:
-        try:
-            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{place}/key"],
-                deadline=_DEADLINE)  # fmt: skip
-        except LabError as error:
-            return failed(error, State.MISSING)
+    """What takes a person into a guest."""
+    if lacking := _lacking("ssh"):
+        # All but a person do with the lab's own client.
+        return degraded(_not_found(lacking), install(*lacking))
     version = _version("ssh", "-V")
     return ok(f"OpenSSH {version}", {"OpenSSH": version})
 

@@ -135,7 +135,7 @@ class GuestHandle:
 
         self._require_not_down()
         try:
-            return connection.connect(self._guest.record.port, keys.ensure())
+            return connection.connect(self._guest.record.port, keys.of(self._guest.directory))
         except GuestError as error:
             if not self.alive():
                 raise self._guest.machine.died() from error

@@ -14,7 +14,6 @@ from lab.guest.port import PortSession
 from lab.guest.registry import Record
 from lab.guest.session import Session
 from lab.guest.spare import Spare
-from lab.guest.ssh import SshSession
 from lab.guest.stack import StackPart
 from lab.host import qemu
 from lab.host.process import Process
@@ -50,7 +49,10 @@ class Guest:
             if self.record.agent:
                 with suppress(GuestError):
                     return PortSession(self.directory, deadline=PORT_DEADLINE)
-            return SshSession(self.record.port, keys.ensure(), deadline=SSH_DEADLINE)
+            # With paramiko, whose import takes longer than all that is done over the port.
+            from lab.guest.ssh import SshSession
+
+            return SshSession(self.record.port, keys.of(self.directory), deadline=SSH_DEADLINE)
         except LabError as error:
             if not self.machine.alive():
                 raise self.machine.died() from error

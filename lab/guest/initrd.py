@@ -53,7 +53,7 @@ def own(
     """The files that make the guest `name` of it, whose directory tells what layers must remember:
     guest-scripts/agent/adoption.py reads them.  `modules` are those of the lab's own that layers
     load."""
-    found = keys.ensure()
+    found = keys.ensure(directory)
     # What was tried once need not be tried again after a reboot.
     probe = not stack.found(directory)
     files = {

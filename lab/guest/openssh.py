@@ -4,7 +4,7 @@
 import re
 from pathlib import Path
 
-from lab.guest import keys
+from lab.guest import keys, registry
 from lab.guest.registry import Record
 from lab.host import dirs
 
@@ -14,7 +14,7 @@ CONFIG = "ssh_config"
 
 def settings(record: Record) -> dict[str, str]:
     """ssh_config(5) keywords that reach a guest without a prompt and without a user's files."""
-    found = keys.ensure()
+    found = keys.of(registry.directory(record.name))
     return {
         "HostName": "127.0.0.1",
         "Port": str(record.port),
@@ -22,7 +22,7 @@ def settings(record: Record) -> dict[str, str]:
         "IdentityFile": _quoted(str(found.client)),
         "IdentitiesOnly": "yes",
         "UserKnownHostsFile": _quoted(str(found.known_hosts)),
-        "HostKeyAlias": keys.HOST_ALIAS,
+        "HostKeyAlias": record.name,
         "StrictHostKeyChecking": "yes",
         # The cheapest key exchange: under emulation the others cost half a second.
         "KexAlgorithms": "curve25519-sha256",

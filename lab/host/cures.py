@@ -87,7 +87,6 @@ PACKAGES = {
     "script": ("bsdutils", "util-linux-script"),
     "setpriv": ("util-linux", "util-linux"),
     "ssh": ("openssh-client", "openssh-clients"),
-    "ssh-keygen": ("openssh-client", "openssh"),
     "stdbuf": ("coreutils", "coreutils"),
     "strip": ("binutils", "binutils"),
     "tar": ("tar", "tar"),

@@ -133,7 +133,7 @@ def test_nothing_of_the_users_is_read(
 def test_who_shows_another_host_key_is_not_spoken_to(
     attached: lab.GuestHandle, tmp_path: Path
 ) -> None:
-    ours = keys.ensure()
+    ours = keys.of(attached.directory)
     other = tmp_path / "other"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(other)], check=True)
     port = attached.connection.port

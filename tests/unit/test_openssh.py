@@ -3,12 +3,11 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab.guest import keys
+from lab.guest import keys, registry
 from lab.guest.openssh import all_guests, keep, options, stanza
 from lab.guest.registry import Record
 from lab.host.process import me
@@ -28,6 +27,13 @@ def guest() -> Record:
     return record("my-guest", me())
 
 
+def place(name: str = "my-guest") -> Path:
+    """The directory of a guest, which is there."""
+    path = registry.directory(name)
+    path.mkdir(exist_ok=True)
+    return path
+
+
 def asked(*argv: str | Path) -> dict[str, str]:
     """What ssh makes of its arguments: keyword (in lower case) → value."""
     done = subprocess.run(["ssh", "-G", *argv], capture_output=True, text=True, check=False)
@@ -40,17 +46,16 @@ def check(state: Path, *argv: str | Path) -> None:
     found = asked(*argv, "my-guest")
     assert (found["hostname"], found["port"], found["user"]) == ("127.0.0.1", "2222", "root")
     assert found["stricthostkeychecking"] in ("true", "yes")
-    assert found["hostkeyalias"] == keys.HOST_ALIAS
+    assert found["hostkeyalias"] == "my-guest"
     assert found["identitiesonly"] == "yes"
-    directory = state / "lab/ssh"
-    assert found["userknownhostsfile"] == str(directory / "known_hosts")
+    assert found["userknownhostsfile"] == str(state / "lab/guests/my-guest/known_hosts")
     # -G shows this path before its expansion: start ssh, which says what it opens (-v).
     trial = ["ssh", "-v", *argv, "-o", "ProxyCommand=false", "my-guest"]
     done = subprocess.run(
         trial, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     opened = re.findall(r"identity file (.*) type (-?\d+)", done.stderr)
-    assert [path for path, kind in opened if kind != "-1"] == [str(directory / "id_ed25519")]
+    assert [path for path, kind in opened if kind != "-1"] == [str(state / "lab/ssh/id_ed25519")]
 
 
 def test_ssh_takes_the_options_as_they_are_meant(state: Path) -> None:
@@ -68,20 +73,20 @@ def test_no_configuration_of_the_user_is_read() -> None:
     assert options(guest())[:2] == ["-F", "none"]
 
 
-def test_ssh_finds_the_guests_host_key_under_its_alias(state: Path) -> None:
-    found = keys.ensure()
+def test_ssh_finds_the_guests_host_key_under_its_name(state: Path) -> None:
+    found = keys.ensure(place())
     public = found.host.with_suffix(".pub").read_text().split()
     done = subprocess.run(
-        ["ssh-keygen", "-F", keys.HOST_ALIAS, "-f", found.known_hosts],
+        ["ssh-keygen", "-F", "my-guest", "-f", found.known_hosts],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines()[-1].split() == [keys.HOST_ALIAS, *public[:2]]
+    assert done.stdout.splitlines()[-1].split() == ["my-guest", *public[:2]]
 
 
 def test_private_keys_are_for_the_user_alone_and_have_no_passphrase() -> None:
-    found = keys.ensure()
+    found = keys.ensure(place())
     for private in (found.client, found.host):
         assert private.stat().st_mode & 0o077 == 0
         shown = subprocess.run(
@@ -94,23 +99,37 @@ def test_private_keys_are_for_the_user_alone_and_have_no_passphrase() -> None:
         assert shown.stdout.split()[:2] == public.split()[:2]
 
 
-def contents() -> Iterator[bytes]:
-    """The lab's keys and known hosts."""
-    found = keys.ensure()
-    yield from (path.read_bytes() for path in (found.client, found.host, found.known_hosts))
+def contents(name: str = "my-guest") -> tuple[bytes, bytes, bytes]:
+    """The user's key, that of a guest, and its known hosts."""
+    found = keys.ensure(place(name))
+    return found.client.read_bytes(), found.host.read_bytes(), found.known_hosts.read_bytes()
 
 
 def test_keys_are_made_once() -> None:
-    assert list(contents()) == list(contents())
+    assert contents() == contents()
+
+
+def test_each_guest_has_a_host_key_of_its_own_and_all_let_the_same_user_in() -> None:
+    one, other = contents("one"), contents("other")
+    assert one[0] == other[0]
+    assert one[1] != other[1]
+    assert one[2].split()[2] != other[2].split()[2]
 
 
 def test_keys_that_were_half_made_are_made_anew() -> None:
-    before = list(contents())
-    keys.ensure().known_hosts.unlink()
+    before = contents()
+    keys.of(place()).known_hosts.unlink()
     client, host, known_hosts = contents()
-    assert client != before[0] and host != before[1] and known_hosts != before[2]
-    public = keys.ensure().host.with_suffix(".pub").read_text().split()[1]
+    assert client == before[0] and host != before[1] and known_hosts != before[2]
+    public = keys.of(place()).host.with_suffix(".pub").read_text().split()[1]
     assert public in known_hosts.decode()
+
+
+def test_a_users_key_without_its_public_half_is_made_anew() -> None:
+    before = keys.client().read_bytes()
+    keys.client().with_suffix(".pub").unlink()
+    assert keys.client().read_bytes() != before
+    assert keys.client().with_suffix(".pub").exists()
 
 
 ENSURE = """\
@@ -118,12 +137,11 @@ import sys
 from lab.guest import keys
 print("ready", flush=True)
 sys.stdin.readline()
-found = keys.ensure()
-print(found.client.read_text().encode().hex(), found.known_hosts.read_text().encode().hex())
+print(keys.client().read_text().encode().hex())
 """
 
 
-def test_two_labs_that_start_at_once_agree_on_the_keys() -> None:
+def test_two_labs_that_start_at_once_agree_on_the_users_key() -> None:
     with python(ENSURE) as one, python(ENSURE) as other:
         assert (said(one), said(other)) == ("ready", "ready")
         for process in (one, other):

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A program in the guest in place of this process, whose stdin, stdout, stderr and exit status are
+its own."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+from lab.errors import GuestError, LabError
+from lab.guest.guest import PORT_DEADLINE, Guest
+from lab.guest.port import PortSession
+from lab.guest.session import Channel
+
+_PIECE = 1 << 16
+_BROKEN_PIPE = 128 + signal.SIGPIPE
+_SHELL = "/bin/bash"
+"""The login shell of the guest's root, to which sshd gives a command in the same way."""
+
+
+def run(guest: Guest, line: str) -> int:
+    """Run a line of shell to its end, and that of all that holds its stdout and stderr; its status.
+
+    As with ssh: at Ctrl-C, or when this process is killed, the program finds its pipes closed.
+    Raises PortBusy when the guest's agent is talked to already, GuestError when it does not answer
+    or goes away, HostError when QEMU dies.
+    """
+    try:
+        with PortSession(guest.directory, deadline=PORT_DEADLINE) as session:
+            channel = session.channel([_SHELL, "-c", line])
+            try:
+                status = attend(channel)
+            finally:
+                channel.close()
+        if status < 0:
+            raise GuestError(f"the guest went away during: {line}")
+    except LabError as error:
+        if not guest.machine.alive():
+            raise guest.machine.died() from error
+        raise
+    return status
+
+
+def attend(channel: Channel) -> int:
+    """Join a program's pipes with those of this process; its status, -1 if it was never told."""
+    threading.Thread(target=_feed, args=(channel,), name="stdin", daemon=True).start()
+    complaints = threading.Thread(
+        target=_pass_on, args=(channel.recv_stderr, 2), name="stderr", daemon=True
+    )
+    complaints.start()
+    if not _pass_on(channel.recv, 1):
+        return _BROKEN_PIPE
+    complaints.join()
+    return channel.recv_exit_status()
+
+
+def _feed(channel: Channel) -> None:
+    """Give the program what this process is given."""
+    try:
+        while data := _read():
+            channel.sendall(data)
+        channel.shutdown_write()
+    except OSError:
+        return  # it reads no more
+
+
+def _read() -> bytes:
+    try:
+        return os.read(0, _PIECE)
+    except OSError:  # closed (EBADF), or of a terminal that others have (EIO)
+        return b""
+
+
+def _pass_on(receive: Callable[[int], bytes], fd: int) -> bool:
+    """Write what the program says, to its end; whether that was taken."""
+    while data := receive(_PIECE):
+        while data:
+            try:
+                data = data[os.write(fd, data) :]
+            except OSError:
+                return False
+    return True
