@@ -203,10 +203,17 @@ class Agent:
     def _take(self, number, kind, payload):
         send = partial(self._send, number)
         channel = self.channels.get(number)
-        if kind == wire.OPEN:
-            self.channels[number] = Channel(send, json.loads(payload))
-        elif kind == wire.ASK:
-            self._answer(send, json.loads(payload))
+        if kind in (wire.OPEN, wire.ASK):
+            try:
+                request = json.loads(payload)
+            except ValueError:
+                # Cut short, and completed by what somebody else says, who will greet once more.
+                self._leave()
+                return
+            if kind == wire.OPEN:
+                self.channels[number] = Channel(send, request)
+            else:
+                self._answer(send, request)
         elif channel is None:
             return  # it has ended meanwhile
         elif kind == wire.DATA:

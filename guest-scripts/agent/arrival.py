@@ -16,18 +16,19 @@ VIRTIO_BLOCK = "0x0002"
 """Virtual I/O Device 1.2, 5: device types."""
 
 WANTED, LINKS = "/run/lab/disks", "/dev/lab"
-BLOCK, UDEV, QUEUE = "/sys/class/block", "/run/udev/data", "/run/udev/queue"
+SYS, BLOCK = "/sys", "/sys/class/block"
+UDEV, QUEUE = "/run/udev/data", "/run/udev/queue"
 
 
 def rescan(ports):
     """Have the kernel look behind the first root ports, one after the other, for what was plugged
     there; NVMe controllers, which drivers probe beside each other, are then numbered in that
     order."""
-    for bus in sorted(os.listdir("/sys/class/pci_bus"))[1 : ports + 1]:
-        path = f"/sys/class/pci_bus/{bus}"
+    for bus in sorted(os.listdir(f"{SYS}/class/pci_bus"))[1 : ports + 1]:
+        path = f"{SYS}/class/pci_bus/{bus}"
         before = len(_nvme_controllers())
         _write(f"{path}/rescan", "1")
-        devices = [f"/sys/bus/pci/devices/{bus}:00.0"]
+        devices = [f"{SYS}/bus/pci/devices/{bus}:00.0"]
         if any(_read(f"{device}/class") == PCI_NVME for device in devices):
             end = time.monotonic() + SECONDS_TO_WAIT
             while len(_nvme_controllers()) == before and time.monotonic() < end:
@@ -138,7 +139,7 @@ def _a_disk_was_refused():
     """Whether a disk has no driver although the driver is there.  While a driver tries a device,
     that has it as its own; so what has none, for SECONDS_TO_CONFIRM, was refused: one with blocks
     that it cannot take for instance."""
-    virtio = "/sys/bus/virtio/devices"
+    virtio = f"{SYS}/bus/virtio/devices"
     for device in os.listdir(virtio) if os.path.isdir(virtio) else ():
         path = f"{virtio}/{device}"
         if _read(f"{path}/device") == VIRTIO_BLOCK and not os.path.exists(f"{path}/driver"):
@@ -147,9 +148,9 @@ def _a_disk_was_refused():
 
 
 def _refused_pci():
-    if not os.path.isdir("/sys/bus/pci/drivers/nvme"):
+    if not os.path.isdir(f"{SYS}/bus/pci/drivers/nvme"):
         return False
-    devices = [f"/sys/bus/pci/devices/{name}" for name in os.listdir("/sys/bus/pci/devices")]
+    devices = [f"{SYS}/bus/pci/devices/{name}" for name in os.listdir(f"{SYS}/bus/pci/devices")]
     return any(
         _read(f"{path}/class") == PCI_NVME and not os.path.exists(f"{path}/driver")
         for path in devices
@@ -157,7 +158,7 @@ def _refused_pci():
 
 
 def _nvme_controllers():
-    path = "/sys/class/nvme"
+    path = f"{SYS}/class/nvme"
     return os.listdir(path) if os.path.isdir(path) else []
 
 

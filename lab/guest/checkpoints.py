@@ -13,6 +13,7 @@ about.json  digests and sizes of both
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -31,7 +32,7 @@ from lab.vm.argv import Boot, Memory, making, wanted_ports
 from lab.vm.link import Link
 
 KIND = "checkpoint"
-FORMAT = 2
+FORMAT = 3
 """Part of every key; raise it when checkpoints are made differently."""
 
 STATE, MEMORY, ABOUT = "state", "memory", "about.json"
@@ -61,6 +62,8 @@ class About:
     """Bytes."""
     state_size: int
     state_digest: str
+    samples: tuple[int, ...]
+    """Where the pages of the memory begin that are looked at."""
     samples_digest: str
 
 
@@ -161,13 +164,15 @@ def describe(directory: Path, memory: int, way: str, *, mapped: bool) -> None:
     """Bind state and memory in a directory to each other, and write down what they are."""
     state = directory / STATE
     digest = _state_digest(state)
-    samples = ""
+    samples: tuple[int, ...] = ()
+    sampled = ""
     if mapped:
         with (directory / MEMORY).open("r+b") as file:
             file.seek(memory)
             file.write(_binding(digest))
-        samples = _samples_digest(directory / MEMORY, memory)
-    about = About(mapped, way, memory, state.stat().st_size, digest, samples)
+        samples = _samples(directory / MEMORY, memory)
+        sampled = _samples_digest(directory / MEMORY, samples)
+    about = About(mapped, way, memory, state.stat().st_size, digest, samples, sampled)
     (directory / ABOUT).write_text(json.dumps(asdict(about), indent=1))
 
 
@@ -177,13 +182,14 @@ def checked(directory: Path) -> About:
     QEMU takes any memory for any state and says that all is well.  Raises UnfitCheckpoint.
     """
     try:
-        about = About(**json.loads((directory / ABOUT).read_text()))
+        found = json.loads((directory / ABOUT).read_text())
+        about = About(**{**found, "samples": tuple(found["samples"])})
         state = directory / STATE
         if (state.stat().st_size, _state_digest(state)) != (about.state_size, about.state_digest):
             raise ValueError("the state is not the one that was written")
         if about.mapped:
             _check_memory(directory / MEMORY, about)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise UnfitCheckpoint(
             f"checkpoint {directory.name}: {error}",
             hint=f"lab checkpoint rm {directory.name.rpartition('-')[0]} removes it; "
@@ -199,7 +205,7 @@ def _check_memory(path: Path, about: About) -> None:
         file.seek(about.memory)
         if file.read(_PAGE) != _binding(about.state_digest):
             raise ValueError("the memory belongs to another state")
-    if _samples_digest(path, about.memory) != about.samples_digest:
+    if _samples_digest(path, about.samples) != about.samples_digest:
         raise ValueError("the memory is not the one that was written")
 
 
@@ -208,15 +214,26 @@ def _binding(state_digest: str) -> bytes:
     return f"lab: the memory of the state {state_digest}\n".encode().ljust(_PAGE, b"\0")
 
 
-def _samples_digest(path: Path, memory: int) -> str:
-    """A digest of pages all over the memory, the most of them not empty."""
-    digest = hashlib.sha256()
+def _samples(path: Path, memory: int) -> tuple[int, ...]:
+    """Pages all over the memory, the most of them not empty.
+
+    They are remembered: holes fill when they are read, on tmpfs, or in a copy.
+    """
+    found = []
     with path.open("rb") as file:
         for number in range(_SAMPLES):
             at = memory // _SAMPLES * number
             with suppress(OSError):  # ENXIO: nothing but holes behind
                 at = os.lseek(file.fileno(), at, os.SEEK_DATA)
-            digest.update(f"{at}:".encode() + os.pread(file.fileno(), _PAGE, at // _PAGE * _PAGE))
+            found.append(at // _PAGE * _PAGE)
+    return tuple(dict.fromkeys(found))
+
+
+def _samples_digest(path: Path, samples: Iterable[int]) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for at in samples:
+            digest.update(os.pread(file.fileno(), _PAGE, at))
     return digest.hexdigest()
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from lab.artifacts import cache
 from lab.errors import HostError
-from tests.unit.builders import quiet
+from lab.host import lock
+from tests.unit.builders import idle, quiet
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +179,41 @@ def test_removal_by_name(store: Path) -> None:
     assert cache.listing("thing") == [kept]
     assert cache.remove_named("thing", None) == [kept]
     assert names(store) == set()
+
+
+def half_made(store: Path) -> Path:
+    """What a builder left that was killed."""
+    cache.address("thing", "one", {"text": "a"})
+    path = store / ".partial-one-0123456789abcdef"
+    path.mkdir(parents=True)
+    (path / "file").write_text("half")
+    return path
+
+
+def test_the_machine_of_a_killed_builder_is_ended_with_what_it_left(store: Path) -> None:
+    path = half_made(store)
+    with idle(path, "-nodefaults") as machine, idle(path) as other:
+        assert cache.half_made() == [path]
+        assert cache.sweep(path)
+        assert not path.exists()
+        assert not machine.alive()
+        assert other.alive(), "whoever stands there is not what the lab has started"
+
+
+def test_the_next_builder_sweeps_it_too(store: Path) -> None:
+    path = half_made(store)
+    with idle(path, "-nodefaults") as machine:
+        assert ensure().path.exists()
+        assert not path.exists()
+        assert not machine.alive()
+
+
+def test_what_a_builder_works_on_is_not_swept(store: Path) -> None:
+    path = half_made(store)
+    locked = lock.held(cache._lock("0123456789abcdef"), deadline=0)
+    with locked, idle(path, "-nodefaults") as machine:
+        assert cache.half_made() == []
+        assert not cache.sweep(path)
+        assert ensure().path.exists()
+        assert machine.alive()
+        assert (path / "file").exists()
