@@ -233,9 +233,9 @@ class Agent:
         except Exception as problem:  # whatever a request provokes is its answer; we live on
             send(wire.REFUSED, json.dumps(f"{type(problem).__name__}: {problem}").encode())
 
-    def do_clock(self, now):
-        """Set the clock."""
-        return adoption.set_clock(now)
+    def do_clock(self, by=0.0):
+        """Set the clock by so many seconds; what it says."""
+        return adoption.set_clock(by)
 
     def do_adopt(self, files, seed, ports):
         """Become a guest."""

@@ -49,9 +49,10 @@ def over():
     return os.path.exists(READY)
 
 
-def set_clock(now):
-    """Set the clock, seconds since the epoch; what it says then."""
-    time.clock_settime(time.CLOCK_REALTIME, now)
+def set_clock(by):
+    """Set the clock by so many seconds, however long it took to be asked; what it says then."""
+    if by:
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + by)
     return time.time()
 
 

@@ -129,6 +129,9 @@ def run(path, words):
     if not os.path.isdir(path):
         # Of a directory, runpy does that.
         sys.path.insert(0, os.path.dirname(path))
+    if "random" in sys.modules:
+        # Loaded beforehand, it would go on as in every guest of that checkpoint.
+        sys.modules["random"].seed()
     status = 0
     try:
         runpy.run_path(path, run_name="__main__")

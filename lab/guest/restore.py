@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from lab.artifacts.initramfs import ArchiveEntry
-from lab.errors import GuestError
+from lab.errors import GuestError, LabError
 from lab.guest import initrd
 from lab.guest.boot import Platform, empty_logs, empty_write_logs
 from lab.guest.checkpoints import Checkpoint
@@ -24,8 +24,9 @@ from lab.vm.qmp import EventSink
 
 _LOAD_DEADLINE = 60.0
 _CLOCK = 0.01
-"""Seconds by which the guest's clock may be wrong."""
-_CLOCK_TRIES = 5
+"""Seconds of a round trip by which the guest's clock is set; it is wrong by half of them at most.
+"""
+_CLOCK_TRIES = 10
 _SEED = 64
 """Bytes."""
 
@@ -48,6 +49,10 @@ def restore(
     machine = loaded(directory, profile, platform.boot(name, link), found, on_event)
     try:
         arrive(machine, name, profile, platform, link)
+    except LabError as error:
+        died = None if machine.alive() else machine.died()
+        machine.kill()
+        raise died or error from error
     except BaseException:
         machine.kill()
         raise
@@ -111,14 +116,18 @@ def adopt(directory: Path, files: dict[str, ArchiveEntry], ports: int, deadline:
 
 
 def _set_clock(session: PortSession, deadline: float) -> None:
-    """Set the guest's clock; the first time takes long, since under emulation all it needs is to be
-    translated.  Raises GuestError."""
+    """Set the guest's clock by how much it is wrong, which the shortest of some round trips tells
+    best; the first takes long, since under emulation all it needs is to be translated.  Raises
+    GuestError."""
+    trips = []
     for _ in range(_CLOCK_TRIES):
         before = time.time()
-        said = session.ask("clock", deadline=deadline, now=before)
-        # It was right when it was set, and has gone on since.
-        if time.time() - before < _CLOCK and abs(said - time.time()) < _CLOCK:
-            return
-    # On a host that is so busy nobody can tell the time better.
-    if not isinstance(said, float):
-        raise GuestError(f"the guest's agent says that it is {said}")
+        said = session.ask("clock", deadline=deadline)
+        after = time.time()
+        if not isinstance(said, float):
+            raise GuestError(f"the guest's agent says that it is {said}")
+        trips.append((after - before, (before + after) / 2 - said))
+        if after - before < _CLOCK:
+            break
+    # However much it is wrong, it was so all the time, and is as long as this takes.
+    session.ask("clock", deadline=deadline, by=min(trips)[1])

@@ -71,7 +71,7 @@ def test_a_program_that_says_more_than_anybody_hears_waits(
         heard += len(client.hear().payload)
     assert heard == 1 << 20
     # Others are served all the same, and nothing more of it comes before.
-    client.say(2, FrameKind.ASK, json.dumps({"do": "clock", "now": 5.0}).encode())
+    client.say(2, FrameKind.ASK, json.dumps({"do": "clock", "by": 5.0}).encode())
     answer = client.hear()
     assert (answer.channel, answer.kind, answer.payload) == (2, FrameKind.ANSWER, b"5.0")
     client.say(1, FrameKind.CREDIT, (5).to_bytes(4))
@@ -183,7 +183,7 @@ def test_what_the_agent_cannot_do_it_says_and_lives_on(
     with served.session() as session:
         with pytest.raises(GuestError, match=f"the guest's agent: {do}: .*{said}"):
             session.ask(do, deadline=DEADLINE, **words)
-        assert session.ask("clock", deadline=DEADLINE, now=1.5) == 1.5
+        assert session.ask("clock", deadline=DEADLINE, by=1.5) == 1.5
 
 
 def test_the_agents_end_is_told_to_whoever_waits(served: Served) -> None:
@@ -207,6 +207,10 @@ import json, os, signal, sys
 from beside import NAME
 if sys.argv[1:] == ["fail"]:
     sys.exit("a reason")
+if sys.argv[1:] == ["random"]:
+    import random
+    print(random.random())
+    sys.exit()
 if sys.argv[1:] == ["break"]:
     raise ValueError("broken")
 print(json.dumps({
@@ -237,6 +241,7 @@ def own(served: Served, raw: Callable[[], Raw], *words: str) -> tuple[int, str, 
             status = int.from_bytes(frame.payload)
         elif frame.kind in out:
             out[frame.kind] += frame.payload
+    client.close()
     return status, out[FrameKind.DATA].decode(), out[FrameKind.STDERR].decode()
 
 
@@ -255,6 +260,14 @@ def test_a_program_of_the_labs_is_forked_and_finds_what_any_program_finds(
         "open": [0, 1, 2],
         "wakes": -1,
     }
+
+
+def test_no_two_of_them_have_the_same_random_numbers(
+    served: Served, raw: Callable[[], Raw]
+) -> None:
+    _, one, _ = own(served, raw, "random")
+    _, other, _ = own(served, raw, "random")
+    assert 0 < float(one) < 1 and one != other
 
 
 @pytest.mark.parametrize(("word", "said"), [("fail", "a reason\n"), ("break", "ValueError: br")])
