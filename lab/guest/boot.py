@@ -15,7 +15,7 @@ from lab.artifacts.qemu import ensure_qemu
 from lab.errors import GuestError, HostError
 from lab.guest.initrd import everyones, initrd, own
 from lab.guest.lastwords import PANIC
-from lab.host import qemu
+from lab.host import qemu, tsc
 from lab.host.command import tail
 from lab.host.dirs import not_writable
 from lab.host.qemu import Accelerator
@@ -76,7 +76,7 @@ class Platform:
             qemu=self.qemu,
             accelerator=self.accelerator.name,
             kernel=self.kernel.vmlinux,
-            kernel_args=KERNEL_ARGS,
+            kernel_args=(*KERNEL_ARGS, *tsc.arguments(self.accelerator.name)),
             root=self.image.root,
             modules=self.kernel.modules,
             link=link,

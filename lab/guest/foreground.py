@@ -4,8 +4,10 @@ its own."""
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from lab.errors import GuestError, LabError
 from lab.guest.guest import PORT_DEADLINE, Guest
@@ -43,31 +45,37 @@ def run(guest: Guest, line: str) -> int:
 
 def attend(channel: Channel) -> int:
     """Join a program's pipes with those of this process; its status, -1 if it was never told."""
-    threading.Thread(target=_feed, args=(channel,), name="stdin", daemon=True).start()
+    # Where one was closed, its number is somebody else's by now.
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    stdin, stdout, stderr = (
+        os.open(os.devnull, os.O_RDWR) if stream is None else fd
+        for fd, stream in enumerate(streams)
+    )
+    threading.Thread(target=_feed, args=(channel, stdin), name="stdin", daemon=True).start()
     complaints = threading.Thread(
-        target=_pass_on, args=(channel.recv_stderr, 2), name="stderr", daemon=True
+        target=_pass_on, args=(channel.recv_stderr, stderr), name="stderr", daemon=True
     )
     complaints.start()
-    if not _pass_on(channel.recv, 1):
+    if not _pass_on(channel.recv, stdout):
         return _BROKEN_PIPE
     complaints.join()
     return channel.recv_exit_status()
 
 
-def _feed(channel: Channel) -> None:
+def _feed(channel: Channel, stdin: int) -> None:
     """Give the program what this process is given."""
-    try:
-        while data := _read():
+    with suppress(OSError):
+        while data := _read(stdin):
             channel.sendall(data)
+    # Also when the program has ended: what it has started may read on.
+    with suppress(OSError):
         channel.shutdown_write()
-    except OSError:
-        return  # it reads no more
 
 
-def _read() -> bytes:
+def _read(fd: int) -> bytes:
     try:
-        return os.read(0, _PIECE)
-    except OSError:  # closed (EBADF), or of a terminal that others have (EIO)
+        return os.read(fd, _PIECE)
+    except OSError:  # of a terminal that others have (EIO)
         return b""
 
 
