@@ -7,6 +7,7 @@ command, and for programs of which sshd is made.  The guests are of nvme-copy, a
 
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +15,12 @@ from pathlib import Path
 
 import paramiko
 
-from benchmarks.__main__ import LAB, lab
 from lab.guest import guests, keys
 from lab.guest.guest import PORT_DEADLINE, Guest
 from lab.guest.openssh import CONFIG
 from lab.guest.port import PortSession
 
+LAB = str(Path(sys.executable).with_name("lab"))
 NAME = "ways-in"
 ROUNDS = 2
 PARTS = (
@@ -59,11 +60,11 @@ class Stopwatch:
 @contextmanager
 def fresh() -> Iterator[Guest]:
     """A guest that nobody has spoken to since it came up."""
-    lab("up", "nvme-copy", "--name", NAME)
+    subprocess.run([LAB, "up", "nvme-copy", "--name", NAME], check=True, capture_output=True)
     try:
         yield guests.attach(NAME)
     finally:
-        lab("down", NAME)
+        subprocess.run([LAB, "down", NAME], check=True, capture_output=True)
 
 
 def over_ssh(guest: Guest) -> list[Row]:

@@ -73,6 +73,8 @@ class Channel:
 
     def read(self, fd):
         """Pass on what the program says; whether it said something."""
+        if fd not in (self.stdout, self.stderr):
+            return False  # closed since somebody saw that there is something
         stdout = fd == self.stdout
         try:
             data = os.read(fd, min(wire.PIECE, self.credit))

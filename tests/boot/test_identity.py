@@ -34,7 +34,9 @@ WHAT = (
 
 CLOCK = "while read -r _; do echo $EPOCHREALTIME; done"
 RIGHT = 0.01
-"""Seconds by which a clock may be wrong."""
+"""Seconds by which a clock may be wrong when it was set."""
+RUNS = 0.01
+"""Part of a second by which it may be wrong after each: what the kernel makes of tsc_early_khz."""
 TRIPS = 50
 
 
@@ -114,9 +116,12 @@ def test_each_has_the_right_time(lab: Lab, clones: list[str]) -> None:
     found = {}
     for name in clones:
         with PortSession(directory(lab, name), deadline=60) as session:
-            found[name] = wrong(session)
-    print(found)
-    assert {name: each for name, each in found.items() if abs(each[0]) > RIGHT + each[1]} == {}
+            difference, doubt = wrong(session)
+        age = time.time() - json.loads((directory(lab, name) / "guest.json").read_text())["started"]
+        # The record is written a moment after the clock is set.
+        if abs(difference) > RIGHT + doubt + RUNS * (age + 1):
+            found[name] = difference, doubt, age
+    assert found == {}
 
 
 def test_what_the_kernel_was_given_holds_in_each(lab: Lab, clones: list[str]) -> None:
