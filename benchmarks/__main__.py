@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from dataclasses import replace
 
@@ -15,22 +16,35 @@ from lab.cli.terminal import print_error
 from lab.errors import LabError
 
 
-def main() -> None:
-    """Measure what is asked for, all by default, and write the page.  Raises LabError; what was
-    measured before that stands on the page."""
+def main() -> int:
+    """Measure what is asked for, all by default, and write the page; the exit status.  A part that
+    cannot be measured is told, and the others are."""
     asked = _arguments()
     adopt_orphans()
+    # As Ctrl-C: no guest stays.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    status = 0
     with Labs() as labs:
         for name in asked.parts or PARTS:
-            part = PARTS[name]
-            say(f"{name}: {part.does}")
-            before = os.getloadavg()[0]
-            found = part.measure(labs, asked.rounds or part.rounds)
-            where = page.platform((before, os.getloadavg()[0]))
-            page.keep(name, replace(found, platform=where))
-            page.write(list(PARTS))
-            for figure in found.figures:
-                say(figure.row())
+            try:
+                _measure(labs, name, asked.rounds)
+            except LabError as error:
+                print_error(error)
+                status = error.exit_status
+    return status
+
+
+def _measure(labs: Labs, name: str, rounds: int) -> None:
+    """Measure a part, and put it on the page.  Raises LabError."""
+    part = PARTS[name]
+    say(f"{name}: {part.does}")
+    before = os.getloadavg()[0]
+    found = part.measure(labs, rounds or part.rounds)
+    where = page.platform((before, os.getloadavg()[0]))
+    page.keep(name, replace(found, platform=where))
+    page.write(list(PARTS))
+    for figure in found.figures:
+        say(figure.row())
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,8 +62,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except LabError as error:
-        print_error(error)
-        sys.exit(error.exit_status)
+    sys.exit(main())

@@ -46,7 +46,7 @@ def in_turn(what: str, before: Build, now: Build, work: Work, rounds: int) -> li
     pairs = []
     for number in range(rounds):
         builds = (before, now) if number % 2 == 0 else (now, before)
-        spent = {build.name: work(build) for build in builds}
+        spent = {build.name: _done(what, build, work) for build in builds}
         pair = Pair(spent[before.name], spent[now.name])
         say(
             f"{what}: before {pair.before.clock:.2f} s, now {pair.now.clock:.2f} s: "
@@ -54,6 +54,18 @@ def in_turn(what: str, before: Build, now: Build, work: Work, rounds: int) -> li
         )
         pairs.append(pair)
     return pairs
+
+
+def _done(what: str, build: Build, work: Work) -> Spent:
+    """Do the work, once more where a lab fails at it, as an SSH handshake does on a busy host: what
+    is measured is what it takes when it works.  Raises HostError."""
+    try:
+        return work(build)
+    except HostError as error:
+        say(f"{what}: once more: {error.message}\n{error.detail}")
+        build.lab("down", "--all")
+        settled()
+        return work(build)
 
 
 def ratio(pairs: Sequence[Pair]) -> float:

@@ -159,6 +159,28 @@ def test_neither_lab_is_always_the_first() -> None:
     assert order == ["before", "now", "now", "before"]
 
 
+def test_what_fails_once_is_told_and_done_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "lab").symlink_to("/bin/true")
+    before, now = (Build(name, tmp_path, ()) for name in ("before", "now"))
+    failures = [HostError("SSH: no answer")]
+
+    def work(_build: Build) -> Spent:
+        if failures:
+            raise failures.pop()
+        return Spent(1, 1)
+
+    assert len(in_turn("copies", before, now, work, 1)) == 1
+    assert "copies: once more: SSH: no answer" in capsys.readouterr().err
+
+    def never(_build: Build) -> Spent:
+        raise HostError("SSH: no answer")
+
+    with pytest.raises(HostError):
+        in_turn("copies", before, now, never, 1)
+
+
 BUSY = "import time\nwhile time.process_time() < 0.3: pass\n"
 
 
