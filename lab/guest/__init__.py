@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Starting and finding guests, their stack and peer, SSH, executor, kernel messages.
+"""Starting and finding guests, their stack and peer, port and SSH, executor, kernel messages.
 
 The room itself can be called: `lab.guest("nvme-copy")` boots a guest (lab/face/guests.py).  Its
 name is that function's, and whoever imports a module of it binds the name to the room.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The long-lived executor in the guest: JSON lines over one SSH channel."""
+"""The long-lived executor in the guest: JSON lines over one channel."""
 
 import json
 import time

@@ -59,7 +59,7 @@ def start(
     platform: Platform | None = None,
     on_event: EventSink | None = None,
 ) -> Guest:
-    """Start a guest, and its peer, and return as soon as SSH listens; its devices may still be on
+    """Start a guest, and its peer, and return as soon as it answers; its devices may still be on
     their way, and its layers in the making (`bring_up`)."""
     if profile.peer is None:
         return _start_on_fresh_media(name, profile, progress, owner, platform, on_event)

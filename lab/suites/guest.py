@@ -145,8 +145,7 @@ class RunGuest:
         outcome.boot = self.guest.boot_seconds
 
     def connect(self) -> Session:
-        """The SSH connection of this boot; a guest that was lost is booted again for it, on its
-        media."""
+        """The connection of this boot; a guest that was lost begins again for it, on its media."""
         if self._session is None:
             if self._lost:
                 self._boot_again()

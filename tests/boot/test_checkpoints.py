@@ -107,9 +107,25 @@ def test_a_guest_begins_from_it_and_outlives_it(own: Lab, checkpoint: Path) -> N
     aside.rename(checkpoint)
 
 
+def test_it_is_listed_with_what_it_was_made_of(own: Lab, checkpoint: Path) -> None:
+    (found,) = json.loads(own("checkpoint", "list", "--json").stdout)
+    assert (found["path"], found["failed"]) == (str(checkpoint), None)
+    assert (found["image"], found["cpus"], found["memory"]) == ("trixie", 2, 1 << 30)
+    # A seventh of the memory, and what QEMU itself has to remember.
+    assert 50e6 < found["size"] < 400e6
+    program = "from lab.guest import shelf; print(shelf.superseded([]))"
+    python = Path(own.program).with_name("python")
+    done = subprocess.run(
+        [python, "-c", program], env=own.env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_cold_is_cold(own: Lab, checkpoint: Path) -> None:
-    own("up", "nvme-copy", "--set", "guest.boot=cold")
+    own("up", "nvme-copy", "--boot", "cold")
     assert cold(own) == "asked for"
+    (found,) = json.loads(own("ls", "--json").stdout)
+    assert (found["began"], found["cold"]) == ("boot", "asked for")
     own("down", "nvme-copy")
 
 

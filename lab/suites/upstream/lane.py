@@ -206,6 +206,6 @@ class Lane:
         return relay
 
     def session(self) -> Session:
-        """An SSH connection to the guest, made ready for the suite."""
+        """A connection to the guest, made ready for the suite."""
         self._relay()
         return self.own.connect()
