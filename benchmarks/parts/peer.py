@@ -19,7 +19,7 @@ _ABOUT = [
     "`lab up nvme-copy && lab ssh nvme-copy -- uname -r` against `vng --run … -- uname -r`:",
     f"{vng.REQUIREMENT}, the same kernel, two CPUs, 1 GiB, TCG, in turn. vng boots the package's",
     "bzImage on the host's root file system; the lab begins from a checkpoint, with the NVMe",
-    "device, and its second command includes an SSH handshake.",
+    "device, and its second command goes over the guest's virtio-serial port.",
     "",
 ]
 
