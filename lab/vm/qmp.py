@@ -6,6 +6,7 @@ code.  qemu.qmp's `execute()` has no timeout of its own: here every call has one
 """
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import os
@@ -63,6 +64,8 @@ class Qmp:
         except BaseException:
             self._stop_loop()
             raise
+        # Python's end would find tasks that nobody runs any more, and say so.
+        atexit.register(self.close)
 
     def execute(
         self,
@@ -92,6 +95,7 @@ class Qmp:
 
     def close(self) -> None:
         """Disconnect; never raises, whatever became of QEMU."""
+        atexit.unregister(self.close)
         with contextlib.suppress(HostError):
             self._run(self._client.disconnect(), 2.0, "disconnect")
         self._stop_loop()
