@@ -173,6 +173,7 @@ def boot_guest(
             owner=owner,
             link=link,
             missing=missing,
+            trees=tuple(path for _, path in platform.trees),
             agent=started.agent,
             cold=started.cold,
         )

@@ -52,6 +52,8 @@ class Record(BaseModel):
     """To the guest it shares a profile with."""
     missing: tuple[MissingFeature, ...] = ()
     """What the profile's devices lack, because this QEMU has it not."""
+    trees: tuple[Path, ...] = ()
+    """Packed trees of suites that it has as disks."""
     agent: bool = False
     """Whether its agent answers on its port."""
     cold: str | None = ""

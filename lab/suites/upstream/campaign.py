@@ -29,7 +29,6 @@ from lab.suites.upstream.tree import TreeLayout, pack_tree
 from lab.suites.upstream.watchdog import Watchdog
 from lab.suites.watch import Watcher
 from lab.vm.graph import drives
-from lab.vm.machine import ARGV
 
 Select = Callable[[Session, str], Sequence[str]]
 """The cases of a section, as the suite in the guest names them."""
@@ -205,7 +204,7 @@ def _left_up(plan: CampaignPlan) -> Guest | None:
 
 def _check_tree(guest: Guest, packed: Path) -> None:
     """Raise UsageError unless the guest has that tree."""
-    if str(packed) not in (guest.directory / ARGV).read_text():
+    if packed not in guest.record.trees:
         raise UsageError(
             f"guest {guest.record.name} has another tree, or this one before it was changed",
             hint="a run without --on boots a guest that has it",
