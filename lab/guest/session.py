@@ -155,6 +155,8 @@ def _collect(channel: Channel, argv: tuple[str, ...], end: float) -> Result:
     while channel.recv_ready() or channel.recv_stderr_ready():
         _drain(channel, out, err)
     status = channel.recv_exit_status()
+    if status < 0:
+        raise GuestError(f"the guest went away during: {shlex.join(argv)}")
     return Result(argv, status, out.decode(errors="replace"), err.decode(errors="replace"))
 
 

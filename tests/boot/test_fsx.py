@@ -55,7 +55,8 @@ def test_a_panic_is_the_cases_and_the_run_goes_on(lab: Lab, tmp_path: Path) -> N
     guest = guest_of_a_run(lab)
     hung_task = lab(
         "ssh", guest, "--",
-        f"{AT_WORK}; cat /proc/sys/kernel/hung_task_timeout_secs; "
+        # What is said last may never arrive.
+        f"{AT_WORK}; cat /proc/sys/kernel/hung_task_timeout_secs; sleep 1; "
         "exec >/dev/null 2>&1; echo c >/proc/sysrq-trigger",
         status=None,
     )  # fmt: skip

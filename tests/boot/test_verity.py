@@ -8,7 +8,7 @@ import pytest
 from tests.boot.conftest import Lab, guest_of_a_run
 
 AT_WORK = """\
-until [ "$(pidof -x checker)" ]; do sleep 0.05; done
+until pgrep -x checker >/dev/null; do sleep 0.05; done
 cat /proc/sys/kernel/hung_task_timeout_secs
 """
 CASES = ("refused-unknown-option", "tasklet:data-read-error", "tasklet:*data-flipped")
