@@ -42,6 +42,10 @@ RUN = 3.0 if FAULTS else 1.2
 """Seconds that a run lasts: the night is to outlast the faults."""
 
 
+BEGINS = "at a time"
+"""What a worker says when it has been accepted."""
+
+
 @dataclass
 class Theatre:
     """All that can fail."""
@@ -69,7 +73,13 @@ class Theatre:
         hand.send(signal.SIGKILL)
         hand.process.wait()
         time.sleep(self.drawn.uniform(0, 1.5 * LEASE))
+        before = hand.said.count(BEGINS)
         hand.start(seconds=RUN)
+        # One that finds no database at its start ends, and says so; later it waits for it.
+        end = time.monotonic() + 120
+        while hand.said.count(BEGINS) == before:
+            assert time.monotonic() < end, hand.said
+            time.sleep(0.05)
 
     def a_worker_hangs(self) -> None:
         """For longer than its lease, and then goes on as if nothing had been."""
