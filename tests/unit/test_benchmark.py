@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import vng
+from benchmarks import measure, vng
 from benchmarks.builds import Build
 from benchmarks.measure import Pair, in_turn, ratio, table
 from benchmarks.page import Figure
@@ -33,6 +33,12 @@ def answers(peer: vng.Vng, script: str) -> None:
     program = peer.binaries / "vng"
     program.write_text(f"#!/bin/sh\necho x >>{peer.binaries}/calls\n{script}\n")
     program.chmod(0o755)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process have servers that go on: nothing waits for their end."""
+    monkeypatch.setattr(measure, "descendants_ended", lambda: True)
 
 
 def test_it_is_given_the_labs_own_busybox_and_a_terminal(peer: vng.Vng) -> None:
