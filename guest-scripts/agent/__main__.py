@@ -123,6 +123,7 @@ class Agent:
         """Wait until something happens, and act on it."""
         there = self._somebody()
         if not there:
+            self.reader.lose()
             self._leave()
         sources = self._sources()
         poll = select.poll()
@@ -172,7 +173,6 @@ class Agent:
 
     def _leave(self):
         """Who was connected is no more: what was started for them finds its pipes closed."""
-        self.reader.lose()
         self.out.clear()
         for channel in self.channels.values():
             channel.send = lambda *_: None
@@ -193,9 +193,7 @@ class Agent:
         for number, kind, payload in self.reader.feed(data):
             if number is None:
                 # Whoever was there before has gone unnoticed.
-                rest = bytes(self.reader.data)
                 self._leave()
-                self.reader.resume(rest)
                 self.out += wire.HERE + payload + b"\n"
             else:
                 self._take(number, kind, payload)

@@ -49,11 +49,6 @@ class Reader:
         self.data.clear()
         self.greeted = False
 
-    def resume(self, data):
-        """Go on with bytes that came behind a greeting."""
-        self.data += data
-        self.greeted = True
-
     def feed(self, data):
         """Frames as (channel, kind, payload), and the digits of a greeting as (None, None, digits),
         in these bytes and what was left of those before."""

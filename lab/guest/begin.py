@@ -3,12 +3,13 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lab.artifacts import cache
 from lab.errors import LabError
-from lab.guest import boot, checkpoints, making
-from lab.guest.boot import Platform, Progress, QemuDefect
+from lab.guest import checkpoints, making
+from lab.guest.boot import LISTENS, SILENT, Platform, Progress, QemuDefect, await_line, launch
 from lab.guest.checkpoints import Checkpoint, Recipe
 from lab.guest.restore import restore
 from lab.profile.hostdev import HostNvme
@@ -56,7 +57,13 @@ def begin(
         except LabError as error:
             found = f"the checkpoint is of no use: {error}"
             progress(f"boot {name}: {found}")
-    machine, agent = _booted(path, name, profile, platform, progress, on_event, link)
+    boot = partial(_boot, path, name, profile, platform, on_event, link)
+    try:
+        machine, agent = boot()
+    except QemuDefect as defect:
+        # Not a retry that hides a result: no test has begun.
+        progress(f"boot {name} once more: QEMU broke the first boot: {defect.message}")
+        machine, agent = boot()
     if not agent:
         return Beginning(machine, agent, cold=why or _NO_PORT)
     if found is None and not why:
@@ -99,23 +106,6 @@ def _found(recipe: Recipe, progress: Progress) -> Checkpoint | str | None:
         return str(error)
 
 
-def _booted(
-    path: Path,
-    name: str,
-    profile: Profile,
-    platform: Platform,
-    progress: Progress,
-    on_event: EventSink | None,
-    link: Link | None,
-) -> tuple[Machine, bool]:
-    try:
-        return _boot(path, name, profile, platform, on_event, link)
-    except QemuDefect as defect:
-        # Not a retry that hides a result: no test has begun.
-        progress(f"boot {name} once more: QEMU broke the first boot: {defect.message}")
-        return _boot(path, name, profile, platform, on_event, link)
-
-
 def _boot(
     path: Path,
     name: str,
@@ -125,11 +115,11 @@ def _boot(
     link: Link | None,
 ) -> tuple[Machine, bool]:
     """A machine that was booted, and whether its agent answers."""
-    machine = boot.launch(path, name, profile, platform, on_event, link)
+    machine = launch(path, name, profile, platform, on_event, link)
     try:
         deadline = profile.guest.boot_deadline
-        said = boot.await_line(machine, boot.LISTENS, deadline, boot.SILENT)
+        said = await_line(machine, LISTENS, deadline, SILENT)
     except BaseException:
         machine.kill()
         raise
-    return machine, said == boot.LISTENS
+    return machine, said == LISTENS

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.errors import GuestError
+from lab.host import dirs
 from lab.host.command import tail
 from lab.vm.argv import CONSOLE_LOG, CONSOLE_SOCKET
 
@@ -39,16 +40,15 @@ def attach(directory: Path) -> None:
 def connected(directory: Path) -> Iterator[socket.socket]:
     """A connection to the console.  Raises GuestError when somebody else has one, or the guest is
     gone."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as console:
+    with (
+        dirs.short(directory) as short,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as console,
+    ):
         console.settimeout(5.0)
         try:
-            # Through /proc, any directory fits the 107 bytes of a socket's address.
-            console.connect(f"/proc/self/fd/{fd}/{CONSOLE_SOCKET}")
+            console.connect(str(short / CONSOLE_SOCKET))
         except OSError as error:
             raise GuestError(f"console: {error.strerror or error}") from error
-        finally:
-            os.close(fd)
         console.settimeout(None)
         yield console
 

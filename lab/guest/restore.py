@@ -91,7 +91,7 @@ def arrive(
     empty_write_logs(machine.directory, profile)
     boot = platform.boot(name, link)
     checkpoint.plug(machine, *plugged(profile, boot))
-    checkpoint.resume(machine)
+    machine.execute("cont")
     files = initrd.own(name, profile, link, machine.directory, platform.modules)
     ports = wanted_ports(profile, boot)
     adopt(machine.directory, files, ports, profile.guest.boot_deadline)

@@ -115,6 +115,9 @@ class Session(ABC):
             result = _collect(channel, tuple(argv), end)
         finally:
             channel.close()
+        # Over SSH, one that a signal ended has no status either.
+        if result.status < 0 and not self.is_open:
+            raise GuestError(f"the guest went away during: {shlex.join(argv)}")
         if check:
             result.require_success()
         return result
@@ -146,18 +149,15 @@ def _collect(channel: Channel, argv: tuple[str, ...], end: float) -> Result:
     out, err = bytearray(), bytearray()
     channel.settimeout(0.05)
     # Both streams must be drained while it runs: either, when full, would stop the command.
-    while not (channel.exit_status_ready() and channel.eof_received):
+    while not (channel.closed or (channel.exit_status_ready() and channel.eof_received)):
         _drain(channel, out, err)
-        if channel.closed and not channel.exit_status_ready():
-            raise GuestError(f"the guest went away during: {shlex.join(argv)}")
         if time.monotonic() > end:
             raise GuestError(f"no end within its deadline in the guest: {shlex.join(argv)}")
     while channel.recv_ready() or channel.recv_stderr_ready():
         _drain(channel, out, err)
-    status = channel.recv_exit_status()
-    if status < 0:
-        raise GuestError(f"the guest went away during: {shlex.join(argv)}")
-    return Result(argv, status, out.decode(errors="replace"), err.decode(errors="replace"))
+    return Result(
+        argv, channel.recv_exit_status(), out.decode(errors="replace"), err.decode(errors="replace")
+    )
 
 
 def _drain(channel: Channel, out: bytearray, err: bytearray) -> None:

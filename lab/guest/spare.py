@@ -19,8 +19,7 @@ from lab.guest.boot import Platform
 from lab.guest.checkpoints import Recipe, find
 from lab.guest.port import LOCK
 from lab.guest.registry import Record
-from lab.host.memory import available
-from lab.vm import checkpoint
+from lab.host.burden import available_memory
 from lab.vm.argv import (
     CONSOLE_LOG,
     CONSOLE_SOCKET,
@@ -81,7 +80,7 @@ class Spare:
 
     def _wait(self) -> None:
         profile = self._record.profile
-        free = available()
+        free = available_memory()
         if free < profile.machine.memory + _HEADROOM:
             raise HostError(f"only {free >> 20} MiB of memory are free for a spare")
         found = find(Recipe.of(profile, self._platform, self._record.link))
@@ -91,7 +90,7 @@ class Spare:
         self._owned.enter_context(registry.locked(self.directory))
         boot = self._platform.boot(self._record.name, self._record.link)
         self._machine = restore.loaded(self.directory, profile, boot, found)
-        checkpoint.resume(self._machine)
+        self._machine.execute("cont")
         # What runs for the first time takes long under emulation.
         restore.greet(self.directory, profile.guest.boot_deadline)
 

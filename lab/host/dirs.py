@@ -8,11 +8,24 @@ config  the user's own profiles and settings                     (XDG_CONFIG_HOM
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
 
 from lab.errors import LackError
+
+
+@contextmanager
+def short(directory: Path) -> Iterator[Path]:
+    """A path of a few bytes to a directory, in a `with` block: the address of a Unix socket holds
+    107 bytes (unix(7)), and a name below any directory fits.  Raises OSError."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield Path(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
 
 
 def _made(path: Path) -> Path:

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from lab.errors import GuestError, LabError, UsageError
@@ -92,6 +93,7 @@ class RunGuest:
         self._session: Session | None = None
         self._relay: Relay | None = None
         self._spares: deque[Spare] = deque()
+        self._numbers = count(1)
         name = f"run-{run.id}" + (f"-{number}" if number > 1 else "")
         self.guest = on or guests.start(
             name, profile, progress, owner=me(), platform=platform, on_event=self._hear
@@ -161,13 +163,15 @@ class RunGuest:
             spared = self.guest.reboot(self._platform, self._progress, self._hear, spare)
         finally:
             if spare:
+                if spare.problem:
+                    self._note(f"there was no spare: {spare.problem}")
                 spare.close()
         self._lost = False
         self._note_beginning(self.guest, "spare" if spared else "checkpoint")
         # A run that has lost its guest once will again, as likely as not.
         wanted = self.guest.record.profile.guest.spares
         while len(self._spares) < wanted and self.guest.record.cold is None:
-            self._spares.append(Spare(self.guest.record, self._platform, len(self._spares) + 1))
+            self._spares.append(Spare(self.guest.record, self._platform, next(self._numbers)))
         self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
 
     def _note_beginning(self, guest: Guest, way: str = "checkpoint") -> None:

@@ -151,17 +151,21 @@ class Machine:
             time.sleep(0.01)
         return self.alive()
 
-    def monitor(self, line: str) -> str:
+    def _monitor(self, line: str) -> str:
         """A line of the human monitor, for what QMP has no command for; what it prints."""
         return str(self.execute("human-monitor-command", {"command-line": line}))
 
     def qemu_io(self, drive: str, command: str) -> None:
         """A qemu-io command on a drive.  It is addressed by qdev id: by node name QEMU would
         deadlock while a request is suspended.  What qemu-io prints goes to QEMU's stdout."""
-        line = f'qemu-io -d {drive} "{command}"'
-        said = self.monitor(line)
-        if said.strip():
-            raise HostError(f"{line}: {said.strip()}")
+        self.order(f'qemu-io -d {drive} "{command}"')
+
+    def order(self, line: str) -> None:
+        """A line of the human monitor that says nothing when all is well.  Raises HostError with
+        what it says."""
+        said = self._monitor(line).strip()
+        if said:
+            raise HostError(f"{line}: {said}")
 
     def exchange_fault_layer(
         self,
@@ -241,7 +245,7 @@ class Machine:
 
     def ssh_port(self) -> int:
         """The loopback port that QEMU forwards to the guest's port 22."""
-        answer = self.monitor("info usernet")
+        answer = self._monitor("info usernet")
         match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", answer)
         if not match:
             raise HostError("QEMU forwards no port to the guest", detail=answer)

@@ -9,7 +9,6 @@ import asyncio
 import atexit
 import contextlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
 
 from lab.errors import HostError
+from lab.host import dirs
 from lab.vm.argv import QMP_SOCKET
 
 CONNECT_DEADLINE = 10.0
@@ -107,12 +107,8 @@ class Qmp:
         self.close()
 
     async def _connect(self) -> None:
-        # A Unix socket address holds 107 bytes; through /proc any directory is short enough.
-        fd = os.open(self._directory, os.O_PATH | os.O_DIRECTORY)
-        try:
-            await self._client.connect(f"/proc/self/fd/{fd}/{QMP_SOCKET}")
-        finally:
-            os.close(fd)
+        with dirs.short(self._directory) as short:
+            await self._client.connect(str(short / QMP_SOCKET))
 
     async def _watch(self) -> None:
         async for event in self._client.events:

@@ -18,6 +18,19 @@ from typing import Any
 
 import pytest
 
+TWO_KERNELS = """\
+kernels:
+  - kernel: debian
+    baseline: true
+  - kernel: linux-image-cloud-amd64
+profiles: [nvme-copy]
+suites:
+  - suite: copy-faults
+    args: [--ranges, "1", --points, "write:1", --actions, "resume,eio"]
+    repeat: {repeat}
+"""
+"""A plan of short runs, each so often, on a baseline and on a kernel beside it."""
+
 LAB = str(Path(sys.executable).with_name("lab"))
 
 

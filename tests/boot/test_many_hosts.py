@@ -13,19 +13,8 @@ from typing import Any
 import pytest
 
 from tests import postgres
-from tests.boot.conftest import Lab, make_lab
+from tests.boot.conftest import TWO_KERNELS, Lab, make_lab
 
-PLAN = """\
-kernels:
-  - kernel: debian
-    baseline: true
-  - kernel: linux-image-cloud-amd64
-profiles: [nvme-copy]
-suites:
-  - suite: copy-faults
-    args: [--ranges, "1", --points, "write:1", --actions, "resume,eio"]
-    repeat: {repeat}
-"""
 RUNS = int(os.environ.get("LAB_MANY_HOSTS", "2"))
 
 
@@ -78,7 +67,7 @@ def alike(night: dict[str, Any]) -> dict[str, Any]:
 
 def test_two_hosts_come_to_what_one_comes_to(store: str, tmp_path: Path) -> None:
     plan = tmp_path / "small.yaml"
-    plan.write_text(PLAN.format(repeat=max(1, RUNS // 2)))
+    plan.write_text(TWO_KERNELS.format(repeat=max(1, RUNS // 2)))
     labs = hosts(tmp_path, store)
     away = make_lab(tmp_path / "away")
     away.env.update(LAB_STORE=store)

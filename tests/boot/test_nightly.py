@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.boot.conftest import Lab, make_lab, wait_for
+from tests.boot.conftest import TWO_KERNELS, Lab, make_lab, wait_for
 
 PLAN = """\
 kernels:
@@ -77,19 +77,6 @@ def _boots(lab: Lab, job: int) -> bool:
     return any("boot" in log.read_text() for log in logs)
 
 
-MANY = """\
-kernels:
-  - kernel: debian
-    baseline: true
-  - kernel: linux-image-cloud-amd64
-profiles: [nvme-copy]
-suites:
-  - suite: copy-faults
-    args: [--ranges, "1", --points, "write:1", --actions, "resume,eio"]
-    repeat: {repeat}
-"""
-
-
 @pytest.mark.skipif("LAB_KILLS" not in os.environ, reason="LAB_KILLS is not set")
 def test_a_night_that_is_killed_at_random_moments(tmp_path: Path) -> None:
     """However often and wherever: the same end, no guest left over, no result lost or doubled."""
@@ -98,7 +85,7 @@ def test_a_night_that_is_killed_at_random_moments(tmp_path: Path) -> None:
         lab("kernel", "build", kernel, deadline=900)
     path = tmp_path / "many.yaml"
     # So many runs that the night cannot end before the last kill.
-    path.write_text(MANY.format(repeat=1 + kills // 2))
+    path.write_text(TWO_KERNELS.format(repeat=1 + kills // 2))
     known: dict[int, str] = {}
     longest = 30.0
     for number in range(1, kills + 1):

@@ -7,8 +7,6 @@ import os
 import struct
 import subprocess
 import sys
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import ROOT
+from tests import ROOT, guest_module
 
 PROGRAM = ROOT / "guest-scripts/copies"
 LAYERS = {"LAB_LAYERS": str(ROOT / "guest-scripts/layers")}
 
 
 def load(name: str = "nvme") -> Any:
-    """One of the modules; nothing is compiled beside it."""
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        loader = SourceFileLoader(f"copies_{name}", str(PROGRAM / f"{name}.py"))
-        spec = spec_from_loader(loader.name, loader)
-        assert spec is not None
-        module = module_from_spec(spec)
-        loader.exec_module(module)
-        return module
-    finally:
-        sys.dont_write_bytecode = before
+    """One of the modules."""
+    return guest_module.load(PROGRAM / f"{name}.py")
 
 
 PURE = load()

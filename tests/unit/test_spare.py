@@ -130,7 +130,7 @@ def test_one_of_a_lab_that_was_killed_is_swept(waiting: Spare) -> None:
 
 
 def test_why_there_is_none_is_told(guest: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spare, "available", lambda: 0)
+    monkeypatch.setattr(spare, "available_memory", lambda: 0)
     none = Spare(guest, None, 1)  # type: ignore[arg-type]
     assert not none.ready()
     assert none.problem == "only 0 MiB of memory are free for a spare"

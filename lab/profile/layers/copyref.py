@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lab.profile.base import Conflict
+from lab.profile.device import whole_blocks
 from lab.profile.fields import Text
 from lab.profile.layers.base import BaseLayer, Node, Reference, Use
 from lab.profile.nvme_features import CopyLimits, CopyOrNone
-from lab.profile.units import Size, format_size
+from lab.profile.units import Size
 
 FAULTS = (
     "fail", "short", "drop", "half", "zero", "wrong", "torn", "shift", "spill", "move",
@@ -67,12 +68,7 @@ class Copyref(BaseLayer):
         yield Node(self.name, "block", self.size, self.block_size)
 
     def conflicts(self) -> Iterator[Conflict]:
-        if self.size % self.block_size:
-            yield (
-                ("size",),
-                f"{format_size(self.size)} is not whole blocks; "
-                f"expected a multiple of block_size, {self.block_size} bytes",
-            )
+        yield from whole_blocks("size", self.size, self.block_size)
         if len(self.name) > NAME:
             yield ("name",), f"{self.name!r} is too long; expected at most {NAME} characters"
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from lab.profile.base import Conflict
-from lab.profile.device import BlockSize
+from lab.profile.device import BlockSize, whole_blocks
 from lab.profile.layers.base import BaseLayer, Node, Reference, Use
 from lab.profile.layers.synthetic import MemoryZones, whole_zones
 from lab.profile.units import Size, format_size
@@ -45,12 +45,7 @@ class Loop(BaseLayer):
             yield Node(part, "block", size, self.block_size, within=self.name)
 
     def conflicts(self) -> Iterator[Conflict]:
-        if self.size % self.block_size:
-            yield (
-                ("size",),
-                f"{format_size(self.size)} is not whole blocks; "
-                f"expected a multiple of block_size, {self.block_size} bytes",
-            )
+        yield from whole_blocks("size", self.size, self.block_size)
         for index, size in enumerate(self.partitions):
             if size % MIB:
                 yield ("partitions", index), f"{format_size(size)}; expected whole MiB"

@@ -67,7 +67,7 @@ def test_a_greeting_between_two_frames_is_heard(
     before: list[Frame], after: list[Frame], digits: str, cuts: list[int]
 ) -> None:
     reader = WIRE.Reader()
-    reader.resume(b"")
+    reader.greeted = True
     halves = [b"".join(frame.bytes() for frame in part) for part in (before, after)]
     stream = frames.greeting(digits).join(halves)
     found = heard(reader, *pieces(stream, cuts))
@@ -82,7 +82,7 @@ def test_after_a_frame_that_was_cut_short_filler_makes_a_greeting_heard(
     cut: Frame, at: float, digits: str, after: Frame, cuts: list[int]
 ) -> None:
     reader = WIRE.Reader()
-    reader.resume(b"")
+    reader.greeted = True
     half = cut.bytes()
     stream = half[: int(at * len(half))] + frames.filler() + frames.greeting(digits)
     found = heard(reader, *pieces(stream + after.bytes(), cuts))
@@ -111,7 +111,7 @@ def test_the_answer_to_another_greeting_is_none(old: str, new: str) -> None:
 @given(noise=st.binary(max_size=2000), cuts=CUTS)
 def test_no_bytes_break_the_guests_end(noise: bytes, cuts: list[int]) -> None:
     reader = WIRE.Reader()
-    reader.resume(b"")
+    reader.greeted = True
     for _ in heard(reader, *pieces(noise, cuts)):
         pass
     found = heard(reader, frames.filler(), frames.greeting("f" * 32))

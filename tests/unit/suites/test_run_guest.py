@@ -15,7 +15,8 @@ from lab.guest.guest import Guest
 from lab.guest.lastwords import DEATH, hear_out
 from lab.host.process import Process
 from lab.results.cases import CaseStatus
-from lab.results.run import Run
+from lab.results.run import TIMELINE, Run
+from lab.suites import guest as guests_of_runs
 from lab.suites.guest import GuestLost, RunGuest
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.ending import EXIT_STATUS
@@ -146,3 +147,29 @@ def test_a_run_that_fails_says_first_that_its_qemu_is_gone(own: Any) -> None:
     with pytest.raises(GuestError, match="executor"), lost:
         lost.lose()
         raise ERROR
+
+
+class Waiting:
+    """A spare that is never made."""
+
+    problem = "no memory"
+
+    def __init__(self, _record: object, _platform: object, number: int) -> None:
+        self.number = number
+
+    def close(self) -> None:
+        """Nothing is there."""
+
+
+def test_no_spare_has_the_directory_of_another(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guests_of_runs, "Spare", Waiting)
+    guest: RunGuest = own(gone(), "all is well\n")
+    settings = guest.guest.record.profile.guest.model_copy(update={"spares": 2})
+    wanted = guest.guest.record.profile.model_copy(update={"guest": settings})
+    guest.guest.record = guest.guest.record.model_copy(update={"profile": wanted, "cold": None})
+    monkeypatch.setattr(Guest, "reboot", lambda *_: False)
+    for _ in range(3):
+        guest._boot_again()
+        numbers = [cast(Waiting, spare).number for spare in guest._spares]
+        assert len(set(numbers)) == len(numbers) == 2
+    assert "there was no spare: no memory" in (guest.run.directory / TIMELINE).read_text()
