@@ -61,3 +61,7 @@ class BuildError(HostError):
 
 class GuestError(LabError):
     """The guest died, hung, panicked or refused an operation the lab needs."""
+
+
+class GuestGone(GuestError):
+    """The connection to a guest broke, mostly a moment before its QEMU has ended."""

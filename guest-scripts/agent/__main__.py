@@ -42,7 +42,7 @@ def main():
     os.chdir("/root")
     agent = Agent(open_port(), Door())
     if adoption.over():
-        pass
+        agent.out += wire.ANEW
     elif adoption.wanted():
         tell(SILENT if agent.port is None else LISTENS)
         adoption.identify()

@@ -31,6 +31,10 @@ CREDIT: so many bytes (4) have been taken and may be sent again; CLOSE: nobody l
 EXIT: its status (4 bytes), as a shell counts; ASK, ANSWER, REFUSED: a request to the agent itself,
 JSON, and what came of it."""
 
+ANEW = b"\xff" * (LIMIT + 2 * HEADER.size)
+"""Said by an agent that begins where another one ended, whatever that was about to say: no frame,
+so that whoever waited for the other one learns it."""
+
 
 def frame(channel, kind, payload=b""):
     """The bytes of a frame."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.errors import GuestError, UsageError
+from lab.errors import UsageError
 from lab.face.hold import HeldRequest, hold
 from lab.face.kernellog import KernelLog
 from lab.guest import keys, readback, registry
@@ -109,12 +109,8 @@ class GuestHandle:
         # pytest shows the line of the test instead.
         __tracebackhide__ = True
         _require_words(argv)
-        try:
+        with self._guest.machine.talked_to():
             result = self._opened().run(argv, deadline=deadline, check=False, stdin=stdin)
-        except GuestError as error:
-            if not self.alive():
-                raise self._guest.machine.died() from error
-            raise
         if check:
             result.require_success()
         return result
@@ -134,12 +130,8 @@ class GuestHandle:
         from lab.face import connection
 
         self._require_not_down()
-        try:
+        with self._guest.machine.talked_to():
             return connection.connect(self._guest.record.port, keys.of(self._guest.directory))
-        except GuestError as error:
-            if not self.alive():
-                raise self._guest.machine.died() from error
-            raise
 
     def hold(self, point: str, *, disk: str | None = None) -> AbstractContextManager[HeldRequest]:
         """Hold a request, as `lab fault` does: `write:2` is the second write of the disk from the

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from lab.errors import GuestError, LabError
+from lab.errors import GuestGone
 from lab.guest.guest import PORT_DEADLINE, Guest
 from lab.guest.port import PortSession
 from lab.guest.session import Channel
@@ -27,7 +27,7 @@ def run(guest: Guest, line: str) -> int:
     Raises PortBusy when the guest's agent is talked to already, GuestError when it does not answer
     or goes away, HostError when QEMU dies.
     """
-    try:
+    with guest.machine.talked_to():
         with PortSession(guest.directory, deadline=PORT_DEADLINE) as session:
             channel = session.channel([_SHELL, "-c", line])
             try:
@@ -35,11 +35,7 @@ def run(guest: Guest, line: str) -> int:
             finally:
                 channel.close()
         if status < 0:
-            raise GuestError(f"the guest went away during: {line}")
-    except LabError as error:
-        if not guest.machine.alive():
-            raise guest.machine.died() from error
-        raise
+            raise GuestGone(f"the guest went away, or its agent, during: {line}")
     return status
 
 

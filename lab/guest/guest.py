@@ -45,7 +45,7 @@ class Guest:
     def connect(self) -> Session:
         """A new connection to it: its agent's, or SSH where another process talks to that, or the
         kernel has no port for it.  Raises GuestError, or HostError if QEMU has died."""
-        try:
+        with self.machine.talked_to():
             if self.record.agent:
                 with suppress(GuestError):
                     return PortSession(self.directory, deadline=PORT_DEADLINE)
@@ -53,10 +53,6 @@ class Guest:
             from lab.guest.ssh import SshSession
 
             return SshSession(self.record.port, keys.of(self.directory), deadline=SSH_DEADLINE)
-        except LabError as error:
-            if not self.machine.alive():
-                raise self.machine.died() from error
-            raise
 
     def await_ready(self) -> None:
         """Wait until every device is there.  Raises GuestError."""

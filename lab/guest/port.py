@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lab.errors import GuestError, HostError
+from lab.errors import GuestError, GuestGone, HostError
 from lab.guest.frames import (
     LIMIT,
     PIECE,
@@ -108,7 +108,7 @@ class PortSession(Session):
         try:
             kind, answer = channel.asked(deadline)
         except OSError as error:
-            raise GuestError(f"the guest's agent: {do}: {error}") from error
+            raise _broken(do, error) from error
         finally:
             channel.close()
         if kind is FrameKind.REFUSED:
@@ -123,7 +123,7 @@ class PortSession(Session):
         try:
             send(kind, json.dumps(request).encode())
         except OSError as error:
-            raise GuestError(f"the guest's agent: {what}: {error}") from error
+            raise _broken(what, error) from error
         return channel
 
     def _send(self, number: int, kind: FrameKind, payload: bytes) -> None:
@@ -168,6 +168,11 @@ class PortSession(Session):
         self._reader.join(5.0)
         self._socket.close()
         self._owned.close()
+
+
+def _broken(what: str, error: OSError) -> GuestError:
+    kind = GuestGone if isinstance(error, ConnectionError) else GuestError
+    return kind(f"the guest's agent: {what}: {error}")
 
 
 class PortBusy(GuestError):

@@ -24,8 +24,8 @@ from lab.vm.qmp import EventSink
 
 _LOAD_DEADLINE = 60.0
 _CLOCK = 0.01
-"""Seconds of a round trip by which the guest's clock is set; it is wrong by so many at most: half of
-them each for what the trip leaves open, and for what is let pass."""
+"""Seconds of a round trip by which the guest's clock is set.  It is wrong by so many at most:
+half of them for what the trip leaves open, half for what is let pass."""
 _CLOCK_PATIENCE = 5.0
 """Seconds in which that is tried, on a host that is busy."""
 _SEED = 64

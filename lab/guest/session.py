@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from lab.errors import GuestError
+from lab.errors import GuestError, GuestGone
 
 _WRITE = 'mkdir -p "${1%/*}" && cat >"$1"'
 
@@ -117,7 +117,7 @@ class Session(ABC):
             channel.close()
         # Over SSH, one that a signal ended has no status either.
         if result.status < 0 and not self.is_open:
-            raise GuestError(f"the guest went away during: {shlex.join(argv)}")
+            raise GuestGone(f"the guest went away, or its agent, during: {shlex.join(argv)}")
         if check:
             result.require_success()
         return result

@@ -7,11 +7,11 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.errors import HostError, LackError
+from lab.errors import GuestError, GuestGone, HostError, LabError, LackError
 from lab.host.command import missing
 from lab.host.process import Process
 from lab.vm import trace
@@ -139,10 +139,22 @@ class Machine:
                 hint="release a held copy before anything that drains: stop, reset, quit, unplug",
             ) from error
         except HostError as error:
-            # A connection breaks a moment before its QEMU is gone.
-            if self._outlives(_DEATH_THROES if isinstance(error, QmpLost) else 0.0):
-                raise
-            raise self.died() from error
+            raise self._blamed(error) from error.__cause__
+
+    @contextlib.contextmanager
+    def talked_to(self) -> Iterator[None]:
+        """While its guest is talked to: raises HostError with QEMU's end in place of an error that
+        this has brought about."""
+        try:
+            yield
+        except GuestError as error:
+            raise self._blamed(error) from error.__cause__
+
+    def _blamed(self, error: LabError) -> LabError:
+        """QEMU's end, if an error came of that, or the error itself."""
+        # A connection breaks a moment before its QEMU is gone.
+        throes = _DEATH_THROES if isinstance(error, (QmpLost, GuestGone)) else 0.0
+        return error if self._outlives(throes) else self.died()
 
     def _outlives(self, seconds: float) -> bool:
         """Whether QEMU still runs after so many seconds; returns as soon as it does not."""

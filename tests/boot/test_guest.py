@@ -35,6 +35,15 @@ def test_the_commands_exit_status_comes_back(lab: Lab, guest: str) -> None:
     lab("ssh", guest, "--", "exit 7", status=7)
 
 
+def test_an_agent_that_ends_is_told_at_once_and_another_one_answers(lab: Lab, guest: str) -> None:
+    # Whoever waits for the rest would wait for ever.
+    done = lab(
+        "ssh", guest, "--", "pkill -9 -f '^/usr/bin/python3 -IS /run/lab/agent'; cat", status=3
+    )
+    assert "the guest went away, or its agent, during: pkill" in done.stderr
+    assert lab("ssh", guest, "--", "echo $((6 * 7))").stdout == "42\n"
+
+
 def test_plain_openssh_scp_and_rsync_reach_it(ssh_config: str, guest: str, tmp_path: Path) -> None:
     sent, back, synced = tmp_path / "sent", tmp_path / "back", tmp_path / "synced"
     sent.write_bytes(bytes(range(256)) * 64)

@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from lab.errors import HostError
+from lab.errors import GuestError, GuestGone, HostError
 from lab.host import dirs, lock, qemu
 from lab.host.command import missing, run, tail
 from lab.host.process import Process, me, working_in
@@ -465,6 +466,28 @@ def test_what_an_earlier_qemu_left_is_not_taken_for_this_ones(tmp_path: Path) ->
 def test_the_end_of_a_qemu_is_put_in_words(tmp_path: Path, status: str, words: str) -> None:
     (tmp_path / EXIT_STATUS).write_text(status)
     assert ending(tmp_path) == words
+
+
+def test_a_connection_that_broke_is_told_as_the_end_of_qemu_that_follows(tmp_path: Path) -> None:
+    # The guest's reset breaks it, a moment before QEMU is gone.
+    with idle() as qemu:
+        (tmp_path / EXIT_STATUS).write_text("0\n")
+        threading.Timer(0.3, lambda: os.kill(qemu.pid, signal.SIGKILL)).start()
+        ended = pytest.raises(HostError, match="ended with exit status 0")
+        with ended, Machine(tmp_path, qemu).talked_to():
+            raise GuestGone("the guest went away")
+
+
+@pytest.mark.parametrize("kind", [GuestError, GuestGone])
+def test_what_a_guest_says_while_its_qemu_lives_on_is_told_as_it_is(
+    tmp_path: Path, kind: type[GuestError]
+) -> None:
+    with (
+        idle() as qemu,
+        pytest.raises(kind, match="no such command"),
+        Machine(tmp_path, qemu).talked_to(),
+    ):
+        raise kind("no such command")
 
 
 def test_a_dead_qemu_is_reported_with_its_last_words_and_the_consoles(tmp_path: Path) -> None:
