@@ -44,9 +44,11 @@ class Cluster:
         self._server: subprocess.Popen[bytes] | None = None
         self.port = port
 
-    def url(self, database: str = "postgres", port: int | None = None) -> str:
+    def url(
+        self, database: str = "postgres", port: int | None = None, host: str = "127.0.0.1"
+    ) -> str:
         """As LAB_STORE takes it."""
-        return f"postgresql://lab@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://lab@{host}:{port or self.port}/{database}"
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
@@ -88,8 +90,9 @@ class Cluster:
 
 
 @contextmanager
-def cluster(more: str = "") -> Iterator[Cluster]:
-    """A cluster that runs, with `more` settings, and is gone afterwards."""
+def cluster(more: str = "", clients: str = "127.0.0.1/32") -> Iterator[Cluster]:
+    """A cluster that runs, with `more` settings, and is gone afterwards; it lets `clients` in, a
+    network, besides those of the loopback interface."""
     place = Path(tempfile.mkdtemp(prefix="lab-postgres-"))
     try:
         if user := _somebody().get("user"):
@@ -101,6 +104,8 @@ def cluster(more: str = "") -> Iterator[Cluster]:
         subprocess.run(argv, check=True, capture_output=True, timeout=120, cwd=place, **_somebody())
         with (data / "postgresql.conf").open("a") as settings:
             settings.write(_SETTINGS + more)
+        with (data / "pg_hba.conf").open("a") as allowed:
+            allowed.write(f"host all all {clients} trust\n")
         made = Cluster(data, free_port())
         made.start()
         try:
