@@ -26,7 +26,7 @@ _LOAD_DEADLINE = 60.0
 _CLOCK = 0.01
 """Seconds of a round trip by which the guest's clock is set.  It is wrong by so many at most:
 half of them for what the trip leaves open, half for what is let pass."""
-_CLOCK_PATIENCE = 5.0
+_CLOCK_PATIENCE = 15.0
 """Seconds in which that is tried, on a host that is busy."""
 _SEED = 64
 """Bytes."""
@@ -122,8 +122,6 @@ def _set_clock(session: PortSession, deadline: float) -> None:
     wrong = _wrong(session, deadline, end)
     while True:
         session.ask("clock", deadline=deadline, by=wrong)
-        # Under emulation what sets it is translated between its reading the clock and its setting
-        # it, which has taken 100 ms; the second time there is nothing left to translate.
         wrong = _wrong(session, deadline, end)
         if abs(wrong) <= _CLOCK / 2 or time.monotonic() > end:
             return
