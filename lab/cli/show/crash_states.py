@@ -38,14 +38,15 @@ def show(outcome: CrashReport, options: object) -> None:
 
 def _pace(outcome: CrashReport, *, of_copies: bool) -> str:
     """How many states there were, and how fast they were judged."""
-    wall = sum(row.seconds for row in outcome.coverage)
     rate = f"{outcome.judged / outcome.cpu:.0f} a CPU second" if outcome.cpu else ""
     if not of_copies:
-        rate = f"{outcome.judged / wall:.1f} a second" if wall else ""
+        rate = f"{outcome.judged / outcome.wall:.1f} a second" if outcome.wall else ""
     twice = f", {outcome.checked} of them twice" if of_copies else ""
+    if more := sum(row.checked for row in outcome.coverage):
+        twice = f"; {more} more were looked at, and found to be what was known"
     return (
-        f"{outcome.enumerated} states enumerated, {outcome.judged} judged "
-        f"({cuts(outcome.coverage):.1f} times fewer), {rate}{twice}"
+        f"{outcome.enumerated} states enumerated, {outcome.distinct} distinct, "
+        f"{outcome.judged} judged ({cuts(outcome.coverage):.1f} times fewer), {rate}{twice}"
     )
 
 
@@ -58,14 +59,14 @@ def _table(*heads: str) -> Table:
 
 def _kinds(rows: list[CoverageRow]) -> Table:
     """A row for each file system; run.json has one for each epoch."""
-    table = _table("", "workloads", "epochs", "enumerated", "judged", "wrong")
+    table = _table("", "workloads", "epochs", "enumerated", "distinct", "judged", "wrong")
     for kind in dict.fromkeys(row.name.partition(":")[0] for row in rows):
         its = [row for row in rows if row.name.startswith(f"{kind}:")]
         seen = [row.coverage for row in its]
         table.add_row(
             kind, str(len({row.name for row in its})), str(len(its)),
             str(sum(each.enumerated for each in seen)), str(sum(each.distinct for each in seen)),
-            str(sum(each.wrong for each in seen)),
+            str(sum(row.judged for row in its)), str(sum(each.wrong for each in seen)),
         )  # fmt: skip
     return table
 

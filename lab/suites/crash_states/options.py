@@ -3,7 +3,7 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.crash.states import StatePlan
@@ -15,11 +15,15 @@ from lab.suites.crash_states.fs.kinds import KINDS
 from lab.suites.crash_states.fs.plants import FS_PLANTS
 from lab.suites.crash_states.plants import PLANTS
 
-COPIES, ACE = "copies", "ace"
+COPIES, ACE, CORPUS, COMMAND = "copies", "ace", "corpus", "command"
 WORKLOADS = {
     COPIES: "copies of all shapes, judged on raw sectors",
-    ACE: "each operation of a small space on a file system",
+    ACE: "each operation of a small space on a file system, or sequences of them",
+    CORPUS: "what the public record says has lost something",
+    COMMAND: "a command in a file system",
 }
+FILES = (".yaml", ".yml")
+"""What names a file of workloads."""
 
 _SIZE = "4M"
 _MANY, _FEW = (2, 1000, True), (1, 0, False)
@@ -43,6 +47,19 @@ class CrashOptions:
     file_systems: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     """Patterns of workloads on file systems."""
+    operations: int = 1
+    """Of each workload of `ace`; of more than one there are `sequences`, drawn from the seed."""
+    sequences: int = 100
+    command: str = ""
+    shards: int = 1
+    """Guests at once."""
+    resume: str = ""
+    """A run that was broken off: what it has come to is taken over."""
+
+    @property
+    def on_files(self) -> bool:
+        """Whether file systems are judged, by guests."""
+        return self.workload != COPIES
 
     def document(self) -> dict[str, Any]:
         """Its JSON; `seed` is there to be repeated."""
@@ -63,18 +80,44 @@ class CrashOptions:
             "recording": self.recording or None,
             "file_systems": list(self.file_systems),
             "only": list(self.only),
+            "operations": self.operations,
+            "sequences": self.sequences,
+            "command": self.command or None,
+            "shards": self.shards,
+            "resume": self.resume or None,
         }
+
+    def resuming(self, asked: dict[str, Any]) -> "CrashOptions":
+        """What another run was asked for, by its JSON; the guests are those of this one.  Raises
+        KeyError or TypeError."""
+        copies = CopyWorkload(asked["size"], asked["ranges"], asked["blocks"], asked["seed"])
+        plan = StatePlan(
+            asked["losses"], asked["samples"], asked["limit"], asked["tears"], asked["seed"]
+        )
+        return replace(
+            self, workload=asked["workload"], copies=copies, plan=plan, plant=asked["plant"] or "",
+            file_systems=tuple(asked["file_systems"]), only=tuple(asked["only"]),
+            operations=asked["operations"], sequences=asked["sequences"],
+            command=asked["command"] or "",
+        )  # fmt: skip
 
 
 def parse(args: Sequence[str]) -> CrashOptions:
     """Read the suite's arguments.  Raises UsageError, or Help where that is asked for."""
     given = _parser().parse_args(args)
-    if given.workload not in WORKLOADS:
+    if given.command and given.workload == COPIES:
+        given.workload = COMMAND
+    if given.workload not in WORKLOADS and not given.workload.endswith(FILES):
         raise UsageError(
-            f"crash-states: no workload {given.workload}", hint=f"there are: {', '.join(WORKLOADS)}"
+            f"crash-states: no workload {given.workload}",
+            hint=f"there are: {', '.join(WORKLOADS)}; and files of workloads, in YAML",
         )
-    _check_plant(given.plant, on_files=given.workload == ACE)
-    for name, least in (("losses", 0), ("samples", 0), ("limit", 1), ("ranges", 1), ("blocks", 1)):
+    if (given.workload == COMMAND) != bool(given.command):
+        raise UsageError(f"crash-states: {COMMAND} is the workload of --command, and none without")
+    on_files = given.workload != COPIES or bool(given.resume)
+    _check_plant(given.plant, on_files=on_files)
+    for name, least in (("losses", 0), ("samples", 0), ("limit", 1), ("ranges", 1), ("blocks", 1),
+                        ("operations", 1), ("sequences", 1), ("shards", 1)):  # fmt: skip
         value = getattr(given, name)
         if value is not None and not least <= value <= _MOST:
             raise UsageError(f"crash-states: --{name} must be within {least} and {_MOST}")
@@ -89,7 +132,6 @@ def parse(args: Sequence[str]) -> CrashOptions:
             raise UsageError(
                 f"crash-states: no file system {name}", hint=f"there are: {', '.join(KINDS)}"
             )
-    on_files = given.workload == ACE
     if on_files and (given.recording or given.fua):
         raise UsageError("crash-states: --recording and --fua are for copies")
     losses, samples, tears = _FEW if on_files else _MANY
@@ -103,6 +145,7 @@ def parse(args: Sequence[str]) -> CrashOptions:
         given.workload, copies, plan, given.path, given.on, given.fua, given.plant,
         given.recording, kinds if on_files else (),
         tuple(one for one in given.only.split(",") if one),
+        given.operations, given.sequences, given.command, given.shards, given.resume,
     )  # fmt: skip
 
 
@@ -123,7 +166,7 @@ def _parser() -> Parser:
     parser = Parser("crash-states")
     add = parser.add_argument
     kinds = "; ".join(f"{name}: {does}" for name, does in WORKLOADS.items())
-    add("--workload", default=COPIES, metavar="W", help=f"{kinds} [copies]")
+    add("--workload", default=COPIES, metavar="W", help=f"{kinds}; FILE.yaml: yours [copies]")
     add("--path", default="", help="offload path of copies [nvme-copy]")
     add("--layer", dest="on", default="", metavar="NAME", help="disk or layer to copy on")
     add("--size", default=_SIZE, metavar="SIZE", help="of all that copies touch [4M]")
@@ -131,14 +174,19 @@ def _parser() -> Parser:
     add("--blocks", type=int, default=64, metavar="N", help="most blocks of a range [64]")
     add("--fua", action="store_true", help="ask for copies that are durable by themselves")
     add("--seed", type=int, metavar="N", help="of the workload and of samples [drawn, and told]")
-    add("--losses", type=int, metavar="K", help="lost writes at most, every choice [2; ace: 1]")
-    add("--samples", type=int, metavar="N", help="more states of an epoch [1000; ace: 0]")
+    add("--losses", type=int, metavar="K", help="lost writes at most, every choice [2; files: 1]")
+    add("--samples", type=int, metavar="N", help="more states of an epoch [1000; files: 0]")
     add("--limit", type=int, default=50_000, metavar="N", help="most choices of an epoch [50000]")
     tears = parser.add_mutually_exclusive_group()
     tears.add_argument("--tears", action="store_true", default=None, help="tear writes [copies]")
-    tears.add_argument("--no-tears", dest="tears", action="store_false", help="tear none [ace]")
-    add("--fs", default=",".join(KINDS), metavar="FS,…", help="file systems of ace [all four]")
-    add("--only", default="", metavar="PATTERN,…", help="workloads of ace, as 'rename-*' [all]")
+    tears.add_argument("--no-tears", dest="tears", action="store_false", help="tear none [files]")
+    add("--fs", default=",".join(KINDS), metavar="FS,…", help="file systems [all four]")
+    add("--only", default="", metavar="PATTERN,…", help="workloads, as 'rename-*' [all]")
+    add("--operations", type=int, default=1, metavar="N", help="operations of one of ace [1]")
+    add("--sequences", type=int, default=100, metavar="N", help="how many, if of several [100]")
+    add("--command", default="", metavar="TEXT", help="a command for a shell in the file system")
+    add("--shards", type=int, default=1, metavar="N", help="guests at once, on files [1]")
+    add("--resume", default="", metavar="RUN", help="go on with RUN, which was broken off")
     add("--plant", default="", metavar="KIND", help="plant a defect; `help` lists the kinds")
     add("--recording", default="", metavar="RUN", help="judge what RUN recorded: boots nothing")
     return parser

@@ -19,6 +19,15 @@ class CoverageRow:
     seconds: float
     cpu: float
     """Seconds of processor time of the lab itself."""
+    looked: int | None = None
+    """States that a guest was given; None where the host judges all that are distinct."""
+    checked: int = 0
+    """States that it was given although it was known what it would find."""
+
+    @property
+    def judged(self) -> int:
+        """States that were judged by themselves."""
+        return self.coverage.distinct if self.looked is None else self.looked
 
     def document(self) -> dict[str, Any]:
         """Its JSON.  `share`: the part of all sets of whole writes that a power cut may keep."""
@@ -32,11 +41,24 @@ class CoverageRow:
             "whole": seen.whole,
             "torn": seen.torn,
             "share": seen.share,
-            "judged": seen.distinct,
+            "distinct": seen.distinct,
+            "judged": self.judged,
+            "checked": self.checked,
             "wrong": seen.wrong,
             "seconds": round(self.seconds, 3),
             "cpu": round(self.cpu, 3),
         }
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> "CoverageRow":
+        """The row of such a JSON, of a file system.  Raises KeyError or TypeError."""
+        seen = EpochCoverage(document["volatile"], document["units"], document["losses"])
+        for name in ("enumerated", "whole", "torn", "distinct", "wrong"):
+            setattr(seen, name, document[name])
+        return cls(
+            document["name"], seen, document["seconds"], document["cpu"], document["judged"],
+            document["checked"],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,6 +88,15 @@ class StateFailure:
             "first": self.first.document(),
         }
 
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> "StateFailure":
+        """The failure of such a JSON.  Raises KeyError, TypeError or ValueError."""
+        return cls(
+            document["number"], document["case"], tuple(document["rules"]),
+            tuple(document["evidence"]), document["states"], tuple(document["operations"]),
+            PowerLoss.read(document["loss"]), PowerLoss.read(document["first"]),
+        )  # fmt: skip
+
 
 @dataclass(kw_only=True)
 class CrashReport(Results):
@@ -77,15 +108,25 @@ class CrashReport(Results):
     checked: int = 0
     """States that were judged a second time, by the oracle and the contract on the whole medium."""
 
+    wall: float = 0.0
+    """Seconds that guests took for their states, from the first to the last; 0 where there are
+    none."""
+
     @property
     def enumerated(self) -> int:
         """States of all epochs, whatever they hold."""
         return sum(row.coverage.enumerated for row in self.coverage)
 
     @property
-    def judged(self) -> int:
+    def distinct(self) -> int:
         """States of different content, or for which different things had been promised."""
         return sum(row.coverage.distinct for row in self.coverage)
+
+    @property
+    def judged(self) -> int:
+        """Of these, those that were judged by themselves; a guest could not tell the others from
+        one of them."""
+        return sum(row.judged for row in self.coverage)
 
     @property
     def cpu(self) -> float:
@@ -98,10 +139,12 @@ class CrashReport(Results):
             "workload": self.workload,
             "states": {
                 "enumerated": self.enumerated,
+                "distinct": self.distinct,
                 "judged": self.judged,
-                "checked": self.checked,
+                "checked": self.checked + sum(row.checked for row in self.coverage),
                 "seconds": round(sum(row.seconds for row in self.coverage), 3),
                 "cpu": round(self.cpu, 3),
+                "wall": round(self.wall, 3),
             },
             "coverage": [row.document() for row in self.coverage],
             "failures": [failure.document() for failure in self.failures],
@@ -110,5 +153,5 @@ class CrashReport(Results):
 
 def cuts(rows: Sequence[CoverageRow]) -> float:
     """How many times fewer states were judged than enumerated."""
-    judged = sum(row.coverage.distinct for row in rows)
+    judged = sum(row.judged for row in rows)
     return sum(row.coverage.enumerated for row in rows) / judged if judged else 1.0

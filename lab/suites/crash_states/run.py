@@ -2,6 +2,7 @@
 """The suite crash-states, from boot to verdicts."""
 
 import tempfile
+from collections import deque
 from pathlib import Path
 
 from lab.copy.paths import find
@@ -12,9 +13,11 @@ from lab.profile.models import Profile
 from lab.results import runs
 from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run
-from lab.suites.crash_states.fs import run as fs
+from lab.suites.crash_states.fs import progress
+from lab.suites.crash_states.fs.run import FsCampaign, disk_for
+from lab.suites.crash_states.fs.selection import chosen
 from lab.suites.crash_states.judging import CopyJudging
-from lab.suites.crash_states.options import ACE, CrashOptions
+from lab.suites.crash_states.options import CrashOptions
 from lab.suites.crash_states.plants import PLANTS
 from lab.suites.crash_states.record import CopyFailed, CopyRecorder
 from lab.suites.crash_states.recording import (
@@ -42,7 +45,7 @@ def run(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashReport:
     What the lab itself fails at ends the run and stands in the outcome; only errors from before the
     boot are raised (UsageError, ProfileError, HostError).
     """
-    if asked.options.workload == ACE:
+    if asked.options.resume or asked.options.on_files:
         return _on_files(asked, watcher)
     profile, options = asked.profile, asked.options
     path = find(profile, options.path or PATH, options.ref, fua=options.fua)
@@ -70,18 +73,16 @@ def run(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashReport:
 def _on_files(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashReport:
     """The same of file systems, whose states a guest looks at."""
     profile, options = asked.profile, asked.options
-    fs.disk_for(profile)
-    fs.chosen(options)
+    if options.resume:
+        options = options.resuming(progress.asked(options.resume))
+    disk_for(profile)
+    todo = deque(chosen(options))
     platform = Platform.find(profile, watcher.progress)
     with recorded(
         CrashReport, NAME, profile, platform, options.document(), workload=options.workload
     ) as (record, outcome):  # fmt: skip
         ledger = Ledger(record, watcher, cases=outcome.cases)
-        with RunGuest(record, profile, platform, watcher.progress) as own:
-            own.listen()
-            own.describe(outcome)
-            outcome.speed = own.speed.slower
-            fs.run(own, profile, options, outcome, ledger)
+        FsCampaign(record, profile, platform, options, outcome, ledger, todo).carry_out()
     return outcome
 
 

@@ -8,14 +8,12 @@ nothing.  copy_file_range, clone and dedupe are added.  What the operations need
 durable before.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+import random
+from collections.abc import Iterator, Sequence
 
-from lab.suites.crash_states.fs.tree import Tree
-
-Step = Mapping[str, Any]
-"""An operation as guest-scripts/suites/crashfs takes it."""
+from lab.suites.crash_states.fs.history import SYNCS, Step
+from lab.suites.crash_states.fs.tree import StepImpossible, Tree
+from lab.suites.crash_states.fs.workload import FsWorkload, planted
 
 BLOCK = 4096
 
@@ -40,30 +38,80 @@ SETUP: tuple[Step, ...] = (
 
 def base() -> Tree:
     """The tree that these make."""
-    tree = Tree()
-    for step in SETUP:
-        tree = tree.after(step)
-    return tree
-
-
-@dataclass(frozen=True)
-class FsWorkload:
-    """One operation, and what makes it durable, if anything does."""
-
-    name: str
-    step: Step
-    sync: Step | None
-
-    def document(self) -> dict[str, Any]:
-        """Its JSON."""
-        return {"name": self.name, "step": dict(self.step), "sync": self.sync and dict(self.sync)}
+    return planted(SETUP)
 
 
 def workloads() -> Iterator[FsWorkload]:
     """All of them, in an order that is always the same."""
     for name, step in operations():
         for how, sync in _syncs(step):
-            yield FsWorkload(f"{name}/{how}", step, sync)
+            yield FsWorkload(f"{name}/{how}", (step, *([sync] if sync else [])), SETUP)
+
+
+def sequences(seed: int, length: int, number: int) -> list[FsWorkload]:
+    """Workloads of several operations, drawn from the same space.
+
+    Each operation behind the first is of what one before it named, as often as of anything; behind
+    each comes a call that syncs, or none, and behind the last most often one.
+    """
+    every = list(operations())
+    found: dict[str, FsWorkload] = {}
+    for each in range(100 * number):
+        made = _drawn(random.Random(f"{seed}:{length}:{each}"), length, every)
+        if made:
+            found.setdefault(made.name, made)
+        if len(found) == number:
+            break
+    return list(found.values())
+
+
+def _drawn(
+    dice: random.Random, length: int, every: Sequence[tuple[str, Step]]
+) -> FsWorkload | None:
+    """A sequence; None where what was drawn cannot be carried out one after the other."""
+    tree = base()
+    names: list[str] = []
+    steps: list[Step] = []
+    for at in range(length):
+        name, step = dice.choice(every)
+        if steps and dice.random() < 0.5:
+            name, step = _about(dice, name, step, steps)
+        try:
+            tree = tree.after(step)
+        except StepImpossible:
+            return None
+        steps.append(step)
+        said, call = dice.choice(_calls(dice, steps, tree, last=at == length - 1))
+        names.append(f"{name}/{said}")
+        if call:
+            steps.append(call)
+    return FsWorkload("+".join(names), tuple(steps), SETUP)
+
+
+def _about(dice: random.Random, name: str, step: Step, steps: list[Step]) -> tuple[str, Step]:
+    """The same operation on a name that an earlier step had to do with."""
+    names = sorted({str(each[key]) for each in steps for key in ("path", "to") if each.get(key)})
+    key = dice.choice([key for key in ("path", "to") if key in step])
+    other = dice.choice(names)
+    return f"{name}@{_said(other)}", {**step, key: other}
+
+
+def _calls(
+    dice: random.Random, steps: list[Step], tree: Tree, *, last: bool
+) -> list[tuple[str, Step | None]]:
+    """What may sync a sequence, of what its last operation made or of what an earlier one did."""
+    calls = [each for each in _syncs(steps[-1]) if not last or each[1]]
+    if last and len(steps) > 1:
+        files = [path for path, number in tree.names.items() if tree.inodes[number].kind == "file"]
+        before = [each for each in steps[:-1] if each["do"] not in SYNCS]
+        other = str(dice.choice(before).get("to") or before[0]["path"])
+        for path in {other, dice.choice(sorted(files))} & set(files):
+            calls.append((f"fsync-{_said(path)}", {"do": "fsync", "path": path}))
+    there = [
+        (said, call) for said, call in calls
+        if not call or not call.get("path") or call["path"] in tree.names
+    ]  # fmt: skip
+    return there or [("sync", {"do": "sync"})]
 
 
 def operations() -> Iterator[tuple[str, Step]]:

@@ -2,6 +2,7 @@
 """A guest that works on file systems, and looks at what power cuts left; some of it ends it."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,20 @@ from lab.errors import GuestError, HostError
 from lab.guest.executor import Executor
 from lab.guest.kmsg import fatal
 from lab.results.cases import CaseStatus
-from lab.suites.crash_states.fs.ace import SETUP
 from lab.suites.crash_states.fs.disk import StateDisk
+from lab.suites.crash_states.fs.history import Step
 from lab.suites.crash_states.fs.kinds import FileSystemKind
+from lab.suites.crash_states.fs.reads import DiskReads
 from lab.suites.guest import GuestLost, RunGuest
 from lab.vm.disks import EmulatedDisk
 
 PROGRAM = ("/run/lab/bin/crashfs",)
 
-_DEADLINE = 120.0
-"""Seconds that one request may take."""
-
 _BLOCK = 4096
+
+
+class StepRefused(Exception):
+    """The file system does not offer an operation, and said so."""
 
 
 class FsBench:
@@ -36,6 +39,7 @@ class FsBench:
         self._disk = disk
         self._executor: Executor | None = None
         self._states: StateDisk | None = None
+        self._reads: DiskReads | None = None
         self._size = 0
         self._number = 0
 
@@ -46,7 +50,8 @@ class FsBench:
             self._executor = Executor(self.own.connect(), PROGRAM)
             self._states = StateDisk(self.own.guest.machine, self._disk.drive)
             self._size = self._disk.drive.size
-            self._executor.request(_DEADLINE, op="settle")
+            self._executor.request(self.own.speed.patience, op="settle")
+            self._reads = DiskReads(self.own.guest.machine)
         return self._executor
 
     def ask(self, **request: object) -> dict[str, Any]:
@@ -57,11 +62,12 @@ class FsBench:
         executor = self._connect()
         try:
             executor.send(**request)
-            answer = executor.answer(_DEADLINE)
+            answer = executor.answer(self.own.speed.patience)
         except GuestError as error:
             raise self.own.gone(error) from error
         if answer is None:
-            raise self.own.overdue(f"{request['op']}: no answer within {_DEADLINE:.0f} s")
+            within = self.own.speed.patience
+            raise self.own.overdue(f"{request['op']}: no answer within {within:.0f} s")
         heard = tuple(answer.pop("kernel", ()))
         if trouble := next((line for line in heard if fatal(line)), ""):
             raise GuestLost(CaseStatus.CRASHED, trouble, heard + tuple(self.own.aftermath()))
@@ -86,21 +92,27 @@ class FsBench:
         self._number += 1
         return self.scratch / f"{name}-{self._number}"
 
-    def make(self, kind: FileSystemKind) -> Path:
-        """A medium with a file system that holds what workloads need, cleanly unmounted."""
+    def make(self, kind: FileSystemKind, setup: Sequence[Step]) -> Path:
+        """A medium with a file system that holds what a workload needs, cleanly unmounted.
+
+        Raises StepRefused, GuestLost and GuestError.
+        """
         made = self.path(kind.name)
         with made.open("wb") as file:
             os.truncate(file.fileno(), kind.size)
         self.put(made)
-        done = self.ask(op="run", argv=[*kind.make, self._disk.node], within=_DEADLINE)
+        done = self.ask(
+            op="run", argv=[*kind.make, self._disk.node], within=self.own.speed.patience
+        )
         if done["status"]:
             raise GuestError(f"{' '.join(kind.make)}: exit status {done['status']}: {done['said']}")
         self.mount(kind)
-        for step in SETUP:
-            self.must(op="do", step=step)
+        for step in setup:
+            self.carry_out(step)
         self.must(op="umount")
         base = self.path("base")
         _sparse(made, base)
+        made.unlink()
         return base
 
     def mount(self, kind: FileSystemKind, more: str = "") -> None:
@@ -108,19 +120,30 @@ class FsBench:
         options = ",".join(filter(None, (kind.options, more)))
         self.must(op="mount", node=self._disk.node, type=kind.type, options=options)
 
+    def carry_out(self, step: Step) -> None:
+        """Have a step carried out.  Raises StepRefused, when the file system is unmounted again."""
+        answer = self.ask(op="do", step=dict(step))
+        if answer["errno"]:
+            self.must(op="umount")
+            raise StepRefused(f"{step['do']}: {answer['said']}")
+
     def must(self, **request: object) -> None:
         """Ask for what must succeed.  Raises GuestError."""
         answer = self.ask(**request)
         if answer["errno"]:
             raise GuestError(f"{request}: {answer['said']}")
 
-    def judge(self, kind: FileSystemKind, medium: Path) -> dict[str, Any]:
-        """What a guest finds that mounts a medium, reads it, writes to it, and has it checked."""
+    def judge(self, kind: FileSystemKind, medium: Path) -> tuple[dict[str, Any], frozenset[int]]:
+        """What a guest finds that mounts a medium, reads it, writes to it, and has it checked; and
+        the sectors that it has read before it wrote to them."""
         self.put(medium)
-        return self.ask(
+        assert self._reads
+        self._reads.drop()
+        answer = self.ask(
             op="judge", node=self._disk.node, type=kind.type, options=kind.options,
-            check=list(kind.check), within=_DEADLINE,
+            check=list(kind.check), within=self.own.speed.patience,
         )  # fmt: skip
+        return answer, self._reads.take()
 
 
 def _sparse(source: Path, target: Path) -> None:

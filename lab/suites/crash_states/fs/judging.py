@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The states of a recorded workload, each given to a guest, and judged by what it found."""
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lab.crash.logfile import WriteLog
 from lab.crash.marks import DURABLE, Levels
 from lab.crash.states import EpochCoverage, StatePlan
 from lab.crash.walk import DistinctState, LogWalk, build
+from lab.errors import GuestError
 from lab.host.clone import clone
 from lab.suites.crash_states.fs.bench import FsBench
+from lab.suites.crash_states.fs.history import Moment
 from lab.suites.crash_states.fs.kinds import FileSystemKind
-from lab.suites.crash_states.fs.posix import Promise, Ruled, judge
+from lab.suites.crash_states.fs.posix import Ruled, judge
+from lab.suites.crash_states.fs.reads import Looks, StateContents
 from lab.suites.crash_states.fs.record import FsRecording
 from lab.suites.crash_states.fs.tree import seen
 from lab.suites.crash_states.loss import PowerLoss
@@ -23,8 +28,13 @@ from lab.suites.guest import GuestLost
 MOST_TRIES = 12
 """States that are tried to make a failing one smaller."""
 
+CHECKED_EVERY = 25
+"""Of so many states that no guest can tell from another, one is given to a guest all the same."""
+
 _STAGES = {"mount": "MOUNTS", "read": "READS", "write": "USABLE", "umount": "USABLE"}
 """The rule that is broken where a guest gets no further."""
+
+Found = tuple[Ruled, ...]
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class BrokenState:
 
     first: PowerLoss
     loss: PowerLoss
-    broken: tuple[Ruled, ...]
+    broken: Found
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -41,77 +51,106 @@ class BrokenState:
         return tuple(sorted({each.rule for each in self.broken}))
 
 
+@dataclass(frozen=True)
+class JudgedStates:
+    """What the states of an epoch have come to: of the distinct ones `looked` were given to a
+    guest, and `checked` more although they could not be told from one that was."""
+
+    coverage: EpochCoverage
+    looked: int
+    checked: int
+    broken: BrokenState | None
+
+
 class FsJudging:
     """Judges the states of one workload after the other."""
 
     def __init__(
-        self, bench: FsBench, kind: FileSystemKind, plan: StatePlan, reach: Callable[[int], None]
+        self, bench: FsBench, kind: FileSystemKind, plan: StatePlan, reach: Callable[[], None]
     ) -> None:
+        """`reach` is told when a guest has looked at a state."""
         self._bench = bench
         self._kind = kind
         self._plan = plan
         self._reach = reach
-        self.judged = 0
-        """States that a guest has looked at, smaller ones not counted."""
-        self.excused: dict[str, int] = {}
-        """What a file system does not promise, and how often that was seen."""
+        self._looked = self._checked = 0
+        self._dice = random.Random(plan.seed)
 
-    def states(self, recording: FsRecording) -> Iterator[tuple[EpochCoverage, BrokenState | None]]:
-        """Judge all states of a recording; after each epoch how much of it was looked at, and the
-        first state that breaks a rule.  Raises LabError."""
+    def states(self, recording: FsRecording) -> Iterator[JudgedStates]:
+        """Judge all states of a recording; after each epoch what they have come to, with the first
+        state that breaks a rule.  Raises LabError."""
         levels = Levels(recording.levels(), DURABLE)
         with WriteLog(recording.log) as log:
+            contents, looks = StateContents(log, recording.base), Looks()
             walk = LogWalk(log, recording.base, self._bench.path("durable"), self._plan, levels)
             for epoch in walk:
                 if epoch.epoch.last < recording.start:
+                    contents.end(epoch.epoch)
                     continue
                 broken = None
+                self._looked = self._checked = 0
                 for state in epoch:
                     if state.state.cut < recording.start:
                         epoch.coverage.distinct -= 1
+                        epoch.coverage.enumerated -= 1
                         continue
-                    found = self._state(walk, state, recording)
+                    found = self._state(walk, state, recording, contents, looks)
                     epoch.coverage.wrong += bool(found)
                     if found and broken is None:
                         broken = self._smaller(recording, log, state, found)
-                yield epoch.coverage, broken
+                contents.end(epoch.epoch)
+                yield JudgedStates(epoch.coverage, self._looked, self._checked, broken)
             walk.durable.unlink()
 
     def _state(
-        self, walk: LogWalk, state: DistinctState, recording: FsRecording
-    ) -> tuple[Ruled, ...]:
-        medium = self._bench.path("state")
-        build(walk.log, state, walk.durable, medium)
-        found = self._look(medium, recording, recording.promise(state.state.cut))
-        self.judged += 1
-        self._reach(self.judged)
+        self, walk: LogWalk, state: DistinctState, recording: FsRecording,
+        contents: StateContents, looks: Looks,
+    ) -> Found:  # fmt: skip
+        """What is wrong with a state, which a guest looks at unless it is known what it would
+        find."""
+        moment = recording.moment(state.state.cut)
+        content = contents.of(state.epoch, state.state)
+        known = looks.find(content)
+        if known is None:
+            self._looked += 1
+            return self._look(self._built(walk, state), recording, moment, looks, content)
+        found = tuple(judged(known, recording, moment, ordered=bool(self._kind.ordered)))
+        if self._dice.randrange(CHECKED_EVERY) == 0:
+            self._checked += 1
+            again = self._look(self._built(walk, state), recording, moment)
+            if {each.rule for each in again} != {each.rule for each in found}:
+                raise GuestError(
+                    f"{recording.workload.name}: a state that holds the same wherever the guest "
+                    f"read was found to be another: {_said(again)}, not {_said(found)}",
+                    hint="report it: what a guest reads does not say what it finds",
+                )
         return found
 
-    def _look(self, medium: Any, recording: FsRecording, promise: Promise) -> tuple[Ruled, ...]:
-        """What is wrong with a medium, which is gone then."""
+    def _built(self, walk: LogWalk, state: DistinctState) -> Path:
+        medium = self._bench.path("state")
+        build(walk.log, state, walk.durable, medium)
+        return medium
+
+    def _look(
+        self, medium: Path, recording: FsRecording, moment: Moment, looks: Looks | None = None,
+        content: dict[int, int] | None = None,
+    ) -> Found:  # fmt: skip
+        """What is wrong with a medium, which is gone then; what a guest finds is noted."""
         try:
-            answer = self._bench.judge(self._kind, medium)
+            answer, read = self._bench.judge(self._kind, medium)
         except GuestLost as lost:
             words = self._bench.own.last_words(lost)
             self._bench.lose()
             return (Ruled("NO-HANG", " ".join([lost.reason, words])[:2000]),)
         finally:
             medium.unlink()
-        return tuple(self._unexcused(judged(answer, recording, promise), recording, promise))
-
-    def _unexcused(
-        self, broken: Iterator[Ruled], recording: FsRecording, promise: Promise
-    ) -> Iterator[Ruled]:
-        for each in broken:
-            for one in self._kind.lenient:
-                if one.excuses(recording.workload.step, promise, each):
-                    self.excused[one.source] = self.excused.get(one.source, 0) + 1
-                    break
-            else:
-                yield each
+            self._reach()
+        if looks and content is not None:
+            looks.add(content, read, answer)
+        return tuple(judged(answer, recording, moment, ordered=bool(self._kind.ordered)))
 
     def _smaller(
-        self, recording: FsRecording, log: WriteLog, state: DistinctState, found: tuple[Ruled, ...]
+        self, recording: FsRecording, log: WriteLog, state: DistinctState, found: Found
     ) -> BrokenState:
         """The smallest state that breaks the same rules, as far as single steps lead."""
         first = loss = PowerLoss.of(state, log.sector)
@@ -129,31 +168,38 @@ class FsJudging:
                 break
         return BrokenState(first, loss, found)
 
-    def again(self, recording: FsRecording, log: WriteLog, loss: PowerLoss) -> tuple[Ruled, ...]:
+    def again(self, recording: FsRecording, log: WriteLog, loss: PowerLoss) -> Found:
         """What is wrong with a state that is named by what it lost."""
         medium = self._bench.path("state")
         clone(recording.base, medium)
         loss.apply(log, medium)
-        return self._look(medium, recording, recording.promise(loss.cut))
+        return self._look(medium, recording, recording.moment(loss.cut))
 
 
-def judged(answer: dict[str, Any], recording: FsRecording, promise: Promise) -> Iterator[Ruled]:
+def _said(found: Found) -> str:
+    return "; ".join(map(str, found)) or "nothing is wrong"
+
+
+def judged(
+    answer: dict[str, Any], recording: FsRecording, moment: Moment, *, ordered: bool
+) -> Iterator[Ruled]:
     """What is wrong with what a guest found."""
+    history = recording.workload.history
+    when = history.told(moment) if history else f"{moment.done} steps done"
     stage = answer["stage"]
     if stage in _STAGES:
-        yield Ruled(_STAGES[stage], f"{promise}: {stage}: {answer['said']}")
+        yield Ruled(_STAGES[stage], f"{when}: {stage}: {answer['said']}")
     if stage in ("mount", "read"):
         return
     names, unreadable = seen(answer["names"])
     for said in unreadable:
-        yield Ruled("READS", f"{promise}: {said}")
-    yield from judge(
-        names, recording.before, recording.after, recording.workload.step, promise
-    )  # fmt: skip
+        yield Ruled("READS", f"{when}: {said}")
+    if history:
+        yield from judge(names, history, moment, ordered=ordered)
     checked = answer["checked"]
     if checked.get("status"):
         last = " ".join(checked["said"].split()[-60:])
-        yield Ruled("CHECKS", f"{promise}: exit status {checked['status']}: {last}")
+        yield Ruled("CHECKS", f"{when}: exit status {checked['status']}: {last}")
 
 
 def now() -> tuple[float, float]:

@@ -13,7 +13,7 @@ from lab.results.runs import PastRun
 from lab.suites.crash_states.fs.bench import FsBench
 from lab.suites.crash_states.fs.judging import FsJudging
 from lab.suites.crash_states.fs.kinds import KINDS
-from lab.suites.crash_states.fs.record import BASE, load
+from lab.suites.crash_states.fs.record import load
 from lab.suites.crash_states.fs.run import disk_for
 from lab.suites.crash_states.report import CrashReport
 from lab.suites.guest import RunGuest
@@ -35,7 +35,7 @@ def look_again(
     profile = Profile.model_validate_json(past.profile)
     section, _, name = case.partition(":")
     kind = KINDS[section]
-    recording = load(directory / "cases" / section / name, directory / BASE.format(section))
+    recording = load(directory / "cases" / section / name, directory, kind)
     platform = Platform.find(profile, progress)
     with (
         recorded(CrashReport, NAME, profile, platform, {"of": done.id}, workload=name) as (run, _),
@@ -45,7 +45,7 @@ def look_again(
         if not done.loss.possible(log):
             raise UsageError(f"{done.id}: the log does not allow this state")
         bench = FsBench(own, disk_for(profile))
-        judging = FsJudging(bench, kind, StatePlan(), lambda _: None)
+        judging = FsJudging(bench, kind, StatePlan(), lambda: None)
         for _ in range(times):
             broken = judging.again(recording, log, done.loss)
             done.found.append(tuple(sorted({each.rule for each in broken})))

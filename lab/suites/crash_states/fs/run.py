@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""File systems: every workload recorded, and each of its states judged by a guest that stays up."""
+"""File systems: every workload recorded, and each of its states judged, by one guest or several."""
 
 import json
 import shutil
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
+import threading
+from collections import deque
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 
-from lab.errors import ProfileError, UsageError
-from lab.host.clone import clone
+from lab.errors import ProfileError
+from lab.guest.boot import Platform
 from lab.profile.models import Profile, VirtioScsi
 from lab.results.cases import Case, CaseStatus
-from lab.suites.crash_states.fs.ace import FsWorkload, workloads
-from lab.suites.crash_states.fs.bench import FsBench
+from lab.results.run import Run
+from lab.suites.crash_states.fs import progress
+from lab.suites.crash_states.fs.bases import BaseMedia
+from lab.suites.crash_states.fs.bench import FsBench, StepRefused
 from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, now
 from lab.suites.crash_states.fs.kinds import KINDS, FileSystemKind
 from lab.suites.crash_states.fs.plants import FS_PLANTS, GOOD
-from lab.suites.crash_states.fs.record import (
-    BASE,
-    WORKLOAD,
-    FsRecording,
-    StepRefused,
-    record,
-)
+from lab.suites.crash_states.fs.progress import JudgedWorkload, ProgressLog
+from lab.suites.crash_states.fs.record import WORKLOAD, FsRecording, record
+from lab.suites.crash_states.fs.workload import FsWorkload
 from lab.suites.crash_states.options import CrashOptions
 from lab.suites.crash_states.pace import StatePace
 from lab.suites.crash_states.recording import LOG
@@ -30,20 +30,7 @@ from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.vm.disks import EmulatedDisk, find_disks
 
-
-def chosen(options: CrashOptions) -> list[FsWorkload]:
-    """The workloads that were asked for.  Raises UsageError where that is none."""
-    every = list(workloads())
-    found = [
-        each for each in every
-        if not options.only or any(fnmatchcase(each.name, one) for one in options.only)
-    ]  # fmt: skip
-    if not found:
-        raise UsageError(
-            f"crash-states: no workload is called {', '.join(options.only)}",
-            hint=f"there are {len(every)}, such as {every[0].name}",
-        )
-    return found
+Todo = deque[tuple[str, FsWorkload]]
 
 
 def disk_for(profile: Profile) -> EmulatedDisk:
@@ -60,58 +47,157 @@ def disk_for(profile: Profile) -> EmulatedDisk:
     )
 
 
-def run(
-    own: RunGuest, profile: Profile, options: CrashOptions, outcome: CrashReport, ledger: Ledger
-) -> None:
-    """Judge all that was asked for.  Raises LabError."""
-    todo = chosen(options)
-    outcome.selected = len(todo) * len(options.file_systems)
-    ledger.watcher.on_total(outcome.selected)
-    bench = FsBench(own, disk_for(profile))
-    for name in options.file_systems:
-        ledger.watcher.progress(f"make {name}")
-        _FsRun(bench, KINDS[name], options, outcome, ledger).run(todo)
+@dataclass
+class FsCampaign:
+    """The workloads of a run, shared by its guests: each takes the next when it has done one."""
+
+    run: Run
+    profile: Profile
+    platform: Platform
+    options: CrashOptions
+    outcome: CrashReport
+    ledger: Ledger
+    todo: Todo
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _states: int = 0
+    _failures: int = 0
+
+    def __post_init__(self) -> None:
+        self.bases = BaseMedia(self.run.directory)
+        self.plant = FS_PLANTS[self.options.plant] if self.options.plant else GOOD
+        self._log = ProgressLog(self.run.directory, self.options)
+        self._pace = StatePace(self.ledger.watcher.progress, every=30.0, look=1)
+
+    def carry_out(self) -> None:
+        """Judge all that was asked for.  Raises LabError."""
+        self.outcome.selected = len(self.todo)
+        self._take_over()
+        self.ledger.watcher.on_total(len(self.todo))
+        stop = threading.Event()
+        with RunGuest(self.run, self.profile, self.platform, self.ledger.watcher.progress) as own:
+            own.listen()
+            own.describe(self.outcome)
+            self.outcome.speed = own.speed.slower
+            start, _ = now()
+            self._pace.begin("in all", 0)
+            try:
+                self._work_side_by_side(own, stop)
+            finally:
+                self.outcome.wall = now()[0] - start
+        self.bases.close()
+
+    def _take_over(self) -> None:
+        """What the run that is resumed has come to is of this one."""
+        run = self.options.resume
+        for judged in progress.judged(run) if run else ():
+            progress.take_over(run, judged.failures, self.run.directory)
+            self._failures = max([self._failures, *(each.number for each in judged.failures)])
+            pair = next(
+                (pair for pair in self.todo
+                 if (pair[0], pair[1].name) == (judged.case.section, judged.case.name)), None,
+            )  # fmt: skip
+            if pair:
+                self.todo.remove(pair)
+                self.add(judged, KINDS[pair[0]], pair[1])
+
+    def _work_side_by_side(self, own: RunGuest, stop: threading.Event) -> None:
+        """Work in a thread for each guest; when one fails, all end."""
+
+        def work(number: int) -> None:
+            with RunGuest(
+                self.run, self.profile, self.platform, self.ledger.watcher.progress,
+                number=number, speed=own.speed,
+            ) as more:  # fmt: skip
+                _Lane(self, more, stop).work()
+
+        guests = max(1, min(self.options.shards, len(self.todo)))
+        with ThreadPoolExecutor(guests, "lane") as pool:
+            lanes = [pool.submit(_Lane(self, own, stop).work)]
+            lanes += [pool.submit(work, number) for number in range(2, guests + 1)]
+            try:
+                done, _ = wait(lanes, return_when=FIRST_EXCEPTION)
+            finally:
+                # A failure, or Ctrl-C: the others leave at their next look.
+                stop.set()
+        for lane in done:
+            lane.result()
+
+    def reach(self) -> None:
+        """A guest has looked at a state."""
+        with self._lock:
+            self._states += 1
+            self._pace.reach(self._states)
+
+    def next(self) -> tuple[str, FsWorkload] | None:
+        """What is to be done next."""
+        with self._lock:
+            return self.todo.popleft() if self.todo else None
+
+    def add(self, judged: JudgedWorkload, kind: FileSystemKind, workload: FsWorkload) -> None:
+        """All of a workload is judged."""
+        with self._lock:
+            self.outcome.coverage += judged.rows
+            self.outcome.failures += judged.failures
+            if judged.failures:
+                self.bases.keep(kind, workload)
+            self._log.add(judged)
+        self.ledger.add(judged.case)
+
+    def number(self) -> int:
+        """Of the next failure."""
+        with self._lock:
+            self._failures += 1
+            return self._failures
 
 
-class _FsRun:
-    """The workloads on one file system."""
+class _Lane:
+    """A guest, and the workloads that it takes."""
+
+    def __init__(self, campaign: FsCampaign, own: RunGuest, stop: threading.Event) -> None:
+        self._campaign = campaign
+        self._stop = stop
+        self._bench = FsBench(own, disk_for(campaign.profile))
+
+    def work(self) -> None:
+        """Until there are no more.  Raises LabError."""
+        while not self._stop.is_set() and (found := self._campaign.next()):
+            name, workload = found
+            self._campaign.ledger.begin(name, workload.name)
+            judged = _Judging(self._campaign, self._bench, KINDS[name], workload, self._stop).all()
+            if judged:
+                self._campaign.add(judged, KINDS[name], workload)
+
+
+class _Judging:
+    """A workload on a file system, recorded and judged."""
 
     def __init__(
-        self, bench: FsBench, kind: FileSystemKind, options: CrashOptions, outcome: CrashReport,
-        ledger: Ledger,
+        self, campaign: FsCampaign, bench: FsBench, kind: FileSystemKind, workload: FsWorkload,
+        stop: threading.Event,
     ) -> None:  # fmt: skip
+        self._campaign = campaign
         self._bench = bench
         self._kind = kind
-        self._outcome = outcome
-        self._plant = FS_PLANTS[options.plant] if options.plant else GOOD
-        self._ledger = ledger
-        self._pace = StatePace(ledger.watcher.progress, every=30.0, look=1)
-        self._judging = FsJudging(bench, kind, options.plan, self._pace.reach)
-        self._base = bench.make(kind)
+        self._workload = workload
+        self._stop = stop
+        self._rows: list[CoverageRow] = []
+        self._start, _ = now()
 
-    def run(self, todo: list[FsWorkload]) -> None:
-        """One after the other."""
-        self._pace.begin(self._kind.name, 0)
-        for workload in todo:
-            self._ledger.begin(self._kind.name, workload.name)
-            self._ledger.add(self._case(workload))
-
-    def _case(self, workload: FsWorkload) -> Case:
-        start, _ = now()
+    def all(self) -> JudgedWorkload | None:
+        """What it has come to; None where the run ends meanwhile.  Raises LabError."""
         try:
-            recording = record(self._bench, self._kind, self._base, workload, self._plant)
+            base = self._campaign.bases.get(self._bench, self._kind, self._workload)
+            recording = record(self._bench, self._kind, base, self._workload, self._campaign.plant)
         except StepRefused as refused:
-            return Case(workload.name, CaseStatus.NOTRUN, 0.0, str(refused), self._kind.name)
+            return JudgedWorkload(self._case(CaseStatus.NOTRUN, str(refused)))
         except GuestLost as lost:
             words = self._bench.own.last_words(lost)
             self._bench.lose()
-            return Case(
-                workload.name, lost.status, round(now()[0] - start, 3), lost.reason,
-                self._kind.name, output=words,
-            )  # fmt: skip
-        broken = list(self._broken(recording))
-        failures = [self._failure(recording, each) for each in broken]
+            return JudgedWorkload(self._case(lost.status, lost.reason, words))
+        failures = [self._failure(recording, each) for each in self._broken(recording)]
         recording.log.unlink()
+        if self._stop.is_set() and not self._rows:
+            return None
         said = [f"unlike POSIX without any crash: {each}" for each in recording.unlike]
         for each in failures:
             said += [
@@ -120,49 +206,59 @@ class _FsRun:
             ]
         reason = next(iter([*recording.unlike, *(each.evidence[0] for each in failures)]), "")
         status = CaseStatus.FAIL if said else CaseStatus.PASS
-        return Case(
-            workload.name, status, round(now()[0] - start, 3), reason, self._kind.name,
-            output="\n".join([reason, *said]),
-        )  # fmt: skip
+        case = self._case(status, reason, "\n".join([reason, *said]))
+        return JudgedWorkload(case, tuple(self._rows), tuple(failures))
 
-    def _broken(self, recording: FsRecording) -> Iterator[BrokenState]:
+    def _case(self, status: CaseStatus, reason: str, output: str = "") -> Case:
+        seconds = round(now()[0] - self._start, 3)
+        return Case(self._workload.name, status, seconds, reason, self._kind.name, output=output)
+
+    @property
+    def _title(self) -> str:
+        return f"{self._kind.name}:{self._workload.name}"
+
+    def _broken(self, recording: FsRecording) -> list[BrokenState]:
         """The first state of each kind that breaks rules; how much was looked at is noted."""
-        known: set[tuple[str, ...]] = set()
+        known: dict[tuple[str, ...], BrokenState] = {}
+        judging = FsJudging(
+            self._bench, self._kind, self._campaign.options.plan, self._campaign.reach
+        )
         wall, busy = now()
-        title = f"{self._kind.name}:{recording.workload.name}"
-        for coverage, broken in self._judging.states(recording):
+        for judged in judging.states(recording):
             clock, spent = now()
-            row = CoverageRow(title, coverage, clock - wall, spent - busy)
-            self._outcome.coverage.append(row)
+            self._rows.append(
+                CoverageRow(
+                    self._title,
+                    judged.coverage,
+                    clock - wall,
+                    spent - busy,
+                    judged.looked,
+                    judged.checked,
+                )
+            )
             wall, busy = clock, spent
-            if broken and broken.rules not in known:
-                known.add(broken.rules)
-                yield broken
+            if judged.broken:
+                known.setdefault(judged.broken.rules, judged.broken)
+            if self._stop.is_set():
+                # Of this workload nothing counts: it is not all.
+                self._rows.clear()
+                return []
+        return list(known.values())
 
     def _failure(self, recording: FsRecording, broken: BrokenState) -> StateFailure:
         """Keep what it takes to see it again."""
-        name = recording.workload.name
-        directory = self._outcome.directory / "cases" / self._kind.name / name
+        directory = self._campaign.run.directory / "cases" / self._kind.name / self._workload.name
         directory.mkdir(parents=True, exist_ok=True)
         if not (directory / LOG).exists():
             shutil.copy(recording.log, directory / LOG)
             document = {
                 "file_system": self._kind.name,
-                **recording.workload.document(),
+                **self._workload.document(),
                 "marks": [each.document() for each in recording.marks],
             }
             (directory / WORKLOAD).write_text(json.dumps(document, indent=1) + "\n")
-        base = self._outcome.directory / BASE.format(self._kind.name)
-        if not base.exists():
-            clone(self._base, base)
-        wrong = sum(
-            row.coverage.wrong
-            for row in self._outcome.coverage
-            if row.name == f"{self._kind.name}:{name}"
-        )
-        failure = StateFailure(
-            len(self._outcome.failures) + 1, f"{self._kind.name}:{name}", broken.rules,
-            tuple(map(str, broken.broken)), wrong, (1,), broken.loss, broken.first,
+        wrong = sum(row.coverage.wrong for row in self._rows)
+        return StateFailure(
+            self._campaign.number(), self._title, broken.rules, tuple(map(str, broken.broken)),
+            wrong, (1,), broken.loss, broken.first,
         )  # fmt: skip
-        self._outcome.failures.append(failure)
-        return failure

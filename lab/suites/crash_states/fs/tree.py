@@ -33,12 +33,31 @@ class Tree:
         number = self.names.get(path)
         return None if number is None else self.inodes[number]
 
-    def after(self, step: Mapping[str, Any]) -> "Tree":
-        """The tree after an operation that succeeds; one that syncs changes nothing."""
-        made = _Change(dict(self.names), dict(self.inodes))
+    def entries(self) -> dict[tuple[int, str], int]:
+        """The inode of each entry, by its directory's inode (0 is the topmost) and its name."""
+        found = {}
+        for path, number in self.names.items():
+            parent, _, name = path.rpartition("/")
+            found[self.names[parent] if parent else 0, name] = number
+        return found
+
+    def after(self, step: Mapping[str, Any], number: int | None = None) -> "Tree":
+        """The tree after an operation; one that syncs changes nothing.  `number` is that of the
+        inode that it makes, if it makes one.
+
+        Raises StepImpossible where it cannot be carried out on this tree.
+        """
+        made = _Change(dict(self.names), dict(self.inodes), number)
         given = {name: value for name, value in step.items() if name != "do"}
-        getattr(made, f"do_{step['do'].replace('-', '_')}")(**given)
+        try:
+            getattr(made, f"do_{step['do'].replace('-', '_')}")(**given)
+        except KeyError as error:
+            raise StepImpossible(f"{dict(step)}: there is no {error.args[0]}") from error
         return Tree(made.names, made.inodes)
+
+
+class StepImpossible(Exception):
+    """An operation that a tree does not allow: what it names is not there, or is."""
 
 
 @dataclass
@@ -47,9 +66,17 @@ class _Change:
 
     names: dict[str, int]
     inodes: dict[int, Inode]
+    number: int | None
+
+    def _free(self, path: str) -> None:
+        """Raise unless a name can be made there."""
+        parent = path.rpartition("/")[0]
+        if path in self.names or (parent and self.inodes[self.names[parent]].kind != "directory"):
+            raise StepImpossible(f"{path} is there, or {parent} is no directory")
 
     def _add(self, path: str, inode: Inode) -> None:
-        number = max(self.inodes, default=0) + 1
+        self._free(path)
+        number = self.number or max(self.inodes, default=0) + 1
         self.names[path] = number
         self.inodes[number] = inode
 
@@ -91,20 +118,31 @@ class _Change:
     def do_rename(self, path: str, to: str) -> None:
         if self.names[path] == self.names.get(to):
             return  # rename(2): two names of one file both stay
+        if to in self.names:
+            kinds = {self.inodes[self.names[one]].kind == "directory" for one in (path, to)}
+            if len(kinds) > 1:
+                raise StepImpossible(f"{path} and {to}: a directory and none")
+            self._remove(to)
+        self._free(to)
+        if to.startswith(f"{path}/"):
+            raise StepImpossible(f"{to} is below {path}")
         moved = [name for name in self.names if name == path or name.startswith(f"{path}/")]
         for name in moved:
             self.names[to + name[len(path) :]] = self.names.pop(name)
 
     def do_link(self, path: str, to: str) -> None:
+        self._free(to)
         self.names[to] = self.names[path]
 
     def do_symlink(self, path: str, to: str) -> None:
         self._add(to, Inode("link", target=path))
 
-    def do_unlink(self, path: str) -> None:
+    def _remove(self, path: str) -> None:
+        if any(name.startswith(f"{path}/") for name in self.names):
+            raise StepImpossible(f"{path} is not empty")
         del self.names[path]
 
-    do_rmdir = do_unlink
+    do_unlink = do_rmdir = _remove
 
     def do_setxattr(self, path: str, name: str, value: str) -> None:
         old = dict(self.inodes[self.names[path]].xattrs)

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.suites.crash_states.fs.ace import BLOCK, SETUP, Step, base, operations
+from lab.suites.crash_states.fs.ace import BLOCK, SETUP, base, operations
+from lab.suites.crash_states.fs.history import Step
 from lab.suites.crash_states.fs.tree import Tree, differences, seen
 from tests import ROOT
 

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The media that workloads begin with: each is made once, by whichever guest needs it first."""
+
+import threading
+from collections import defaultdict
+from pathlib import Path
+
+from lab.host.clone import clone
+from lab.suites.crash_states.fs.bench import FsBench
+from lab.suites.crash_states.fs.kinds import FileSystemKind
+from lab.suites.crash_states.fs.record import base_name
+from lab.suites.crash_states.fs.workload import FsWorkload
+
+
+class BaseMedia:
+    """Those of a run, in its directory; they are there until it ends."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._each: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._wanted: set[str] = set()
+
+    def get(self, bench: FsBench, kind: FileSystemKind, workload: FsWorkload) -> Path:
+        """That of a workload.  Raises StepRefused, GuestLost and LabError."""
+        name = base_name(kind, workload)
+        path = self._directory / name
+        with self._lock:
+            lock = self._each[name]
+        with lock:
+            if not path.exists():
+                made = bench.make(kind, workload.setup)
+                new = path.with_suffix(".new")
+                clone(made, new)
+                new.replace(path)
+                made.unlink()
+        return path
+
+    def keep(self, kind: FileSystemKind, workload: FsWorkload) -> None:
+        """One that is needed to see a failure again."""
+        self._wanted.add(base_name(kind, workload))
+
+    def close(self) -> None:
+        """Remove the others."""
+        for name in {*self._each} - self._wanted:
+            (self._directory / name).unlink(missing_ok=True)
