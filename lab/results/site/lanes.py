@@ -30,7 +30,7 @@ _LEAST = 0.5
 """… if it is longer than this, in seconds."""
 
 
-class Moment(NamedTuple):
+class LaneEvent(NamedTuple):
     """Something that happened in a moment; `at` in seconds since the case's setup."""
 
     lane: str
@@ -54,7 +54,7 @@ class Lanes:
     caller saw it; `panels`: the stretches of time in which something happened, in order.
     """
 
-    marks: tuple[Moment, ...]
+    marks: tuple[LaneEvent, ...]
     copies: tuple[Bar, ...]
     held: tuple[Bar, ...]
     panels: tuple[tuple[float, float], ...]
@@ -65,7 +65,9 @@ def lanes(events: Sequence[Event]) -> Lanes:
     # What was traced before is of the case before: the trace is read late.
     found = sorted((each for each in events if each.at >= 0), key=lambda each: each.at)
     end = found[-1].at if found else 0.0
-    marks = tuple(Moment(_lane(each), each.at, each.event) for each in found if each.source in _OF)
+    marks = tuple(
+        LaneEvent(_lane(each), each.at, each.event) for each in found if each.source in _OF
+    )
     held = tuple(_bars(found, ("stepper", "held"), _lets_go, end))
     copies = tuple(_bars(found, ("guest", "copy"), _ends, end))
     return Lanes(marks, copies, held, tuple(_panels(marks, held)))
@@ -107,7 +109,7 @@ def _bars(
         yield Bar(start, last, False)
 
 
-def _panels(marks: Sequence[Moment], held: Sequence[Bar]) -> Iterator[tuple[float, float]]:
+def _panels(marks: Sequence[LaneEvent], held: Sequence[Bar]) -> Iterator[tuple[float, float]]:
     """All of the time but for long pauses, as that of a boot, in which only the kernel speaks; what
     is held is no pause."""
     times = [mark.at for mark in marks if mark.lane != KERNEL]

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lab.results.site.draw import canvas
 from lab.results.site.draw.canvas import Box, Sheet, drawing, inline
-from lab.results.site.lanes import CALLER, DEVICE, KERNEL, LANES, QMP, READS, Bar, Lanes, Moment
+from lab.results.site.lanes import CALLER, DEVICE, KERNEL, LANES, QMP, READS, Bar, LaneEvent, Lanes
 
 _WIDTH, _LANE, _FOOT, _TOP = 720.0, 27.0, 34.0, 4.0
 _LEFT, _RIGHT, _BREAK = 84.0, 10.0, 26.0
@@ -104,7 +104,7 @@ def _bars(sheet: Sheet, of: Lanes, panel: Panel) -> None:
         sheet.boxes([Box(left, top, right, top + 7) for left, right in cuts], color)
 
 
-def _marks(sheet: Sheet, marks: Sequence[Moment], panel: Panel) -> None:
+def _marks(sheet: Sheet, marks: Sequence[LaneEvent], panel: Panel) -> None:
     """A stroke for each event, and its name where there is room; reads above writes."""
     for number, lane in enumerate(LANES):
         here, top = [mark for mark in marks if mark.lane == lane], _TOP + number * _LANE
@@ -122,7 +122,7 @@ def _marks(sheet: Sheet, marks: Sequence[Moment], panel: Panel) -> None:
             _labels(sheet, here, panel, top + 0.3 * _LANE)
 
 
-def _labels(sheet: Sheet, marks: Sequence[Moment], panel: Panel, middle: float) -> None:
+def _labels(sheet: Sheet, marks: Sequence[LaneEvent], panel: Panel, middle: float) -> None:
     free = panel.left
     for mark in marks:
         wide = len(mark.event) * _LETTER + 4
