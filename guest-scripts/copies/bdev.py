@@ -6,11 +6,11 @@ offload support"); bdev-ioctl is BLKCOPY of the series before them.  Mainline ha
 
 Request:  {"op": "bdev.copy", "path": "bdev-cfr", "node": DEVICE,
            "ranges": [[offset, bytes], ...], "to": OFFSET, "direct": [SOURCE, TARGET],
-           "emulate": false}
+           "source": DEVICE, "emulate": false}
 Answer:   {"errno": E, "done": RANGES, "seconds": T, "moved": MOVED}
 
-SOURCE and TARGET say whether these ends are open with O_DIRECT; MOVED is what was asked of the
-device meanwhile (meter.py).
+`source` is the device that is read, if it is another one.  SOURCE and TARGET say whether these ends
+are open with O_DIRECT; MOVED is what was asked of the target's device meanwhile (meter.py).
 """
 
 import array
@@ -36,8 +36,9 @@ def copy(request):
     source, target = (os.O_DIRECT if direct else 0 for direct in request["direct"])
     with ExitStack() as opened:
         ends = []
-        for mode in (os.O_RDONLY | source, os.O_RDWR | target):
-            ends.append(open_node(request["node"], mode))
+        nodes = (request.get("source", request["node"]), request["node"])
+        for node, mode in zip(nodes, (os.O_RDONLY | source, os.O_RDWR | target), strict=True):
+            ends.append(open_node(node, mode))
             opened.callback(os.close, ends[-1])
         if request["path"] == "bdev-ioctl":
             answer = by_ioctl(ends[1], request["ranges"], request["to"])

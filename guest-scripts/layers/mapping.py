@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Device-mapper targets that only say where blocks are."""
+"""Layers that only say where blocks are: device-mapper targets, and partitions."""
+
+import os
 
 import dm
 import dmzoned
+import properties
 import system
-from layer import device_below
+from layer import Layer, Made, device_below, path_of
 
 
 class Linear(dm.Mapped):
@@ -22,6 +25,36 @@ class Linear(dm.Mapped):
             offset = segment["offset"] // system.SECTOR
             yield f"{start} {sectors} linear {device_below(segment['over'])} {offset}"
             start += sectors
+
+
+class Partition(Layer):
+    """A partition that the kernel is told of (ioctl BLKPG, by addpart(8)); nothing is written."""
+
+    def up(self):
+        over = device_below(self.spec["over"])
+        node = self._node(over)
+        if not os.path.exists(node):
+            numbers = [self.spec["number"]]
+            numbers += [self.spec[key] // system.SECTOR for key in ("offset", "size")]
+            system.run(["addpart", over, *map(str, numbers)])
+            system.wait_for(lambda: os.path.exists(node), node)
+        return Made({"": node})
+
+    def _node(self, over):
+        # Linux block/partitions/core.c: a p comes between where the disk's name ends in a digit.
+        return f"{over}{'p' if over[-1].isdigit() else ''}{self.spec['number']}"
+
+    def asked(self, made):
+        device = made.devices[""]
+        for key, attribute in (("offset", "start"), ("size", "size")):
+            made = properties.number(device, attribute) * system.SECTOR
+            where = properties.sysfs(device, attribute)
+            yield properties.Asked(key, self.spec[key], made, where)
+
+    def down(self):
+        over = path_of(self.spec["over"])
+        if over and os.path.exists(self._node(over)):
+            system.run(["delpart", over, str(self.spec["number"])])
 
 
 class Zoned(dm.Mapped):

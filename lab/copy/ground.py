@@ -48,6 +48,21 @@ class MediumGround:
         return data.ljust(extent.sectors * SECTOR, b"\0")
 
 
+class PairedGround:
+    """Two media tagged alike, of which copies go from `source` to `target`, which is read; what
+    comes to the source, its write log tells."""
+
+    def __init__(self, target: MediumGround, source: MediumGround) -> None:
+        self._target, self._source = target, source
+
+    def write(self, sector: int, data: bytes) -> None:
+        for medium in (self._target, self._source):
+            medium.write(sector, data)
+
+    def read(self, extent: Extent) -> bytes:
+        return self._target.read(extent)
+
+
 class GuestGround:
     """A file or block device in the guest, past its page cache.
 

@@ -11,9 +11,13 @@ from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.paths import find
 from lab.copy.paths.base import CopyPath, Observation
 from lab.copy.paths.bdev import BdevCfr
+from lab.copy.paths.bdevs import BdevCfrAcross, BdevCfrMemory
 from lab.copy.paths.placement import Placement, linear
+from lab.crash.writelog import Flag, LogEntry
+from lab.faults.model import REHEARSED
 from lab.profile.layers.mapping import DmLinear
 from lab.profile.load import load
+from lab.suites.copy_faults.options import parse
 from lab.vm.graph import Drive
 from tests.unit.test_own_path import here, two
 
@@ -139,3 +143,100 @@ def test_a_linear_device_over_something_else_is_no_place() -> None:
         "- {name: l, type: dm-linear, segments: [{over: nothing, size: 8M}]}",
     )
     assert "l" not in {each.ref for each in BdevCfr.candidates(profile)}
+
+
+def entry(sector: int, sectors: int) -> LogEntry:
+    """A write in a write log."""
+    return LogEntry(0, sector * SECTOR, sectors * SECTOR, Flag(0), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("nsid", "sector", "sectors", "strays"),
+    [
+        (2, 16516, 16, 0),  # 32900 is sector 132 of the second part
+        (2, 16516, 17, 1),
+        (2, 16515, 1, 1),
+        # The same address on the other disk, or no part at all: the whole disks are watched.
+        (1, 16516, 16, 1),
+        (2, 0, 1, 1),
+        (2, 0, 0, 0),  # a flush
+    ],
+)
+def test_writes_to_all_disks_below_are_told(
+    nsid: int, sector: int, sectors: int, strays: int
+) -> None:
+    (drive,) = {part.drive for part in parts() if part.drive.nsid == nsid}
+    found = list(path().strays({drive: [entry(sector, sectors)]}, COPY))
+    assert len(found) == strays
+    assert all(f"LABNVME0:{nsid}" in each for each in found)
+
+
+def test_whoever_writes_through_the_page_cache_may_write_whole_pages() -> None:
+    plain = load("nvme-copy", [])
+    copy = Copy((Extent(4096, 3),), destination=8195)
+    for name, strays in (("bdev-cfr", 1), ("bdev-cfr-buffered", 0)):
+        found = find(plain, name)
+        assert len(list(found.strays({found.drive: [entry(8192, 8)]}, copy))) == strays
+        assert list(found.strays({found.drive: [entry(8192, 9)]}, copy))
+
+
+def across() -> BdevCfrAcross:
+    """The path from the first disk to the second."""
+    found = find(load("nvme-two-disks", []), "bdev-cfr-across")
+    assert isinstance(found, BdevCfrAcross)
+    return found
+
+
+def test_from_one_disk_to_another_nothing_may_be_written_to_the_first() -> None:
+    path = across()
+    copy = path.layout(1, 8).copy
+    assert (path.drive.serial, path.source.serial) == ("LABNVME1", "LABNVME0")
+    assert path.request(copy)["source"] == "/dev/lab/LABNVME0:1"
+    right = entry(copy.destination, 8)
+    assert not list(path.strays({path.drive: [right], path.source: []}, copy))
+    assert len(list(path.strays({path.drive: [], path.source: [right]}, copy))) == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_within_a_partition_its_first_sector_is_taken_off() -> None:
+    found = find(load("nvme-partition", []), "bdev-cfr")
+    first, copy = 8 * 2048, Copy((Extent(4096, 8),), destination=8192)
+    assert not found.on_medium
+    assert not list(found.strays({found.drive: [entry(8192 + first, 8)]}, copy))
+    assert list(found.strays({found.drive: [entry(8192, 8)]}, copy))
+    assert found.offload(Observation(OFFLOADED + io(1, 4096), 0, None, 1), copy).proof
+    assert not found.offload(Observation(OFFLOADED + io(1, 4096 + first), 0, None, 1), copy).proof
+
+
+def test_a_target_over_a_namespace_has_its_sectors() -> None:
+    found = find(load("nvmet-loop-bdev", []), "bdev-cfr", "target")
+    assert found.on_medium
+    assert found.node == "/dev/lab/target"
+
+
+def test_disks_in_memory_have_no_points_but_the_end() -> None:
+    profile = load("null-blk", [])
+    refs = [each.ref for each in BdevCfrMemory.candidates(profile)]
+    assert refs == ["memory", "blocks", "moved"]
+    found = find(profile, "bdev-cfr-memory", "moved")
+    assert found.size == 48 << 20
+    assert [str(point) for point in found.points(3) or ()] == ["completed"]
+    assert find(profile, "bdev-cfr-memory", "blocks").unit == 8
+
+
+def test_where_nothing_is_held_a_copy_without_fault_is_what_can_be_tried() -> None:
+    found = find(load("null-blk", []), "bdev-cfr-memory")
+    for asked, possible in (("eio,kill", "rehearsal"), ("eio,size", "size")):
+        options = parse(["--actions", asked])
+        assert [str(each) for each in options.possible(found)] == [possible]
+        assert options.cells(found, [REHEARSED]) == []
+
+
+def test_copies_around_the_devices_limit_are_split_and_not_refused() -> None:
+    found = find(load("nvme-copy", []), "bdev-cfr")
+    most = found.bounds.mssrl
+    shapes = {name: plan.copy.target.sectors for name, plan in found.sizes()}
+    assert found.splits
+    assert shapes == {
+        "one block": 1, "at mssrl": most, "above mssrl": most + 1, "above twice mssrl": 2 * most + 1
+    }  # fmt: skip

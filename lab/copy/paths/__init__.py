@@ -14,6 +14,7 @@ from lab.copy.paths.bdev import (
     BdevCfrDirectTarget,
     BdevIoctl,
 )
+from lab.copy.paths.bdevs import BdevCfrAcross, BdevCfrMemory
 from lab.copy.paths.blocks import DmKcopyd, ScsiXcopy
 from lab.copy.paths.files import CopyrefCopy, FsCfr, FsClone, LoopReflink
 from lab.copy.paths.find import full_name
@@ -26,7 +27,7 @@ from lab.profile.models import Profile
 OWN = (
     NvmeCopy, ZnsCopy, LoopReflink, CopyrefCopy, ScsiXcopy, FsClone, FsCfr, NvmeCrossNs,
     NvmetPassthrough, DmKcopyd, BdevCfr, BdevCfrBuffered, BdevCfrDirectSource, BdevCfrDirectTarget,
-    BdevIoctl,
+    BdevCfrAcross, BdevCfrMemory, BdevIoctl,
 )  # fmt: skip
 """The lab's own, in the order in which they are tried on a profile that does not say its own."""
 

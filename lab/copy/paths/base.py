@@ -6,7 +6,7 @@ package, and a module for the guest that carries the copy out.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from lab.copy.paths.find import reference
 from lab.copy.paths.instrument import Instrument, Subject
 from lab.copy.paths.traced import is_bystander, parse_trace
 from lab.copy.sizes import shapes
+from lab.crash.writelog import LogEntry
 from lab.errors import UsageError
 from lab.faults.actions import Action
 from lab.faults.model import Point, Stage, points_of
@@ -29,6 +30,24 @@ GUARD = 64
 
 FIRST = 2048
 """First sector of a window: clear of anything that looks like a partition table."""
+
+
+Logs = Mapping[Drive, Sequence[LogEntry]]
+"""What reached the write log of each disk at the bottom during a copy."""
+
+
+def writes(logs: Logs) -> Iterator[tuple[Drive, Extent]]:
+    """Every write, and every discard, with the whole sectors that it touches."""
+    for drive, entries in logs.items():
+        for entry in entries:
+            if entry.length:
+                first, end = entry.offset // SECTOR, -(-(entry.offset + entry.length) // SECTOR)
+                yield drive, Extent(first, end - first)
+
+
+def stray(drive: Drive, wrote: Extent) -> str:
+    """A write that is none of the copy's, in words."""
+    return f"{wrote.sectors * SECTOR} bytes written at sector {wrote.start} of {reference(drive)}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +98,10 @@ class CopyPath(ABC):
     """Its caller has a page cache before the ground, which the copy must mind."""
     file_size: ClassVar[int] = 0
     """Bytes of the file that is the ground, which is made where there is none; 0: it is none."""
+    held: ClassVar[bool] = True
+    """A copy can be held at its reads and writes, which QEMU sees."""
+    splits: ClassVar[bool] = False
+    """A copy above a limit of the device is carried out in parts, and not refused."""
     copies_last: ClassVar[bool] = False
     """The destination must come behind all that is written, as in a zone."""
 
@@ -102,6 +125,11 @@ class CopyPath(ABC):
         such thing."""
         if not self.durable:
             raise UsageError(f"{self.name} knows no FUA", hint="leave out --fua")
+
+    @property
+    def bounds(self) -> CopyLimits:
+        """The limits of the device below, which those of one copy are where none is split."""
+        return self.limits
 
     @property
     def others(self) -> tuple[Drive, ...]:
@@ -204,6 +232,15 @@ class CopyPath(ABC):
         if not self.on_medium or not self.drive.nsid:
             return False
         return is_bystander(parse_trace(trace), copy, self.drive.nsid, stage)
+
+    def strays(self, logs: Logs, copy: Copy) -> Iterator[str]:
+        """The writes to disks at the bottom, as far as it is known where the copy lies there, that
+        are not inside its destination."""
+        target = copy.target
+        for drive, wrote in writes(logs):
+            here = self.on_medium and drive == self.drive
+            if here and not (wrote.start in target and wrote.end <= target.end):
+                yield stray(drive, wrote)
 
     @abstractmethod
     def offload(self, seen: Observation, copy: Copy) -> Offload:

@@ -6,53 +6,85 @@ nothing of others: those paths tell whether a kernel refuses them, falls back, o
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from lab.copy.contract import Offload
-from lab.copy.model import SECTOR, Copy, Layout
-from lab.copy.paths.base import CopyPath, Observation
-from lab.copy.paths.find import free_layers, free_namespaces, reference
-from lab.copy.paths.placement import Placement, linear
+from lab.copy.model import SECTOR, Copy, Extent, Layout
+from lab.copy.paths.base import CopyPath, Logs, Observation, stray, writes
+from lab.copy.paths.find import copy_limits, free_layers, free_namespaces, reference
+from lab.copy.paths.placement import Placement, parts_of
 from lab.copy.paths.traced import offload, offload_over, parse_trace
+from lab.errors import UsageError
+from lab.faults.actions import Action
 from lab.faults.model import Point
 from lab.profile.layers.mapping import DmLinear
 from lab.profile.models import CopyLimits, Profile
 from lab.vm.graph import Drive
 
+PAGE = 8
+"""Sectors of a page: what the page cache writes at once."""
+
 LIMITS = CopyLimits(msrc=64, mssrl=1024, mcl=4096)
 
 
 class BdevCfr(CopyPath):
-    """Within a namespace, or within dm-linear over some."""
+    """Within a namespace, or within a layer whose sectors are those of some."""
 
     name = "bdev-cfr"
     does = "copy_file_range within a block device, both ends O_DIRECT, as the series propose"
-    needs = "an emulated NVMe namespace without zones, metadata or layers, or dm-linear over such"
+    needs = (
+        "an emulated NVMe namespace without zones, metadata or layers; or a partition, dm-linear "
+        "or nvmet over such"
+    )
     module = "bdev"
     durable = True
     through_cache = True
+    splits = True
     direct = (True, True)
     """Whether the end that is read, and the one that is written, are open with O_DIRECT."""
 
-    def __init__(self, parts: tuple[Placement, ...], ref: str) -> None:
+    mapped = False
+    """The device is one of the device mapper."""
+    border = 0
+    """The sector at which the second part begins, where there are several."""
+
+    def __init__(self, parts: tuple[Placement, ...], ref: str, bounds: CopyLimits) -> None:
         drives = list(dict.fromkeys(part.drive for part in parts))
         unit = max(drive.block_size for drive in drives) // SECTOR
         super().__init__(drives[0], ref, unit, parts[-1].extent.end * SECTOR, LIMITS)
-        self.on_medium = len(parts) == 1 and ref == reference(drives[0])
-        self._parts, self._drives = parts, tuple(drives)
+        # Of several parts, and of one that begins elsewhere, the guest has its own addresses.
+        self.on_medium = len(parts) == 1 and not parts[0].start
+        self._parts, self._drives, self._bounds = parts, tuple(drives), bounds
 
     @classmethod
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
         for drive, namespace in free_namespaces(profile):
             if not namespace.zoned and not namespace.metadata:
-                yield cls((Placement.whole(drive),), reference(drive))
+                whole = (Placement.whole(drive),)
+                yield cls(whole, reference(drive), namespace.copy_limits)
         for layer in free_layers(profile):
-            parts = linear(profile, layer) if isinstance(layer, DmLinear) else ()
-            if parts:
-                yield cls(parts, layer.name)
+            if parts := parts_of(profile, layer):
+                path = cls(parts, layer.name, copy_limits(profile, parts[0].drive))
+                path.mapped = isinstance(layer, DmLinear)
+                path.border = parts[0].extent.end if len(parts) > 1 else 0
+                yield path
 
     @property
     def stepped(self) -> tuple[Drive, ...]:
         return self._drives
+
+    @property
+    def bounds(self) -> CopyLimits:
+        return self._bounds
+
+    def sizes(self) -> Iterator[tuple[str, Layout]]:
+        """One block, and as many as a command may copy, one more, and two commands full and one."""
+        most = min(self._bounds.mssrl, self._bounds.mcl)
+        wanted = {"one block": 1, "at mssrl": most, "above mssrl": most + 1}
+        for name, blocks in (wanted | {"above twice mssrl": 2 * most + 1}).items():
+            if 0 < blocks <= self.limits.mcl:
+                with suppress(UsageError):
+                    yield name, self.layout(1, blocks)
 
     @property
     def others(self) -> tuple[Drive, ...]:
@@ -62,19 +94,37 @@ class BdevCfr(CopyPath):
         return None
 
     def layer(self, kind: str) -> str:
-        if kind == "device mapper" and not self.on_medium:
+        if kind == "device mapper" and self.mapped:
             return self.ref
         return super().layer(kind)
+
+    def possible(self, action: Action) -> bool:
+        # What stands on the controller would be gone with it.
+        plain = self.ref == reference(self.drive)
+        return super().possible(action) and (plain or not action.removes)
+
+    def strays(self, logs: Logs, copy: Copy) -> Iterator[str]:
+        """Writes to any of the disks, wherever they lie."""
+        target = copy.target
+        if not self.direct[1]:
+            # The page cache writes pages, which may begin before the destination.
+            first, end = target.start // PAGE * PAGE, -(-target.end // PAGE) * PAGE
+            target = Extent(first, end - first)
+        for drive, wrote in writes(logs):
+            placed = [part.above(wrote) for part in self._parts if part.drive == drive]
+            inside = sum(len(set(each) & set(target)) for each in placed if each)
+            if inside < wrote.sectors:
+                yield stray(drive, wrote)
 
     def layout(self, ranges: int, blocks: int) -> Layout:
         """A regular copy; over several parts one whose last range crosses from the first part to
         the second, where all of the destination lies."""
         plan = super().layout(ranges, blocks)
-        if len(self._parts) == 1:
+        if not self.border:
             return plan
         last = plan.copy.sources[-1]
         inside = last.start + last.sectors // self.unit // 2 * self.unit
-        border = self._parts[0].extent.end // self.unit * self.unit
+        border = self.border // self.unit * self.unit
         return self._fitting(plan.copy.moved(border - inside))
 
     def request(self, copy: Copy) -> dict[str, object]:

@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 
 from lab.profile.layers import BaseLayer
-from lab.profile.models import NvmeController, NvmeNamespace, Profile, stack
+from lab.profile.models import CopyLimits, NvmeController, NvmeNamespace, Profile, stack
 from lab.vm.graph import Drive, drives
 
 
@@ -21,6 +21,17 @@ def free_namespaces(profile: Profile) -> Iterator[tuple[Drive, NvmeNamespace]]:
         namespace = namespaces.get((drive.serial, drive.nsid))
         if namespace and reference(drive) not in used:
             yield drive, namespace
+
+
+def copy_limits(profile: Profile, drive: Drive) -> CopyLimits:
+    """What one Copy on an emulated NVMe namespace may be."""
+    return next(
+        namespace.copy_limits
+        for device in profile.devices
+        if isinstance(device, NvmeController) and device.serial == drive.serial
+        for namespace in device.namespaces
+        if namespace.nsid == drive.nsid
+    )
 
 
 def free_layers(profile: Profile) -> Iterator[BaseLayer]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from lab.copy.model import SECTOR, Extent
 from lab.copy.paths.find import disk_called, zoned
-from lab.profile.layers.mapping import DmLinear
+from lab.profile.layers import BaseLayer
+from lab.profile.layers.mapping import DmLinear, Partition
+from lab.profile.layers.targets import Nvmet
 from lab.profile.models import Profile
 from lab.vm.graph import Drive
 
@@ -30,14 +32,35 @@ class Placement:
         return Extent(first - self.start + self.extent.start, end - first) if first < end else None
 
 
+def parts_of(profile: Profile, layer: BaseLayer) -> tuple[Placement, ...]:
+    """The parts of a layer whose sectors are those of emulated NVMe namespaces, without zones and
+    metadata; () of any other."""
+    if isinstance(layer, DmLinear):
+        return linear(profile, layer)
+    if isinstance(layer, Partition) and (drive := _plain(profile, layer.over)):
+        extent = Extent(0, layer.size // SECTOR)
+        return (Placement(extent, drive, layer.offset // SECTOR),)
+    if isinstance(layer, Nvmet) and layer.connect and (drive := _plain(profile, layer.over)):
+        return (Placement.whole(drive),)
+    return ()
+
+
+def _plain(profile: Profile, ref: str) -> Drive | None:
+    """The emulated NVMe namespace of that name; None if it is none, or has zones or metadata."""
+    drive = disk_called(profile, ref)
+    if drive is None or not drive.nsid or drive.metadata or zoned(profile, drive):
+        return None
+    return drive
+
+
 def linear(profile: Profile, layer: DmLinear) -> tuple[Placement, ...]:
     """The parts of a linear device, in order; () where one is not on an emulated NVMe namespace
     without zones and metadata."""
     parts: list[Placement] = []
     at = 0
     for segment in layer.segments:
-        drive = disk_called(profile, segment.over)
-        if drive is None or not drive.nsid or drive.metadata or zoned(profile, drive):
+        drive = _plain(profile, segment.over)
+        if drive is None:
             return ()
         sectors = segment.size // SECTOR
         parts.append(Placement(Extent(at, sectors), drive, segment.offset // SECTOR))

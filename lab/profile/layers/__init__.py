@@ -12,7 +12,7 @@ from lab.profile.layers.faulty import DmDelay, DmDust, DmError, DmFlakey, DmLogW
 from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, FileSystem, Nfs, Xfs, Zonefs
 from lab.profile.layers.kcopyd import DmClone, DmMirror, DmSnapshot, DmThin
 from lab.profile.layers.loop import Loop, Zloop
-from lab.profile.layers.mapping import DmLinear, DmZoned, Segment
+from lab.profile.layers.mapping import DmLinear, DmZoned, Partition, Segment
 from lab.profile.layers.md import Md
 from lab.profile.layers.storing import DmPcache, DmVdo
 from lab.profile.layers.synthetic import NullBlk, ScsiDebug
@@ -23,7 +23,7 @@ __all__ = ["OWN", "BaseLayer", "FileSystem", "Node", "Segment", "Use"]
 OWN: tuple[type[BaseLayer], ...] = (
     Ext4, Xfs, Btrfs, F2fs, Zonefs, Nfs,
     Loop, Zloop, Copyref, NullBlk, ScsiDebug,
-    DmLinear, DmZoned, Md,
+    DmLinear, DmZoned, Partition, Md,
     DmFlakey, DmError, DmDelay, DmDust, DmLogWrites,
     DmSnapshot, DmThin, DmMirror, DmClone,
     DmCrypt, DmIntegrity, DmVerity,

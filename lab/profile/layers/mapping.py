@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Device-mapper targets that only say where blocks are."""
+"""Layers that only say where blocks are: device-mapper targets, and partitions."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lab.profile.base import Conflict, ProfileModel
+from lab.profile.fields import Span
 from lab.profile.layers.base import BaseLayer, Node, Reference, Use
 from lab.profile.units import Offset, Size, format_size
 
@@ -60,6 +61,27 @@ class DmLinear(BaseLayer):
             max(node.block_size for node in below),
             any(node.zoned for node in below),
         )
+
+
+class Partition(SectorRange, BaseLayer):
+    """A partition, of which the kernel is told by ioctl: there is no table on the disk."""
+
+    guest_class = "mapping.Partition"
+    type: Literal["partition"] = Field(
+        description="Part of a disk as the kernel's partition of it, without a table on the disk"
+    )
+    over: Reference = Field(description="The disk")
+    number: Annotated[int, Span(1, 128, "a partition's number")] = Field(
+        1, description="Its number on that disk"
+    )
+
+    def uses(self) -> Iterator[Use]:
+        yield Use(
+            ("over",), self.over, extent=(self.offset, self.size), least=self.offset + self.size
+        )
+
+    def offers(self, below: Sequence[Node]) -> Iterator[Node]:
+        yield Node(self.name, "block", self.size, below[0].block_size)
 
 
 class DmZoned(BaseLayer):

@@ -15,7 +15,7 @@ from lab.copy.contract import (
     judge,
     overall,
 )
-from lab.copy.model import SECTOR, Completion, Extent
+from lab.copy.model import Completion, Extent
 from lab.copy.oracle import Tagging, classify
 from lab.copy.paths.base import Observation
 from lab.copy.plant import Plant
@@ -144,7 +144,10 @@ class BenchCase:
                 told = Interruption(bench, self._setup, tagging, plant, self._hang).carry_out()
         except DeviceFailure as failure:
             told = InterruptionResult(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
-        offload = bench.path.offload(self._seen(told, tagging), copy)
+        elsewhere = bench.taps.elsewhere()
+        seen = self._seen(told, elsewhere, tagging)
+        offload = bench.path.offload(seen, copy)
+        logs = dict(zip((bench.drive, *bench.path.others), (told.entries, *elsewhere), strict=True))
         problem = ""
         if not bench.path.on_medium:
             # Only the guest can tell what became of the sectors.
@@ -168,7 +171,7 @@ class BenchCase:
             deadline=self._hang,
             crash=told.crash,
             complaints=self._complaints(told),
-            stray_writes=self._stray(told.entries) if bench.path.on_medium else (),
+            stray_writes=tuple(bench.path.strays(logs, copy)),
             offload=offload,
             recovery=self._recover(problem),
             reached=told.reached,
@@ -180,7 +183,7 @@ class BenchCase:
             redundant=bench.path.redundant,
         )
         if self._action == SIZE:
-            by_limits = ", ".join(map(str, sizes(copy, bench.path.limits)))
+            by_limits = ", ".join(map(str, sizes(copy, bench.path.bounds)))
             facts = replace(facts, size=by_limits, excess=self._is_excess())
         if self._action == REHEARSAL and bench.path.through_cache and _succeeded(told):
             facts = replace(facts, cached=self._through_cache())
@@ -189,12 +192,15 @@ class BenchCase:
     def _is_excess(self) -> bool:
         """Whether the device must refuse the copy for its size alone."""
         bench, copy = self._bench, self._layout.copy
-        return self._action == SIZE and bool(exceeded(copy, bench.path.limits))
+        refuses = self._action == SIZE and not bench.path.splits
+        return refuses and bool(exceeded(copy, bench.path.limits))
 
-    def _seen(self, told: InterruptionResult, tagging: Tagging) -> Observation:
+    def _seen(
+        self, told: InterruptionResult, elsewhere: list[list[LogEntry]], tagging: Tagging
+    ) -> Observation:
         """What the taps saw of the copy."""
         bench = self._bench
-        carried = bench.taps.carrying(list(told.entries), tagging.mark)
+        carried = bench.taps.carrying(told.entries, elsewhere, tagging.mark)
         return Observation(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
 
     def _revive(self) -> str:
@@ -228,16 +234,6 @@ class BenchCase:
             return ""
         operation = "read" if self._point.stage is Stage.READ else "write"
         return f"{operation} {self._point.k} failed with errno {self._act.errno}"
-
-    def _stray(self, entries: tuple[LogEntry, ...]) -> tuple[str, ...]:
-        """The logged writes that are not inside the destination."""
-        target = self._layout.copy.target
-        first, last = target.start * SECTOR, target.end * SECTOR
-        return tuple(
-            f"{entry.length} bytes written at sector {entry.offset // SECTOR}"
-            for entry in entries
-            if entry.length and not (first <= entry.offset and entry.offset + entry.length <= last)
-        )
 
     def _recover(self, problem: str) -> Recovery:
         """The same copy again, on fresh tags, with nothing in its way.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lab.copy.paths.base import CopyPath
-from lab.faults.actions import Action
+from lab.faults.actions import REHEARSAL, Action
 from lab.faults.model import Point
 
 Cell = tuple[Point, Action]
@@ -20,7 +20,10 @@ class Selection:
     points: tuple[Point, ...] = ()
 
     def possible(self, path: CopyPath) -> tuple[Action, ...]:
-        """The actions that mean something on the path."""
+        """The actions that mean something on the path; where nothing can be held, a copy without
+        any fault."""
+        if not path.held:
+            return tuple(each for each in self.actions if each.undisturbed) or (REHEARSAL,)
         return tuple(action for action in self.actions if path.possible(action))
 
     def among(self, points: Iterable[Point]) -> list[Point]:

@@ -83,12 +83,16 @@ class Taps:
         """What reached the write log since the last call."""
         return self._log.read()
 
-    def carrying(self, entries: list[LogEntry], mark: bytes) -> int:
-        """How many of these entries of the write log hold `mark`, and how many that have come to
-        the others since the last call of this or of `forget`."""
-        return writelog.carrying(self._log.path, entries, mark) + sum(
-            writelog.carrying(other.path, other.read(), mark) for other in self._others
-        )
+    def elsewhere(self) -> list[list[LogEntry]]:
+        """What reached the others' write logs since the last call of this or of `forget`."""
+        return [other.read() for other in self._others]
+
+    def carrying(
+        self, entries: Sequence[LogEntry], elsewhere: Sequence[Sequence[LogEntry]], mark: bytes
+    ) -> int:
+        """How many of these entries of the write log, and of the others', hold `mark`."""
+        logs = [(self._log, entries), *zip(self._others, elsewhere, strict=True)]
+        return sum(writelog.carrying(log.path, list(found), mark) for log, found in logs)
 
     def written(self) -> int:
         """How many writes have reached the write log since the last call of `writes`."""

@@ -29,5 +29,5 @@ def test_what_another_disk_carries_is_counted_once(tmp_path: Path) -> None:
     taps.forget()
     own.write_bytes(logged([*before, Op(0, 1, 1, OTHER)], SECTOR))
     other.write_bytes(logged([*before, Op(0, 2, 1, MARK), Op(0, BLOCKS - 1, 1, OTHER)], SECTOR))
-    assert taps.carrying(taps.writes(), MARK) == 1
-    assert taps.carrying(taps.writes(), MARK) == 0
+    assert taps.carrying(taps.writes(), taps.elsewhere(), MARK) == 1
+    assert taps.carrying(taps.writes(), taps.elsewhere(), MARK) == 0

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""copy_file_range from one block device to another, and within one that only the guest has."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lab.copy.contract import Offload
+from lab.copy.ground import Ground, MediumGround, PairedGround
+from lab.copy.model import SECTOR, Copy
+from lab.copy.paths.base import CopyPath, Logs, Observation, stray, writes
+from lab.copy.paths.bdev import LIMITS, BdevCfr
+from lab.copy.paths.bios import moved_through
+from lab.copy.paths.find import copy_limits, downwards, free_layers, free_namespaces, reference
+from lab.copy.paths.instrument import Instrument, Subject
+from lab.copy.paths.placement import Placement
+from lab.faults.model import REHEARSED, Point
+from lab.profile.layers.mapping import DmLinear
+from lab.profile.layers.synthetic import NullBlk
+from lab.profile.models import CopyLimits, Profile
+from lab.vm.graph import Drive, drives
+
+
+class BdevCfrAcross(BdevCfr):
+    """From one disk to another of the same driver; nothing at all may be written to the first."""
+
+    name = "bdev-cfr-across"
+    does = "copy_file_range from one block device to another, both ends O_DIRECT"
+    needs = "two emulated NVMe namespaces with blocks of one size, plain and without layers"
+    through_cache = False
+
+    def __init__(self, source: Drive, target: Drive, bounds: CopyLimits) -> None:
+        # Its addresses are the same on both.
+        parts = (Placement.whole(target), Placement.whole(source))
+        super().__init__(parts, reference(target), bounds)
+        self.size = min(source.size, target.size)
+        self.on_medium = True
+        self.source = source
+
+    @classmethod
+    def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
+        plain = [
+            drive
+            for drive, namespace in free_namespaces(profile)
+            if not namespace.zoned and not namespace.metadata
+        ]
+        for target in reversed(plain):
+            for source in plain:
+                if source != target and source.block_size == target.block_size:
+                    yield cls(source, target, copy_limits(profile, target))
+
+    def request(self, copy: Copy) -> dict[str, object]:
+        return super().request(copy) | {"source": f"/dev/lab/{reference(self.source)}"}
+
+    def strays(self, logs: Logs, copy: Copy) -> Iterator[str]:
+        """All that was written to the source's disk, as well."""
+        yield from super().strays(
+            {drive: found for drive, found in logs.items() if drive == self.drive}, copy
+        )
+        for drive, wrote in writes(logs):
+            if drive == self.source:
+                yield stray(drive, wrote)
+
+    def on(self, subject: Subject) -> Instrument[Any]:
+        return _Pair(self, subject)
+
+
+class _Pair(Instrument[BdevCfrAcross]):
+    """Both disks are tagged alike."""
+
+    @property
+    def ground(self) -> Ground:
+        return PairedGround(
+            MediumGround(self.medium), MediumGround(self.medium.parent / self.path.source.medium)
+        )
+
+
+class BdevCfrMemory(BdevCfr):
+    """Within null_blk, or dm-linear over it: nothing reaches QEMU, so there are no points."""
+
+    name = "bdev-cfr-memory"
+    does = "copy_file_range within a disk in the guest's memory, both ends O_DIRECT"
+    needs = "null_blk without zones, or dm-linear over such; and, to watch, some emulated disk"
+    held = False
+    survives_boot = False
+
+    def __init__(self, ref: str, unit: int, size: int, beside: Drive) -> None:
+        CopyPath.__init__(self, beside, ref, unit, size, LIMITS)
+        self.on_medium = False
+        self._parts, self._drives, self._bounds = (), (beside,), LIMITS
+
+    @classmethod
+    def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
+        for layer in free_layers(profile):
+            below = list(downwards(profile, layer.name))
+            disk = below[-1]
+            here = isinstance(disk, NullBlk) and not disk.zoned
+            if here and all(isinstance(each, DmLinear) for each in below[:-1]):
+                assert isinstance(disk, NullBlk)
+                top = below[0]
+                size = sum(s.size for s in top.segments) if isinstance(top, DmLinear) else disk.size
+                for beside in drives(profile)[:1]:
+                    yield cls(layer.name, disk.block_size // SECTOR, size, beside)
+
+    def points(self, ranges: int) -> list[Point] | None:
+        return [REHEARSED]
+
+    def layer(self, kind: str) -> str:
+        return ""
+
+    def strays(self, logs: Logs, copy: Copy) -> Iterator[str]:
+        return iter(())
+
+    def offload(self, seen: Observation, copy: Copy) -> Offload:
+        return moved_through(seen.answer, "the disk", copy)
