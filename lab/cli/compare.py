@@ -33,6 +33,7 @@ class ExportFormat(StrEnum):
     KCIDB = "kcidb"
     MARKDOWN = "markdown"
     JUNIT = "junit"
+    MAIL = "mail"
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -90,9 +91,14 @@ def export(
 ) -> None:
     """Print a run for others.
 
-    As KCIDB's JSON, a summary in Markdown for a mailing list, or JUnit XML for CI systems.
+    As KCIDB's JSON, a summary in Markdown for a mailing list, or JUnit XML for CI systems.  As a
+    mail: what copies came to, findings first; of a night, on all kernels but the baseline.
     """
     from lab.errors import UsageError
+
+    if to is ExportFormat.MAIL:
+        print(_mail(run), end="")
+        return
 
     if to is ExportFormat.MARKDOWN:
         from lab.results.markdown import summary
@@ -121,6 +127,31 @@ def export(
     said = {"plant": found.plant, "error": found.error}
     cases = [read(case) for case in document["cases"]]
     print(xml(found.id, found.suite, cases, said), end="")
+
+
+def _mail(name: str) -> str:
+    """The mail of a run, or of the runs of a night."""
+    import json
+
+    from lab.errors import UsageError
+    from lab.farm.hosts.evidence import runs_named
+    from lab.results import runs
+    from lab.results.mail import mail
+    from lab.results.store.database import session
+    from lab.results.store.feed import feed
+
+    with session() as store:
+        feed(store)
+        wanted = runs_named(store, name, baseline=False)
+    found = map(runs.load, wanted)
+    documents = [
+        past.document | {"kernel_name": json.loads(past.profile)["kernel"]}
+        for past in found
+        if "path" in past.document
+    ]
+    if not documents:
+        raise UsageError(f"{name} has no run that judges copies", hint="such as copy-faults")
+    return mail(documents)
 
 
 def bundle(

@@ -46,8 +46,9 @@ def bring(run: str, progress: Progress) -> bool:
     return True
 
 
-def runs_named(session: Session, name: str) -> Sequence[str]:
-    """The run of that id, or those of the night of that id, by its unique beginning.
+def runs_named(session: Session, name: str, *, baseline: bool = True) -> Sequence[str]:
+    """The run of that id, or those of the night of that id, by its unique beginning; `baseline`:
+    those on the night's baseline, too.
 
     Raises UsageError.
     """
@@ -56,4 +57,6 @@ def runs_named(session: Session, name: str) -> Sequence[str]:
     except UsageError:
         night = night_named(session, name)
     asked = select(JobRow.run_id).where(JobRow.night_id == night.id, JobRow.run_id.is_not(None))
+    if not baseline:
+        asked = asked.where(JobRow.baseline.is_(False))
     return [run for run in session.scalars(asked.order_by(JobRow.position)) if run]

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What copies came to, as a mail to those who wrote what was tried: findings first."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+
+from lab.results.findings import Document, Finding, JudgedCopy, findings, judged, kept
+from lab.results.letter import COLUMNS
+from lab.results.rules import WORDS
+
+QUOTED = 400
+"""Characters of evidence in a finding; the run has all of it."""
+
+
+def mail(documents: Sequence[Document]) -> str:
+    """The mail of some runs that judge copies (their documents with `kernel_name`, by which the
+    kernel was asked for), plain and no wider than COLUMNS but for what cannot
+    be broken: what is broken, what holds, what was not exercised, on what, and how to do it again.
+    """
+    return "\n".join(_lines(documents)) + "\n"
+
+
+def _lines(documents: Sequence[Document]) -> Iterator[str]:
+    copies = judged(documents)
+    found = findings(copies)
+    places = {copy.where for copy in copies}
+    broken = sum(copy.case["verdict"] == "violated" for copy in copies)
+    yield from wrap(
+        f"{broken} of {len(copies)} judged copies, on {len(places)} paths, broke the contract: "
+        f"{len(found)} findings.",
+        COLUMNS,
+    )
+    for number, finding in enumerate(found, 1):
+        yield from _finding(number, finding)
+    yield from ("", "What holds", "")
+    yield from _holds(copies)
+    if lines := list(_not_exercised(documents, copies)):
+        yield from ("", "What was not exercised", "", *lines)
+    yield from ("", "On what", "")
+    for words in dict.fromkeys(map(_platform, documents)):
+        yield from _item(words)
+    yield from ("", "Again", "")
+    for words in dict.fromkeys(map(_again, documents)):
+        yield f"  {words}"
+
+
+def _finding(number: int, found: Finding) -> Iterator[str]:
+    smallest = found.smallest
+    yield ""
+    yield from wrap(f"{number}. {found.rule}: {WORDS[found.rule]}", COLUMNS)
+    faults = ", ".join(f"{fault} {count}" for fault, count in found.faults.items())
+    yield from _part(
+        f"Broken by {found.where}, in {len(found.copies)} of {found.judged} copies ({faults})."
+    )
+    copy = smallest.smallest["copy"]
+    sources = ", ".join(f"{start}+{sectors}" for start, sectors in copy["sources"])
+    done = smallest.smallest["name"]
+    yield from _part(f"Smallest: {sources} to {copy['destination']} (sectors), {done}.")
+    evidence = found.evidence
+    yield from _part(f"Seen: {evidence[:QUOTED]}{'…' if len(evidence) > QUOTED else ''}")
+    yield f"   Again: lab replay {smallest.name} --times 20"
+
+
+def _holds(copies: Sequence[JudgedCopy]) -> Iterator[str]:
+    """For each path the rules that no copy broke."""
+    for where, rules in kept(copies).items():
+        whole = [f"{rule} ({all_})" for rule, (held, all_) in rules.items() if held == all_]
+        yield from _item(f"{where}: {', '.join(whole) or 'no rule'}")
+
+
+def _not_exercised(documents: Sequence[Document], copies: Sequence[JudgedCopy]) -> Iterator[str]:
+    for document in documents:
+        what = f"{document['path']} on {document['profile']} ({document['on']})"
+        if said := document.get("not_supported"):
+            yield from _item(f"{what}: not supported: {' '.join(said.split())}")
+        if said := document.get("error"):
+            yield from _item(f"{what}: the lab failed: {' '.join(said.split())[:QUOTED]}")
+        for action, said in (document.get("lacking") or {}).items():
+            yield from _item(f"{what}: {action}: {' '.join(said.split())}")
+    for verdict in ("fell back", "not exercised"):
+        for where, count in Counter(
+            copy.where for copy in copies if copy.case["verdict"] == verdict
+        ).items():
+            yield from _item(f"{where}: {count} {verdict}")
+
+
+def _platform(document: Document) -> str:
+    return f"kernel {document['kernel']} ({document['kernel_name']}), QEMU {document['qemu']}"
+
+
+def _again(document: Document) -> str:
+    return (
+        f"lab run {document['profile']} {document['suite']} --kernel {document['kernel_name']} "
+        f"-- --path {document['path']} --layer {document['on']}"
+    )
+
+
+def _part(words: str) -> list[str]:
+    return wrap(words, COLUMNS, initial_indent="   ", subsequent_indent="   ")
+
+
+def _item(words: str) -> list[str]:
+    return wrap(words, COLUMNS, initial_indent="- ", subsequent_indent="  ")
