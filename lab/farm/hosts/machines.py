@@ -125,7 +125,7 @@ def install_packages(remote: Remote, say: Say) -> None:
     there = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
     if missing := [name for name in PACKAGES if name not in there]:
         sudo = "" if remote.run("id -u").strip() == "0" else "sudo -n "
-        say(f"packages, with {sudo or 'apt-get as root '}: {' '.join(missing)}")
+        say(f"packages, with {'sudo apt-get' if sudo else 'apt-get as root'}: {' '.join(missing)}")
         remote.run(f"{sudo}apt-get update -q", _LONG)
         install = "apt-get install -q -y --no-install-recommends"
         remote.run(f"{sudo}env DEBIAN_FRONTEND=noninteractive {install} {' '.join(missing)}", _LONG)

@@ -3,7 +3,8 @@
 
 No systemd runs there: `systemctl` and `loginctl` write down what they are asked.  The lab there is
 this checkout's, and takes its user for an ordinary one, so that nothing is written outside that
-home; with LAB_HOST_ADD it is a wheel, installed by pip as on any host.
+home; with LAB_HOST_ADD it is a wheel, installed by pip as on any host, for a user that is made for
+the test.
 """
 
 import os
@@ -48,7 +49,7 @@ def host() -> Iterator[Elsewhere]:
     if server is None or os.geteuid() != 0:
         pytest.skip("needs root and sshd: apt-get install openssh-server")
     place = Path(tempfile.mkdtemp(prefix="lab-host-"))
-    running = None
+    running, user = None, "root"
     try:
         place.chmod(0o755)
         home, bin_ = place / "home", place / "bin"
@@ -61,21 +62,29 @@ def host() -> Iterator[Elsewhere]:
             (bin_ / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{home}/asked\necho active\n')
             (bin_ / name).chmod(0o755)
         port = free_port()
+        if WHOLE:
+            user = f"lab-host-{os.getpid()}"
+            # A password that nobody has; with none at all sshd takes the account for a locked one.
+            subprocess.run(["useradd", "-M", "-d", home, "-s", "/bin/sh", "-p", "*", user],
+                           check=True, timeout=60)  # fmt: skip
+            shutil.chown(home, user)
         (place / "config").write_text(
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {place / 'host'}\nStrictModes no\n"
             f"AuthorizedKeysFile {place / 'user.pub'}\nPidFile none\nUsePAM no\n"
-            f"SetEnv HOME={home} USER=root PATH={bin_}:/usr/local/bin:/usr/bin:/bin:/usr/sbin\n"
+            f"SetEnv HOME={home} USER={user} PATH={bin_}:/usr/local/bin:/usr/bin:/bin:/usr/sbin\n"
             "Subsystem sftp internal-sftp\n"
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         running = subprocess.Popen([server, "-D", "-f", place / "config"],
                                    stderr=subprocess.DEVNULL)  # fmt: skip
         _know(place, port)
-        yield Elsewhere(f"root@127.0.0.1:{port}", home)
+        yield Elsewhere(f"{user}@127.0.0.1:{port}", home)
     finally:
         if running is not None:
             running.send_signal(signal.SIGTERM)
             running.wait(30)
+        if WHOLE:
+            subprocess.run(["userdel", "-f", user], check=True, timeout=60)
         shutil.rmtree(place, ignore_errors=True)
 
 
