@@ -14,7 +14,7 @@ from lab.results.sectors.model import sector_map
 from lab.results.site.allowance import Allowance
 from lab.results.site.case import CaseKey, CaseShown, key, shown
 from lab.results.site.conformance import table
-from lab.results.site.draw import sectors
+from lab.results.site.draw import sectors, writes
 from lab.results.site.draw.plots import distribution, steps
 from lab.results.site.history import boots, durations, outcomes
 from lab.results.site.matrix import matrices
@@ -33,6 +33,9 @@ FAILING = 100
 
 BESIDE = 20
 """Differences whose maps stand side by side."""
+
+DRAWN = 30
+"""Power cuts whose logs are drawn."""
 
 _FEW = 5
 """Copies of which a distribution says something."""
@@ -83,6 +86,8 @@ def told(
         ],
         "more_failing": max(0, len(failing) - FAILING),
         "waits": _waits(documents),
+        "cuts": [(one, writes.picture(one)) for one in document.get("failures", ())[:DRAWN]],
+        "coverage": _coverage(document.get("coverage", ())),
         "latency": document.get("latency") or [],
         "latencies": _latencies(document.get("latency") or []),
         "durations": durations(session, run.suite, run.profile),
@@ -145,6 +150,16 @@ def _waits(documents: Iterable[Mapping[str, Any]]) -> Markup:
             found.setdefault(str(case.get("path") or "copy"), []).append(seconds * 1000)
     of = {path: steps(values) for path, values in found.items() if len(values) >= _FEW}
     return distribution(of, "ms until the caller was told", "how long copies took, by path")
+
+
+def _coverage(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """How much of each epoch was looked at; those of a name are numbered."""
+    numbers: Counter[str] = Counter()
+    found: list[Mapping[str, Any]] = []
+    for row in rows:
+        numbers[row["name"]] += 1
+        found.append({**row, "epoch": numbers[row["name"]]})
+    return found
 
 
 def _latencies(rows: Iterable[Mapping[str, Any]]) -> Markup:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.crash.epochs import Epoch, epochs
+from lab.crash.excerpt import LogExcerpt
 from lab.crash.logfile import WriteLog
-from lab.crash.marks import DURABLE, Levels
+from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, Levels
 from lab.crash.states import StatePlan
 from lab.crash.walk import DistinctState, EpochWalk, LogWalk, build
 from lab.errors import HostError
@@ -23,6 +24,8 @@ from lab.suites.crash_states.report import CoverageRow, StateFailure
 
 CHECKED_EVERY = 10_000
 """Of so many states one is judged by the oracle and the contract too, and the last of an epoch."""
+
+_SAID = {STARTED: "copy", ACKNOWLEDGED: "✓ copy", DURABLE: "durable: copy"}
 
 _LOOKED_AT = 5
 """Of the states of an epoch that break a rule, how many are."""
@@ -147,8 +150,17 @@ class CopyJudging:
         self._failures += 1
         return StateFailure(
             self._failures, case, tuple(sorted(rules)), tuple(map(str, told)), 0,
-            smallest.operations, smallest.loss, first,
+            smallest.operations, smallest.loss, first, self._excerpt(log, smallest),
         )  # fmt: skip
+
+    def _excerpt(self, log: WriteLog, failure: CopyFailure) -> LogExcerpt:
+        """The log around a cut, with what was known of the copies that it takes."""
+        marks = [
+            (each, f"{_SAID[each.event]} {each.operation}")
+            for each in self.recording.marks
+            if each.operation in failure.operations
+        ]
+        return LogExcerpt.of(log, failure.loss.cut, marks)
 
 
 def _case(name: str, epoch: EpochWalk, failures: list[StateFailure], seconds: float) -> Case:

@@ -15,12 +15,13 @@ from lab.suites.crash_states.fs.kinds import KINDS
 from lab.suites.crash_states.fs.plants import FS_PLANTS
 from lab.suites.crash_states.plants import PLANTS
 
-COPIES, ACE, CORPUS, COMMAND = "copies", "ace", "corpus", "command"
+COPIES, ACE, CORPUS, COMMAND, MODEL = "copies", "ace", "corpus", "command", "model"
 WORKLOADS = {
     COPIES: "copies of all shapes, judged on raw sectors",
     ACE: "each operation of a small space on a file system, or sequences of them",
     CORPUS: "what the public record says has lost something",
     COMMAND: "a command in a file system",
+    MODEL: "sequences without a crash, which the model must foretell",
 }
 FILES = (".yaml", ".yml")
 """What names a file of workloads."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.crash.excerpt import LogExcerpt
 from lab.crash.states import EpochCoverage
 from lab.suites.crash_states.loss import PowerLoss
 from lab.suites.outcome import Results
@@ -74,6 +75,8 @@ class StateFailure:
     operations: tuple[int, ...]
     loss: PowerLoss
     first: PowerLoss
+    log: LogExcerpt | None = None
+    """The log around it, for a picture."""
 
     def document(self) -> dict[str, Any]:
         """Its JSON, enough to replay it with what lies in the run's directory."""
@@ -86,6 +89,7 @@ class StateFailure:
             "operations": list(self.operations),
             "loss": self.loss.document(),
             "first": self.first.document(),
+            "log": self.log and self.log.document(),
         }
 
     @classmethod
@@ -95,6 +99,7 @@ class StateFailure:
             document["number"], document["case"], tuple(document["rules"]),
             tuple(document["evidence"]), document["states"], tuple(document["operations"]),
             PowerLoss.read(document["loss"]), PowerLoss.read(document["first"]),
+            LogExcerpt.read(document["log"]) if document.get("log") else None,
         )  # fmt: skip
 
 

@@ -8,6 +8,9 @@ from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from lab.crash.excerpt import LogExcerpt
+from lab.crash.logfile import WriteLog
+from lab.crash.marks import STARTED
 from lab.errors import ProfileError
 from lab.guest.boot import Platform
 from lab.profile.models import Profile, VirtioScsi
@@ -18,17 +21,21 @@ from lab.suites.crash_states.fs.bases import BaseMedia
 from lab.suites.crash_states.fs.bench import FsBench, StepRefused
 from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, now
 from lab.suites.crash_states.fs.kinds import KINDS, FileSystemKind
+from lab.suites.crash_states.fs.model import compare
 from lab.suites.crash_states.fs.plants import FS_PLANTS, GOOD
 from lab.suites.crash_states.fs.progress import JudgedWorkload, ProgressLog
 from lab.suites.crash_states.fs.record import WORKLOAD, FsRecording, record
 from lab.suites.crash_states.fs.workload import FsWorkload
-from lab.suites.crash_states.options import CrashOptions
+from lab.suites.crash_states.options import MODEL, CrashOptions
 from lab.suites.crash_states.pace import StatePace
 from lab.suites.crash_states.recording import LOG
 from lab.suites.crash_states.report import CoverageRow, CrashReport, StateFailure
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.vm.disks import EmulatedDisk, find_disks
+
+_TOLD_EVERY = 500
+"""Sequences."""
 
 Todo = deque[tuple[str, FsWorkload]]
 
@@ -163,7 +170,9 @@ class _Lane:
         while not self._stop.is_set() and (found := self._campaign.next()):
             name, workload = found
             self._campaign.ledger.begin(name, workload.name)
-            judged = _Judging(self._campaign, self._bench, KINDS[name], workload, self._stop).all()
+            judging = _Judging(self._campaign, self._bench, KINDS[name], workload, self._stop)
+            of_model = self._campaign.options.workload == MODEL
+            judged = judging.model() if of_model else judging.all()
             if judged:
                 self._campaign.add(judged, KINDS[name], workload)
 
@@ -208,6 +217,32 @@ class _Judging:
         status = CaseStatus.FAIL if said else CaseStatus.PASS
         case = self._case(status, reason, "\n".join([reason, *said]))
         return JudgedWorkload(case, tuple(self._rows), tuple(failures))
+
+    def model(self) -> JudgedWorkload | None:
+        """What sequences without a crash have come to; None where the run ends meanwhile."""
+        options, told = self._campaign.options, 0
+        done = said = 0
+        try:
+            for done, found, odd in compare(
+                self._bench, self._kind, options.plan.seed, options.sequences
+            ):
+                said += found
+                if odd:
+                    words = [*map(str, map(dict, odd.steps)), *odd.said]
+                    return JudgedWorkload(
+                        self._case(CaseStatus.FAIL, odd.said[0], "\n".join(words))
+                    )
+                if self._stop.is_set():
+                    return None
+                if done - told >= _TOLD_EVERY:
+                    told = done
+                    self._campaign.ledger.watcher.progress(f"{self._kind.name}: {done} sequences")
+        except GuestLost as lost:
+            words = [self._bench.own.last_words(lost)]
+            self._bench.lose()
+            return JudgedWorkload(self._case(lost.status, lost.reason, "\n".join(words)))
+        output = f"{done} sequences, {said} of them to their end: no difference"
+        return JudgedWorkload(self._case(CaseStatus.PASS, "", output))
 
     def _case(self, status: CaseStatus, reason: str, output: str = "") -> Case:
         seconds = round(now()[0] - self._start, 3)
@@ -260,5 +295,16 @@ class _Judging:
         wrong = sum(row.coverage.wrong for row in self._rows)
         return StateFailure(
             self._campaign.number(), self._title, broken.rules, tuple(map(str, broken.broken)),
-            wrong, (1,), broken.loss, broken.first,
+            wrong, (1,), broken.loss, broken.first, self._excerpt(recording, broken.loss.cut),
         )  # fmt: skip
+
+    @staticmethod
+    def _excerpt(recording: FsRecording, cut: int) -> LogExcerpt:
+        """The log around a cut, with the steps by their names."""
+        steps = recording.workload.steps
+        marks = [
+            (each, f"{'' if each.event == STARTED else '✓ '}{steps[each.operation - 1]['do']}")
+            for each in recording.marks
+        ]
+        with WriteLog(recording.log) as log:
+            return LogExcerpt.of(log, cut, marks)

@@ -7,7 +7,7 @@ from pathlib import Path
 from lab.errors import UsageError
 from lab.suites.crash_states.fs import ace, given
 from lab.suites.crash_states.fs.workload import FsWorkload
-from lab.suites.crash_states.options import ACE, COMMAND, CORPUS, CrashOptions
+from lab.suites.crash_states.options import ACE, COMMAND, CORPUS, MODEL, CrashOptions
 
 
 def chosen(options: CrashOptions) -> list[tuple[str, FsWorkload]]:
@@ -41,4 +41,6 @@ def _every(options: CrashOptions) -> list[FsWorkload]:
         return list(ace.workloads())
     if options.workload == COMMAND:
         return [given.command(options.command)]
+    if options.workload == MODEL:
+        return [FsWorkload(MODEL, ())]
     return given.load(given.CORPUS if options.workload == CORPUS else Path(options.workload))

@@ -39,7 +39,7 @@ class CrashFs:
             for name in ("ioctls", "system"):
                 sys.modules.pop(name, None)
         self._place = place
-        self.module["below"].__globals__["MOUNT"] = str(place)
+        self.module["below"].__globals__.update(MOUNT=str(place), TOP=str(place))
 
     def fresh(self) -> None:
         """An empty directory, with what workloads begin with."""
