@@ -6,6 +6,7 @@ LAB_CRASH_STATES=1 plants defects below all four file systems.
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +59,74 @@ def test_an_fsync_that_does_nothing_is_found(lab: Lab) -> None:
     assert failure["rules"] == ["SYNCED"]
     assert "after fsync new: new: missing" in failure["evidence"][0]
     assert failure["loss"]["lost"] == []
+
+
+MINE = """
+workloads:
+  - name: rename-over
+    setup: [{creat: foo}, {write: {path: foo, length: 8K}}]
+    steps:
+      - creat: new
+      - write: {path: new, length: 4K, fill: x}
+      - mkdir: aside
+      - fsync: new
+      - rename: {path: new, to: foo}
+      - fsync: .
+  - name: command
+    steps: [{run: "mkdir a && echo x >a/b && mv a c && sync"}]
+"""
+
+
+def test_two_guests_judge_workloads_of_a_file_and_a_run_is_gone_on_with(
+    lab: Lab, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yaml").write_text(MINE)
+    wanted = ["--workload", str(tmp_path / "mine.yaml"), "--fs", "ext4", "--losses", "0"]
+    done = lab("run", "virtio-scsi", "crash-states", "--json", "--", *wanted, "--shards", "2")
+    run = json.loads(done.stdout)
+    assert {case["name"]: case["status"] for case in run["cases"]} == {
+        "rename-over": "pass", "command": "pass",
+    }  # fmt: skip
+    states = run["states"]
+    assert states["enumerated"] > states["judged"] > 5
+    assert states["distinct"] > states["judged"]
+    # As if it had been killed while it judged the last one.
+    kept = lab.state / "lab/runs" / run["run"] / "judged.jsonl"
+    lines = kept.read_text().splitlines(keepends=True)
+    kept.write_text("".join(lines[:2]) + lines[2][:40])
+    again = lab("run", "virtio-scsi", "crash-states", "--json", "--", "--resume", run["run"])
+    resumed = json.loads(again.stdout)
+    assert {case["name"] for case in resumed["cases"]} == {"rename-over", "command"}
+    first = json.loads(lines[1])["case"]
+    assert resumed["cases"][0]["seconds"] == first["seconds"]
+
+
+def test_a_failing_sequence_loses_the_steps_that_do_not_matter(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(MINE)
+    done = lab(
+        "run", "virtio-scsi", "crash-states", "--json", "--", "--workload",
+        str(tmp_path / "mine.yaml"), "--only", "rename-over", "--fs", "ext4", "--losses", "0",
+        "--plant", "no-fsync", status=1, deadline=1800,
+    )  # fmt: skip
+    run = json.loads(done.stdout)
+    failure = run["failures"][0]
+    assert failure["rules"] == ["SYNCED"]
+    # Without the directory that has nothing to do with it.
+    assert 3 not in failure["operations"]
+    assert failure["log"]["entries"]
+    said = lab("replay", f"{run['run']}:{failure['number']}", "--times", "3", deadline=900).stdout
+    assert "3 of 3 came to the same" in said
+
+
+def test_file_systems_do_what_the_model_says(lab: Lab) -> None:
+    done = lab(
+        "run", "virtio-scsi", "crash-states", "--json", "--", "--workload", "model",
+        "--sequences", "50", "--fs", "ext4,btrfs", "--seed", "3", deadline=900,
+    )  # fmt: skip
+    run = json.loads(done.stdout)
+    assert [(case["section"], case["status"]) for case in run["cases"]] == [
+        ("ext4", "pass"), ("btrfs", "pass"),
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(not os.environ.get("LAB_CRASH_STATES"), reason="LAB_CRASH_STATES is not set")

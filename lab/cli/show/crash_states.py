@@ -31,7 +31,12 @@ def show(outcome: CrashReport, options: object) -> None:
         operations = ", ".join(map(str, failure.operations))
         replay = f"lab replay {outcome.run}:{failure.number}"
         console.print(Text(f"failure {failure.number}: {' '.join(failure.rules)}", "bold red"))
-        for line in (f"operations {operations}; {failure.loss}", *failure.evidence, replay):
+        what = "operations" if outcome.workload == COPIES else "steps"
+        for line in (
+            f"{what} {operations}; {failure.loss}",
+            *failure.evidence,
+            replay,
+        ):
             console.print(f"    {line}", soft_wrap=True)
     show_cases(outcome, options)
 

@@ -107,7 +107,7 @@ def carry_out_again(text: str, times: int, progress: Progress) -> StateReplay:
         if ":" in one["case"]:
             from lab.suites.crash_states.fs.replay import look_again
 
-            look_again(past, directory, one["case"], done, times, progress)
+            look_again(past, directory, one, done, times, progress)
         else:
             _judge_again(directory, done, times)
         return done

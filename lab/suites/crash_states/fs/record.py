@@ -109,6 +109,11 @@ def load(directory: Path, bases: Path, kind: FileSystemKind) -> FsRecording:
     return FsRecording(workload, directory / LOG, medium, marks, ())
 
 
+def failure_place(directory: Path, section: str, name: str, number: int) -> Path:
+    """Where a run keeps a failure of a workload on a file system."""
+    return directory / "cases" / section / name / str(number)
+
+
 def base_name(kind: FileSystemKind, workload: FsWorkload) -> str:
     """What a run calls the medium that a workload begins with."""
     return BASE.format(kind.name, workload.base[:12])

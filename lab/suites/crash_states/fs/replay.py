@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A state of a file system again: built from what a run kept, and given to a guest."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab.crash.logfile import WriteLog
 from lab.crash.states import StatePlan
@@ -13,7 +14,7 @@ from lab.results.runs import PastRun
 from lab.suites.crash_states.fs.bench import FsBench
 from lab.suites.crash_states.fs.judging import FsJudging
 from lab.suites.crash_states.fs.kinds import KINDS
-from lab.suites.crash_states.fs.record import load
+from lab.suites.crash_states.fs.record import failure_place, load
 from lab.suites.crash_states.fs.run import disk_for
 from lab.suites.crash_states.report import CrashReport
 from lab.suites.guest import RunGuest
@@ -26,16 +27,17 @@ NAME = "replay"
 
 
 def look_again(
-    past: PastRun, directory: Path, case: str, done: "StateReplay", times: int, progress: Progress
-) -> None:
+    past: PastRun, directory: Path, failure: Mapping[str, Any], done: "StateReplay", times: int,
+    progress: Progress,
+) -> None:  # fmt: skip
     """Have a guest look at a state `times` times, and note what it found.
 
     Raises UsageError where the state is not possible, and all that a boot raises.
     """
     profile = Profile.model_validate_json(past.profile)
-    section, _, name = case.partition(":")
+    section, _, name = failure["case"].partition(":")
     kind = KINDS[section]
-    recording = load(directory / "cases" / section / name, directory, kind)
+    recording = load(failure_place(directory, section, name, failure["number"]), directory, kind)
     platform = Platform.find(profile, progress)
     with (
         recorded(CrashReport, NAME, profile, platform, {"of": done.id}, workload=name) as (run, _),

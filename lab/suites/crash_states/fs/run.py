@@ -19,12 +19,13 @@ from lab.results.run import Run
 from lab.suites.crash_states.fs import progress
 from lab.suites.crash_states.fs.bases import BaseMedia
 from lab.suites.crash_states.fs.bench import FsBench, StepRefused
+from lab.suites.crash_states.fs.fewer import FailingWorkload, fewest
 from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, now
 from lab.suites.crash_states.fs.kinds import KINDS, FileSystemKind
 from lab.suites.crash_states.fs.model import compare
 from lab.suites.crash_states.fs.plants import FS_PLANTS, GOOD
 from lab.suites.crash_states.fs.progress import JudgedWorkload, ProgressLog
-from lab.suites.crash_states.fs.record import WORKLOAD, FsRecording, record
+from lab.suites.crash_states.fs.record import WORKLOAD, FsRecording, failure_place, record
 from lab.suites.crash_states.fs.workload import FsWorkload
 from lab.suites.crash_states.options import MODEL, CrashOptions
 from lab.suites.crash_states.pace import StatePace
@@ -281,22 +282,48 @@ class _Judging:
         return list(known.values())
 
     def _failure(self, recording: FsRecording, broken: BrokenState) -> StateFailure:
-        """Keep what it takes to see it again."""
-        directory = self._campaign.run.directory / "cases" / self._kind.name / self._workload.name
-        directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / LOG).exists():
-            shutil.copy(recording.log, directory / LOG)
-            document = {
-                "file_system": self._kind.name,
-                **self._workload.document(),
-                "marks": [each.document() for each in recording.marks],
-            }
-            (directory / WORKLOAD).write_text(json.dumps(document, indent=1) + "\n")
+        """A failure made small, and kept with what it takes to see it again."""
+        every = tuple(range(1, len(self._workload.steps) + 1))
+        first = FailingWorkload(recording, broken, every)
+        small = fewest(first, self._again) if len(every) > 1 else first
+        number = self._campaign.number()
+        self._keep(small.recording, number)
         wrong = sum(row.coverage.wrong for row in self._rows)
-        return StateFailure(
-            self._campaign.number(), self._title, broken.rules, tuple(map(str, broken.broken)),
-            wrong, (1,), broken.loss, broken.first, self._excerpt(recording, broken.loss.cut),
+        loss = small.broken.loss
+        made = StateFailure(
+            number, self._title, broken.rules, tuple(map(str, small.broken.broken)), wrong,
+            small.steps, loss, broken.first, self._excerpt(small.recording, loss.cut),
         )  # fmt: skip
+        if small.recording is not recording:
+            small.recording.log.unlink()
+        return made
+
+    def _again(
+        self, workload: FsWorkload, rules: tuple[str, ...]
+    ) -> tuple[FsRecording, BrokenState] | None:
+        """Whether a smaller workload has a state that breaks the same rules."""
+        base = self._campaign.bases.get(self._bench, self._kind, workload)
+        recording = record(self._bench, self._kind, base, workload, self._campaign.plant)
+        judging = FsJudging(
+            self._bench, self._kind, self._campaign.options.plan, self._campaign.reach
+        )
+        for judged in judging.states(recording):
+            if judged.broken and set(rules) <= set(judged.broken.rules):
+                return recording, judged.broken
+        recording.log.unlink()
+        return None
+
+    def _keep(self, recording: FsRecording, number: int) -> None:
+        name = self._workload.name
+        directory = failure_place(self._campaign.run.directory, self._kind.name, name, number)
+        directory.mkdir(parents=True)
+        shutil.copy(recording.log, directory / LOG)
+        document = {
+            "file_system": self._kind.name,
+            **recording.workload.document(),
+            "marks": [each.document() for each in recording.marks],
+        }
+        (directory / WORKLOAD).write_text(json.dumps(document, indent=1) + "\n")
 
     @staticmethod
     def _excerpt(recording: FsRecording, cut: int) -> LogExcerpt:
