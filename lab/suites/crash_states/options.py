@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The arguments of crash-states."""
 
+import argparse
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from lab.suites.crash_states.copies import CopyWorkload
 from lab.suites.crash_states.fs.kinds import KINDS
 from lab.suites.crash_states.fs.plants import FS_PLANTS
 from lab.suites.crash_states.plants import PLANTS
+from lab.suites.upstream.options import MAX_SHARDS
 
 COPIES, ACE, CORPUS, COMMAND, MODEL = "copies", "ace", "corpus", "command", "model"
 WORKLOADS = {
@@ -30,6 +32,12 @@ _SIZE = "4M"
 _MANY, _FEW = (2, 1000, True), (1, 0, False)
 """Losses, samples and tears: of states that the host judges, and of those that take a guest."""
 _MOST = 1_000_000_000
+_BOUNDS = {
+    **dict.fromkeys(("losses", "samples"), (0, _MOST)),
+    **dict.fromkeys(("limit", "ranges", "blocks", "sequences"), (1, _MOST)),
+    "operations": (1, 8), "shards": (1, MAX_SHARDS),
+}  # fmt: skip
+"""What numbers may be."""
 
 
 @dataclass(frozen=True)
@@ -117,36 +125,46 @@ def parse(args: Sequence[str]) -> CrashOptions:
         raise UsageError(f"crash-states: {COMMAND} is the workload of --command, and none without")
     on_files = given.workload != COPIES or bool(given.resume)
     _check_plant(given.plant, on_files=on_files)
-    for name, least in (("losses", 0), ("samples", 0), ("limit", 1), ("ranges", 1), ("blocks", 1),
-                        ("operations", 1), ("sequences", 1), ("shards", 1)):  # fmt: skip
-        value = getattr(given, name)
-        if value is not None and not least <= value <= _MOST:
-            raise UsageError(f"crash-states: --{name} must be within {least} and {_MOST}")
+    _check(given, on_files=on_files)
     seed = secrets.randbits(32) if given.seed is None else given.seed
-    try:
-        size = parse_size(given.size)
-    except ValueError as error:
-        raise UsageError(f"crash-states: --size: {error}") from error
-    kinds = tuple(name for name in given.fs.split(",") if name)
-    for name in kinds:
+    return CrashOptions(
+        given.workload, _copies(given, seed), _plan(given, seed, on_files=on_files), given.path,
+        given.on, given.fua, given.plant, given.recording,
+        tuple(filter(None, given.fs.split(","))) if on_files else (),
+        tuple(filter(None, given.only.split(","))), given.operations, given.sequences,
+        given.command, given.shards, given.resume,
+    )  # fmt: skip
+
+
+def _check(given: argparse.Namespace, *, on_files: bool) -> None:
+    """Raise UsageError where an argument cannot be."""
+    for name, (least, most) in _BOUNDS.items():
+        value = getattr(given, name)
+        if value is not None and not least <= value <= most:
+            raise UsageError(f"crash-states: --{name} must be within {least} and {most}")
+    for name in filter(None, given.fs.split(",")):
         if name not in KINDS:
             raise UsageError(
                 f"crash-states: no file system {name}", hint=f"there are: {', '.join(KINDS)}"
             )
     if on_files and (given.recording or given.fua):
         raise UsageError("crash-states: --recording and --fua are for copies")
+
+
+def _copies(given: argparse.Namespace, seed: int) -> CopyWorkload:
+    try:
+        size = parse_size(given.size)
+    except ValueError as error:
+        raise UsageError(f"crash-states: --size: {error}") from error
+    return CopyWorkload(size, given.ranges, given.blocks, seed)
+
+
+def _plan(given: argparse.Namespace, seed: int, *, on_files: bool) -> StatePlan:
     losses, samples, tears = _FEW if on_files else _MANY
-    copies = CopyWorkload(size, given.ranges, given.blocks, seed)
-    plan = StatePlan(
+    return StatePlan(
         losses if given.losses is None else given.losses,
         samples if given.samples is None else given.samples,
         given.limit, tears if given.tears is None else given.tears, seed,
-    )  # fmt: skip
-    return CrashOptions(
-        given.workload, copies, plan, given.path, given.on, given.fua, given.plant,
-        given.recording, kinds if on_files else (),
-        tuple(one for one in given.only.split(",") if one),
-        given.operations, given.sequences, given.command, given.shards, given.resume,
     )  # fmt: skip
 
 

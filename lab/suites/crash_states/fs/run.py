@@ -1,42 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """File systems: every workload recorded, and each of its states judged, by one guest or several."""
 
-import json
-import shutil
 import threading
 from collections import deque
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from lab.crash.excerpt import LogExcerpt
-from lab.crash.logfile import WriteLog
-from lab.crash.marks import STARTED
 from lab.errors import ProfileError
 from lab.guest.boot import Platform
 from lab.profile.models import Profile, VirtioScsi
-from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run
 from lab.suites.crash_states.fs import progress
 from lab.suites.crash_states.fs.bases import BaseMedia
-from lab.suites.crash_states.fs.bench import FsBench, StepRefused
-from lab.suites.crash_states.fs.fewer import FailingWorkload, fewest
-from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, now
+from lab.suites.crash_states.fs.bench import FsBench
+from lab.suites.crash_states.fs.case import WorkloadJudging
+from lab.suites.crash_states.fs.judging import now
 from lab.suites.crash_states.fs.kinds import KINDS, FileSystemKind
-from lab.suites.crash_states.fs.model import compare
 from lab.suites.crash_states.fs.plants import FS_PLANTS, GOOD
 from lab.suites.crash_states.fs.progress import JudgedWorkload, ProgressLog
-from lab.suites.crash_states.fs.record import WORKLOAD, FsRecording, failure_place, record
 from lab.suites.crash_states.fs.workload import FsWorkload
 from lab.suites.crash_states.options import MODEL, CrashOptions
 from lab.suites.crash_states.pace import StatePace
-from lab.suites.crash_states.recording import LOG
-from lab.suites.crash_states.report import CoverageRow, CrashReport, StateFailure
-from lab.suites.guest import GuestLost, RunGuest
+from lab.suites.crash_states.report import CrashReport
+from lab.suites.guest import RunGuest
 from lab.suites.ledger import Ledger
 from lab.vm.disks import EmulatedDisk, find_disks
-
-_TOLD_EVERY = 500
-"""Sequences."""
 
 Todo = deque[tuple[str, FsWorkload]]
 
@@ -171,167 +159,10 @@ class _Lane:
         while not self._stop.is_set() and (found := self._campaign.next()):
             name, workload = found
             self._campaign.ledger.begin(name, workload.name)
-            judging = _Judging(self._campaign, self._bench, KINDS[name], workload, self._stop)
+            judging = WorkloadJudging(
+                self._campaign, self._bench, KINDS[name], workload, self._stop
+            )
             of_model = self._campaign.options.workload == MODEL
             judged = judging.model() if of_model else judging.all()
             if judged:
                 self._campaign.add(judged, KINDS[name], workload)
-
-
-class _Judging:
-    """A workload on a file system, recorded and judged."""
-
-    def __init__(
-        self, campaign: FsCampaign, bench: FsBench, kind: FileSystemKind, workload: FsWorkload,
-        stop: threading.Event,
-    ) -> None:  # fmt: skip
-        self._campaign = campaign
-        self._bench = bench
-        self._kind = kind
-        self._workload = workload
-        self._stop = stop
-        self._rows: list[CoverageRow] = []
-        self._start, _ = now()
-
-    def all(self) -> JudgedWorkload | None:
-        """What it has come to; None where the run ends meanwhile.  Raises LabError."""
-        try:
-            base = self._campaign.bases.get(self._bench, self._kind, self._workload)
-            recording = record(self._bench, self._kind, base, self._workload, self._campaign.plant)
-        except StepRefused as refused:
-            return JudgedWorkload(self._case(CaseStatus.NOTRUN, str(refused)))
-        except GuestLost as lost:
-            words = self._bench.own.last_words(lost)
-            self._bench.lose()
-            return JudgedWorkload(self._case(lost.status, lost.reason, words))
-        failures = [self._failure(recording, each) for each in self._broken(recording)]
-        recording.log.unlink()
-        if self._stop.is_set() and not self._rows:
-            return None
-        said = [f"unlike POSIX without any crash: {each}" for each in recording.unlike]
-        for each in failures:
-            said += [
-                f"failure {each.number}: {each.loss}",
-                *(f"    {one}" for one in each.evidence),
-            ]
-        reason = next(iter([*recording.unlike, *(each.evidence[0] for each in failures)]), "")
-        status = CaseStatus.FAIL if said else CaseStatus.PASS
-        case = self._case(status, reason, "\n".join([reason, *said]))
-        return JudgedWorkload(case, tuple(self._rows), tuple(failures))
-
-    def model(self) -> JudgedWorkload | None:
-        """What sequences without a crash have come to; None where the run ends meanwhile."""
-        options, told = self._campaign.options, 0
-        done = said = 0
-        try:
-            for done, found, odd in compare(
-                self._bench, self._kind, options.plan.seed, options.sequences
-            ):
-                said += found
-                if odd:
-                    words = [*map(str, map(dict, odd.steps)), *odd.said]
-                    return JudgedWorkload(
-                        self._case(CaseStatus.FAIL, odd.said[0], "\n".join(words))
-                    )
-                if self._stop.is_set():
-                    return None
-                if done - told >= _TOLD_EVERY:
-                    told = done
-                    self._campaign.ledger.watcher.progress(f"{self._kind.name}: {done} sequences")
-        except GuestLost as lost:
-            words = [self._bench.own.last_words(lost)]
-            self._bench.lose()
-            return JudgedWorkload(self._case(lost.status, lost.reason, "\n".join(words)))
-        output = f"{done} sequences, {said} of them to their end: no difference"
-        return JudgedWorkload(self._case(CaseStatus.PASS, "", output))
-
-    def _case(self, status: CaseStatus, reason: str, output: str = "") -> Case:
-        seconds = round(now()[0] - self._start, 3)
-        return Case(self._workload.name, status, seconds, reason, self._kind.name, output=output)
-
-    @property
-    def _title(self) -> str:
-        return f"{self._kind.name}:{self._workload.name}"
-
-    def _broken(self, recording: FsRecording) -> list[BrokenState]:
-        """The first state of each kind that breaks rules; how much was looked at is noted."""
-        known: dict[tuple[str, ...], BrokenState] = {}
-        judging = FsJudging(
-            self._bench, self._kind, self._campaign.options.plan, self._campaign.reach
-        )
-        wall, busy = now()
-        for judged in judging.states(recording):
-            clock, spent = now()
-            self._rows.append(
-                CoverageRow(
-                    self._title,
-                    judged.coverage,
-                    clock - wall,
-                    spent - busy,
-                    judged.looked,
-                    judged.checked,
-                )
-            )
-            wall, busy = clock, spent
-            if judged.broken:
-                known.setdefault(judged.broken.rules, judged.broken)
-            if self._stop.is_set():
-                # Of this workload nothing counts: it is not all.
-                self._rows.clear()
-                return []
-        return list(known.values())
-
-    def _failure(self, recording: FsRecording, broken: BrokenState) -> StateFailure:
-        """A failure made small, and kept with what it takes to see it again."""
-        every = tuple(range(1, len(self._workload.steps) + 1))
-        first = FailingWorkload(recording, broken, every)
-        small = fewest(first, self._again) if len(every) > 1 else first
-        number = self._campaign.number()
-        self._keep(small.recording, number)
-        wrong = sum(row.coverage.wrong for row in self._rows)
-        loss = small.broken.loss
-        made = StateFailure(
-            number, self._title, broken.rules, tuple(map(str, small.broken.broken)), wrong,
-            small.steps, loss, broken.first, self._excerpt(small.recording, loss.cut),
-        )  # fmt: skip
-        if small.recording is not recording:
-            small.recording.log.unlink()
-        return made
-
-    def _again(
-        self, workload: FsWorkload, rules: tuple[str, ...]
-    ) -> tuple[FsRecording, BrokenState] | None:
-        """Whether a smaller workload has a state that breaks the same rules."""
-        base = self._campaign.bases.get(self._bench, self._kind, workload)
-        recording = record(self._bench, self._kind, base, workload, self._campaign.plant)
-        judging = FsJudging(
-            self._bench, self._kind, self._campaign.options.plan, self._campaign.reach
-        )
-        for judged in judging.states(recording):
-            if judged.broken and set(rules) <= set(judged.broken.rules):
-                return recording, judged.broken
-        recording.log.unlink()
-        return None
-
-    def _keep(self, recording: FsRecording, number: int) -> None:
-        name = self._workload.name
-        directory = failure_place(self._campaign.run.directory, self._kind.name, name, number)
-        directory.mkdir(parents=True)
-        shutil.copy(recording.log, directory / LOG)
-        document = {
-            "file_system": self._kind.name,
-            **recording.workload.document(),
-            "marks": [each.document() for each in recording.marks],
-        }
-        (directory / WORKLOAD).write_text(json.dumps(document, indent=1) + "\n")
-
-    @staticmethod
-    def _excerpt(recording: FsRecording, cut: int) -> LogExcerpt:
-        """The log around a cut, with the steps by their names."""
-        steps = recording.workload.steps
-        marks = [
-            (each, f"{'' if each.event == STARTED else '✓ '}{steps[each.operation - 1]['do']}")
-            for each in recording.marks
-        ]
-        with WriteLog(recording.log) as log:
-            return LogExcerpt.of(log, cut, marks)
