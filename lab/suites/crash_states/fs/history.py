@@ -40,7 +40,7 @@ _MADE = 1000
 
 
 @dataclass(frozen=True)
-class Moment:
+class CrashMoment:
     """How far a workload had come when power was lost: how many steps had begun, and how many had
     returned."""
 
@@ -69,7 +69,7 @@ class FsHistory:
         """The tree that all steps make."""
         return self.trees[-1]
 
-    def told(self, moment: Moment) -> str:
+    def told(self, moment: CrashMoment) -> str:
         """How people call a moment."""
         if not moment.begun:
             return "before the operation"
@@ -93,12 +93,12 @@ class FsHistory:
             and (self.steps[at]["do"] in NAMING or self.trees[at].names != self.trees[at + 1].names)
         ]
 
-    def _synced(self, moment: Moment) -> int:
+    def _synced(self, moment: CrashMoment) -> int:
         """How many of the first steps are durable altogether, by a sync."""
         syncs = [at for at in range(moment.done) if self.steps[at]["do"] == "sync"]
         return syncs[-1] if syncs else 0
 
-    def _possible(self, moment: Moment, ordered: bool, promised: bool) -> list[Tree]:
+    def _possible(self, moment: CrashMoment, ordered: bool, promised: bool) -> list[Tree]:
         """The trees that may be there, as far as names go; without `promised`, whatever was synced
         may be lost too."""
         least = self._synced(moment) if promised else 0
@@ -158,7 +158,7 @@ class FsHistory:
                 return f"{other}/{name}"
         raise StepImpossible(f"{parent} is not there")
 
-    def _needed(self, moment: Moment, least: int, *, ordered: bool) -> Iterator[int]:
+    def _needed(self, moment: CrashMoment, least: int, *, ordered: bool) -> Iterator[int]:
         """The steps on names that calls which have returned have made durable."""
         for call in range(least, moment.done):
             step = self.steps[call]
@@ -189,23 +189,23 @@ class FsHistory:
             if before.get(key) != after.get(key)
         )
 
-    def _versions(self, number: int, moment: Moment, promised: bool) -> list[Inode]:
+    def _versions(self, number: int, moment: CrashMoment, promised: bool) -> list[Inode]:
         """What an inode may hold, or be between; xattrs apart."""
         return self._since(self._floor(number, moment, SYNCS) if promised else 0, number, moment)
 
-    def _xattrs(self, number: int, moment: Moment, promised: bool) -> list[Xattrs]:
+    def _xattrs(self, number: int, moment: CrashMoment, promised: bool) -> list[Xattrs]:
         """The xattrs that an inode may have; fdatasync does not promise them."""
         floor = self._floor(number, moment, SYNCS - {"fdatasync"}) if promised else 0
         return [each.xattrs for each in self._since(floor, number, moment)]
 
-    def _since(self, floor: int, number: int, moment: Moment) -> list[Inode]:
+    def _since(self, floor: int, number: int, moment: CrashMoment) -> list[Inode]:
         trees = self.trees[floor : moment.begun + 1]
         found = [tree.inodes[number] for tree in trees if number in tree.inodes]
         if found and number not in trees[0].inodes:
             found.insert(0, Inode(found[0].kind, target=found[0].target))
         return found
 
-    def _floor(self, number: int, moment: Moment, calls: frozenset[str]) -> int:
+    def _floor(self, number: int, moment: CrashMoment, calls: frozenset[str]) -> int:
         """How many steps had been carried out when one of these calls last synced an inode."""
         floor = 0
         for at in range(moment.done):

@@ -15,7 +15,7 @@ from lab.crash.walk import DistinctState, LogWalk, build
 from lab.errors import GuestError
 from lab.host.clone import clone
 from lab.suites.crash_states.fs.bench import FsBench
-from lab.suites.crash_states.fs.history import Moment
+from lab.suites.crash_states.fs.history import CrashMoment
 from lab.suites.crash_states.fs.kinds import FileSystemKind
 from lab.suites.crash_states.fs.posix import Ruled, judge
 from lab.suites.crash_states.fs.reads import Looks, StateContents
@@ -132,7 +132,7 @@ class FsJudging:
         return medium
 
     def _look(
-        self, medium: Path, recording: FsRecording, moment: Moment, looks: Looks | None = None,
+        self, medium: Path, recording: FsRecording, moment: CrashMoment, looks: Looks | None = None,
         content: dict[int, int] | None = None,
     ) -> Found:  # fmt: skip
         """What is wrong with a medium, which is gone then; what a guest finds is noted."""
@@ -181,7 +181,7 @@ def _said(found: Found) -> str:
 
 
 def judged(
-    answer: dict[str, Any], recording: FsRecording, moment: Moment, *, ordered: bool
+    answer: dict[str, Any], recording: FsRecording, moment: CrashMoment, *, ordered: bool
 ) -> Iterator[Ruled]:
     """What is wrong with what a guest found."""
     history = recording.workload.history

@@ -9,7 +9,7 @@ differ: where it grew, or was given new blocks.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from lab.suites.crash_states.fs.history import FsHistory, Moment
+from lab.suites.crash_states.fs.history import CrashMoment, FsHistory
 from lab.suites.crash_states.fs.tree import Inode, Sighting, Tree, told
 
 
@@ -25,7 +25,7 @@ class Ruled:
 
 
 def judge(
-    there: Mapping[str, Sighting], history: FsHistory, moment: Moment, *, ordered: bool = False
+    there: Mapping[str, Sighting], history: FsHistory, moment: CrashMoment, *, ordered: bool = False
 ) -> Iterator[Ruled]:
     """What is wrong with what was found: SYNCED, for what had been made durable and is not there,
     and WHOLE, for what there never was.  `ordered`: of a file system with one log, see history.py.
@@ -39,7 +39,7 @@ def judge(
 
 
 def _wrong(
-    there: Mapping[str, Sighting], history: FsHistory, moment: Moment, *, ordered: bool,
+    there: Mapping[str, Sighting], history: FsHistory, moment: CrashMoment, *, ordered: bool,
     promised: bool,
 ) -> list[str]:  # fmt: skip
     """How what was found differs from the tree that it is most alike to; [] where from none."""
@@ -79,7 +79,7 @@ def _elsewhere(
 
 
 def _content(
-    found: Sighting, history: FsHistory, number: int, moment: Moment, promised: bool
+    found: Sighting, history: FsHistory, number: int, moment: CrashMoment, promised: bool
 ) -> str:
     """What is wrong with what a name stands for, if that is to be an inode; '' if nothing."""
     versions = history.versions(number, moment, promised)

@@ -12,7 +12,7 @@ from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, LogMark, mark
 from lab.errors import UsageError
 from lab.host.clone import clone
 from lab.suites.crash_states.fs.bench import FsBench
-from lab.suites.crash_states.fs.history import Moment
+from lab.suites.crash_states.fs.history import CrashMoment
 from lab.suites.crash_states.fs.kinds import FileSystemKind
 from lab.suites.crash_states.fs.plants import GOOD, FsPlant
 from lab.suites.crash_states.fs.tree import Tree, differences, seen
@@ -51,9 +51,9 @@ class FsRecording:
             for each in self.marks
         ]
 
-    def moment(self, cut: int) -> Moment:
+    def moment(self, cut: int) -> CrashMoment:
         """How far the workload had come at a cut."""
-        return Moment(
+        return CrashMoment(
             sum(each.event == STARTED and each.position < cut for each in self.marks),
             sum(each.event == ACKNOWLEDGED and each.position <= cut for each in self.marks),
         )

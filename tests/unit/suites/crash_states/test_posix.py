@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.suites.crash_states.fs.ace import BLOCK, base, operations, sequences, workloads
-from lab.suites.crash_states.fs.history import FsHistory, Moment, Step
+from lab.suites.crash_states.fs.history import CrashMoment, FsHistory, Step
 from lab.suites.crash_states.fs.posix import Ruled, judge
 from lab.suites.crash_states.fs.tree import Inode, Sighting, Tree, differences, seen
 from lab.suites.crash_states.fs.workload import FsWorkload
 
 EVERY = {each.name: each for each in workloads()}
-BEFORE, BEGUN = Moment(), Moment(1, 0)
+BEFORE, BEGUN = CrashMoment(), CrashMoment(1, 0)
 
 
 def sighted(tree: Tree) -> dict[str, Sighting]:
@@ -35,13 +35,13 @@ def history(of: FsWorkload) -> FsHistory:
     return found
 
 
-def ended(of: FsWorkload) -> Moment:
+def ended(of: FsWorkload) -> CrashMoment:
     """When all its steps have returned."""
-    return Moment(len(of.steps), len(of.steps))
+    return CrashMoment(len(of.steps), len(of.steps))
 
 
 def broken(
-    there: dict[str, Sighting], of: FsWorkload, moment: Moment, *, ordered: bool = False
+    there: dict[str, Sighting], of: FsWorkload, moment: CrashMoment, *, ordered: bool = False
 ) -> list[Ruled]:
     """What is wrong with what is there."""
     return [*judge(there, history(of), moment, ordered=ordered)]
@@ -146,7 +146,7 @@ def test_what_is_synced_in_a_renamed_directory_is_in_it_whichever_name_that_has(
 def test_operations_come_about_in_their_order_where_there_is_one_log() -> None:
     second: Step = {"do": "mkdir", "path": "F"}
     of = workload({"do": "creat", "path": "new"}, second)
-    moment = Moment(2, 2)
+    moment = CrashMoment(2, 2)
     only = sighted(base().after(second, 1001))
     assert broken(only, of, moment) == []
     assert {each.rule for each in broken(only, of, moment, ordered=True)} == {"WHOLE"}
@@ -168,9 +168,9 @@ def test_what_a_sync_in_the_middle_made_durable_stays() -> None:
     of = workload(write, {"do": "sync"}, {"do": "unlink", "path": "bar"})
     made = history(of)
     middle = made.trees[2]
-    assert broken(sighted(middle), of, Moment(3, 2)) == []
-    assert broken(sighted(made.after), of, Moment(3, 2)) == []
-    assert {each.rule for each in broken(sighted(base()), of, Moment(3, 2))} == {"SYNCED"}
+    assert broken(sighted(middle), of, CrashMoment(3, 2)) == []
+    assert broken(sighted(made.after), of, CrashMoment(3, 2)) == []
+    assert {each.rule for each in broken(sighted(base()), of, CrashMoment(3, 2))} == {"SYNCED"}
 
 
 @given(st.integers(0, 10_000), st.booleans(), st.data())
@@ -181,7 +181,7 @@ def test_what_any_sequence_makes_is_allowed_at_each_of_its_steps(
     made = history(of)
     for step in range(len(of.steps)):
         for tree in made.trees[step : step + 2]:
-            found = broken(sighted(tree), of, Moment(step + 1, step), ordered=ordered)
+            found = broken(sighted(tree), of, CrashMoment(step + 1, step), ordered=ordered)
             assert found == []
         # A power cut may have come before anything but what was synced.
     final = broken(sighted(made.after), of, ended(of), ordered=ordered)
