@@ -46,10 +46,12 @@ def main():
     elif adoption.wanted():
         tell(SILENT if agent.port is None else LISTENS)
         adoption.identify()
-        agent.watch(bring_up(0))
+        agent.watch(bring_up(), adoption.tell_end)
     else:
         programs.preload()
+        adoption.prepare()
         gc.freeze()
+        agent.await_adoption()
         tell(ANONYMOUS)
     while True:
         agent.turn()
@@ -74,17 +76,23 @@ def tell(text):
         console.write(f"{text}\n")
 
 
-def bring_up(ports):
-    """Have the disks waited for and the layers made, in a process of its own; its pid."""
+def bring_up(told=None):
+    """Have the disks waited for and the layers made, in a process of its own; its pid.
+
+    It waits for the number of root ports into which something was plugged, if `told` is a pipe:
+    then it was forked before the checkpoint was taken, and no guest has to.
+    """
     if pid := os.fork():
         programs.mortal(pid)
         return pid
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGIO, signal.SIG_DFL)
-        adoption.come_up(tell, ports)
+        adoption.come_up(tell, 0 if told is None else int(os.read(told, 16)))
     except Exception as problem:
-        tell(f"lab: error: {type(problem).__name__}: {problem}")
+        said = f"lab: error: {type(problem).__name__}: {problem}"
+        tell(said)
+        adoption.tell_of_layers(said)
     finally:
         os._exit(0)
 
@@ -93,7 +101,8 @@ class Agent:
     """The port, None where there is none, the door, and a channel for each program started.
 
     `channels` are those of whoever is connected, by number; `former` those that others left, until
-    their programs have ended; `tasks` are processes of the agent's own, by pidfd.
+    their programs have ended; `tasks` are processes of the agent's own, by pidfd, and what is done
+    at their end; `waits` is the pipe to the process that waits for the guest to be adopted.
     """
 
     def __init__(self, port, door):
@@ -104,6 +113,7 @@ class Agent:
         self.channels = {}
         self.former = []
         self.tasks = {}
+        self.waits = -1
         # A port that somebody connects to raises SIGIO (drivers/char/virtio_console.c).
         self.woken, waker = os.pipe()
         for fd in (self.woken, waker):
@@ -114,10 +124,16 @@ class Agent:
             fcntl.fcntl(port, fcntl.F_SETOWN, os.getpid())
             fcntl.fcntl(port, fcntl.F_SETFL, fcntl.fcntl(port, fcntl.F_GETFL) | os.O_ASYNC)
 
-    def watch(self, pid):
+    def watch(self, pid, then=None):
         """Take note of a process of the agent's own, if it is one, to collect it at its end."""
         if pid is not None:
-            self.tasks[os.pidfd_open(pid)] = pid
+            self.tasks[os.pidfd_open(pid)] = pid, then
+
+    def await_adoption(self):
+        """Have a process wait that brings up what the guest will be."""
+        told, self.waits = os.pipe()
+        self.watch(bring_up(told), adoption.tell_end)
+        os.close(told)
 
     def turn(self):
         """Wait until something happens, and act on it."""
@@ -160,8 +176,11 @@ class Agent:
         return found
 
     def _collect(self, fd):
-        os.waitpid(self.tasks.pop(fd), 0)
+        pid, then = self.tasks.pop(fd)
+        _, status = os.waitpid(pid, 0)
         os.close(fd)
+        if then:
+            then(os.waitstatus_to_exitcode(status))
 
     def _somebody(self):
         """Whether somebody is connected."""
@@ -238,7 +257,7 @@ class Agent:
     def do_adopt(self, files, seed, ports):
         """Become a guest."""
         adoption.take(files, seed)
-        self.watch(bring_up(ports))
+        os.write(self.waits, str(ports).encode())
 
     def _send(self, number, kind, payload):
         self.out += wire.frame(number, kind, payload)

@@ -13,6 +13,7 @@ come over the port to one that was restored from a checkpoint, which was nobody 
 """
 
 import base64
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -31,7 +32,10 @@ BUSYBOX = f"{LAB}/busybox"
 READY = f"{LAB}/ready"
 """Made when all disks are there."""
 LAYERS_PORT = "/dev/ttyS1"
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
+BOOT_ID, OWN_BOOT_ID = "/proc/sys/kernel/random/boot_id", f"{LAB}/boot_id"
+HOSTS, MACHINE_ID = "/etc/hosts", "/etc/machine-id"
+HOST_ID, HOST_NQN = "/etc/nvme/hostid", "/etc/nvme/hostnqn"
+LAYERS_UP = f"{LAB}/layers-up"
 LINK_PATIENCE = 60
 
 _RNDADDENTROPY, _RNDRESEEDCRNG = 0x40085203, 0x5207
@@ -67,6 +71,32 @@ def set_clock(by):
     return time.time()
 
 
+def prepare():
+    """Do once, before the checkpoint is taken, what need not be done in each guest: files that
+    `identify` writes are there, and a boot id lies over the kernel's, which makes its one when it
+    is first read; and all that runs here is in memory, so that no guest has to read it."""
+    os.makedirs("/etc/nvme", exist_ok=True)
+    for path in (HOSTS, MACHINE_ID, HOST_ID, HOST_NQN, OWN_BOOT_ID):
+        _write(path, "\n")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(OWN_BOOT_ID.encode(), BOOT_ID.encode(), None, _MS_BIND, None):
+        raise OSError(ctypes.get_errno(), f"mount --bind {OWN_BOOT_ID} {BOOT_ID}")
+    for path in _mapped():
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            while file.read(1 << 20):
+                pass
+
+
+def _mapped():
+    """The files that processes have mapped: programs and libraries (proc_pid_maps(5))."""
+    found = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/maps") as file:
+            rows = (line.split(maxsplit=5) for line in file)
+            found |= {row[5].rstrip() for row in rows if row[5:] and row[5].startswith("/")}
+    return found
+
+
 def take(files, seed):
     """Put the files that describe the guest in place, content in base64 and permissions by path,
     and become that guest; `seed`, in base64, is what its random numbers are to begin from, since
@@ -78,7 +108,8 @@ def take(files, seed):
             os.fchmod(file.fileno(), permissions)
             file.write(base64.b64decode(content))
     _reseed(base64.b64decode(seed))
-    _new_boot_id()
+    with open("/proc/sys/kernel/random/uuid") as file:
+        _write(OWN_BOOT_ID, file.read())
     identify()
 
 
@@ -86,12 +117,12 @@ def identify():
     """Take on the name and the identity of the guest."""
     name = _lines("hostname")[0]
     socket.sethostname(name)
-    _write("/etc/hosts", f"127.0.0.1 localhost {name}\n")
+    _write(HOSTS, f"127.0.0.1 localhost {name}\n")
     machine, host_id, host_nqn = _lines("identity")
-    _write("/etc/machine-id", f"{machine}\n")
+    _write(MACHINE_ID, f"{machine}\n")
     os.makedirs("/etc/nvme", exist_ok=True)
-    _write("/etc/nvme/hostid", f"{host_id}\n")
-    _write("/etc/nvme/hostnqn", f"{host_nqn}\n")
+    _write(HOST_ID, f"{host_id}\n")
+    _write(HOST_NQN, f"{host_nqn}\n")
 
 
 def come_up(tell, ports):
@@ -101,7 +132,7 @@ def come_up(tell, ports):
     _link_up()
     if not arrival.wait():
         tell("lab: warning: udev has not handled every disk")
-    layers = os.path.exists(f"{LAB}/layers-up")
+    layers = os.path.exists(LAYERS_UP)
     if not layers:
         arrival.link()
     open(READY, "w").close()
@@ -119,19 +150,36 @@ def _link_up():
             time.sleep(0.01)
         _busybox("ip", "address", "add", f"{address}/24", "dev", "eth1")
         _busybox("ip", "link", "set", "eth1", "up")
-        with open("/etc/hosts", "a") as file:
+        with open(HOSTS, "a") as file:
             file.write(f"{peer} peer\n")
 
 
 def _layers_up():
-    """Make the profile's layers, and try what each disk and layer offers.  The host reads what is
-    said of that from the second serial port."""
+    """Become the program that makes the profile's layers, and tries what each disk and layer
+    offers.  The host reads what is said of that from the second serial port."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    port = _layers_port()
+    programs.become(["layers", "up", "--json"], (null, port, port))
+
+
+def tell_end(code):
+    """Say that nothing more comes of layers, and if that what makes them was killed."""
+    killed = f"layers up was killed by signal {-code}\n" if code < 0 else ""
+    tell_of_layers(f"{killed}lab: layers up ended")
+
+
+def tell_of_layers(text):
+    """Say something to whoever reads what comes of layers, if that is read."""
+    if os.path.exists(LAYERS_UP):
+        port = _layers_port()
+        os.write(port, f"{text}\n".encode())
+        os.close(port)
+
+
+def _layers_port():
     port = os.open(LAYERS_PORT, os.O_WRONLY | os.O_NOCTTY)
     tty.setraw(port, termios.TCSANOW)
-    null = os.open(os.devnull, os.O_RDONLY)
-    pid = programs.start(["layers", "up", "--json"], {}, None, null, port, port)
-    os.waitpid(pid, 0)
-    os.write(port, b"lab: layers up ended\n")
+    return port
 
 
 def _reseed(seed):
@@ -140,18 +188,6 @@ def _reseed(seed):
         pool = struct.pack("ii", len(seed) * 8, len(seed)) + seed
         fcntl.ioctl(device, _RNDADDENTROPY, pool)
         fcntl.ioctl(device, _RNDRESEEDCRNG)
-
-
-def _new_boot_id():
-    """A boot id of its own: the kernel makes its one when it is first read, which may have been
-    before the checkpoint."""
-    with open("/proc/sys/kernel/random/uuid") as file:
-        fresh = file.read()
-    own = f"{LAB}/boot_id"
-    _write(own, fresh)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(own.encode(), BOOT_ID.encode(), None, _MS_BIND, None):
-        raise OSError(ctypes.get_errno(), f"mount --bind {own} {BOOT_ID}")
 
 
 def _lines(name):

@@ -27,8 +27,7 @@ class Channel:
         for fd in (self.stdin, self.stdout, self.stderr):
             os.set_blocking(fd, False)
         try:
-            argv, env, cwd = request["argv"], request.get("env", {}), request.get("cwd")
-            self.pid = programs.start(argv, env, cwd, stdin, stdout, stderr)
+            self.pid = programs.start(request["argv"], stdin, stdout, stderr)
             self.pidfd = os.pidfd_open(self.pid)
         except OSError as problem:
             send(wire.STDERR, f"{request['argv'][0]}: {problem.strerror}\n".encode())

@@ -35,4 +35,4 @@ class Door:
         with visitor:
             visitor.setblocking(True)
             fd = visitor.fileno()
-            return programs.start([*SSHD, CONFIG], {}, None, fd, fd, self.silence)
+            return programs.start([*SSHD, CONFIG], fd, fd, self.silence)

@@ -6,17 +6,18 @@ they need: under emulation starting Python takes half a second, and a fork some 
 import contextlib
 import importlib
 import os
-import runpy
 import shutil
 import signal
 import sys
 import traceback
+import types
 
 LAB = "/run/lab"
 PATH = f"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{LAB}/bin"
+HOME = "/root"
 ENVIRONMENT = {
     "PATH": PATH,
-    "HOME": "/root",
+    "HOME": HOME,
     "USER": "root",
     "LOGNAME": "root",
     "SHELL": "/bin/bash",
@@ -30,6 +31,9 @@ NAMED = {"layers": [f"{LAB}/layers"], "nvme-copy": [f"{LAB}/copies", "nvme-copy"
 
 PACKAGES = ("layers", "copies")
 """Those whose modules are loaded beforehand."""
+
+_compiled = {}
+"""Programs by their source's path: compiling one takes longer than many take to run."""
 
 DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 """Python ignores these, and what is executed would go on to."""
@@ -51,7 +55,7 @@ def own(argv):
 
 def preload():
     """Load the modules of the lab's programs, and what these need; of names that are there twice,
-    neither."""
+    neither.  Compile the programs."""
     names = [
         name.removesuffix(".py")
         for package in PACKAGES
@@ -67,25 +71,31 @@ def preload():
     del sys.path[-len(PACKAGES) :]
     for name in ("argparse", "base64", "ctypes", "glob", "random", "select", "subprocess", "zlib"):
         importlib.import_module(name)
+    sources = [f"{LAB}/{package}/__main__.py" for package in PACKAGES]
+    for name in os.listdir(f"{LAB}/bin"):
+        if program := own([name]):
+            sources.append(program[0])
+    for source in sources:
+        with contextlib.suppress(Exception):
+            _compiled[source] = _compile(source)
 
 
-def start(argv, env, cwd, stdin, stdout, stderr):
+def start(argv, stdin, stdout, stderr):
     """Start a program as the leader of a session of its own, with these descriptors; its pid.
 
     Raises OSError if it cannot be started.
     """
-    program = own(argv)
-    if program or cwd:
+    if own(argv):
         pid = os.fork()
         if not pid:
-            _become(program, argv, env, cwd, (stdin, stdout, stderr))
+            become(argv, (stdin, stdout, stderr))
     else:
         actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate((stdin, stdout, stderr))]
         path = shutil.which(argv[0], path=PATH)
         if path is None:
             raise FileNotFoundError(2, "command not found")
         pid = os.posix_spawn(
-            path, argv, {**ENVIRONMENT, **env}, file_actions=actions, setsid=True,
+            path, argv, ENVIRONMENT, file_actions=actions, setsid=True,
             setsigmask=(), setsigdef=DEFAULT_SIGNALS,
         )  # fmt: skip
         mortal(pid)
@@ -104,9 +114,10 @@ def call(name):
         file.write(name)
 
 
-def _become(program, argv, env, cwd, descriptors):
-    """In a child: become the program; never returns."""
+def become(argv, descriptors):
+    """In a child: become a program of the lab's, with these descriptors; never returns."""
     try:
+        path, words = own(argv)
         os.setsid()
         for to, fd in enumerate(descriptors):
             os.dup2(fd, to)
@@ -115,15 +126,11 @@ def _become(program, argv, env, cwd, descriptors):
         signal.signal(signal.SIGIO, signal.SIG_DFL)
         # Here: the program may want it otherwise.
         mortal("self")
-        call(os.path.basename(argv[0] if argv[:2] != PYTHON else argv[2]))
-        os.chdir(cwd or "/root")
+        call(os.path.basename(argv[2] if argv[:2] == PYTHON else argv[0]))
+        os.chdir(HOME)
         os.environ.clear()
-        os.environ.update({**ENVIRONMENT, **env})
-        if not program:
-            for ignored in DEFAULT_SIGNALS:
-                signal.signal(ignored, signal.SIG_DFL)
-            os.execvp(argv[0], argv)
-        os._exit(run(*program))
+        os.environ.update(ENVIRONMENT)
+        os._exit(run(path, words))
     except OSError as problem:
         os.write(2, f"{argv[0]}: {problem.strerror}\n".encode())
     finally:
@@ -135,15 +142,12 @@ def run(path, words):
     sys.argv = [path, *words]
     # Those of the agent are of its own descriptors, and buffered for these.
     sys.stdin, sys.stdout, sys.stderr = map(os.fdopen, range(3), "rww")
-    if not os.path.isdir(path):
-        # Of a directory, runpy does that.
-        sys.path.insert(0, os.path.dirname(path))
     if "random" in sys.modules:
         # Loaded beforehand, it would go on as in every guest of that checkpoint.
         sys.modules["random"].seed()
     status = 0
     try:
-        runpy.run_path(path, run_name="__main__")
+        _execute(path)
     except SystemExit as end:
         status = end.code
         if status is not None and not isinstance(status, int):
@@ -157,3 +161,17 @@ def run(path, words):
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     return (status or 0) & 0xFF
+
+
+def _execute(path):
+    """Execute a file, or the `__main__.py` of a directory, as the main module."""
+    source = os.path.join(path, "__main__.py") if os.path.isdir(path) else path
+    sys.path.insert(0, os.path.dirname(source))
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__file__ = source
+    exec(_compiled.get(source) or _compile(source), main.__dict__)
+
+
+def _compile(source):
+    with open(source, "rb") as file:
+        return compile(file.read(), source, "exec")

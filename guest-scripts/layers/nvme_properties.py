@@ -5,7 +5,6 @@ Sources: NVMe Base 2.1, 5.1.13.2.1 Identify Controller and 5.1.25 (features); NV
 4.1.5.1 Identify Namespace; Zoned Namespace Command Set 1.2, 4.1.5.1 Identify Namespace.
 """
 
-import glob
 import os
 import struct
 
@@ -14,6 +13,7 @@ import system
 
 VOLATILE_WRITE_CACHE, WRITE_ATOMICITY = 0x06, 0x0A
 CTRATT_FDP = 1 << 19
+CONTROLLERS = "/sys/class/nvme"
 FLBAS_EXTENDED = 1 << 4
 DPS_FIRST = 1 << 3
 
@@ -71,7 +71,8 @@ class Identified:
     def controllers(self):
         """How many controllers have the serial number of this namespace's."""
         serial = system.read(f"{system.BLOCK}/{self.name}/device/serial")
-        return sum(system.read(path) == serial for path in glob.glob("/sys/class/nvme/*/serial"))
+        controllers = os.listdir(CONTROLLERS) if os.path.isdir(CONTROLLERS) else ()
+        return sum(system.read(f"{CONTROLLERS}/{one}/serial") == serial for one in controllers)
 
     def in_blocks(self, count):
         """Bytes of so many blocks."""
@@ -92,7 +93,7 @@ KEYS = {
     "guard": ("integrity/format in sysfs", Identified.guard),
     "write_cache": ("feature 06h", lambda of: bool(of.feature(VOLATILE_WRITE_CACHE) & 1)),
     "mdts": (_CTRL, lambda of: of.of_controller("<B", 77)),
-    "controllers": ("/sys/class/nvme", Identified.controllers),
+    "controllers": (CONTROLLERS, Identified.controllers),
     "fdp": (_CTRL, lambda of: bool(of.of_controller("<I", 96) & CTRATT_FDP)),
     # Zero-based; profiles count blocks.
     "atomic.awun": (_CTRL, lambda of: of.of_controller("<H", 526) + 1),

@@ -78,6 +78,8 @@ def load(machine: Machine, state: Path, way: str, *, mapped: bool, deadline: flo
     which it was written; it stays stopped.  Raises HostError with QEMU's words."""
     if mapped:
         _capability(machine)
+    # It has not moved on a network: nobody needs to be told where it is now.
+    machine.execute("migrate-set-parameters", {"announce-rounds": 0})
     with state.open("rb") as file:
         machine.execute("migrate-incoming", {"uri": _uri(machine, way, file.fileno())})
         _await(machine, deadline)

@@ -32,6 +32,8 @@ sys.dont_write_bytecode = True
 import adoption, door, programs
 programs.LAB = lab
 programs.PATH = os.environ["PATH"]
+programs.HOME = lab
+programs.ENVIRONMENT["MINE"] = "yes"
 door.PORT = 0
 door.SSHD = [sys.executable, "-c", "print(input()[::-1], flush=True)", "sshd"]
 from importlib.machinery import SourceFileLoader

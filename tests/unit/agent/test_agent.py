@@ -229,8 +229,7 @@ def own(served: Served, raw: Callable[[], Raw], *words: str) -> tuple[int, str, 
     program.with_name("beside.py").write_text("NAME = 'beside'\n")
     client = raw()
     client.greet()
-    request = {"argv": ["own", *words], "env": {"MINE": "yes"}, "cwd": str(served.scripts)}
-    client.say(1, FrameKind.OPEN, json.dumps(request).encode())
+    client.say(1, FrameKind.OPEN, json.dumps({"argv": ["own", *words]}).encode())
     client.say(1, FrameKind.DATA, b"given")
     client.say(1, FrameKind.EOF)
     out, status, ended = {FrameKind.DATA: b"", FrameKind.STDERR: b""}, -1, False
