@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Two targets for newcomers: `make demo` and `make test`.  Each installs what is missing.
 
+# Commands are started over and over: their modules are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 LAB := .venv/bin/lab
 PYTHON := .venv/bin/python
 # Two guests at a time.  The tests of a module share theirs; the long ones come first.

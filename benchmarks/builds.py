@@ -52,7 +52,7 @@ class Build:
             try:
                 done = subprocess.run(
                     argv,
-                    env={**os.environ, "LAB_ACCEL": "tcg", **dict(self.environment)},
+                    env={**_inherited(), "LAB_ACCEL": "tcg", **dict(self.environment)},
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
@@ -75,6 +75,11 @@ class Build:
     def guest_directory(self, name: str) -> Path:
         """Where a guest of it is."""
         return Path(dict(self.environment)["XDG_STATE_HOME"]) / "lab/guests" / name
+
+
+def _inherited() -> dict[str, str]:
+    """This process's environment, but that modules are compiled once, as they are for users."""
+    return {key: os.environ[key] for key in os.environ if key != "PYTHONDONTWRITEBYTECODE"}
 
 
 def now(**more: str) -> Build:

@@ -137,10 +137,17 @@ def culprit(error: BaseException) -> str:
 
 
 def _entries(group: str) -> list["EntryPoint"]:
+    return sorted(installed().select(group=group), key=lambda one: (one.name, _package(one)))
+
+
+@cache
+def installed() -> Any:
+    """The entry points of all packages, from which `select` picks (importlib.metadata; Python 3.11
+    has them in a form of its own): every package is looked at for them, once."""
     # Imported late: `lab --help` must not wait for it.
     from importlib.metadata import entry_points
 
-    return sorted(entry_points(group=group), key=lambda entry: (entry.name, _package(entry)))
+    return entry_points()
 
 
 def _loaded(group: str, entries: Mapping[str, "EntryPoint"]) -> Iterator[tuple[str, object]]:

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lab.errors import HostError, LackError
-from lab.host import cures, dirs, lock, settings
+from lab.host import cures, dirs, lock
 from lab.host.command import end_group, ends_with_us, missing, run, tail
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -103,6 +103,8 @@ def _mmdebstrap(options: Sequence[str], suite: str, target: Path | None, scratch
     place = Path(tempfile.gettempdir()) / f"lab-{os.getuid()}-{scratch}"
     _remove_scratch(place)
     place.mkdir(mode=0o711)
+    from lab.host import settings  # which only a build looks at
+
     argv = [
         *_private_mounts(),
         "mmdebstrap",
@@ -231,13 +233,15 @@ def _cure(log: str) -> str:
 
 def _cure_of_dates(date: re.Match[str]) -> str:
     """What to do about a list of packages that is too old or too new for this host's clock."""
+    from lab.host.settings import FILE
+
     clock = f"this host's clock, which says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC,"
     if "age" not in date.groupdict():
         return f"{clock} is behind: set it"
     return (
         f"its list of packages ended {date['age']} ago: the mirror lags, or {clock} is ahead;"
         " set the clock or take another mirror, or accept what the mirror has, whose signatures"
-        f" are checked still: `debian: {{accept_expired: true}}` in {dirs.config(settings.FILE)}"
+        f" are checked still: `debian: {{accept_expired: true}}` in {dirs.config(FILE)}"
     )
 
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import paramiko
-
 from lab.errors import GuestError
 from lab.guest.session import Channel, Session
 
@@ -43,7 +41,7 @@ class Executor:
         start, self._cut = b"\n" if self._cut else b"", True
         try:
             self._channel.sendall(start + line)
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except OSError as error:
             raise GuestError(f"the executor in the guest is gone: {error}") from error
         self._cut = False
 
@@ -98,7 +96,7 @@ class Executor:
     def end(self, deadline: float) -> None:
         """Let the executor end, and wait `deadline` seconds at most until it has, if it still
         can."""
-        with suppress(OSError, EOFError, paramiko.SSHException):
+        with suppress(OSError):
             self._channel.shutdown_write()
             last = time.monotonic() + deadline
             while not self._channel.exit_status_ready() and time.monotonic() < last:

@@ -30,7 +30,7 @@ class Setting(BaseModel):
     when it is; `hidden`: it exists, and the kernel lets nobody read it.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     event: Literal["setting"] = "setting"
     name: str

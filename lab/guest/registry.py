@@ -32,7 +32,7 @@ SPARE = "~spare"
 class Record(BaseModel):
     """What any later command must know about a guest; guest.json in its directory."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str
     profile: Profile

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import paramiko
-
 from lab.errors import GuestError
 from lab.guest.session import Channel, Session
 
@@ -98,7 +96,7 @@ class Relay:
     def _send(self, **request: object) -> None:
         try:
             self._channel.sendall(json.dumps(request).encode() + b"\n")
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        except OSError as error:
             raise RelayGone(f"the relay in the guest is gone: {error}") from error
 
     def _next(self, deadline: float) -> dict[str, Any] | None:
@@ -109,7 +107,7 @@ class Relay:
                 data = self._channel.recv(1 << 16)
             except TimeoutError:
                 return None
-            except (OSError, EOFError, paramiko.SSHException) as error:
+            except OSError as error:
                 raise RelayGone(f"the relay in the guest is gone: {error}") from error
             if not data:
                 raise RelayGone("the relay in the guest has ended", detail=self._last_words())

@@ -17,7 +17,7 @@ _WRITE = 'mkdir -p "${1%/*}" && cat >"$1"'
 
 
 class Channel(Protocol):
-    """The pipes of a program in the guest; paramiko.Channel is one."""
+    """The pipes of a program in the guest."""
 
     @property
     def closed(self) -> bool:

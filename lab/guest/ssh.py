@@ -4,7 +4,8 @@
 import logging
 import shlex
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import paramiko
 
@@ -14,6 +15,49 @@ from lab.guest.session import Channel, Session
 
 # The library logs, with tracebacks, what it also raises.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+
+
+class SshChannel:
+    """A program started over SSH; see session.Channel.  What breaks it is an OSError, as anywhere:
+    who uses it need not import paramiko, which takes longer than the lab itself."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self.settimeout, self.close = channel.settimeout, channel.close
+        self.recv, self.recv_ready = channel.recv, channel.recv_ready
+        self.recv_stderr = channel.recv_stderr
+        self.recv_stderr_ready = channel.recv_stderr_ready
+        self.exit_status_ready = channel.exit_status_ready
+        self.recv_exit_status = channel.recv_exit_status
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing goes either way any more."""
+        return bool(self._channel.closed)
+
+    @property
+    def eof_received(self) -> bool:
+        """Whether nothing more comes."""
+        return bool(self._channel.eof_received)
+
+    def sendall(self, data: bytes, /) -> None:
+        """Give bytes to its stdin.  Raises OSError."""
+        with _as_oserror():
+            self._channel.sendall(data)
+
+    def shutdown_write(self) -> None:
+        """End its stdin.  Raises OSError."""
+        with _as_oserror():
+            self._channel.shutdown_write()
+
+
+@contextmanager
+def _as_oserror() -> Iterator[None]:
+    """What sends may have to wait for new keys, and those may not come."""
+    try:
+        yield
+    except paramiko.SSHException as error:
+        raise ConnectionError(str(error)) from error
 
 
 class SshSession(Session):
@@ -57,7 +101,7 @@ class SshSession(Session):
                 self.close()  # the library's own thread may not have noticed yet
             said = str(error) or "the guest closed the connection"
             raise GuestError(f"SSH: cannot start {shlex.join(argv)}: {said}") from error
-        return channel
+        return SshChannel(channel)
 
     def close(self) -> None:
         """Close the connection; the guest is not touched."""

@@ -49,7 +49,7 @@ class Capability(BaseModel):
     """Something tried on a disk or layer: `supported` is None where it could not be tried; it is
     `wrong` where success was reported without reason."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     capability: str
     supported: bool | None
@@ -61,7 +61,7 @@ class Property(BaseModel):
     """Something that the profile asks for by that key, and what the guest's kernel made of it;
     `where` that was read."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     key: str
     asked: Any
@@ -72,7 +72,7 @@ class Property(BaseModel):
 class StackPart(BaseModel):
     """A disk or a layer as the guest has it; `name` is its reference in the profile."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     event: Literal["disk", "layer"]
     name: str
@@ -99,7 +99,7 @@ class StackPart(BaseModel):
         return ": ".join(filter(None, (self.tried, self.said)))
 
 
-_PARTS = TypeAdapter(tuple[StackPart, ...])
+_PARTS = TypeAdapter(tuple[StackPart, ...], config=ConfigDict(defer_build=True))
 
 
 def description(profile: Profile, link: Link | None, *, probe: bool) -> bytes:

@@ -43,7 +43,7 @@ from lab.host import dirs
 
 FILE = "config.yaml"
 
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+_STRICT = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def _absolute(path: Path) -> Path:

@@ -29,6 +29,8 @@ class ProfileModel(BaseModel):
         strict=True,
         # Some keys of the YAML cannot be names of attributes; dumps speak YAML's names.
         serialize_by_alias=True,
+        # The most of them are never met in a profile.
+        defer_build=True,
     )
 
     def conflicts(self) -> Iterator[Conflict]:

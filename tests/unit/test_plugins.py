@@ -48,11 +48,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "entry_points.txt").write_text(f"[lab.suites]\n{entries}\n")
         modules.append(module_name)
         plugins.found.cache_clear()
+        plugins.installed.cache_clear()
 
     yield made
     for module in modules:
         sys.modules.pop(module, None)
     plugins.found.cache_clear()
+    plugins.installed.cache_clear()
 
 
 def test_what_a_package_brings_is_found_by_its_name(install: Install) -> None:

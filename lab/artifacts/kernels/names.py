@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from lab.artifacts.book import Book
 from lab.artifacts.kernels import found
@@ -30,7 +30,8 @@ _PACKAGE = re.compile(r"(?P<package>linux-image-[a-z0-9+.-]+)(?:/(?P<suite>[a-z]
 _DEFINITION: TypeAdapter[KernelSource] = TypeAdapter(
     Annotated[
         KernelPackage | KernelTree | KernelImage | Archive | Linux, Field(discriminator="type")
-    ]
+    ],
+    config=ConfigDict(defer_build=True),
 )
 BOOK: Book[KernelSource] = Book("kernel", "kernel", _DEFINITION, SHIPPED)
 

@@ -17,7 +17,7 @@ from lab.errors import UsageError
 class KernelSource(BaseModel, ABC):
     """Where a kernel comes from; as JSON it is the definition of a named kernel."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     room: ClassVar[int] = 1 << 30
     """Bytes free before a build."""

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from lab.artifacts.book import Book
 from lab.artifacts.qemus.package import SUITE, QemuPackage
@@ -19,7 +19,8 @@ BOOK: Book[QemuSource] = Book(
     "QEMU",
     "qemu",
     TypeAdapter(
-        Annotated[HostQemu | QemuPackage | QemuTree | QemuProgram, Field(discriminator="type")]
+        Annotated[HostQemu | QemuPackage | QemuTree | QemuProgram, Field(discriminator="type")],
+        config=ConfigDict(defer_build=True),
     ),
     {HOST: HostQemu()},
 )

@@ -20,7 +20,7 @@ PROGRAM = "qemu-system-x86_64"
 class QemuSource(BaseModel, ABC):
     """Where a QEMU comes from; as JSON it is the definition of a named one."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @property
     @abstractmethod
