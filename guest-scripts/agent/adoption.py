@@ -37,6 +37,7 @@ HOSTS, MACHINE_ID = "/etc/hosts", "/etc/machine-id"
 HOST_ID, HOST_NQN = "/etc/nvme/hostid", "/etc/nvme/hostnqn"
 LAYERS_UP = f"{LAB}/layers-up"
 LINK_PATIENCE = 60
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 _RNDADDENTROPY, _RNDRESEEDCRNG = 0x40085203, 0x5207
 """include/uapi/linux/random.h."""
@@ -65,8 +66,7 @@ def set_clock(by):
         # meanwhile, under emulation 100 ms for what is done for the first time.
         seconds, part = divmod(round(by * 1e9), 1_000_000_000)
         change = _TIMEX.pack(_ADJ_SETOFFSET | _ADJ_NANO, seconds, part)
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.adjtimex(ctypes.create_string_buffer(change, _TIMEX_SIZE)) < 0:
+        if LIBC.adjtimex(ctypes.create_string_buffer(change, _TIMEX_SIZE)) < 0:
             raise OSError(ctypes.get_errno(), f"adjtimex by {by} s")
     return time.time()
 
@@ -78,8 +78,7 @@ def prepare():
     os.makedirs("/etc/nvme", exist_ok=True)
     for path in (HOSTS, MACHINE_ID, HOST_ID, HOST_NQN, OWN_BOOT_ID):
         _write(path, "\n")
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(OWN_BOOT_ID.encode(), BOOT_ID.encode(), None, _MS_BIND, None):
+    if LIBC.mount(OWN_BOOT_ID.encode(), BOOT_ID.encode(), None, _MS_BIND, None):
         raise OSError(ctypes.get_errno(), f"mount --bind {OWN_BOOT_ID} {BOOT_ID}")
     for path in _mapped():
         with contextlib.suppress(OSError), open(path, "rb") as file:
