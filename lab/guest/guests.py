@@ -20,7 +20,7 @@ from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.ending import STDERR, ending, said
 from lab.vm.link import Link
-from lab.vm.machine import ARGV, Machine
+from lab.vm.machine import ARGV, PLUGGED, Machine
 from lab.vm.qmp import EventSink
 
 
@@ -166,6 +166,6 @@ def _keep_failed(path: Path) -> None:
 def keep_words(path: Path, target: Path) -> None:
     """Copy what tells how a guest came to where it is from its directory: its console, QEMU's words
     and its command line.  Raises OSError."""
-    for name in (CONSOLE_LOG, LAYERS_LOG, STDERR, ARGV):
+    for name in (CONSOLE_LOG, LAYERS_LOG, STDERR, ARGV, PLUGGED):
         if (path / name).exists():
             shutil.copy(path / name, target)

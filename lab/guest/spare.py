@@ -32,11 +32,11 @@ from lab.vm.argv import (
 )
 from lab.vm.ending import EXIT_STATUS, STDERR
 from lab.vm.link import SOCKET
-from lab.vm.machine import ARGV, STDOUT, Machine
+from lab.vm.machine import ARGV, PLUGGED, STDOUT, Machine
 
 _OF_A_BOOT = {
     *(CONSOLE_LOG, LAYERS_LOG, TRACE_LOG, STDERR, STDOUT, ARGV, EXIT_STATUS, INITRD, PID_FILE),
-    *(CONSOLE_SOCKET, PORT_SOCKET, QMP_SOCKET, SOCKET, LOCK),
+    *(CONSOLE_SOCKET, PORT_SOCKET, QMP_SOCKET, SOCKET, LOCK, PLUGGED),
 }
 """Files that belong to a boot and not to the guest."""
 

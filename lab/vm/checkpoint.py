@@ -6,6 +6,7 @@ QEMU's migration, on one host and through files: the state of the devices goes i
 is another, which QEMU maps, or goes into the first as well.
 """
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import HostError
-from lab.vm.machine import Machine
+from lab.vm.machine import PLUGGED, Machine
 
 _MAPPED = "x-ignore-shared"
 """The migration capability that leaves memory out which is a shared file (qapi/migration.json)."""
@@ -89,8 +90,11 @@ def plug(machine: Machine, nodes: Sequence[dict[str, Any]], devices: Sequence[st
     """Add block nodes, and plug devices, each as -device takes it.
 
     The guest learns of them when it looks at its buses: were it told of each, several would be
-    probed beside each other, and numbered as it comes.  Raises HostError with QEMU's words.
+    probed beside each other, and numbered as it comes.  What was plugged is written down beside the
+    command line, which has none of it.  Raises HostError with QEMU's words.
     """
+    given = {"blockdev-add": list(nodes), "device_add": list(devices)}
+    (machine.directory / PLUGGED).write_text(json.dumps(given, indent=1))
     for node in nodes:
         machine.execute("blockdev-add", node)
     for device in devices:

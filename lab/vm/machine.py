@@ -22,6 +22,9 @@ from lab.vm.qmp import EventSink, Qmp, QmpLost, QmpTimeout
 
 SUPERVISOR = Path(__file__).with_name("supervise.sh")
 STDOUT, ARGV = "qemu.out", "argv.json"
+PLUGGED = "plugged.json"
+"""What was plugged into a machine that began from a checkpoint, as blockdev-add and device_add take
+it."""
 _LAUNCH_DEADLINE = 20.0
 _DEATH_THROES = 2.0
 """Seconds between a guest's connection breaking and the end of its QEMU, core dump included."""
@@ -62,7 +65,7 @@ class Machine:
         Raises HostError with QEMU's exit status and stderr when it ends instead.
         """
         (directory / ARGV).write_text(json.dumps(list(argv), indent=1))
-        for leftover in (PID_FILE, EXIT_STATUS, QMP_SOCKET, CONSOLE_SOCKET, PORT_SOCKET):
+        for leftover in (PID_FILE, EXIT_STATUS, QMP_SOCKET, CONSOLE_SOCKET, PORT_SOCKET, PLUGGED):
             (directory / leftover).unlink(missing_ok=True)
         # What is suspended is read from stdout, how QEMU crashed from stderr: they must hold the
         # words of this QEMU alone.

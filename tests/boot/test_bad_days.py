@@ -190,7 +190,7 @@ def test_an_oops_while_layers_come_up_ends_the_wait(own: Lab, tmp_path: Path) ->
     profile = tmp_path / "slow.yaml"
     profile.write_text(NEVER_UP)
     up = own.start("up", str(profile))
-    wait_for(lambda: "slow" in own.ls(), "its record", deadline=240)
+    wait_for((own.state / "lab/guests/slow/guest.json").exists, "its record", deadline=240)
     oops = "BUG: kernel NULL pointer dereference, address: 0000000000000008"
     own("ssh", "slow", "--", f"echo '<1>{oops}' >/dev/kmsg")
     _, stderr = up.communicate(timeout=120)

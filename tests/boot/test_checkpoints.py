@@ -98,6 +98,8 @@ def test_a_guest_begins_from_it_and_outlives_it(own: Lab, checkpoint: Path) -> N
     ]  # fmt: skip
     own("up", "nvme-copy")
     assert cold(own) is None
+    plugged = json.loads((own.state / "lab/guests/nvme-copy/plugged.json").read_text())
+    assert [device.partition(",")[0] for device in plugged["device_add"]] == ["nvme", "nvme-ns"]
     aside = checkpoint.with_name(".aside")
     shutil.copytree(checkpoint, aside)
     shutil.rmtree(checkpoint)

@@ -17,10 +17,10 @@ from lab.guest.registry import Record
 from lab.guest.spare import Spare
 from lab.host.process import Process, me
 from lab.vm.argv import CONSOLE_LOG
-from lab.vm.machine import ARGV, Machine
+from lab.vm.machine import ARGV, PLUGGED, Machine
 from tests.unit.builders import idle, record
 
-OF_THE_BOOT = (CONSOLE_LOG, ARGV, LOCK)
+OF_THE_BOOT = (CONSOLE_LOG, ARGV, PLUGGED, LOCK)
 OF_THE_GUEST = ("SERIAL-1.raw", "SERIAL-1.log", "identity", "ssh_host_ed25519_key", registry.RECORD)
 
 

@@ -31,7 +31,7 @@ from lab.suites.copy_faults.taps import Taps
 from lab.suites.guest import RunGuest
 from lab.vm.argv import TRACE_LOG
 from lab.vm.graph import Drive
-from lab.vm.machine import ARGV
+from lab.vm.machine import ARGV, PLUGGED
 from lab.vm.qmp import QmpTimeout
 
 _ANSWER_DEADLINE = 60.0
@@ -121,10 +121,12 @@ class Bench:
         self._connect()
 
     def _keep_evidence(self) -> None:
-        """Copy what the boot left beside its console (argv, write log) into the run's directory."""
+        """Copy what the boot left beside its console into the run's directory: argv, what was
+        plugged, write log."""
         directory = self.guest.directory
-        with suppress(OSError):
-            self.run.write(ARGV, (directory / ARGV).read_text())
+        for name in (ARGV, PLUGGED):
+            with suppress(OSError):
+                self.run.write(name, (directory / name).read_text())
         number = len(list(self.run.directory.glob("write-log-*")))
         self.run.keep(self.write_log, f"write-log-{number:03}", move=not self.guest.machine.alive())
 
