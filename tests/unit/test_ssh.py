@@ -14,9 +14,6 @@ from lab.guest.ssh import SshChannel
 class Rekeying:
     """A paramiko.Transport whose new keys never come."""
 
-    def get_log_channel(self) -> str:
-        return "paramiko.transport"
-
     def _send_user_message(self, _: paramiko.Message) -> None:
         raise paramiko.SSHException("Key-exchange timed out waiting for key negotiation")
 
@@ -25,9 +22,8 @@ class Rekeying:
 def channel() -> SshChannel:
     """One that has been opened, and may send."""
     found: Any = paramiko.Channel(1)
-    found._set_transport(Rekeying())
-    found._set_window(1 << 20, 1 << 15)
-    found._set_remote_channel(1, 1 << 20, 1 << 15)
+    found.transport, found.active, found.remote_chanid = Rekeying(), True, 1
+    found.out_window_size, found.out_max_packet_size = 1 << 20, 1 << 15
     return SshChannel(found)
 
 
