@@ -55,7 +55,7 @@ class JudgedCopy:
 
 
 @dataclass(frozen=True)
-class Finding:
+class BrokenRule:
     """A rule that is broken on a path, in these copies of all that were judged there."""
 
     rule: str
@@ -89,14 +89,14 @@ def judged(documents: Iterable[Document]) -> list[JudgedCopy]:
     ]
 
 
-def findings(copies: Iterable[JudgedCopy]) -> list[Finding]:
+def findings(copies: Iterable[JudgedCopy]) -> list[BrokenRule]:
     """What is broken, the rules in the contract's order, and of each the path first on which most
     copies break it."""
     by_place: dict[str, list[JudgedCopy]] = {}
     for copy in copies:
         by_place.setdefault(copy.where, []).append(copy)
     found = [
-        Finding(rule, where, broken, len(there))
+        BrokenRule(rule, where, broken, len(there))
         for where, there in by_place.items()
         for rule in there[0].case["rules"]
         if (broken := tuple(each for each in there if each.ruling(rule) == BROKEN))

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
-from lab.results.findings import Document, Finding, JudgedCopy, findings, judged, kept
+from lab.results.findings import BrokenRule, Document, JudgedCopy, findings, judged, kept
 from lab.results.letter import COLUMNS
 from lab.results.rules import WORDS
 
@@ -45,7 +45,7 @@ def _lines(documents: Sequence[Document]) -> Iterator[str]:
         yield f"  {words}"
 
 
-def _finding(number: int, found: Finding) -> Iterator[str]:
+def _finding(number: int, found: BrokenRule) -> Iterator[str]:
     smallest = found.smallest
     yield ""
     yield from wrap(f"{number}. {found.rule}: {WORDS[found.rule]}", COLUMNS)
