@@ -51,6 +51,8 @@ class Bench:
         """The executor's answer to the last copy; None if none came."""
         self.lacking: dict[Action, str] = {}
         """Actions that this guest's kernel has not what they need for, with what it said."""
+        self.broken = False
+        """A rule was violated in some case already."""
         self._own = own
         self._generation = 0
         self._taps: Taps | None = None

@@ -17,6 +17,7 @@ from lab.copy.model import SECTOR, Copy, Extent, Layout
 from lab.copy.paths.base import GUARD, CopyPath
 from lab.errors import UsageError
 from lab.faults.model import Point
+from lab.suites.copy_faults.failures import NothingToStrike
 from lab.suites.copy_faults.options import CopyFaultsOptions
 from lab.suites.copy_faults.selection import Cell, Selection
 
@@ -120,11 +121,11 @@ def _countable(space: Space) -> list[int]:
 
 def strike(space: Space, seed: int, number: int, points: Sequence[Point]) -> Cell:
     """What happens where in case `number`, given all points of its copy; every action that is
-    possible comes equally often.  Raises UsageError where none is."""
+    possible comes equally often.  Raises NothingToStrike where none is."""
     dice = random.Random(f"{seed}:{number}:fault")
     found = space.selection.on(space.path, points)
     if not found:
-        raise UsageError(
+        raise NothingToStrike(
             f"case {number}: none of these actions is possible at any of these points of the copy"
         )
     there = {action for _, action in found}

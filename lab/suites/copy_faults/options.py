@@ -17,6 +17,7 @@ from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
 from lab.suites.arguments import Help, Parser
 from lab.suites.copy_faults.acts import registry
+from lab.suites.copy_faults.failures import NothingToStrike
 from lab.suites.copy_faults.selection import Cell, Selection
 
 MAX_DEADLINE = 3600.0
@@ -78,8 +79,8 @@ class CopyFaultsOptions:
     def cells(self, path: CopyPath, points: Sequence[Point]) -> list[Cell]:
         """What can be done where, given all points of the copy, apart from the rehearsal.
 
-        Raises UsageError when a point that was asked for is none of them, or no action is
-        possible at any.
+        Raises UsageError when a point that was asked for is none of them, NothingToStrike when no
+        action is possible at any.
         """
         for point in self.selection.points:
             if point not in points:
@@ -91,7 +92,7 @@ class CopyFaultsOptions:
         found = [cell for cell in self.selection.on(path, points) if cell[1] in faults]
         if faults and not found:
             wanted = _listed(self.selection.among(points))
-            raise UsageError(
+            raise NothingToStrike(
                 f"none of these actions is possible at any of these points: {wanted}",
                 hint="errors strike at read:K (eio) or write:K; completed and flushed are for "
                 "kill and power-cut",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The suite copy-faults: copies, interrupted at every point by every action."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from lab.copy.paths.base import CopyPath
 from lab.copy.paths.nvme import check_limits
 from lab.copy.plant import Plant
 from lab.faults.actions import REHEARSAL, SIZE, named
-from lab.faults.model import REHEARSED
+from lab.faults.model import REHEARSED, Point
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.profile.models import Profile
@@ -21,11 +21,12 @@ from lab.suites.copy_faults.acts.ability import able
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import BenchCase, CaseResult
 from lab.suites.copy_faults.cell import Setup
-from lab.suites.copy_faults.failures import NotSupported
+from lab.suites.copy_faults.failures import NothingToStrike, NotSupported
 from lab.suites.copy_faults.generate import cut, draw, space, strike
 from lab.suites.copy_faults.minimise import minimise
 from lab.suites.copy_faults.options import CopyFaultsOptions
 from lab.suites.copy_faults.report import JudgedCase, Report, broken_rules
+from lab.suites.copy_faults.selection import Cell
 from lab.suites.guest import RunGuest, attached
 from lab.suites.record import recorded
 from lab.suites.request import Assignment
@@ -98,7 +99,7 @@ def _sweep(path: CopyPath, options: CopyFaultsOptions) -> Setups:
     def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
         first = _rehearsal(plan, path, options)
         yield 0, first
-        found = options.cells(path, rehearsal.points(bench, plan, options.plant))
+        found = _strikable(bench, path, options, rehearsal.points(bench, plan, options.plant))
         possible = able(bench, (action for _, action in found))
         found = [cell for cell in found if cell[1] in possible]
         expect(1 + len(found))
@@ -106,6 +107,31 @@ def _sweep(path: CopyPath, options: CopyFaultsOptions) -> Setups:
             yield number, replace(first, point=point, action=action, cut=options.torn_at)
 
     return setups
+
+
+def _strikable(
+    bench: Bench, path: CopyPath, options: CopyFaultsOptions, points: Sequence[Point]
+) -> list[Cell]:
+    """What can be done at the points that a copy without a fault has shown.
+
+    A copy that moves nothing has no points: where one broke a rule, faults are left out with what
+    is lacking, and the run goes on.  Raises UsageError otherwise.
+    """
+    try:
+        return options.cells(path, points)
+    except NothingToStrike as nothing:
+        _leave_out(bench, path, options, nothing)
+        return []
+
+
+def _leave_out(
+    bench: Bench, path: CopyPath, options: CopyFaultsOptions, nothing: NothingToStrike
+) -> None:
+    if not bench.broken:
+        raise nothing
+    for action in options.possible(path):
+        if not action.undisturbed:
+            bench.lacking[action] = nothing.message
 
 
 def _generated(path: CopyPath, options: CopyFaultsOptions) -> Setups:
@@ -129,7 +155,11 @@ def _generated(path: CopyPath, options: CopyFaultsOptions) -> Setups:
                 able_to = able(bench, whole.selection.possible(path))
                 where = replace(whole, selection=replace(whole.selection, actions=able_to))
             found = rehearsal.points(bench, plan, options.plant)
-            point, action = strike(where, drawn.seed, number, found)
+            try:
+                point, action = strike(where, drawn.seed, number, found)
+            except NothingToStrike as nothing:
+                _leave_out(bench, path, options, nothing)
+                continue
             torn = cut(plan, point, drawn.seed, number)
             yield number, replace(setup, point=point, action=action, cut=torn)
 
@@ -175,7 +205,10 @@ def carry_out(sweep: Sweep, watcher: Watcher[CaseResult], *, on: Guest | None = 
                 closing(Bench(own, sweep.path)) as bench,
             ):
                 own.describe(report)
-                _judge_all(sweep, bench, report, watcher)
+                try:
+                    _judge_all(sweep, bench, report, watcher)
+                finally:
+                    report.lacking = {str(act): said for act, said in bench.lacking.items()}
         except NotSupported as why:
             report.not_supported = str(why)
     return report
@@ -186,7 +219,6 @@ def _judge_all(sweep: Sweep, bench: Bench, report: Report, watcher: Watcher[Case
     work without a fault."""
     known: set[tuple[object, ...]] = set()
     for number, setup in sweep.setups(bench, watcher.on_total):
-        report.lacking = {str(action): said for action, said in bench.lacking.items()}
         watcher.on_begin(named(setup.point, setup.action))
         judged = JudgedCase(number, setup, _judge(sweep, bench, number, setup))
         rehearsed = sweep.rehearses and setup.action == REHEARSAL
@@ -195,6 +227,7 @@ def _judge_all(sweep: Sweep, bench: Bench, report: Report, watcher: Watcher[Case
             watcher.on_case(judged.result)
         if rehearsed and not rehearsal.goes_on(judged.result, sweep.path.limits):
             return
+        bench.broken = bench.broken or judged.result.verdict == "violated"
         broken = broken_rules(judged.result)
         kind = (setup.action, setup.point.stage, *broken)
         if sweep.minimised and judged.result.verdict == "violated" and kind not in known:

@@ -16,6 +16,7 @@ from lab.results.cases import read
 from lab.results.junit import xml
 from lab.results.run import Run
 from lab.results.store.feed import case_rows
+from lab.suites.copy_faults import rehearsal
 from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import CaseResult
@@ -96,6 +97,7 @@ class FakeBench:
 
     path = nvme_path()
     lacking: ClassVar[dict[Action, str]] = {}
+    broken = False
 
 
 def test_a_sweep_begins_with_the_copy_that_is_not_interrupted() -> None:
@@ -121,6 +123,28 @@ def test_generated_cases_keep_the_numbers_they_are_drawn_by() -> None:
     assert [number for number, _ in found] == [0, 1, 2, 3]
     assert found[0][1].name == "rehearsal"
     assert found[0][1].layout == found[1][1].layout
+
+
+@pytest.mark.parametrize("drawn", [[], ["--cases", "3", "--seed", "5"]])
+@pytest.mark.parametrize("broken", [True, False])
+def test_where_a_copy_that_breaks_a_rule_has_no_point_the_rest_goes_on(
+    monkeypatch: pytest.MonkeyPatch, broken: bool, drawn: list[str]
+) -> None:
+    """It may have moved nothing: then there is nothing that could be held."""
+    monkeypatch.setattr(rehearsal, "points", lambda *_: [REHEARSED])
+    monkeypatch.setattr(FakeBench, "broken", broken)
+    monkeypatch.setattr(FakeBench, "lacking", {})
+    actions = "eio" if drawn else "eio,size"
+    sweep = as_sweep(ROOM, parse(["--path", "bdev-cfr", "--actions", actions, *drawn]))
+    cases = sweep.setups(cast(Bench, FakeBench()), lambda _: None)
+    if not broken:
+        with pytest.raises(UsageError, match="none of these actions is possible"):
+            list(cases)
+        return
+    sizes = ["one block", "at mssrl", "above mssrl", "above twice mssrl"]
+    names = [setup.name for _, setup in cases]
+    assert names == (["rehearsal"] * 3 if drawn else ["rehearsal", *sizes])
+    assert "none of these" in FakeBench.lacking[action_called("eio")]
 
 
 def report(error: LabError | None, *results: CaseResult) -> Report:
