@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ioctls of block devices and files, by their numbers and structures.
 
-Sources, all below include/uapi/linux: fs.h, blkzoned.h, falloc.h, fiemap.h.
+Sources, all below include/uapi/linux: fs.h, blkpg.h, blkzoned.h, falloc.h, fiemap.h.
 """
 
+import array
 import fcntl
 import os
 import struct
@@ -11,6 +12,7 @@ import struct
 SECTOR = 512
 
 BLKDISCARD, BLKZEROOUT = 0x1277, 0x127F
+BLKPG, BLKPG_ADD_PARTITION, BLKPG_DEL_PARTITION = 0x1269, 1, 2
 BLKREPORTZONE, BLKRESETZONE = 0xC0101282, 0x40101283
 FICLONE, FICLONERANGE, FIDEDUPERANGE = 0x40049409, 0x4020940D, 0xC0189436
 FS_IOC_FIEMAP, FS_IOC_UNRESVSP64 = 0xC020660B, 0x4030582B
@@ -21,6 +23,10 @@ REPORT = struct.Struct("<QII")
 REPORT_HAS_CAPACITY = 1
 CONVENTIONAL, SEQUENTIAL = 1, 2
 EMPTY = 1
+
+# struct blkpg_partition: start, length, pno, devname[64], volname[64]; blkpg_ioctl_arg: op, flags,
+# datalen, data
+BLKPG_PARTITION, BLKPG_IOCTL_ARG = struct.Struct("<qqi128x4x"), struct.Struct("<iii4xQ")
 
 FIEMAP = struct.Struct("<QQIIII")
 FIEMAP_EXTENT = struct.Struct("<QQQ16xI12x")
@@ -53,6 +59,22 @@ class Zone:
     def empty(self):
         """Whether nothing is written in it."""
         return self.condition == EMPTY
+
+
+def add_partition(fd, number, offset, size):
+    """Tell the kernel of a partition of a disk, in bytes; nothing is written."""
+    _blkpg(fd, BLKPG_ADD_PARTITION, number, offset, size)
+
+
+def remove_partition(fd, number):
+    """Have the kernel forget a partition of a disk."""
+    _blkpg(fd, BLKPG_DEL_PARTITION, number, 0, 0)
+
+
+def _blkpg(fd, operation, number, offset, size):
+    partition = array.array("B", BLKPG_PARTITION.pack(offset, size, number))
+    address, length = partition.buffer_info()
+    fcntl.ioctl(fd, BLKPG, BLKPG_IOCTL_ARG.pack(operation, 0, length, address))
 
 
 def discard(fd, offset, size):

@@ -5,6 +5,7 @@ import os
 
 import dm
 import dmzoned
+import ioctls
 import properties
 import system
 from layer import Layer, Made, device_below, path_of
@@ -28,15 +29,15 @@ class Linear(dm.Mapped):
 
 
 class Partition(Layer):
-    """A partition that the kernel is told of (ioctl BLKPG, by addpart(8)); nothing is written."""
+    """A partition that the kernel is told of (ioctl BLKPG); nothing is written."""
 
     def up(self):
         over = device_below(self.spec["over"])
         node = self._node(over)
         if not os.path.exists(node):
-            numbers = [self.spec["number"]]
-            numbers += [self.spec[key] // system.SECTOR for key in ("offset", "size")]
-            system.run(["addpart", over, *map(str, numbers)])
+            number, offset, size = (self.spec[key] for key in ("number", "offset", "size"))
+            tried = f"partition {number} of {over}, {size} bytes at {offset}"
+            _told(tried, over, lambda fd: ioctls.add_partition(fd, number, offset, size))
             system.wait_for(lambda: os.path.exists(node), node)
         return Made({"": node})
 
@@ -54,7 +55,20 @@ class Partition(Layer):
     def down(self):
         over = path_of(self.spec["over"])
         if over and os.path.exists(self._node(over)):
-            system.run(["delpart", over, str(self.spec["number"])])
+            number = self.spec["number"]
+            tried = f"partition {number} of {over} no longer"
+            _told(tried, over, lambda fd: ioctls.remove_partition(fd, number))
+
+
+def _told(tried, disk, what):
+    """Tell the kernel something about a disk.  Raises Failure."""
+    fd = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        what(fd)
+    except OSError as problem:
+        raise system.failure(tried, problem) from None
+    finally:
+        os.close(fd)
 
 
 class Zoned(dm.Mapped):

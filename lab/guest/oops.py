@@ -2,6 +2,7 @@
 """An oops on a guest's console, for whoever waits for something that will then never come."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from lab.guest.kmsg import oopsed
@@ -21,6 +22,10 @@ class Console:
 
     def oops(self) -> str:
         """The first message since the last look that tells of an oops; '' if none does."""
+        return self.first(oopsed)
+
+    def first(self, tells: Callable[[str], bool]) -> str:
+        """The first message since the last look that `tells` of something; '' if none does."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._at)
@@ -30,4 +35,4 @@ class Console:
         self._at += len(new)
         *lines, self._rest = (self._rest + new).split(b"\n")
         messages = (_STAMP.split(line.decode(errors="replace").strip(), 1)[-1] for line in lines)
-        return next((message for message in messages if oopsed(message)), "")
+        return next((message for message in messages if tells(message)), "")

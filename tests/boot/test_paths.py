@@ -37,6 +37,8 @@ layers:
 - name: linear
   type: dm-linear
   segments: [{over: "PARTS:1", size: 8M}, {over: "PARTS:2", size: 8M}]
+- {name: part, type: partition, over: "PARTS:2", offset: 8M, size: 8M}
+- {name: memory, type: null-blk, size: 16M}
 - {name: flakey, type: dm-flakey, over: FILES, up: 1h, down: 0s}
 - {name: xfs, type: xfs, over: flakey, reflink: true}
 - {name: model, type: loop, over: xfs, size: 32M, direct_io: true}
@@ -266,6 +268,8 @@ def test_a_mirror_that_comes_into_line(every: Every) -> None:
         ("bdev-cfr-buffered", "EINVAL"),
         ("bdev-cfr-direct-source", "EINVAL"),
         ("bdev-cfr-direct-target", "EINVAL"),
+        ("bdev-cfr-across", "EINVAL"),
+        ("bdev-cfr-memory", "EINVAL"),
         ("bdev-ioctl", "ENOTTY"),
         ("nvme-cross-ns", ""),
     ],
@@ -296,6 +300,30 @@ def test_the_io_of_several_disks_is_held_in_one_order(every: Every) -> None:
         expected = "fell back" if action == "resume" else "violated"
         assert case["rules"]["OFFLOADED"]["verdict"] == expected
     assert "nsid 1" in kept(every.lab, run, "timeline.jsonl")
+
+
+@pytest.mark.parametrize(("path", "layer"), [("bdev-cfr", "part"), ("bdev-cfr-across", "PLAIN:2")])
+def test_all_disks_below_a_block_device_are_watched(every: Every, path: str, layer: str) -> None:
+    """Its caller reads and writes, and what it writes is where it should be, and nowhere else."""
+    run = every(
+        path, "--layer", layer, "--plant", "not-offloaded", "--actions", "resume,eio",
+        "--points", "write:2", status=1,
+    )  # fmt: skip
+    found = cells(run)
+    assert summary(found["write:2", "resume"]) == "16 new"
+    assert summary(found["write:2", "eio"]) == "8 new, 8 old"
+    for case in found.values():
+        assert case["rules"]["NEIGHBOUR"]["verdict"] == "holds"
+    assert found["write:2", "resume"]["rules"]["OFFLOADED"]["verdict"] == "fell back"
+
+
+def test_a_disk_in_memory_is_told_by_the_kernels_tracepoints(every: Every) -> None:
+    run = every(
+        "bdev-cfr-memory", "--plant", "not-offloaded", "--cases", "2", "--seed", "1", status=1
+    )
+    first, *_ = run["cases"]
+    assert first["verdict"] == "fell back"
+    assert "through the disk: write" in first["rules"]["OFFLOADED"]["evidence"]
 
 
 def test_faults_in_the_guest(every: Every) -> None:

@@ -21,15 +21,18 @@ from lab.faults.stepper import Bystanding, Fault, Stepper
 from lab.guest import retries, stack
 from lab.guest.executor import Executor
 from lab.guest.guest import Guest
+from lab.guest.kmsg import fatal
+from lab.guest.lastwords import hear_out
 from lab.guest.meanwhile import Meanwhile
 from lab.guest.media import create_media
+from lab.guest.oops import Console
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
 from lab.suites.copy_faults import fua
 from lab.suites.copy_faults.failures import DeviceFailure
 from lab.suites.copy_faults.taps import Taps
 from lab.suites.guest import RunGuest
-from lab.vm.argv import TRACE_LOG
+from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
 from lab.vm.graph import Drive
 from lab.vm.machine import ARGV, PLUGGED
 from lab.vm.qmp import QmpTimeout
@@ -37,6 +40,9 @@ from lab.vm.qmp import QmpTimeout
 _ANSWER_DEADLINE = 60.0
 _MEND_DEADLINE = 180.0
 _CLOSE_DEADLINE = 30.0
+
+_AFTERMATH = 2.0
+"""Seconds without a word after which the trace of a kernel that failed is complete."""
 
 
 class Bench:
@@ -100,6 +106,7 @@ class Bench:
     def _connect(self) -> None:
         """Start the executor and the taps in a guest that was just booted, or was up."""
         session = self._own.connect()
+        self._console = Console(self.guest.directory / CONSOLE_LOG)
         self.guest.machine.trace(TRACE_EVENTS)
         self._executor = Executor(session)
         self._own.bring_up()
@@ -230,13 +237,19 @@ class Bench:
 
     @contextmanager
     def device_may_fail(self) -> Iterator[None]:
-        """What goes wrong inside because QEMU crashed, or hangs, is raised as DeviceFailure."""
+        """What goes wrong inside because QEMU or the guest's kernel crashed, or hangs, is raised as
+        DeviceFailure; a kernel that did is killed."""
+        self._console.first(fatal)
         try:
             yield
         except LabError as error:
             crash = self.guest.machine.crash()
             if not crash and isinstance(error, QmpTimeout):
                 crash = f"QEMU hangs: {error.message}"
+            if not crash and (said := self._console.first(fatal)):
+                hear_out(self.guest.machine, _AFTERMATH)
+                crash = f"the guest's kernel: {said}"
+                self.guest.machine.kill()
             if not crash:
                 raise
             self.run.emit("guest", "crash", text=crash)
