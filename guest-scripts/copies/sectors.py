@@ -9,6 +9,7 @@ Requests:  {"op": "sectors.write", "node": PATH, "offset": BYTES, "data": DATA, 
            {"op": "sectors.read", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
            {"op": "sectors.write_cached", "node": PATH, "offset": BYTES, "data": DATA}
            {"op": "sectors.read_cached", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
+           {"op": "sectors.forget", "node": PATH}
            {"op": "sectors.zone", "node": PATH, "offset": BYTES}
            {"op": "sectors.reset_zone", "node": PATH, "offset": BYTES}
 Answers:   {"data": DATA, "unreadable": [[offset, bytes, errno], ...]}
@@ -29,6 +30,8 @@ from direct import Direct
 
 # include/uapi/linux/fs.h: _IOWR('X', 119, int), _IOWR('X', 120, int)
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+# include/uapi/linux/fs.h: _IO(0x12, 97)
+BLKFLSBUF = 0x1261
 PIECE = 1 << 20
 """Bytes read or written at once."""
 
@@ -113,6 +116,12 @@ def read_cached(request):
     os.fsync(fd)
     os.posix_fadvise(fd, request["offset"], request["bytes"], os.POSIX_FADV_DONTNEED)
     return answer
+
+
+def forget(request):
+    """Have the page cache of a block device write what it has, and forget all of it."""
+    fcntl.ioctl(_open_cached(request["node"]), BLKFLSBUF, 0)
+    return {}
 
 
 def close():

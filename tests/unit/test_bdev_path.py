@@ -2,16 +2,20 @@
 """Copies within block devices: where they lie on the disks below, and what proves them."""
 
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.copy.model import SECTOR, Copy, Extent
+from lab.copy.model import SECTOR, Copy, Extent, Layout
+from lab.copy.oracle import Tagging
 from lab.copy.paths import find
 from lab.copy.paths.base import CopyPath, Observation
 from lab.copy.paths.bdev import BdevCfr
 from lab.copy.paths.bdevs import BdevCfrAcross, BdevCfrMemory
+from lab.copy.paths.instrument import Subject
 from lab.copy.paths.placement import Placement, linear
 from lab.crash.writelog import Flag, LogEntry
 from lab.faults.model import REHEARSED
@@ -178,6 +182,25 @@ def test_whoever_writes_through_the_page_cache_may_write_whole_pages() -> None:
         found = find(plain, name)
         assert len(list(found.strays({found.drive: [entry(8192, 8)]}, copy))) == strays
         assert list(found.strays({found.drive: [entry(8192, 9)]}, copy))
+
+
+def test_through_the_page_cache_nothing_is_left_of_the_copy_before(tmp_path: Path) -> None:
+    """The medium is tagged from the host, of which the guest's page cache knows nothing."""
+    medium, asked = tmp_path / "medium", []
+    medium.write_bytes(bytes(64 << 10))
+
+    def ask(**request: Any) -> dict[str, Any]:
+        asked.append((request["op"], medium.read_bytes(), request["node"]))
+        return {}
+
+    plan = Layout(Copy((Extent(2, 1),), 4), Extent(0, 8))
+    for name, forgets in (("bdev-cfr", 0), ("bdev-cfr-buffered", 1), ("bdev-cfr-direct-target", 1)):
+        found = find(load("nvme-copy", []), name).on(Subject(ask, medium))
+        before = medium.read_bytes()
+        found.prepare(plan.copy, Tagging(plan.window, 1, 1))
+        # First the page cache, which may still have something to write.
+        assert asked == [("sectors.forget", before, "/dev/lab/LABNVME0:1")] * forgets
+        asked.clear()
 
 
 def across() -> BdevCfrAcross:

@@ -7,11 +7,14 @@ nothing of others: those paths tell whether a kernel refuses them, falls back, o
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 from lab.copy.contract import Offload
 from lab.copy.model import SECTOR, Copy, Extent, Layout
+from lab.copy.oracle import Tagging
 from lab.copy.paths.base import CopyPath, Logs, Observation, stray, writes
 from lab.copy.paths.find import copy_limits, free_layers, free_namespaces, reference
+from lab.copy.paths.instrument import Instrument, Subject
 from lab.copy.paths.placement import Placement, parts_of
 from lab.copy.paths.traced import offload, offload_over, parse_trace
 from lab.errors import UsageError
@@ -130,11 +133,22 @@ class BdevCfr(CopyPath):
     def request(self, copy: Copy) -> dict[str, object]:
         return super().request(copy) | {"direct": self.direct}
 
+    def on(self, subject: Subject) -> Instrument[Any]:
+        return Instrument(self, subject) if all(self.direct) else _Cached(self, subject)
+
     def offload(self, seen: Observation, copy: Copy) -> Offload:
         lines = parse_trace(seen.trace)
         if self.on_medium:
             return offload(lines, copy, self.drive.nsid, seen.begun)
         return offload_over(lines, copy, self._parts, seen.begun)
+
+
+class _Cached(Instrument[BdevCfr]):
+    """Where the page cache serves the copy: of what the host wrote it knows nothing."""
+
+    def prepare(self, copy: Copy, tagging: Tagging) -> None:
+        self.ask(op="sectors.forget", node=self.path.node)
+        super().prepare(copy, tagging)
 
 
 class BdevCfrBuffered(BdevCfr):
