@@ -44,8 +44,20 @@ def copy(request):
             answer = by_ioctl(ends[1], request["ranges"], request["to"])
         else:
             by = by_hand if request.get("emulate") else files.by_copy_file_range
-            answer = files.ranges(*ends, request["ranges"], request["to"], by)
+            try:
+                answer = files.ranges(*ends, request["ranges"], request["to"], by)
+            except OSError as problem:
+                settle(ends[1], problem)
+                raise
     return answer | {"moved": meter.moved()}
+
+
+def settle(target, problem):
+    """Write out what the page cache has of the ranges that were done before an error."""
+    try:
+        os.fsync(target)
+    except OSError:
+        problem.done = 0
 
 
 def by_hand(source, offset, size, target, to):

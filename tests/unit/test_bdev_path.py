@@ -21,6 +21,7 @@ from lab.crash.writelog import Flag, LogEntry
 from lab.faults.model import REHEARSED
 from lab.profile.layers.mapping import DmLinear
 from lab.profile.load import load
+from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.options import parse
 from lab.vm.graph import Drive
 from tests.unit.test_own_path import here, two
@@ -182,6 +183,12 @@ def test_whoever_writes_through_the_page_cache_may_write_whole_pages() -> None:
         found = find(plain, name)
         assert len(list(found.strays({found.drive: [entry(8192, 8)]}, copy))) == strays
         assert list(found.strays({found.drive: [entry(8192, 9)]}, copy))
+
+
+def test_what_is_written_later_cannot_be_damaged_before() -> None:
+    profile = load("nvme-copy", [])
+    for name, possible in (("bdev-cfr", True), ("bdev-cfr-buffered", False)):
+        assert find(profile, name).possible(action_called("corrupt")) is possible
 
 
 def test_through_the_page_cache_nothing_is_left_of_the_copy_before(tmp_path: Path) -> None:

@@ -104,7 +104,13 @@ class BdevCfr(CopyPath):
     def possible(self, action: Action) -> bool:
         # What stands on the controller would be gone with it.
         plain = self.ref == reference(self.drive)
-        return super().possible(action) and (plain or not action.removes)
+        # The page cache writes when it likes, and over what was damaged meanwhile.
+        at_once = self.direct[1]
+        return (
+            super().possible(action)
+            and (plain or not action.removes)
+            and (at_once or not action.written)
+        )
 
     def strays(self, logs: Logs, copy: Copy) -> Iterator[str]:
         """Writes to any of the disks, wherever they lie."""
