@@ -256,7 +256,9 @@ class BenchCase:
                 findings = bench.look(copy, tagging)
                 self._revive()
                 return Recovery(completion, findings, problem)
-            problem = problem or self._revive()
+            # Whatever was wrong before, there may be no guest left.
+            lost = self._revive()
+            problem = problem or lost
         elif not problem:
             problem = bench.instrument.check(copy, completion)
         return Recovery(completion, bench.look(copy, tagging), problem)
