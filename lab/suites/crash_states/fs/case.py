@@ -3,7 +3,6 @@
 
 import json
 import shutil
-import threading
 from typing import TYPE_CHECKING
 
 from lab.crash.excerpt import LogExcerpt
@@ -12,7 +11,7 @@ from lab.crash.marks import STARTED
 from lab.results.cases import Case, CaseStatus
 from lab.suites.crash_states.fs.bench import FsBench, StepRefused
 from lab.suites.crash_states.fs.fewer import FailingWorkload, fewest
-from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, now
+from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, RunEnds, now
 from lab.suites.crash_states.fs.kinds import FileSystemKind
 from lab.suites.crash_states.fs.model import compare
 from lab.suites.crash_states.fs.progress import JudgedWorkload
@@ -34,18 +33,16 @@ class WorkloadJudging:
 
     def __init__(
         self, campaign: "FsCampaign", bench: FsBench, kind: FileSystemKind, workload: FsWorkload,
-        stop: threading.Event,
     ) -> None:  # fmt: skip
         self._campaign = campaign
         self._bench = bench
         self._kind = kind
         self._workload = workload
-        self._stop = stop
         self._rows: list[CoverageRow] = []
         self._start, _ = now()
 
-    def all(self) -> JudgedWorkload | None:
-        """What it has come to; None where the run ends meanwhile.  Raises LabError."""
+    def all(self) -> JudgedWorkload:
+        """What it has come to.  Raises RunEnds and LabError."""
         try:
             base = self._campaign.bases.get(self._bench, self._kind, self._workload)
             recording = record(self._bench, self._kind, base, self._workload, self._campaign.plant)
@@ -57,8 +54,6 @@ class WorkloadJudging:
             return JudgedWorkload(self._case(lost.status, lost.reason, words))
         failures = [self._failure(recording, each) for each in self._broken(recording)]
         recording.log.unlink()
-        if self._stop.is_set() and not self._rows:
-            return None
         said = [f"unlike POSIX without any crash: {each}" for each in recording.unlike]
         for each in failures:
             said += [
@@ -70,8 +65,8 @@ class WorkloadJudging:
         case = self._case(status, reason, "\n".join([reason, *said]))
         return JudgedWorkload(case, tuple(self._rows), tuple(failures))
 
-    def model(self) -> JudgedWorkload | None:
-        """What sequences without a crash have come to; None where the run ends meanwhile."""
+    def model(self) -> JudgedWorkload:
+        """What sequences without a crash have come to.  Raises RunEnds and LabError."""
         options, told = self._campaign.options, 0
         done = said = 0
         try:
@@ -84,8 +79,8 @@ class WorkloadJudging:
                     return JudgedWorkload(
                         self._case(CaseStatus.FAIL, odd.said[0], "\n".join(words))
                     )
-                if self._stop.is_set():
-                    return None
+                if self._campaign.stop.is_set():
+                    raise RunEnds
                 if done - told >= _TOLD_EVERY:
                     told = done
                     self._campaign.ledger.watcher.progress(f"{self._kind.name}: {done} sequences")
@@ -126,10 +121,6 @@ class WorkloadJudging:
             wall, busy = clock, spent
             if judged.broken:
                 known.setdefault(judged.broken.rules, judged.broken)
-            if self._stop.is_set():
-                # Of this workload nothing counts: it is not all.
-                self._rows.clear()
-                return []
         return list(known.values())
 
     def _failure(self, recording: FsRecording, broken: BrokenState) -> StateFailure:
@@ -153,8 +144,13 @@ class WorkloadJudging:
         self, workload: FsWorkload, rules: tuple[str, ...]
     ) -> tuple[FsRecording, BrokenState] | None:
         """Whether a smaller workload has a state that breaks the same rules."""
-        base = self._campaign.bases.get(self._bench, self._kind, workload)
-        recording = record(self._bench, self._kind, base, workload, self._campaign.plant)
+        try:
+            base = self._campaign.bases.get(self._bench, self._kind, workload)
+            recording = record(self._bench, self._kind, base, workload, self._campaign.plant)
+        except GuestLost:
+            # That is another failure than the one that is made smaller.
+            self._bench.lose()
+            return None
         judging = FsJudging(
             self._bench, self._kind, self._campaign.options.plan, self._campaign.reach
         )

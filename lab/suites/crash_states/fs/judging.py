@@ -37,6 +37,10 @@ _STAGES = {"mount": "MOUNTS", "read": "READS", "write": "USABLE", "umount": "USA
 Found = tuple[Ruled, ...]
 
 
+class RunEnds(Exception):
+    """No more states are to be looked at."""
+
+
 @dataclass(frozen=True)
 class BrokenState:
     """A state that breaks rules, and the smallest found that breaks the same."""

@@ -14,7 +14,7 @@ from lab.suites.crash_states.fs import progress
 from lab.suites.crash_states.fs.bases import BaseMedia
 from lab.suites.crash_states.fs.bench import FsBench
 from lab.suites.crash_states.fs.case import WorkloadJudging
-from lab.suites.crash_states.fs.judging import now
+from lab.suites.crash_states.fs.judging import RunEnds, now
 from lab.suites.crash_states.fs.kinds import KINDS, FileSystemKind
 from lab.suites.crash_states.fs.plants import FS_PLANTS, GOOD
 from lab.suites.crash_states.fs.progress import JudgedWorkload, ProgressLog
@@ -54,6 +54,8 @@ class FsCampaign:
     outcome: CrashReport
     ledger: Ledger
     todo: Todo
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set where guests are to leave off: one has failed, or somebody has had enough."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _states: int = 0
     _failures: int = 0
@@ -69,7 +71,6 @@ class FsCampaign:
         self.outcome.selected = len(self.todo)
         self._take_over()
         self.ledger.watcher.on_total(len(self.todo))
-        stop = threading.Event()
         with RunGuest(self.run, self.profile, self.platform, self.ledger.watcher.progress) as own:
             own.listen()
             own.describe(self.outcome)
@@ -77,7 +78,7 @@ class FsCampaign:
             start, _ = now()
             self._pace.begin("in all", 0)
             try:
-                self._work_side_by_side(own, stop)
+                self._work_side_by_side(own)
             finally:
                 self.outcome.wall = now()[0] - start
         self.bases.close()
@@ -96,7 +97,7 @@ class FsCampaign:
                 self.todo.remove(pair)
                 self.add(judged, KINDS[pair[0]], pair[1])
 
-    def _work_side_by_side(self, own: RunGuest, stop: threading.Event) -> None:
+    def _work_side_by_side(self, own: RunGuest) -> None:
         """Work in a thread for each guest; when one fails, all end."""
 
         def work(number: int) -> None:
@@ -104,22 +105,24 @@ class FsCampaign:
                 self.run, self.profile, self.platform, self.ledger.watcher.progress,
                 number=number, speed=own.speed,
             ) as more:  # fmt: skip
-                _Lane(self, more, stop).work()
+                _Lane(self, more).work()
 
         guests = max(1, min(self.options.shards, len(self.todo)))
         with ThreadPoolExecutor(guests, "lane") as pool:
-            lanes = [pool.submit(_Lane(self, own, stop).work)]
+            lanes = [pool.submit(_Lane(self, own).work)]
             lanes += [pool.submit(work, number) for number in range(2, guests + 1)]
             try:
                 done, _ = wait(lanes, return_when=FIRST_EXCEPTION)
             finally:
                 # A failure, or Ctrl-C: the others leave at their next look.
-                stop.set()
+                self.stop.set()
         for lane in done:
             lane.result()
 
     def reach(self) -> None:
-        """A guest has looked at a state."""
+        """A guest has looked at a state.  Raises RunEnds where no more is wanted."""
+        if self.stop.is_set():
+            raise RunEnds
         with self._lock:
             self._states += 1
             self._pace.reach(self._states)
@@ -149,20 +152,20 @@ class FsCampaign:
 class _Lane:
     """A guest, and the workloads that it takes."""
 
-    def __init__(self, campaign: FsCampaign, own: RunGuest, stop: threading.Event) -> None:
+    def __init__(self, campaign: FsCampaign, own: RunGuest) -> None:
         self._campaign = campaign
-        self._stop = stop
         self._bench = FsBench(own, disk_for(campaign.profile))
 
     def work(self) -> None:
         """Until there are no more.  Raises LabError."""
-        while not self._stop.is_set() and (found := self._campaign.next()):
+        campaign = self._campaign
+        while not campaign.stop.is_set() and (found := campaign.next()):
             name, workload = found
-            self._campaign.ledger.begin(name, workload.name)
-            judging = WorkloadJudging(
-                self._campaign, self._bench, KINDS[name], workload, self._stop
-            )
-            of_model = self._campaign.options.workload == MODEL
-            judged = judging.model() if of_model else judging.all()
-            if judged:
-                self._campaign.add(judged, KINDS[name], workload)
+            campaign.ledger.begin(name, workload.name)
+            judging = WorkloadJudging(campaign, self._bench, KINDS[name], workload)
+            of_model = campaign.options.workload == MODEL
+            try:
+                judged = judging.model() if of_model else judging.all()
+            except RunEnds:
+                return
+            campaign.add(judged, KINDS[name], workload)
