@@ -14,6 +14,9 @@ fsync of a file its content, size, xattrs and its names, after fdatasync its con
 that it is there; after fsync of a directory its entries, and its own name.  That fsync of a file
 keeps its names is no promise of POSIX, but one of all file systems here.  Of an ordered one, what
 came before the last change of what was fsynced too.
+
+F2FS puts what is fsynced in the place of whatever has its name (`replacing`): a file that had been
+renamed away from there before is lost with a rename that is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,7 +101,9 @@ class FsHistory:
         syncs = [at for at in range(moment.done) if self.steps[at]["do"] == "sync"]
         return syncs[-1] if syncs else 0
 
-    def _possible(self, moment: CrashMoment, ordered: bool, promised: bool) -> list[Tree]:
+    def _possible(
+        self, moment: CrashMoment, ordered: bool, replacing: bool, promised: bool
+    ) -> list[Tree]:
         """The trees that may be there, as far as names go; without `promised`, whatever was synced
         may be lost too."""
         least = self._synced(moment) if promised else 0
@@ -116,18 +121,24 @@ class FsHistory:
             )
         found: list[Tree] = []
         for kept in chosen:
-            tree = self._kept(least, kept)
+            tree = self._kept(least, kept, replacing=replacing)
             if tree and tree.names not in [other.names for other in found]:
                 found.append(tree)
         return found
 
-    def _kept(self, least: int, kept: Sequence[int]) -> Tree | None:
+    def _kept(self, least: int, kept: Sequence[int], *, replacing: bool) -> Tree | None:
         """The names that these steps make of the tree after the first `least`; None where they do
         not without the others."""
         tree = self.trees[least]
         try:
             for at in kept:
-                tree = tree.after(self._rooted(at, tree), _MADE + at)
+                step = self._rooted(at, tree)
+                place = str(step.get("to", step.get("path")))
+                there = tree.inode(place)
+                free = place not in self.trees[at].names
+                if replacing and free and there and there.kind == "file":
+                    tree = tree.after({"do": "unlink", "path": place})
+                tree = tree.after(step, _MADE + at)
         except StepImpossible:
             return None
         return tree

@@ -118,7 +118,7 @@ class FsJudging:
         if known is None:
             self._looked += 1
             return self._look(self._built(walk, state), recording, moment, looks, content)
-        found = tuple(judged(known, recording, moment, ordered=bool(self._kind.ordered)))
+        found = tuple(judged(known, recording, moment, self._kind))
         if self._dice.randrange(CHECKED_EVERY) == 0:
             self._checked += 1
             again = self._look(self._built(walk, state), recording, moment)
@@ -151,7 +151,7 @@ class FsJudging:
             self._reach()
         if looks and content is not None:
             looks.add(content, read, answer)
-        return tuple(judged(answer, recording, moment, ordered=bool(self._kind.ordered)))
+        return tuple(judged(answer, recording, moment, self._kind))
 
     def _smaller(
         self, recording: FsRecording, log: WriteLog, state: DistinctState, found: Found
@@ -185,7 +185,7 @@ def _said(found: Found) -> str:
 
 
 def judged(
-    answer: dict[str, Any], recording: FsRecording, moment: CrashMoment, *, ordered: bool
+    answer: dict[str, Any], recording: FsRecording, moment: CrashMoment, kind: FileSystemKind
 ) -> Iterator[Ruled]:
     """What is wrong with what a guest found."""
     history = recording.workload.history
@@ -199,7 +199,9 @@ def judged(
     for said in unreadable:
         yield Ruled("READS", f"{when}: {said}")
     if history:
-        yield from judge(names, history, moment, ordered=ordered)
+        yield from judge(
+            names, history, moment, ordered=bool(kind.ordered), replacing=bool(kind.replacing)
+        )
     checked = answer["checked"]
     if checked.get("status"):
         last = " ".join(checked["said"].split()[-60:])

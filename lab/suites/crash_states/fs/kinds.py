@@ -21,6 +21,8 @@ class FileSystemKind:
     options: str = ""
     ordered: str = ""
     """Why metadata are kept in the order in which they came about; empty where that is not so."""
+    replacing: str = ""
+    """Why a file of a name that is fsynced takes the place of one that was renamed away."""
 
 
 KINDS = {
@@ -45,6 +47,8 @@ KINDS = {
         FileSystemKind(
             "f2fs", "f2fs", 64 * MIB, ("mkfs.f2fs", "-q", "-f", "-t", "0"),
             ("fsck.f2fs", "-f", "--dry-run"),
+            replacing="fsync_mode=posix, the default, does not recover directory operations "
+            "(Documentation/filesystems/f2fs.rst; fstests generic/342)",
         ),
     )
 }  # fmt: skip

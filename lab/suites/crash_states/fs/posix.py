@@ -25,27 +25,28 @@ class Ruled:
 
 
 def judge(
-    there: Mapping[str, Sighting], history: FsHistory, moment: CrashMoment, *, ordered: bool = False
-) -> Iterator[Ruled]:
+    there: Mapping[str, Sighting], history: FsHistory, moment: CrashMoment, *,
+    ordered: bool = False, replacing: bool = False,
+) -> Iterator[Ruled]:  # fmt: skip
     """What is wrong with what was found: SYNCED, for what had been made durable and is not there,
-    and WHOLE, for what there never was.  `ordered`: of a file system with one log, see history.py.
+    and WHOLE, for what there never was.  `ordered` and `replacing`: see history.py.
     """
-    wrong = _wrong(there, history, moment, ordered=ordered, promised=True)
+    wrong = _wrong(there, history, moment, (ordered, replacing), promised=True)
     if not wrong:
         return
-    lost = not _wrong(there, history, moment, ordered=ordered, promised=False)
+    lost = not _wrong(there, history, moment, (ordered, replacing), promised=False)
     for said in wrong:
         yield Ruled("SYNCED" if lost else "WHOLE", f"{history.told(moment)}: {said}")
 
 
 def _wrong(
-    there: Mapping[str, Sighting], history: FsHistory, moment: CrashMoment, *, ordered: bool,
-    promised: bool,
+    there: Mapping[str, Sighting], history: FsHistory, moment: CrashMoment,
+    keeping: tuple[bool, bool], *, promised: bool,
 ) -> list[str]:  # fmt: skip
     """How what was found differs from the tree that it is most alike to; [] where from none."""
     contents: dict[tuple[str, int], str] = {}
     best: list[str] | None = None
-    for tree in history.possible(moment, ordered, promised):
+    for tree in history.possible(moment, *keeping, promised):
         found = []
         for path in sorted({*there, *tree.names}):
             number, one = tree.names.get(path), there.get(path)

@@ -161,6 +161,10 @@ def test_a_file_that_was_renamed_away_is_not_lost() -> None:
     assert broken(there, of, ended(of)) == []
     del there["old"]
     assert [each.rule for each in broken(there, of, ended(of))] == ["WHOLE"]
+    # F2FS, unless it is mounted with fsync_mode=strict.
+    assert [*judge(there, history(of), ended(of), replacing=True)] == []
+    del there["foo"]
+    assert [*judge(there, history(of), ended(of), replacing=True)]
 
 
 def test_what_a_sync_in_the_middle_made_durable_stays() -> None:
