@@ -11,7 +11,7 @@ from typing import Any
 from lab.crash.logfile import WriteLog
 from lab.crash.marks import DURABLE, Levels
 from lab.crash.states import EpochCoverage, StatePlan
-from lab.crash.walk import DistinctState, LogWalk, build
+from lab.crash.walk import DistinctState, EpochWalk, LogWalk, build
 from lab.errors import GuestError
 from lab.host.clone import clone
 from lab.suites.crash_states.fs.bench import FsBench
@@ -87,24 +87,31 @@ class FsJudging:
         with WriteLog(recording.log) as log:
             contents, looks = StateContents(log, recording.base), Looks()
             walk = LogWalk(log, recording.base, self._bench.path("durable"), self._plan, levels)
-            for epoch in walk:
-                if epoch.epoch.last < recording.start:
+            try:
+                for epoch in walk:
+                    if epoch.epoch.last >= recording.start:
+                        yield self._epoch(walk, epoch, recording, contents, looks)
                     contents.end(epoch.epoch)
-                    continue
-                broken = None
-                self._looked = self._checked = 0
-                for state in epoch:
-                    if state.state.cut < recording.start:
-                        epoch.coverage.distinct -= 1
-                        epoch.coverage.enumerated -= 1
-                        continue
-                    found = self._state(walk, state, recording, contents, looks)
-                    epoch.coverage.wrong += bool(found)
-                    if found and broken is None:
-                        broken = self._smaller(recording, log, state, found)
-                contents.end(epoch.epoch)
-                yield JudgedStates(epoch.coverage, self._looked, self._checked, broken)
-            walk.durable.unlink()
+            finally:
+                # Also where nobody asks for the rest.
+                walk.durable.unlink(missing_ok=True)
+
+    def _epoch(
+        self, walk: LogWalk, epoch: EpochWalk, recording: FsRecording, contents: StateContents,
+        looks: Looks,
+    ) -> JudgedStates:  # fmt: skip
+        broken = None
+        self._looked = self._checked = 0
+        for state in epoch:
+            if state.state.cut < recording.start:
+                epoch.coverage.distinct -= 1
+                epoch.coverage.enumerated -= 1
+                continue
+            found = self._state(walk, state, recording, contents, looks)
+            epoch.coverage.wrong += bool(found)
+            if found and broken is None:
+                broken = self._smaller(recording, walk.log, state, found)
+        return JudgedStates(epoch.coverage, self._looked, self._checked, broken)
 
     def _state(
         self, walk: LogWalk, state: DistinctState, recording: FsRecording,

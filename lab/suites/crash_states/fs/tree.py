@@ -165,7 +165,9 @@ class _Change:
         """Nothing that can be read changes."""
 
     def do_fsync(self, path: str) -> None:
-        """Nothing that can be read changes."""
+        """Nothing that can be read changes; '' is the topmost directory."""
+        if path and path not in self.names:
+            raise KeyError(path)
 
     do_fdatasync = do_fsync
 

@@ -79,6 +79,7 @@ def test_a_file_of_workloads_is_read(tmp_path: Path) -> None:
         ("- write: {path: x, length: much}", "is not a size"),
         ("- write: {path: x, length: 4K, at: 0}", "there is no x"),
         ("- creat", "a step is one word"),
+        ("- fsync: x", "there is no x"),
         ("- rename: {path: x}", "to"),
     ],
 )
