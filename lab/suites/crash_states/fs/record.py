@@ -53,10 +53,10 @@ class FsRecording:
 
     def moment(self, cut: int) -> CrashMoment:
         """How far the workload had come at a cut."""
-        return CrashMoment(
-            sum(each.event == STARTED and each.position < cut for each in self.marks),
-            sum(each.event == ACKNOWLEDGED and each.position <= cut for each in self.marks),
-        )
+        done = sum(each.event == ACKNOWLEDGED and each.position <= cut for each in self.marks)
+        begun = sum(each.event == STARTED and each.position < cut for each in self.marks)
+        # A step that wrote nothing has begun and returned at one position.
+        return CrashMoment(max(begun, done), done)
 
 
 def record(

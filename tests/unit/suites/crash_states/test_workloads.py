@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from lab.crash.marks import ACKNOWLEDGED, STARTED, LogMark
 from lab.crash.states import EpochCoverage
 from lab.errors import UsageError
 from lab.results.cases import Case, CaseStatus
 from lab.suites.crash_states.fs import given, progress
 from lab.suites.crash_states.fs.ace import sequences, workloads
+from lab.suites.crash_states.fs.history import CrashMoment
 from lab.suites.crash_states.fs.kinds import KINDS
 from lab.suites.crash_states.fs.progress import JudgedWorkload, ProgressLog
+from lab.suites.crash_states.fs.record import FsRecording
 from lab.suites.crash_states.fs.selection import chosen
 from lab.suites.crash_states.fs.workload import FsWorkload
 from lab.suites.crash_states.loss import PowerLoss
@@ -132,3 +135,14 @@ def test_what_a_run_came_to_is_read_back_and_a_line_that_was_broken_off_is_not(
     again = parse(["--resume", "run", "--shards", "2"]).resuming(progress.asked("run"))
     assert (again.workload, again.file_systems, again.plan) == ("ace", ("ext4",), options.plan)
     assert (again.shards, again.resume) == (2, "run")
+
+
+def test_a_step_that_wrote_nothing_has_begun_when_it_has_returned(tmp_path: Path) -> None:
+    marks = [(STARTED, 1, 5), (ACKNOWLEDGED, 1, 5), (STARTED, 2, 5), (ACKNOWLEDGED, 2, 8)]
+    of = FsRecording(
+        FsWorkload("x", ({"do": "creat", "path": "foo"}, {"do": "sync"})), tmp_path, tmp_path,
+        tuple(LogMark(event, number, position, 0.0) for event, number, position in marks), (),
+    )  # fmt: skip
+    assert [of.moment(cut) for cut in (4, 5, 6, 8)] == [
+        CrashMoment(0, 0), CrashMoment(1, 1), CrashMoment(2, 1), CrashMoment(2, 2),
+    ]  # fmt: skip
