@@ -141,6 +141,33 @@ def test_planted_defects_and_runs_without_an_end_are_marked(tmp_path: Path) -> N
     assert "Planted" not in found[f"{whole}.html"] and "Broken off" not in found[f"{whole}.html"]
 
 
+def test_a_run_without_an_end_has_a_page_until_it_has_one(tmp_path: Path) -> None:
+    cut = write_run(1, [judged("write:1 eio"), judged("write:2 eio", "violated", "PREFIX")])
+    began = {"t": 5.0, "source": "lab", "event": "run", "suite": "fsx", "profile": "nvme-copy"}
+    at = {"t": 7.5, "source": "lab", "event": "case", "point": "write:3", "action": "<eio>"}
+    end = {"t": 9.0, "source": "lab", "event": "broken off", "by": "Interrupt"}
+    timeline(cut, began, at, end)
+    found = pages(tmp_path)
+    assert f'href="{cut}.unended.html"' in found["index.html"]
+    page = found[f"{cut}.unended.html"]
+    assert "<strong>Interrupted</strong>" in page
+    assert '<span class="pass">1 pass</span>, <span class="fail">1 fail</span> until then' in page
+    assert 'The last that began: <span class="case">write:3 &lt;eio&gt;</span>' in page
+    assert '<td class="number">4.0000</td><td>lab</td><td>broken off</td>' in page
+    # What seemed to be killed only went on, and has come to its end.
+    timeline(cut, began, at)
+    found = pages(tmp_path)
+    assert f"{cut}.unended.html" not in found
+
+
+def test_a_run_that_was_killed_at_once_has_a_page(tmp_path: Path) -> None:
+    killed = write_run(1, [])
+    (dirs.state("runs") / killed / "run.json").unlink()
+    (dirs.state("runs") / killed / TIMELINE).write_text('{"t": 5.0, "sour')
+    page = pages(tmp_path)[f"{killed}.unended.html"]
+    assert "No case was written down" in page
+
+
 def test_a_planted_defect_is_no_history_of_a_case(tmp_path: Path) -> None:
     write_run(1, [judged("write:1 eio", "violated", "PREFIX")], plant="flip-bit")
     run = write_run(2, [judged("write:1 eio", "violated", "PREFIX")])

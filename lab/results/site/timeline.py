@@ -57,7 +57,7 @@ def by_case(run: str, wanted: Container[int] | None = None) -> dict[int, list[Ev
         kind = (number, raw["source"] == "kernel")
         if asked(number) and shown[kind] < LONGEST:
             shown[kind] += 1
-            found.setdefault(number, []).append(_event(raw, start))
+            found.setdefault(number, []).append(event_of(raw, start))
     return found
 
 
@@ -70,7 +70,8 @@ def beginning(run: str) -> dict[str, Any]:
     return _decoded(first) or {}
 
 
-def _event(raw: dict[str, Any], start: float) -> Event:
+def event_of(raw: dict[str, Any], start: float) -> Event:
+    """A line of a timeline, with the seconds since `start`, as a page has it."""
     data = {key: value for key, value in raw.items() if key not in ("t", "source", "event")}
     text = str(data["text"]) if set(data) <= {"text", "level"} and data else json.dumps(data)
     return Event(raw["t"] - start, raw["source"], raw["event"], text[:_QUOTED] if data else "")

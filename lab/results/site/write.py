@@ -20,6 +20,7 @@ from lab.results.site.allowance import allowances
 from lab.results.site.draw.plots import sparkline
 from lab.results.site.listing import latest
 from lab.results.site.strip import strip
+from lab.results.site.unended import page_of, unended
 from lab.results.store.schema import CaseRow, NightRow, RunRow
 
 RECENT = 50
@@ -40,6 +41,7 @@ def write(session: Session, directory: Path, night: Night | None, runs: Sequence
         _runs(session, pages, directory, runs)
         if night:
             _page(pages, directory, "night", f"{night.row.id}.html", nights.told(session, night))
+        _without_end(session, pages, directory)
         return _page(pages, directory, "index", "index.html", _index(session, directory))
     except OSError as error:
         raise not_writable(directory, error) from error
@@ -56,6 +58,16 @@ def _runs(session: Session, pages: Environment, directory: Path, runs: Sequence[
         for case in cases:
             _page(pages, directory, "case", case.key.page, {"case": case, "run": run})
         _page(pages, directory, "run", f"{run.id}.html", context)
+
+
+def _without_end(session: Session, pages: Environment, directory: Path) -> None:
+    """The pages of the latest runs that have no end; those of runs that have one by now go."""
+    for run in latest(session, RECENT):
+        if run.seconds is None:
+            told = unended(run)
+            _page(pages, directory, "unended", told.page, {"told": told, "run": run})
+        else:
+            (directory / page_of(run.id)).unlink(missing_ok=True)
 
 
 def _counted(session: Session, runs: Sequence[str]) -> Mapping[str, tuple[int, int]]:
