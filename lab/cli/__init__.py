@@ -26,6 +26,7 @@ from lab.cli import (
     guest,
     host,
     image,
+    inside,
     kernel,
     nightly,
     profile,
@@ -78,6 +79,7 @@ app.add_typer(fault.app, name="fault")
 compare.register(results.app)
 app.add_typer(results.app, name="results")
 guest.register(app)
+inside.register(app)
 run.register(app)
 replay.register(app)
 nightly.register(app)

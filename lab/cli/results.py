@@ -62,6 +62,7 @@ def show(
     from rich.console import Console
 
     from lab.cli.show.cases import print_cases, table, tally
+    from lab.cli.show.dumps import print_list
 
     cases = _cases(past.document)
     console = Console(highlight=False)
@@ -77,6 +78,7 @@ def show(
         from lab.cli.show.latency import print_latency
 
         print_latency(measured)
+    print_list(console, run)
     if found.get("error"):
         console.print(f"broken off: {found['error']}", style="bold red", markup=False)
 
@@ -92,6 +94,7 @@ def _show_case(run: str, wanted: str, document: dict[str, Any], *, json: bool) -
         raise UsageError(f"run {run} has no case {wanted}", hint=f"lab results show {run}")
     if named:
         from lab.cli.show.cases import print_cases, table
+        from lab.cli.show.dumps import print_dumps
         from lab.results.cases import read
 
         if json:
@@ -101,6 +104,7 @@ def _show_case(run: str, wanted: str, document: dict[str, Any], *, json: bool) -
         console = Console(highlight=False)
         console.print(table(found))
         print_cases(console, found)
+        print_dumps(console, run, *{each.title for each in found})
         return
     from lab.cli.show.judged import print_judged
     from lab.suites.copy_faults.replay import case_named

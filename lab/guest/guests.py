@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab.artifacts.qemus.names import HOST
 from lab.errors import HostError
-from lab.guest import registry
+from lab.guest import debugger, registry
 from lab.guest.boot import Platform, Progress
 from lab.guest.guest import Guest, boot_guest
 from lab.guest.media import create_media
@@ -127,7 +127,10 @@ def attach(name: str, on_event: EventSink | None = None) -> Guest:
             detail=said(path),
             hint=f"lab down {name} removes what is left; lab up starts a new one",
         )
-    return Guest(record, Machine(path, record.qemu, on_event))
+    machine = Machine(path, record.qemu, on_event)
+    # Nothing would answer in a guest that stands still.
+    debugger.release(path, machine)
+    return Guest(record, machine)
 
 
 def down(name: str) -> None:

@@ -73,6 +73,7 @@ PACKAGES = {
     "fsck.erofs": ("erofs-utils", "erofs-utils"),
     "gcc": ("gcc", "gcc"),
     "gelf.h": ("libelf-dev", "elfutils-libelf-devel"),
+    "gdb": ("gdb", "gdb"),
     "git": ("git", "git"),
     "ld": ("binutils", "binutils"),
     "lz4": ("lz4", "lz4"),

@@ -21,6 +21,11 @@ worker:                       # when `lab worker` begins no run
   memory: 512M                # to be left beside the run's guests
   disk: 5G                    # to be free in the state and cache directories
   lease: 30                   # seconds without a word after which a worker is taken for lost
+dumps:                        # memory of guests that crash or hang in a run, see docs/debugging.md
+  take: true
+  memory: 8G                  # of guests with more none is taken
+  size: 1G                    # of one, packed
+  run: 3                      # of one run
 """
 
 from enum import StrEnum
@@ -178,6 +183,21 @@ class WorkerSettings(BaseModel):
     """Seconds without a word from it; it gives one three times as often."""
 
 
+class DumpSettings(BaseModel):
+    """What is kept of the memory of guests that crash or hang."""
+
+    model_config = _STRICT
+
+    take: bool = True
+    """Whether a run takes dumps by itself."""
+    memory: ByteSize = ByteSize(8 << 30)
+    """Bytes of RAM; of a guest with more no dump is taken."""
+    size: ByteSize = ByteSize(1 << 30)
+    """Bytes of one dump, packed; a larger one is not kept."""
+    run: int = Field(3, ge=0)
+    """Dumps that a run takes."""
+
+
 class Settings(BaseModel):
     """The whole file."""
 
@@ -187,6 +207,7 @@ class Settings(BaseModel):
     debian: DebianSettings = DebianSettings()
     notify: NotifySettings = NotifySettings()
     worker: WorkerSettings = WorkerSettings()
+    dumps: DumpSettings = DumpSettings()
 
 
 def load() -> Settings:

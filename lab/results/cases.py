@@ -23,6 +23,11 @@ class CaseStatus(StrEnum):
     """The guest's kernel panicked, oopsed, locked up, or reported a hung task."""
 
 
+def titled(section: str, name: str) -> str:
+    """What listings call a case of a section, which may be ''."""
+    return f"{section}:{name}" if section else name
+
+
 FAILURES = frozenset({CaseStatus.FAIL, CaseStatus.HUNG, CaseStatus.CRASHED})
 
 
@@ -49,7 +54,7 @@ class Case:
     @property
     def title(self) -> str:
         """How people call it: `xfs:generic/001`, or just its name where there are no sections."""
-        return f"{self.section}:{self.name}" if self.section else self.name
+        return titled(self.section, self.name)
 
     @property
     def unexpected(self) -> bool:

@@ -20,6 +20,7 @@ from lab.guest.session import Session
 from lab.guest.spare import Spare
 from lab.guest.speed import Speed
 from lab.host.process import me
+from lab.inside import evidence
 from lab.profile.models import Profile
 from lab.results.cases import CaseStatus
 from lab.results.run import Run
@@ -286,15 +287,20 @@ class RunGuest:
         except GuestError:
             return False
 
-    def last_words(self, lost: GuestLost) -> str:
-        """What a guest that is lost has said on its console when it panicked, or says there of what
-        its tasks wait for; '' where there is nothing."""
+    def last_words(self, lost: GuestLost, case: str) -> str:
+        """What a guest that was lost to a case has said on its console when it panicked, or says
+        there of what its tasks wait for; '' where there is nothing.  Its memory is kept before."""
+        self.dump(case, lost.reason)
         if self.panic():
             return console(self.guest.machine)
         if lost.status is CaseStatus.HUNG and self.guest.machine.alive():
             with suppress(LabError):
                 return sysrq.tasks(self.guest.machine, _DUMP_DEADLINE)
         return ""
+
+    def dump(self, case: str, why: str) -> None:
+        """Keep the guest's memory among the evidence, before it is ended, as the settings allow."""
+        evidence.keep(self.run, self.guest, case, why)
 
     def lose(self) -> None:
         """End a boot, dead or alive, which is of no use any more; the guest is booted again when

@@ -68,6 +68,10 @@ class Linux(KernelSource):
             self._compile(checkout, progress)
             external.by_tree(self._out(checkout), sources, name, progress)
 
+    def symbols(self, release: str, progress: Progress) -> Path:
+        # Of the kernel that was built there last: whoever reads it sees whether it is this one.
+        return KernelTree(tree=self._out(Checkout(self.source))).symbols(release, progress)
+
     def _out(self, checkout: Checkout) -> Path:
         """Where it is compiled: another configuration would compile everything anew."""
         return checkout.directory / "-".join(["out", *(Path(name).stem for name in self.config)])

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lab.artifacts import debian
+from lab.artifacts import debian, symbols
 from lab.artifacts.cache import Progress
 from lab.artifacts.kernels import external
 from lab.artifacts.kernels.pack import pack
@@ -55,6 +55,9 @@ class KernelPackage(KernelSource):
     def build_module(self, name: str, sources: Path, release: str, progress: Progress) -> None:
         # Of the same version: others may have another layout of what modules and kernel share.
         external.by_headers(f"linux-headers-{release}", self.suite, sources, name, progress)
+
+    def symbols(self, release: str, progress: Progress) -> Path:
+        return symbols.ensure_package(f"linux-image-{release}-dbg", self.suite, progress)
 
 
 def _sort_out(package: Path, directory: Path, base: Path) -> str:

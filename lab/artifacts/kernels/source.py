@@ -53,6 +53,15 @@ class KernelSource(BaseModel, ABC):
             hint="take a built tree, sources that the lab builds, or a package of Debian",
         )
 
+    def symbols(self, release: str, progress: Progress) -> Path:
+        """The directory with the debugging information of this kernel, whose release is known, laid
+        out as in a build directory, or as in /usr/lib/debug.  Raises UsageError where there is
+        none to be had, and HostError."""
+        raise UsageError(
+            f"{self.summary}: nothing here has its debugging information",
+            hint="give the directory that has its vmlinux, with --symbols",
+        )
+
     def remarks(self) -> list[str]:
         """What a user should know before the kernel boots; nothing for most."""
         return []

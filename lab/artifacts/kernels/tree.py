@@ -65,6 +65,15 @@ class KernelTree(KernelSource):
     def build_module(self, name: str, sources: Path, release: str, progress: Progress) -> None:
         external.by_tree(self.tree, sources, name, progress)
 
+    def symbols(self, release: str, progress: Progress) -> Path:
+        options = self._options()
+        if options and options.get("CONFIG_DEBUG_INFO") != "y":
+            raise UsageError(
+                f"{self.tree}: built without debugging information",
+                hint="build it with CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT=y",
+            )
+        return self.tree
+
     def remarks(self) -> list[str]:
         absent = self._missing()
         if not absent:

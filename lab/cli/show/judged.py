@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from lab.cli.show.dumps import print_dumps
 from lab.results.rules import WORDS, offending
 from lab.results.sectors.grid import NEIGHBOUR, SOURCE
 from lab.results.sectors.model import FOREIGN, NEW, OLD, TORN, UNREADABLE, sector_map
@@ -49,6 +50,7 @@ def print_judged(console: Console, run: str, case: Mapping[str, Any]) -> None:
         console.print(f"\nafter the copy, with {fault(case)}:")
         for line in lines:
             console.print(_coloured(line), no_wrap=True, overflow="crop")
+    print_dumps(console, run, str(case["number"]))
     console.print(f"\nagain: lab replay {run}:{case['number']}", soft_wrap=True)
 
 

@@ -54,6 +54,15 @@ class RuleShown:
 
 
 @dataclass(frozen=True)
+class DumpShown:
+    """A dump on a page: of which case, as `lab drgn` takes it, why it was taken, and the report."""
+
+    case: str
+    why: str
+    report: str
+
+
+@dataclass(frozen=True)
 class CaseShown:
     """A case on its page; the pictures are empty where it is told in text alone."""
 
@@ -68,6 +77,7 @@ class CaseShown:
     lanes: Markup
     events: tuple[Event, ...]
     minimised: Markup
+    dumps: tuple[DumpShown, ...] = ()
 
     @property
     def text(self) -> str:
@@ -77,7 +87,7 @@ class CaseShown:
 
 def shown(
     of: CaseKey, name: str, status: str, case: Mapping[str, Any], events: Iterable[Event], *,
-    drawn: bool,
+    drawn: bool, dumps: Sequence[DumpShown] = (),
 ) -> CaseShown:  # fmt: skip
     """What a case's page shows; with pictures if it is to be drawn."""
     found, told = sector_map(case), tuple(events)
@@ -91,7 +101,7 @@ def shown(
             smaller = sectors.copied(small)
     return CaseShown(
         of, name, status, case, tuple(_rules(case, found)), found, copied, recovered,
-        swum, told, smaller,
+        swum, told, smaller, tuple(dumps),
     )  # fmt: skip
 
 

@@ -9,10 +9,12 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from lab.host import dirs
 from lab.results import runs
+from lab.results.dumps import of_run, report_of
 from lab.results.sectors.model import sector_map
 from lab.results.site.allowance import Allowance
-from lab.results.site.case import CaseKey, CaseShown, key, shown
+from lab.results.site.case import CaseKey, CaseShown, DumpShown, key, shown
 from lab.results.site.conformance import table
 from lab.results.site.draw import sectors, writes
 from lab.results.site.draw.plots import distribution, steps
@@ -36,6 +38,9 @@ BESIDE = 20
 
 DRAWN = 30
 """Power cuts whose logs are drawn."""
+
+REPORT = 40_000
+"""Characters of a dump's report that a page has."""
 
 _FEW = 5
 """Copies of which a distribution says something."""
@@ -92,6 +97,7 @@ def told(
         "latencies": _latencies(document.get("latency") or []),
         "durations": durations(session, run.suite, run.profile),
         "boots": boots(session, run.profile, run.kernel),
+        "dumps": _dumps([run.id]),
         "counts": Counter(case.status for case in cases),
     }, pages
 
@@ -104,12 +110,23 @@ def _pages(recorded: Sequence[RecordedRow], allowed: Allowance) -> Iterator[Case
     good = [each for each in unique if each.row.status == "pass"][: allowed.others]
     drawn = {each.key for each in (*bad[: allowed.failing_drawn], *good[: allowed.others_drawn])}
     events = _events([*bad, *good])
+    dumps = _dumps({each.key.run for each in (*bad, *good) if each.key})
     for each in (*bad, *good):
         assert each.key
         yield shown(
             each.key, each.row.name, each.row.status, each.document,
             events.get(each.key, []), drawn=each.key in drawn,
+            dumps=[one for one in dumps if one.case == str(each.key)],
         )  # fmt: skip
+
+
+def _dumps(of: Iterable[str]) -> list[DumpShown]:
+    """The dumps of runs, in which cases left their guests."""
+    return [
+        DumpShown(f"{run}:{note.case}", note.why, report_of(dump)[:REPORT])
+        for run in of
+        for dump, note in of_run(dirs.state("runs") / run)
+    ]
 
 
 def _of(recorded: Iterable[RecordedRow], pages: Iterable[CaseShown]) -> Iterator[RecordedRow]:

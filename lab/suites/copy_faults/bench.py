@@ -55,6 +55,8 @@ class Bench:
         """The path in this guest."""
         self.answered: dict[str, Any] | None = None
         """The executor's answer to the last copy; None if none came."""
+        self.case = ""
+        """The number of the case that is carried out."""
         self.lacking: dict[Action, str] = {}
         """Actions that this guest's kernel has not what they need for, with what it said."""
         self.broken = False
@@ -274,6 +276,10 @@ class Bench:
                 raise GuestError(f"the guest's kernel did not panic within {deadline:.0f} s")
             time.sleep(0.02)
         self._own.hear_panic()
+
+    def dump(self, why: str) -> None:
+        """Keep the memory of a guest whose copy does not end, or whose kernel complains."""
+        self._own.dump(self.case, why)
 
     def flush(self) -> None:
         """A Flush from the guest.  Raises GuestError if it does not succeed."""

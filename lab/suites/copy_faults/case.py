@@ -218,8 +218,7 @@ class BenchCase:
 
     def _complaints(self, told: InterruptionResult) -> tuple[str, ...]:
         """What the kernel said of hangs and crashes, but for what the act itself provokes."""
-        found, provoked = complaints(told.messages), self._act.provokes
-        return tuple(line for line in found if not provoked or provoked not in line)
+        return self._act.unprovoked(complaints(told.messages))
 
     def _ranges_begun(self, told: InterruptionResult) -> int:
         """How many source ranges the device must have seen."""
@@ -252,6 +251,7 @@ class BenchCase:
         except DeviceFailure as failure:
             problem = problem or str(failure)
         if completion is None:
+            bench.dump(f"the same copy again: no completion within {self._hang:.1f} s")
             if bench.path.on_medium:
                 findings = bench.look(copy, tagging)
                 self._revive()

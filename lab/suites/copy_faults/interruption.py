@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from lab.copy.contract import Aftermath
+from lab.copy.contract.facts import RAN_ON
 from lab.copy.model import Completion
 from lab.copy.oracle import Tagging
 from lab.copy.plant import Plant
@@ -15,6 +16,7 @@ from lab.errors import LabError
 from lab.faults.model import Stage
 from lab.faults.stepper import NotReached, Stepper
 from lab.faults.throttle import FOREVER, Throttle
+from lab.guest.kmsg import complaints
 from lab.suites.copy_faults.acts import ability, registry
 from lab.suites.copy_faults.acts.scene import Effect, Grip, Scene
 from lab.suites.copy_faults.bench import Bench
@@ -84,6 +86,7 @@ class Interruption:
         told = self._interrupt() if self._fault.held else self._run_unheld()
         aftermath = self._act.aftermath if told.reached else Aftermath.LIVE
         messages = bench.taps.kernel_messages() if told.waited is not None else []
+        self._keep_memory(replace(told, aftermath=aftermath), messages)
         entries = tuple(bench.taps.writes())
         doubtful = self._is_doubtful(told)
         ends = doubtful and bench.path.survives_boot
@@ -95,6 +98,13 @@ class Interruption:
             told, aftermath=aftermath, messages=messages, entries=entries,
             ended=ends or told.waited is None or self._act.action.costs_boot,
         )  # fmt: skip
+
+    def _keep_memory(self, told: InterruptionResult, messages: list[str]) -> None:
+        """Have the guest's memory kept, before anything ends it, where NO-HANG is violated."""
+        if told.waited is None and told.aftermath in RAN_ON:
+            self._bench.dump(f"no completion within {self._hang:.1f} s of the release")
+        elif found := self._act.unprovoked(complaints(messages)):
+            self._bench.dump(found[0])
 
     def _blind(self) -> str:
         """Why a medium that is rebuilt from the write log shows nothing of what is durable by
@@ -158,7 +168,7 @@ class Interruption:
         try:
             effect = self._do(grip)
             released = time.monotonic()
-            time.sleep(plant.delay(self._hang))
+            self._come_late()
         except DeviceFailure:
             raise
         except BaseException:
@@ -171,6 +181,12 @@ class Interruption:
         told = self._ended(released, effect)
         effect.after(self._hang)
         return told
+
+    def _come_late(self) -> None:
+        """Hold the copy for longer than it may take, where that is the planted defect."""
+        if late := self._plant.delay(self._hang):
+            time.sleep(late)
+            self._bench.dump(f"no completion within {self._hang:.1f} s")
 
     def _run_unheld(self) -> InterruptionResult:
         """Let the copy run into the error, and wait for its end."""

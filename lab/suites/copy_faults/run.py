@@ -238,6 +238,7 @@ def _judge_all(sweep: Sweep, bench: Bench, report: Report, watcher: Watcher[Case
 def _judge(sweep: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
     # Should the lab break off in this case, the timeline still says what it was.
     bench.run.emit("lab", "setup", number=number, **setup.document())
+    bench.case = str(number)
     return BenchCase(bench, setup, sweep.plant, sweep.hang_deadline).run()
 
 

@@ -11,7 +11,7 @@ from lab.guest.boot import Platform
 from lab.guest.kmsg import fatal
 from lab.profile.layers.filesystems import FileSystem, MountLayer
 from lab.profile.models import Profile, stack
-from lab.results.cases import Case, CaseStatus
+from lab.results.cases import Case, CaseStatus, titled
 from lab.suites.fsx.case import Course, FileMismatch
 from lab.suites.fsx.client import Exerciser, OperationTimeout
 from lab.suites.fsx.model import Mismatch
@@ -115,7 +115,7 @@ class _FsxBench:
         start = time.monotonic()
         course = self._course(seed)
         heard: list[str] = []
-        status, reason, extra = self._judged(course, heard)
+        status, reason, extra = self._judged(seed, course, heard)
         directory = f"cases/{self.where.name}/{_name(seed)}"
         evidence = {"operations.jsonl": course.log.text(), **extra}
         if status is not CaseStatus.PASS:
@@ -144,13 +144,15 @@ class _FsxBench:
         at = numbers.randint(max(1, ops // 2), ops)
         return Course(exerciser, numbers, ops, self.options.kinds, self.options.replay, down, at)
 
-    def _judged(self, course: Course, heard: list[str]) -> tuple[CaseStatus, str, dict[str, str]]:
+    def _judged(
+        self, seed: int, course: Course, heard: list[str]
+    ) -> tuple[CaseStatus, str, dict[str, str]]:
         """What a case comes to: its status, why, and what a guest that is lost has to say."""
         try:
             status, reason = self._verdict(course, heard)
         except GuestLost as lost:
             heard += lost.messages
-            console = self.own.last_words(lost)
+            console = self.own.last_words(lost, titled(self.where.name, _name(seed)))
             self.own.lose()
             return lost.status, lost.reason, {"console": console} if console else {}
         finally:

@@ -174,7 +174,7 @@ class Lane:
         self.progress(f"{sitting.case} {lost.status}: collecting what can be told")
         with suppress(LabError):
             self._fetch(sitting)
-        sitting.bury(lost, self.own.last_words(lost))
+        sitting.bury(lost, self.own.last_words(lost, sitting.title))
         self.own.lose()
 
     def _fetch(self, sitting: Sitting) -> None:

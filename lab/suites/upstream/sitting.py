@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lab.guest.relay import File, Read
 from lab.host.command import tail
-from lab.results.cases import FAILURES, Case, CaseStatus
+from lab.results.cases import FAILURES, Case, CaseStatus, titled
 from lab.suites.guest import GuestLost
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import Batch, External
@@ -78,6 +78,11 @@ class Sitting:
         """Whether no evidence is on its way any more."""
         return not self._endings
 
+    @property
+    def title(self) -> str:
+        """What listings call the case that runs."""
+        return titled(self.batch.section, self.case)
+
     def tail(self) -> str:
         """The end of what the command said."""
         return tail(self._output)
@@ -117,8 +122,7 @@ class Sitting:
     def check_time(self) -> None:
         """Raises GuestLost when the case that runs is overdue, or none begins, or evidence does
         not come."""
-        title = Case(self.case, CaseStatus.HUNG, 0, section=self.batch.section).title
-        deadline = self._watchdog.deadline(title) if self.case else self._watchdog.between
+        deadline = self._watchdog.deadline(self.title) if self.case else self._watchdog.between
         if time.monotonic() - self._since > deadline:
             raise GuestLost(CaseStatus.HUNG, f"no end within {deadline:.0f} s")
 

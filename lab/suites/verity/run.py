@@ -11,7 +11,7 @@ from lab.guest.boot import Platform
 from lab.guest.kmsg import fatal
 from lab.profile.layers.data import DmCrypt, DmIntegrity
 from lab.profile.models import Profile
-from lab.results.cases import Case, CaseStatus
+from lab.results.cases import Case, CaseStatus, titled
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
@@ -189,7 +189,8 @@ class _VerityBench:
             checker = self._scene.checker
             unheard = [text for text in lost.messages if text not in checker.heard]
             checker.said += [f"kernel: {text}" for text in unheard]
-            return lost.status, lost.reason, lines, self._own.last_words(lost)
+            words = self._own.last_words(lost, titled(case.section, case.name))
+            return lost.status, lost.reason, lines, words
         return status, reason, lines, ""
 
     def _verdict(self, case: VerityCase, lines: list[str]) -> tuple[CaseStatus, str]:

@@ -123,7 +123,7 @@ def test_a_guest_that_is_gone_after_a_panic_was_crashed_by_its_case(own: Any) ->
     assert (lost.status, lost.reason) == (
         CaseStatus.CRASHED, "Kernel panic - not syncing: sysrq triggered crash",
     )  # fmt: skip
-    assert guest.last_words(lost).endswith("sysrq triggered crash ]---\n")
+    assert guest.last_words(lost, "case").endswith("sysrq triggered crash ]---\n")
 
 
 def test_a_guest_that_is_gone_otherwise_is_the_labs_failure(own: Any) -> None:

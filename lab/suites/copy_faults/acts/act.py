@@ -78,6 +78,10 @@ class Act:
         """It is done over QMP or to the medium, and needs nothing of the guest."""
         return not (self.action.undisturbed or self.action.layer or self.in_guest)
 
+    def unprovoked(self, complaints: Sequence[str]) -> tuple[str, ...]:
+        """The kernel's complaints but for what the act itself provokes."""
+        return tuple(line for line in complaints if not self.provokes or self.provokes not in line)
+
     @property
     def takes_cache(self) -> bool:
         """A power cut that leaves less than all of the volatile cache."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lab.crash.excerpt import LogExcerpt
 from lab.crash.logfile import WriteLog
 from lab.crash.marks import STARTED
-from lab.results.cases import Case, CaseStatus
+from lab.results.cases import Case, CaseStatus, titled
 from lab.suites.crash_states.fs.bench import FsBench, StepRefused
 from lab.suites.crash_states.fs.fewer import FailingWorkload, fewest
 from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, RunEnds, now
@@ -49,7 +49,7 @@ class WorkloadJudging:
         except StepRefused as refused:
             return JudgedWorkload(self._case(CaseStatus.NOTRUN, str(refused)))
         except GuestLost as lost:
-            words = self._bench.own.last_words(lost)
+            words = self._bench.own.last_words(lost, self._title)
             self._bench.lose()
             return JudgedWorkload(self._case(lost.status, lost.reason, words))
         failures = [self._failure(recording, each) for each in self._broken(recording)]
@@ -85,11 +85,16 @@ class WorkloadJudging:
                     told = done
                     self._campaign.ledger.watcher.progress(f"{self._kind.name}: {done} sequences")
         except GuestLost as lost:
-            words = [self._bench.own.last_words(lost)]
+            words = [self._bench.own.last_words(lost, self._title)]
             self._bench.lose()
             return JudgedWorkload(self._case(lost.status, lost.reason, "\n".join(words)))
         output = f"{done} sequences, {said} of them to their end: no difference"
         return JudgedWorkload(self._case(CaseStatus.PASS, "", output))
+
+    @property
+    def _title(self) -> str:
+        """What listings call it."""
+        return titled(self._kind.name, self._workload.name)
 
     def _case(self, status: CaseStatus, reason: str, output: str = "") -> Case:
         seconds = round(now()[0] - self._start, 3)

@@ -14,6 +14,7 @@ from lab.crash.states import EpochCoverage, StatePlan
 from lab.crash.walk import DistinctState, EpochWalk, LogWalk, build
 from lab.errors import GuestError
 from lab.host.clone import clone
+from lab.results.cases import titled
 from lab.suites.crash_states.fs.bench import FsBench
 from lab.suites.crash_states.fs.history import CrashMoment
 from lab.suites.crash_states.fs.kinds import FileSystemKind
@@ -150,7 +151,9 @@ class FsJudging:
         try:
             answer, read = self._bench.judge(self._kind, medium)
         except GuestLost as lost:
-            words = self._bench.own.last_words(lost)
+            words = self._bench.own.last_words(
+                lost, titled(self._kind.name, recording.workload.name)
+            )
             self._bench.lose()
             return (Ruled("NO-HANG", " ".join([lost.reason, words])[:2000]),)
         finally:

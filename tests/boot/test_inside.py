@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest's kernel looked into: its memory taken while a request is held, by hand and in a run.
+
+What needs a kernel's debugging information, a gigabyte, is tried where LAB_SYMBOLS is set.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import drgn
+import pytest
+
+from lab.artifacts.kernel import ensure_kernel
+from lab.host.command import run as run_program
+from lab.inside import vmcore
+from tests.boot.conftest import LAB, Lab, wait_for
+
+symbols = pytest.mark.skipif(
+    "LAB_SYMBOLS" not in os.environ, reason="LAB_SYMBOLS is not set: fetches a gigabyte"
+)
+
+
+needs_gdb = pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed")
+
+
+@pytest.fixture
+def vmlinux(tmp_path: Path) -> Path:
+    """A directory with the kernel that guests boot, which has no debugging information."""
+    (tmp_path / "vmlinux").symlink_to(ensure_kernel("debian", print).vmlinux)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def held(lab: Lab) -> Iterator[str]:
+    """A guest with a copy held before its second write."""
+    lab("up", "nvme-copy", "--name", "held", deadline=900)
+    lab("fault", "held", "hold", "--at", "write:2")
+    words = ("ssh", "held", "--", "nvme-copy", "--serial", "LABNVME0", "--to", "4096")
+    copy = subprocess.Popen(
+        [LAB, *words, "0+64", "128+64"], env=lab.env, stdout=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: status(lab)["state"] == "held", "a held copy", 120)
+    yield "held"
+    lab("fault", "held", "release")
+    said, _ = copy.communicate(timeout=120)
+    assert json.loads(said)["status"] == 0
+    lab("down", "held")
+
+
+def status(lab: Lab) -> dict[str, Any]:
+    """What is armed, or held, in the guest."""
+    found: dict[str, Any] = json.loads(lab("fault", "held", "status", "--json").stdout)
+    return found
+
+
+def core(lab: Lab, dump: Path) -> drgn.Program:
+    """The kernel in a dump, without its symbols."""
+    plain = lab.state / "core.elf"
+    run_program(["zstd", "-q", "-d", "-f", "--sparse", dump, "-o", plain], deadline=300)
+    program = drgn.Program()
+    program.set_core_dump(plain)
+    return program
+
+
+def test_the_memory_of_a_guest_whose_copy_is_held(lab: Lab, held: str) -> None:
+    said = json.loads(lab("dump", held, "--json", deadline=600).stdout)
+    assert said["memory"] == 1 << 30
+    assert said["size"] < 256 << 20
+    program = core(lab, Path(said["file"]))
+    plain = lab.state / "core.elf"
+    with plain.open("rb") as file:
+        told = vmcore.fields(vmcore.note_of(file.read(vmcore.HEAD)))
+    # By its page tables: what lies at a virtual address is what it must be.
+    names = program.read(int(told["SYMBOL(init_uts_ns)"], 16), 400)
+    assert told["OSRELEASE"].encode() in names
+    assert plain.stat().st_blocks * 512 < 512 << 20
+    plain.unlink()
+    assert status(lab)["state"] == "held"
+
+
+@symbols
+def test_who_waits_for_the_copy_that_is_held(lab: Lab, held: str) -> None:
+    told = json.loads(lab("drgn", held, "--json", deadline=1800).stdout)
+    (task,) = (task for task in told["tasks"] if task["name"].startswith("python3"))
+    assert task["waits"] == "blk_execute_rq"
+    (queue,) = (queue for queue in told["queues"] if queue["name"] == "nvme0n1")
+    (request,) = queue["requests"]
+    assert request["operation"] == "NVMe copy (19h)"
+    assert told["lacking"] == {}
+    # And the shell, in which the same can be asked for.
+    said = lab("drgn", held, deadline=600, text="report()\nprint(prog['jiffies'])\n").stdout
+    assert "waits in blk_execute_rq" in said
+    assert status(lab)["state"] == "held"
+
+
+def test_a_debugger_is_kept_away_while_a_copy_is_held(lab: Lab, held: str) -> None:
+    said = lab("gdb", held, status=2).stderr
+    assert "gdb stops the machine, which waits for that request" in said
+    assert f"lab drgn {held}" in said
+    assert status(lab)["state"] == "held"
+
+
+@needs_gdb
+def test_gdb_stops_a_guest_which_goes_on_after(lab: Lab, guest: str, vmlinux: Path) -> None:
+    words = ("gdb", guest, "--symbols", str(vmlinux), "--", "-batch", "-ex", "p/x $rip")
+    assert re.search(r"^\$1 = 0xffffffff[89a-f]", lab(*words).stdout, re.MULTILINE)
+    assert lab("ssh", guest, "--", "echo", "goes on").stdout == "goes on\n"
+
+
+@needs_gdb
+def test_a_guest_goes_on_whose_debugger_was_killed_with_its_lab(
+    lab: Lab, guest: str, vmlinux: Path
+) -> None:
+    debugging = lab.start("gdb", guest, "--symbols", str(vmlinux), "--", "-batch",
+                          "-ex", "shell echo stopped; sleep 1000")  # fmt: skip
+    assert debugging.stdout is not None
+    # One line of gdb's comes when the guest stands still.
+    while "stopped" not in debugging.stdout.readline():
+        assert debugging.poll() is None
+    (gdb,) = Path(f"/proc/{debugging.pid}/task/{debugging.pid}/children").read_text().split()
+    debugging.kill()
+    debugging.communicate()
+    os.kill(int(gdb), signal.SIGKILL)
+    assert lab("ssh", guest, "--", "echo", "goes on").stdout == "goes on\n"
+    directory = Path(lab.ls()[guest]["directory"])
+    assert list(directory.glob("gdb.*")) == []
+
+
+def test_a_copy_that_hangs_in_a_run_leaves_its_guests_memory(lab: Lab) -> None:
+    args = ("--points", "write:1", "--actions", "resume", "--plant", "late-release")
+    words = ("run", "nvme-copy", "copy-faults", "--json", "--")
+    done = lab(*words, *args, "--hang-deadline", "3", status=1, deadline=900,
+               env={"XDG_CONFIG_HOME": str(settings(lab, "run: 1"))})  # fmt: skip
+    run = json.loads(done.stdout)["run"]
+    (dump,) = (lab.state / "lab/runs" / run / "dumps").glob("*.elf.zst")
+    # Of two that hang, the second would be one more than is allowed.
+    timeline = (dump.parents[1] / "timeline.jsonl").read_text()
+    events = [json.loads(line) for line in timeline.splitlines()]
+    order = [event["event"] for event in events if event["event"] in ("held", "dump", "release")]
+    assert order[-3:] == ["held", "dump", "release"]
+    assert core(lab, dump).flags & drgn.ProgramFlags.IS_LINUX_KERNEL
+    assert f"dump of 1, {dump.stat().st_size >> 20} MiB" in lab("results", "show", run).stdout
+    assert f"lab drgn {run}:1" in lab("results", "show", f"{run}:1").stdout
+
+
+def settings(lab: Lab, dumps: str) -> Path:
+    """A configuration directory in which dumps are taken like that."""
+    place = lab.state / "config"
+    (place / "lab").mkdir(parents=True, exist_ok=True)
+    (place / "lab/config.yaml").write_text(f"dumps: {{{dumps}}}\n")
+    return place
+
+
+HANGS = {
+    "nvme-copy": ("nvme-copy", "blk_execute_rq", "nvme0n1"),
+    "loop-xfs-reflink": ("", "", "loop0"),
+    "dm-flakey-loop": ("", "", "dm-0"),
+    "nvmet-loop-bdev": ("", "", "nvme1n1"),
+}
+"""By profile."""
+
+
+@symbols
+@pytest.mark.parametrize("profile", HANGS)
+def test_a_hang_is_told_by_the_function_that_waits(lab: Lab, profile: str) -> None:
+    args = ("--points", "write:1", "--actions", "resume", "--plant", "late-release")
+    words = ("run", profile, "copy-faults", "--json", "--", *args, "--hang-deadline", "5")
+    done = lab(*words, status=1, deadline=1800,
+               env={"XDG_CONFIG_HOME": str(settings(lab, "run: 1"))})  # fmt: skip
+    run = json.loads(done.stdout)["run"]
+    report = json.loads(lab("drgn", f"{run}:1", "--json", deadline=1800).stdout)
+    print(lab("drgn", f"{run}:1", "--report").stdout)
+    assert report["tasks"]
