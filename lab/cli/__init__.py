@@ -35,6 +35,7 @@ from lab.cli import (
     results,
     run,
     shell,
+    watch,
     worker,
 )
 from lab.cli.terminal import print_error
@@ -84,6 +85,7 @@ run.register(app)
 replay.register(app)
 nightly.register(app)
 worker.register(app)
+watch.register(app)
 bisect.register(app)
 shell.register(app)
 doctor.register(app)
