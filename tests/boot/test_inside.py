@@ -159,12 +159,12 @@ def settings(lab: Lab, dumps: str) -> Path:
 
 
 HANGS = {
-    "nvme-copy": ("nvme-copy", "blk_execute_rq", "nvme0n1"),
-    "loop-xfs-reflink": ("", "", "loop0"),
-    "dm-flakey-loop": ("", "", "dm-0"),
-    "nvmet-loop-bdev": ("", "", "nvme1n1"),
+    "nvme-copy": {"controllers"},
+    "loop-xfs-reflink": {"controllers", "loops"},
+    "dm-flakey-loop": {"controllers", "loops", "mapped"},
+    "nvmet-loop-bdev": {"controllers"},
 }
-"""By profile."""
+"""Profiles with a copy path over nvme, loop, dm-flakey and nvmet; what a report has of each."""
 
 
 @symbols
@@ -176,5 +176,11 @@ def test_a_hang_is_told_by_the_function_that_waits(lab: Lab, profile: str) -> No
                env={"XDG_CONFIG_HOME": str(settings(lab, "run: 1"))})  # fmt: skip
     run = json.loads(done.stdout)["run"]
     report = json.loads(lab("drgn", f"{run}:1", "--json", deadline=1800).stdout)
-    print(lab("drgn", f"{run}:1", "--report").stdout)
-    assert report["tasks"]
+    # Whoever waits, waits for the request that is held at the bottom.
+    assert all(task["waits"] for task in report["tasks"]) and report["tasks"]
+    (bottom,) = (queue for queue in report["queues"] if queue["name"] == "nvme0n1")
+    assert [request["state"] for request in bottom["requests"]] == ["in flight"]
+    assert {part for part in ("controllers", "loops", "mapped") if report[part]} == HANGS[profile]
+    assert report["lacking"] == {}
+    page = lab("results", "show", f"{run}:1").stdout
+    assert f"waits in {report['tasks'][0]['waits']}" in page
