@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lab.errors import HostError, UsageError
 from lab.host.command import run
+from lab.results.dumps import DIRECTORY, SUFFIX
 from lab.results.run import DOCUMENT, PROFILE, TIMELINE
 from lab.results.runs import PastRun
 
@@ -78,6 +79,8 @@ def pack(directory: Path, about: BundleNote, more: Path, target: Path) -> None:
     argv = [
         "tar", "--create", "--gzip", "--sparse", "--format=gnu", "--sort=name",
         "--owner=root:0", "--group=root:0", f"--transform=s,^\\.,lab-{about.run},",
+        # Of dumps the notes and reports: the memory has all that was in the guest, its keys too.
+        f"--exclude=./{DIRECTORY}/*{SUFFIX}",
         f"--file={new.absolute()}", f"--directory={more}", ".", f"--directory={directory}", ".",
     ]  # fmt: skip
     try:

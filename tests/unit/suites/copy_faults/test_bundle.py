@@ -52,6 +52,9 @@ def made(run: Run, target: Path, wanted: str = "") -> Path:
 
 def test_a_bundle_has_the_evidence_and_what_it_takes_to_do_it_again(tmp_path: Path) -> None:
     run = recorded()
+    for name in ("001.elf.zst", "001.json", "001.txt"):
+        # Of a guest's memory what was found in it, and not what else was there.
+        run.save(f"dumps/{name}", b"1")
     lacking = make_bundle(run.id, "", tmp_path / "b.tar.gz")
     assert lacking == ["kernel.config: the kernel is not built any more"]
     assert [path.name for path in tmp_path.iterdir()] == ["b.tar.gz"]
@@ -64,7 +67,7 @@ def test_a_bundle_has_the_evidence_and_what_it_takes_to_do_it_again(tmp_path: Pa
     assert names == {
         "", *(f"/{name}" for name in (
             "bundle.json", "console.log", "kernel.json", "kernel.log", PROFILE, "run.json",
-            TIMELINE, LOG,
+            TIMELINE, LOG, "dumps", "dumps/001.json", "dumps/001.txt",
         )),
     }  # fmt: skip
     # The hole takes no room.
