@@ -6,17 +6,22 @@ console lines, kernel messages) and what to do about it (`hint`).  A lab error i
 result: the command line maps it to exit status 2 or 3, while 1 is kept for violated rules.
 """
 
+from lab.foreign import harmless
+
 
 class LabError(Exception):
-    """Base of everything the lab reports without a traceback."""
+    """Base of everything the lab reports without a traceback.
+
+    Whatever it quotes, of a guest, a program or a file, can be shown to a terminal.
+    """
 
     exit_status = 3
 
     def __init__(self, message: str, *, detail: str = "", hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.detail = detail.rstrip()
-        self.hint = hint
+        self.message = harmless(message)
+        self.detail = harmless(detail.rstrip().replace("\r\n", "\n"))
+        self.hint = harmless(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         text = self.message

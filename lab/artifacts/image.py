@@ -4,12 +4,10 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from lab import share
+from lab import share, yamlfile
 from lab.artifacts import cache, debian
 from lab.artifacts.cache import Artifact, Progress
 from lab.errors import ProfileError, UsageError
@@ -32,10 +30,6 @@ _LEFT_OUT = "^(dev|proc|run|sys|tmp|var/cache/apt|var/lib/apt/lists)/.+"
 """Regular expression: the content of mount points, and what apt downloaded."""
 
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Where libyaml is there, a tenth of the time."""
-
-
 class Definition(BaseModel):
     """One images/NAME.yaml."""
 
@@ -45,6 +39,10 @@ class Definition(BaseModel):
     packages: list[str] = Field(min_length=1)
     exclude: list[str] = []
     setup: list[str] = []
+
+
+_ANYTHING = TypeAdapter(object)
+"""What another definition may lie under cannot be judged alone."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +80,7 @@ def load(path: Path) -> Definition:
 def _extended(path: Path, over: tuple[Path, ...]) -> object:
     """What the file says, its lists behind those of the definition that it extends; `over` are
     the files that led here."""
-    try:
-        own = yaml.load(path.read_text(), _LOADER)
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: no valid YAML", detail=str(error)) from error
-    except OSError as error:
-        raise ProfileError(f"{path}: {error.strerror}") from error
+    own = yamlfile.read(path, _ANYTHING)
     if not isinstance(own, dict) or "extends" not in own:
         return own
     base = _extended(_base(own.pop("extends"), path, over), (*over, path))

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from sqlalchemy.orm import Session
 
-from lab.errors import UsageError
+from lab import yamlfile
 from lab.farm.night import DONE, FAILED
 from lab.results.markdown import version
 from lab.results.remarks import remarks
@@ -39,13 +38,8 @@ _KNOWN = TypeAdapter(list[KnownCause])
 
 
 def known(path: Path) -> list[KnownCause]:
-    """The explanations in a YAML file.  Raises UsageError."""
-    try:
-        return _KNOWN.validate_python(yaml.safe_load(path.read_text()) or [])
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise UsageError(
-            f"{path}: no list of explanations: {error}", hint="each has `says` and `because`"
-        ) from error
+    """The explanations in a YAML file.  Raises ProfileError with the line that is wrong."""
+    return yamlfile.read(path, _KNOWN, empty=[], hint="each has `says` and `because`")
 
 
 @dataclass(frozen=True)

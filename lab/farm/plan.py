@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lab.artifacts.kernels.names import kernel_name
 from lab.artifacts.qemus.names import qemu_name
-from lab.errors import LabError, ProfileError
-from lab.profile.document import parse
+from lab.document import parse
+from lab.errors import LabError
+from lab.problem import InvalidProfileError, KeyPath
 from lab.profile.load import load as load_profile
-from lab.profile.problem import InvalidProfileError, KeyPath
 from lab.profile.units import Duration, Size
 from lab.suites.request import Request
 from lab.suites.suite import check, suites
+from lab.yamlfile import text
 
 _T = TypeVar("_T")
 _NAMES = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -160,12 +161,7 @@ def load(path: Path) -> Plan:
 
     Raises InvalidProfileError with a line for each thing that is wrong.
     """
-    try:
-        document = parse(path.read_text(), str(path))
-    except OSError as error:
-        raise ProfileError(f"{path}: {error.strerror}", hint="docs/nightly.md has one") from error
-    except UnicodeDecodeError as error:
-        raise ProfileError(f"{path}: it is no text: {error.reason}") from error
+    document = parse(text(path), str(path))
     wrong: list[tuple[KeyPath, str]] = []
     data = document.data if isinstance(document.data, dict) else {}
     if not isinstance(document.data, dict):

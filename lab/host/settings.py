@@ -32,18 +32,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ByteSize,
     ConfigDict,
     Field,
-    ValidationError,
+    TypeAdapter,
     model_validator,
 )
 
-from lab.errors import ProfileError
+from lab import yamlfile
 from lab.host import dirs
 
 FILE = "config.yaml"
@@ -210,23 +209,13 @@ class Settings(BaseModel):
     dumps: DumpSettings = DumpSettings()
 
 
+_READER = TypeAdapter(Settings)
+
+
 def load() -> Settings:
     """The settings, or the defaults where there is no file.
 
-    Raises ProfileError that names the file and the key that is wrong.
+    Raises ProfileError that names the file, the line and the key that is wrong.
     """
     path = dirs.config(FILE)
-    try:
-        return Settings.model_validate(yaml.safe_load(path.read_text()) or {})
-    except FileNotFoundError:
-        return Settings()
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: no valid YAML", detail=str(error)) from error
-    except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, item['loc'])) or 'top level'}: {item['msg']}"
-            for item in error.errors()
-        ]
-        raise ProfileError(f"{path}: {wrong[0]}", detail="\n".join(wrong[1:])) from error
-    except OSError as error:
-        raise ProfileError(f"{path}: {error.strerror}") from error
+    return yamlfile.read(path, _READER, empty={}) if path.exists() else Settings()

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from lab.profile.problem import KeyPath
+from lab.problem import KeyPath
 
 Conflict = tuple[KeyPath, str]
 """The key at fault, relative to the model that found it, and what is wrong with it."""

@@ -8,9 +8,9 @@ from functools import reduce
 from json import dumps
 from typing import Any
 
+from lab.document import Document, Place, parse
 from lab.errors import ProfileError, UsageError
-from lab.profile.document import Document, Place, parse
-from lab.profile.problem import PLAIN_KEY, InvalidProfileError, KeyPath, Problem, dotted, shown
+from lab.problem import PLAIN_KEY, InvalidProfileError, KeyPath, Problem, dotted, shown
 
 _STEP = re.compile(rf"\.(?P<key>{PLAIN_KEY})|\[(?P<index>[0-9]{{1,9}})\]|\[(?P<name>[^\[\]]+)\]")
 _EXAMPLE = (

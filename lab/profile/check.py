@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lab.errors import ProfileError
+from lab.problem import InvalidProfileError, Problem
 from lab.profile.change import ProfileChange
 from lab.profile.find import display, find, shipped
 from lab.profile.load import load_file
-from lab.profile.problem import InvalidProfileError, Problem
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from lab.problem import KeyPath, shown
 from lab.profile.base import Conflict, ConflictError, ProfileModel
 from lab.profile.fields import tag_of
 from lab.profile.models import Profile
-from lab.profile.problem import KeyPath, shown
 
 EXTENDS = "extends"
 """A key of the file that is none of the model: the profile that this one is laid over."""

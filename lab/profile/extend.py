@@ -7,13 +7,14 @@ from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
+from lab.document import Document
 from lab.errors import ProfileError
-from lab.profile.document import Document
+from lab.problem import InvalidProfileError, KeyPath, shown
 from lab.profile.explain import EXTENDS, file_keys
 from lab.profile.find import find
 from lab.profile.models import Profile
-from lab.profile.problem import InvalidProfileError, KeyPath, shown
-from lab.profile.source import CannotRead, read
+from lab.profile.source import read
+from lab.yamlfile import CannotRead
 
 
 def extended(path: Path) -> Document:

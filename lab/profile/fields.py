@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from lab.profile.problem import shown
+from lab.problem import shown
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from lab.problem import InvalidProfileError
 from lab.profile.base import Conflict
 from lab.profile.change import ProfileChange, changed
 from lab.profile.explain import EXTENDS, explain
 from lab.profile.extend import extended
 from lab.profile.find import find
 from lab.profile.models import Profile
-from lab.profile.problem import InvalidProfileError
 
 _NO_KEYS = {
     "name": "not a key; expected no name: it is the file's name",

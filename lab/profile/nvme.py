@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from lab.problem import KeyPath
 from lab.profile.base import Conflict, ProfileModel
 from lab.profile.device import BlockSize, Medium, Required, Scheduler, Serial
 from lab.profile.fields import Span
 from lab.profile.nvme_features import Atomic, CopyLimits, CopyOrNone, Fdp, ZoneSettings
-from lab.profile.problem import KeyPath
 from lab.profile.units import Size, format_size
 
 _BY_POSITION = 0

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from lab.problem import shown
 from lab.profile.base import Conflict, ProfileModel
 from lab.profile.fields import Span
-from lab.profile.problem import shown
 from lab.profile.units import Size, format_size
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from lab.problem import shown
 from lab.profile.base import ProfileModel
 from lab.profile.fields import Text
-from lab.profile.problem import shown
 
 _REF = Text(r"[!-~]+", "a disk or layer of the profile, such as LABNVME0:1")
 _NAME = Text(r"[a-z0-9]+(-[a-z0-9]+)*", "an offload path, such as nvme-copy")

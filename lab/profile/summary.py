@@ -4,9 +4,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.problem import InvalidProfileError
 from lab.profile.find import available, display, shipped
 from lab.profile.load import load_file
-from lab.profile.problem import InvalidProfileError
 
 
 @dataclass(frozen=True)

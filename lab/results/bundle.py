@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lab.errors import HostError, UsageError
+from lab.foreign import decoded
 from lab.host.command import run
 from lab.results.dumps import DIRECTORY, SUFFIX
 from lab.results.run import DOCUMENT, PROFILE, TIMELINE
@@ -112,7 +113,9 @@ def read(path: Path) -> Bundle:
         with tarfile.open(path) as tar:
             members = _checked(path, tar)
             about = BundleNote.model_validate_json(_content(tar, members[ABOUT]))
-            document = json.loads(_content(tar, members[DOCUMENT]))
+            document = decoded(_content(tar, members[DOCUMENT]))
+            if not isinstance(document, dict):
+                raise ValueError(f"{DOCUMENT} has no mapping")
             return Bundle(path, about, PastRun(document, _content(tar, members[PROFILE]).decode()))
     except KeyError as error:
         raise UsageError(f"{path}: no bundle of a run, {error.args[0]} is missing") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
+from lab.foreign import decoded
 from lab.host import dirs
 from lab.host.dirs import not_writable
 from lab.results.run import BROKEN_OFF, DOCUMENT, PROFILE, TIMELINE
@@ -82,7 +83,7 @@ def planted(document: dict[str, Any]) -> str:
 def document(run: str) -> dict[str, Any]:
     """The document of a run by its id; empty if it has none, or none that can be read."""
     try:
-        found = json.loads((dirs.state("runs") / run / DOCUMENT).read_text())
+        found = decoded((dirs.state("runs") / run / DOCUMENT).read_text())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -104,7 +105,9 @@ def load(run: str) -> PastRun:
     """A run by its id.  Raises UsageError when there is none, or none that has ended."""
     place = directory(run)
     try:
-        found = json.loads((place / DOCUMENT).read_text())
+        found = decoded((place / DOCUMENT).read_text())
+        if not isinstance(found, dict):
+            raise ValueError("it has no mapping")
         profile = (place / PROFILE).read_text()
     except (OSError, ValueError) as error:
         raise UsageError(

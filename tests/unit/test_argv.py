@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.guest.guests import peer_profile
+from lab.problem import InvalidProfileError
 from lab.profile.device_rules import MAX_PORTS
 from lab.profile.load import load, load_file
 from lab.profile.models import NvmeController, Profile
-from lab.profile.problem import InvalidProfileError
 from lab.vm.argv import Boot, argv
 from lab.vm.graph import Rule, drives
 from lab.vm.link import Link

@@ -22,7 +22,7 @@ GOOD = "suite: trixie\npackages: [bash]\n"
         ("suite: ../x\npackages: [bash]\n", "suite: String should match"),
         ("- bash\n", "top level"),
         ("", "top level"),
-        ("suite: [\n", "no valid YAML"),
+        ("suite: [\n", "yaml:1: not valid YAML"),
     ],
 )
 def test_a_wrong_definition_names_file_and_key(tmp_path: Path, text: str, complaint: str) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from lab.problem import dotted
 from lab.profile.explain import explain
 from lab.profile.models import Profile
-from lab.profile.problem import dotted
 
 MIB = 2**20
 BLK = {"type": "virtio-blk", "serial": "B", "size": MIB}

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from lab.problem import InvalidProfileError
 from lab.profile.layers import BaseLayer, Node
 from lab.profile.layers.kinds import Layer
 from lab.profile.load import load_file
 from lab.profile.models import Profile, stack
-from lab.profile.problem import InvalidProfileError
 from tests.unit.test_layers_guest import load
 
 nfs = load("nfs")

@@ -7,11 +7,11 @@ import pytest
 
 from lab.copy.paths import REFERENCE, find
 from lab.errors import ProfileError
+from lab.problem import InvalidProfileError
 from lab.profile.check import check
 from lab.profile.find import shipped
 from lab.profile.load import load
 from lab.profile.models import Profile
-from lab.profile.problem import InvalidProfileError
 from lab.suites.conformance.options import parse
 from lab.suites.conformance.run import sweeps
 

@@ -8,10 +8,10 @@ import yaml
 from pydantic import ValidationError
 
 from lab.errors import ProfileError
+from lab.problem import InvalidProfileError
 from lab.profile.load import load, load_file
 from lab.profile.models import GuestSettings, MachineSettings, NvmeController, Profile
-from lab.profile.problem import InvalidProfileError
-from lab.profile.source import MAX_BYTES
+from lab.yamlfile import MAX_BYTES
 
 GOOD = """\
 description: test
@@ -274,7 +274,7 @@ def test_one_mistake_is_one_line(tmp_path: Path, old: str, new: str, expected: s
         ("[" * 100_000, "1: nested too deep; expected at most 32 levels"),
         ("? " * 3000, "1: nested too deep; expected at most 32 levels"),
         ("{? " * 3000, "1: nested too deep; expected at most 32 levels"),
-        ("#" * (MAX_BYTES + 1), "1: more than 1048576 bytes; expected a profile"),
+        ("#" * (MAX_BYTES + 1), "1: more than 1048576 bytes; expected a page"),
     ],
 )
 def test_what_is_no_profile_at_all_is_one_line(

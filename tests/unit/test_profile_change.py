@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from lab.errors import UsageError
+from lab.problem import InvalidProfileError
 from lab.profile.change import ItemName, ProfileChange
 from lab.profile.load import load
 from lab.profile.models import NvmeController, Profile
-from lab.profile.problem import InvalidProfileError
 
 TEXT = """\
 description: d

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.problem import InvalidProfileError
 from lab.profile.load import load
-from lab.profile.problem import InvalidProfileError
 
 BASE = """\
 description: the base

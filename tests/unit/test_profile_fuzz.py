@@ -14,13 +14,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lab.document import MAX_DEPTH, parse
 from lab.errors import UsageError
+from lab.problem import InvalidProfileError, KeyPath, Problem, dotted
 from lab.profile.change import ItemName, ProfileChange
-from lab.profile.document import MAX_DEPTH, parse
 from lab.profile.find import display, shipped
 from lab.profile.load import load, load_file
 from lab.profile.models import Profile
-from lab.profile.problem import InvalidProfileError, KeyPath, Problem, dotted
 
 EXAMPLES = int(os.environ.get("LAB_FUZZ", "10000"))
 

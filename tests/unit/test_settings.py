@@ -27,10 +27,13 @@ def test_a_tree_may_lie_in_the_home_directory(home: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("suites:\n  fstest: {}\n", "suites.fstest: Extra inputs"),
-        ("suites:\n  fstests:\n    tree: here\n", "suites.fstests.tree: Value error, here is"),
-        ("suites: [1\n", "no valid YAML"),
-        ("- 1\n", "top level"),
+        ("suites:\n  fstest: {}\n", "config.yaml:2: suites.fstest: Extra inputs"),
+        (
+            "suites:\n  fstests:\n    tree: here\n",
+            "config.yaml:3: suites.fstests.tree: 'here' does not fit: here is",
+        ),
+        ("suites: [1\n", "config.yaml:1: not valid YAML"),
+        ("- 1\n", "config.yaml:1: a list does not fit"),
     ],
 )
 def test_a_mistake_is_told_with_file_and_key(text: str, said: str) -> None:

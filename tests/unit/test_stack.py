@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.problem import InvalidProfileError
 from lab.profile.layers import Node
 from lab.profile.load import load_file
 from lab.profile.models import Profile, stack
-from lab.profile.problem import InvalidProfileError
 
 DISKS = """\
 description: disks to stack on

@@ -14,15 +14,18 @@ import email.utils
 import gzip
 import lzma
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lab.errors import UsageError
 
 # As is_from_line() of builtin/mailsplit.c has it: a time, and a year after it.
 _FROM = re.compile(rb"^From (?=.{15}).*\d\d:\d\d(?::\d\d)? .*\d{4}[^\n]*\r?\n", re.MULTILINE)
 _BRACKETS = re.compile(r"^(?:\s*\[[^\]]*\])+")
-_NUMBER = re.compile(r"(?<![\d/])(?P<number>\d+)/(?P<total>\d+)(?![\d/])")
+# Nobody has sent ten thousand patches at once: more digits are something else.
+_NUMBER = re.compile(r"(?<![\d/])(?P<number>[0-9]{1,4})/(?P<total>[0-9]{1,4})(?![\d/])")
 # [PATCH v2], [PATCHv2], and [v2,1/3] as Patchwork writes it.
 _VERSION = re.compile(r"(?:\b|(?<=PATCH))[vV](?P<version>\d+(?:\.\d+)*)\b")
 # With the mark of a list before it, as in [dm-devel] Re: [PATCH 1/2].
@@ -38,7 +41,10 @@ _FILES = re.compile(
     re.MULTILINE,
 )
 _BASE = re.compile(rb"^base-commit: ([0-9a-f]{7,64})\s*$", re.MULTILINE)
-_COMPRESSED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}
+_COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+
+LARGEST = 32 << 20
+"""Bytes of a file, unpacked: no series comes near it, and a few KiB can be packed gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +144,7 @@ class Mail:
 
 def read(file: Path, strip: int = 1) -> list[Mail]:
     """The mails of a file, compressed or not.  Raises UsageError."""
-    try:
-        content = file.read_bytes()
-        for magic, decompress in _COMPRESSED.items():
-            if content.startswith(magic):
-                content = decompress(content)
-    except OSError as error:
-        raise UsageError(f"series {file}: {error.strerror or error}") from error
-    except (EOFError, ValueError, lzma.LZMAError) as error:
-        raise UsageError(f"series {file}: damaged: {error}", hint="fetch it again") from error
+    content = _content(file)
     content = content.removeprefix(codecs.BOM_UTF8).lstrip()
     if not _FROM.match(content):
         return [_mail(file, content, strip)]
@@ -155,6 +153,24 @@ def read(file: Path, strip: int = 1) -> list[Mail]:
     return [
         _mail(file, content[one.end() : end], strip) for one, end in zip(found, ends, strict=True)
     ]
+
+
+def _content(file: Path) -> bytes:
+    try:
+        with file.open("rb") as plain:
+            content = plain.read(LARGEST + 1)
+        for magic, unpacking in _COMPRESSED.items():
+            if content.startswith(magic):
+                with unpacking(file) as packed:
+                    content = packed.read(LARGEST + 1)
+                break
+    except OSError as error:
+        raise UsageError(f"series {file}: {error.strerror or error}") from error
+    except (EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
+        raise UsageError(f"series {file}: damaged: {error}", hint="fetch it again") from error
+    if len(content) > LARGEST:
+        raise UsageError(f"series {file}: more than {LARGEST >> 20} MiB; expected a series")
+    return content
 
 
 def _mail(file: Path, raw: bytes, strip: int) -> Mail:

@@ -12,7 +12,7 @@ from lab.errors import UsageError
 
 LIST = "series"
 
-_STRIP = re.compile(r"-p\s*(?P<strip>\d+|ab)")
+_STRIP = re.compile(r"-p\s*(?P<strip>[0-9]{1,3}|ab)")
 """-pab: as -p1, only that quilt itself would write the names as a/ and b/."""
 
 
@@ -44,7 +44,11 @@ def entries(series: Path) -> list[QuiltEntry]:
                 f"{series}:{number}: {options.strip()} is no option that the lab knows",
                 hint="-pN is; a patch that is taken off (-R) is better left out",
             )
-        if not file.is_file():
+        try:
+            there = file.is_file()
+        except OSError:  # no name that a file system takes
+            there = False
+        if not there:
             raise UsageError(f"{series}:{number}: no file {file}")
         chosen = strip["strip"] if strip else "1"
         found.append(QuiltEntry(file, 1 if chosen == "ab" else int(chosen)))

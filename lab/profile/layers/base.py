@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from lab.problem import KeyPath
 from lab.profile.base import Conflict, ProfileModel
 from lab.profile.fields import Text
-from lab.profile.problem import KeyPath
 
 Kind = Literal["block", "directory", "export"]
 """A block device; a mounted file system; something that another guest connects to."""

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from lab.errors import UsageError
+from lab import yamlfile
 from lab.suites.conformance.matrix import RuleDifference
 
 CONSEQUENCES = {
@@ -68,20 +68,17 @@ class _File(BaseModel):
     quirks: list[Quirk]
 
 
-def load(path: Path) -> list[Quirk]:
-    """The quirks in a file.  Raises UsageError when it cannot be read or is none."""
-    try:
-        return _File.model_validate(yaml.safe_load(path.read_text())).quirks
-    except OSError as error:
-        raise UsageError(
-            f"{path}: {error.strerror}",
-            hint="name the quirks.yaml that a run proposed, or your own",
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
-        raise UsageError(f"{path}: not a list of quirks: {error}", hint=_FORM) from error
-
-
 _FORM = "quirks: [{path, device, rule, situation, consequence}, …], all of them text"
+
+_READER = TypeAdapter(_File)
+
+
+def load(path: Path) -> list[Quirk]:
+    """The quirks in a file.
+
+    Raises ProfileError, with the line and the key that is wrong, when it cannot be read or is none.
+    """
+    return yamlfile.read(path, _READER, hint=_FORM).quirks
 
 
 def propose(differences: Iterable[RuleDifference], device: str) -> list[Quirk]:

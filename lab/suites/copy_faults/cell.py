@@ -10,6 +10,9 @@ from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
 from lab.suites.copy_faults.acts import registry
 
+_LARGEST = 1 << 22
+"""Sectors of a window that is tagged and checked, at most; a bundle may say anything."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -64,13 +67,32 @@ class Setup:
         point or an action that does not exist.
         """
         copy = document["copy"]
-        sources = tuple(Extent(start, sectors) for start, sectors in copy["sources"])
-        start, sectors = document["window"]
-        layout = Layout(Copy(sources, copy["destination"], copy["unit"]), Extent(start, sectors))
+        sources = tuple(_extent(*each) for each in copy["sources"])
+        unit = _number(copy["unit"], 1)
+        layout = Layout(
+            Copy(sources, _number(copy["destination"]), unit), _extent(*document["window"])
+        )
+        if not sources or any(each.sectors > _LARGEST for each in (*sources, layout.window)):
+            raise ValueError("a copy of no size that there is")
+        path, ref, fua = document["path"], document["on"], document["fua"]
+        if not (isinstance(path, str) and isinstance(ref, str) and isinstance(fua, bool)):
+            raise TypeError("path, on or fua")
         return cls(
-            layout, Point.parse(document["point"]), registry.action_called(document["action"]),
-            document["path"], document["on"], document["cut"], document["fua"],
-            BlockError.parse(document.get("blk_error", "")),
+            layout, Point.parse(str(document["point"])),
+            registry.action_called(str(document["action"])),
+            path, ref, _number(document["cut"]), fua,
+            BlockError.parse(str(document.get("blk_error", ""))),
             # Bundles of before have none.
-            document.get("size") or "",
+            str(document.get("size") or ""),
         )  # fmt: skip
+
+
+def _extent(start: Any, sectors: Any) -> Extent:
+    return Extent(_number(start), _number(sectors, 1))
+
+
+def _number(value: Any, least: int = 0) -> int:
+    """A number of sectors or blocks.  Raises ValueError if it is none."""
+    if type(value) is not int or not least <= value < 1 << 48:
+        raise ValueError(f"{value!r} where a number should be")
+    return value

@@ -205,7 +205,7 @@ def recorded(past: PastRun, run: str, wanted: str) -> RecordedCase:
             ),
             {what: past.document[what] for what in ("kernel", "qemu", "accelerator")},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise UsageError(
             f"run {run} does not say how to repeat {wanted}: {type(error).__name__} {error}",
             hint="an earlier version of the lab recorded it, or another suite: run it again",

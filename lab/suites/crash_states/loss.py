@@ -82,8 +82,9 @@ class PowerLoss:
     @classmethod
     def read(cls, document: dict[str, Any]) -> "PowerLoss":
         """The loss of such a JSON.  Raises KeyError, TypeError or ValueError."""
-        torn = tuple((index, length) for index, length in document["torn"])
-        return cls(document["cut"], tuple(document["lost"]), torn, document["ahead"])
+        torn = tuple((int(index), int(length)) for index, length in document["torn"])
+        lost = tuple(map(int, document["lost"]))
+        return cls(int(document["cut"]), lost, torn, int(document["ahead"]))
 
     def __str__(self) -> str:
         said = [f"power lost after {self.cut} log entries"]

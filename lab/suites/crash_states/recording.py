@@ -10,6 +10,7 @@ from lab.crash.logfile import LogWriter, WriteLog
 from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, LogMark
 from lab.crash.writelog import Flag, LogEntry
 from lab.errors import UsageError
+from lab.foreign import decoded
 from lab.suites.crash_states.copies import CopyOperation
 
 LOG, OPERATIONS = "write-log", "operations.json"
@@ -64,13 +65,13 @@ class CopyRecording:
     def load(cls, directory: Path) -> "CopyRecording":
         """That of a run.  Raises UsageError where there is none."""
         try:
-            document = json.loads((directory / OPERATIONS).read_text())
+            document = decoded((directory / OPERATIONS).read_text())
             return cls(
                 [CopyOperation.read(each) for each in document["operations"]],
                 [LogMark.read(each) for each in document["marks"]],
                 int(document["size"]),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise UsageError(f"{directory / OPERATIONS}: no recording: {error}") from error
 
     def base(self, medium: Path) -> None:

@@ -5,6 +5,7 @@ All that the device had been given lies in the run's directory.  For copies that
 what a file system makes of a state a guest must say.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from lab.suites.crash_states.minimise import CopyFailure
 from lab.suites.crash_states.recording import LOG, CopyRecording
 
 NAME = "crash-states"
+
+_NAMED = re.compile(r"[\w.+@-]+(?:/[\w.+@-]+)*")
 
 
 @dataclass
@@ -91,6 +94,20 @@ def carry_out_again(text: str, times: int, progress: Progress) -> StateReplay:
     a boot raises.
     """
     with kept(text) as (past, directory, name, wanted):
+        failure, done = failure_of(past, name, wanted)
+        if ":" in failure["case"]:
+            from lab.suites.crash_states.fs.replay import look_again
+
+            look_again(past, directory, failure, done, times, progress)
+        else:
+            _judge_again(directory, done, times)
+        return done
+
+
+def failure_of(past: PastRun, name: str, wanted: str) -> tuple[dict[str, Any], StateReplay]:
+    """Case and number of a failure of a run that is called `name`, and what judges it again: that
+    of the number `wanted`, or the only one.  Raises UsageError where there is none."""
+    try:
         failures = past.document.get("failures", [])
         chosen = [each for each in failures if wanted in ("", str(each["number"]))]
         if len(chosen) != 1:
@@ -100,17 +117,20 @@ def carry_out_again(text: str, times: int, progress: Progress) -> StateReplay:
                 hint=f"lab replay {name}:NUMBER; there are: {there}",
             )
         (one,) = chosen
-        done = StateReplay(
-            f"{name}:{one['number']}", tuple(one["operations"]), PowerLoss.read(one["loss"]),
-            tuple(one["rules"]),
-        )  # fmt: skip
-        if ":" in one["case"]:
-            from lab.suites.crash_states.fs.replay import look_again
-
-            look_again(past, directory, one, done, times, progress)
-        else:
-            _judge_again(directory, done, times)
-        return done
+        operations = tuple(map(int, one["operations"]))
+        loss, rules = PowerLoss.read(one["loss"]), tuple(map(str, one["rules"]))
+        case, number = str(one["case"]), int(one["number"])
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name} does not say how to repeat a failure: {type(error).__name__} {error}"
+        ) from error
+    # It becomes a path below the run's directory.
+    section, colon, of = case.partition(":")
+    below = f"{section}/{of}"
+    if colon and (not _NAMED.fullmatch(below) or {".", ".."} & set(below.split("/"))):
+        raise UsageError(f"{name}: no case is called {case!r}")
+    done = StateReplay(f"{name}:{number}", operations, loss, rules)
+    return {"case": case, "number": number}, done
 
 
 def _judge_again(directory: Path, done: StateReplay, times: int) -> None:

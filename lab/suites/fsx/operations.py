@@ -51,8 +51,13 @@ class Operation:
 
     @classmethod
     def read(cls, request: dict[str, Any]) -> "Operation":
-        """The operation that a request asks for.  Raises KeyError or TypeError."""
+        """The operation that a request asks for.  Raises KeyError, TypeError or ValueError."""
         how = {key: request[key] for key in ("at", "length", "source", "fill") if key in request}
+        if request["op"] not in KINDS:
+            raise ValueError(f"no operation {request['op']!r}")
+        for key, value in how.items():
+            if type(value) is not int or not 0 <= value < 1 << 63:
+                raise ValueError(f"{key} is {value!r}")
         return cls(request["op"], **how)
 
     def __str__(self) -> str:

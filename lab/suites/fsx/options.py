@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The arguments of fsx."""
 
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
+from lab.foreign import decoded
 from lab.suites.arguments import Parser
 from lab.suites.fsx.operations import KINDS, Operation
 
@@ -86,8 +86,8 @@ def _log(path: Path) -> tuple[Operation, ...]:
     """The operations in a case's log.  Raises UsageError when it is none."""
     try:
         lines = path.read_text().splitlines()
-        return tuple(Operation.read(json.loads(line)["request"]) for line in lines)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return tuple(Operation.read(decoded(line)["request"]) for line in lines)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(
             f"fsx: --replay {path}: no log of operations: {error}",
             hint="a run has one as cases/…/operations.jsonl",

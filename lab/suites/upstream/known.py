@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from lab.errors import ProfileError
+from lab import yamlfile
 
 DIRECTORY = "known"
 
@@ -69,16 +68,8 @@ def known_failures(asked: Path | None, profile: Path, suite: str) -> list[KnownF
 
 
 def load(path: Path) -> list[KnownFailure]:
-    """Read a file.  Raises ProfileError that names it and the key that is wrong."""
-    try:
-        return _LIST.validate_python(yaml.safe_load(path.read_text()) or [])
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: no valid YAML", detail=str(error)) from error
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise ProfileError(f"{path}: {wrong[0]}", detail="\n".join(wrong[1:])) from error
-    except OSError as error:
-        raise ProfileError(f"{path}: {error.strerror}") from error
+    """Read a file.  Raises ProfileError that names it, the line and the key that is wrong."""
+    return yamlfile.read(path, _LIST, empty=[])
 
 
 def applying(

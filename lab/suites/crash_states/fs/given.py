@@ -24,9 +24,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
 
+from lab import yamlfile
 from lab.errors import UsageError
 from lab.profile.units import parse_offset, parse_size
 from lab.suites.crash_states.fs.history import Step
@@ -108,17 +108,13 @@ class _WorkloadFile(_GivenModel):
     workloads: tuple[_GivenWorkload, ...] = Field(min_length=1)
 
 
+_READER = TypeAdapter(_WorkloadFile)
+
+
 def load(path: Path) -> list[FsWorkload]:
-    """The workloads of a file.  Raises UsageError that names what is wrong with it, and where."""
-    try:
-        read = _WorkloadFile.model_validate(yaml.safe_load(path.read_text()))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: no valid YAML", detail=str(error)) from error
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise UsageError(f"{path}: {wrong[0]}", detail="\n".join(wrong[1:])) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {getattr(error, 'strerror', '') or error}") from error
+    """The workloads of a file.  Raises ProfileError that names the line and the key that is wrong,
+    UsageError for workloads that cannot be."""
+    read = yamlfile.read(path, _READER)
     names = [each.name for each in read.workloads]
     for name in names:
         if names.count(name) > 1:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A workload on a file system, recorded."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from lab.crash.logfile import WriteLog, position
 from lab.crash.marks import ACKNOWLEDGED, DURABLE, STARTED, LogMark, mark
 from lab.errors import UsageError
+from lab.foreign import decoded
 from lab.host.clone import clone
 from lab.suites.crash_states.fs.bench import FsBench
 from lab.suites.crash_states.fs.history import CrashMoment
@@ -100,10 +100,10 @@ def load(directory: Path, bases: Path, kind: FileSystemKind) -> FsRecording:
     Raises UsageError.
     """
     try:
-        document = json.loads((directory / WORKLOAD).read_text())
+        document = decoded((directory / WORKLOAD).read_text())
         workload = FsWorkload.read(document)
         marks = tuple(LogMark.read(each) for each in document["marks"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(f"{directory / WORKLOAD}: no workload: {error}") from error
     medium = bases / base_name(kind, workload)
     return FsRecording(workload, directory / LOG, medium, marks, ())

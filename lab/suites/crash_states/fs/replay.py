@@ -34,9 +34,12 @@ def look_again(
 
     Raises UsageError where the state is not possible, and all that a boot raises.
     """
-    profile = Profile.model_validate_json(past.profile)
     section, _, name = failure["case"].partition(":")
-    kind = KINDS[section]
+    try:
+        profile = Profile.model_validate_json(past.profile)
+        kind = KINDS[section]
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{done.id} cannot be repeated: {error}") from error
     recording = load(failure_place(directory, section, name, failure["number"]), directory, kind)
     platform = Platform.find(profile, progress)
     with (

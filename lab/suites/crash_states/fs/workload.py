@@ -60,7 +60,9 @@ class FsWorkload:
     @classmethod
     def read(cls, document: dict[str, Any]) -> "FsWorkload":
         """The workload of such a JSON.  Raises KeyError or TypeError."""
+        steps, setup = tuple(document["steps"]), tuple(document["setup"])
+        if not all(isinstance(step, dict) and "do" in step for step in (*steps, *setup)):
+            raise TypeError("a step is none")
         return cls(
-            document["name"], tuple(document["steps"]), tuple(document["setup"]),
-            source=document.get("source") or "",
+            str(document["name"]), steps, setup, source=str(document.get("source") or ""),
         )  # fmt: skip

@@ -13,11 +13,20 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 
+from lab import yamlfile
 from lab.errors import LabError, ProfileError
 from lab.faults import choice, tables
 from lab.faults.model import Point, Stage
@@ -35,7 +44,7 @@ _LEAST = 0.5
 
 
 def _action(value: object) -> str:
-    if value not in tables.ACTIONS:
+    if not isinstance(value, str) or value not in tables.ACTIONS:
         raise ValueError(f"{value}; expected one of {', '.join(tables.ACTIONS)}")
     return str(value)
 
@@ -131,37 +140,25 @@ class FaultPlan:
                 )
 
 
+def _kind(entry: object) -> str:
+    return "<window>" if isinstance(entry, dict) and "layer" in entry else "<request>"
+
+
+_Fault = Annotated[
+    Annotated[Window, Tag("<window>")] | Annotated[FailedRequest, Tag("<request>")],
+    Discriminator(_kind),
+]
+_READER = TypeAdapter(Annotated[list[_Fault], Field(min_length=1)])
+
+
 def load(path: Path) -> FaultPlan:
-    """Read a file.  Raises ProfileError that names it and what is wrong."""
-    try:
-        found = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ProfileError(f"{path}: no valid YAML", detail=str(error)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: {error}") from error
-    if not isinstance(found, list) or not found:
-        raise ProfileError(f"{path}: expected a list of faults", hint="see docs/suites.md")
-    faults = [_fault(path, number, entry) for number, entry in enumerate(found, start=1)]
+    """Read a file.  Raises ProfileError that names it, and the line and the key that is wrong."""
+    faults = yamlfile.read(path, _READER, hint="see docs/suites.md")
     windows = tuple(fault for fault in faults if isinstance(fault, Window))
     requests = tuple(fault for fault in faults if isinstance(fault, FailedRequest))
     _once(path, [window.layer for window in windows])
     _once(path, [request.disk for request in requests])
     return FaultPlan(windows, requests)
-
-
-def _fault(path: Path, number: int, entry: Any) -> Window | FailedRequest:
-    kind = Window if isinstance(entry, dict) and "layer" in entry else FailedRequest
-    try:
-        return kind.model_validate(entry)
-    except ValidationError as error:
-        wrong = [
-            ": ".join([*map(str, item["loc"]), item["msg"].removeprefix("Value error, ")])
-            for item in error.errors()
-        ]
-        raise ProfileError(
-            f"{path}: fault {number}: {wrong[0]}", detail="\n".join(wrong[1:]),
-            hint="see docs/suites.md",
-        ) from error  # fmt: skip
 
 
 def _once(path: Path, names: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.copy.contract import RULES, Ruling
-from lab.errors import UsageError
+from lab.errors import ProfileError
 from lab.faults.actions import Action
 from lab.faults.model import Stage
 from lab.suites.conformance import quirks
@@ -109,9 +109,9 @@ def test_every_rule_has_a_consequence_to_propose() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("quirks: [", "not a list of quirks"),
-        ("", "not a list of quirks"),
-        ("- a", "not a list of quirks"),
+        ("quirks: [", "not valid YAML"),
+        ("", "valid dict"),
+        ("- a", "a list does not fit"),
         ("quirks: 7", "quirks"),
         ("quirk: []", "quirk"),
         ("quirks: [{path: nvme-copy}]", "consequence"),
@@ -124,9 +124,9 @@ def test_what_is_no_file_of_quirks_is_refused_with_what_one_holds(
 ) -> None:
     path = tmp_path / "quirks.yaml"
     path.write_text(text)
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(ProfileError) as caught:
         quirks.load(path)
-    assert caught.value.message.startswith(f"{path}: ")
+    assert caught.value.message.startswith(f"{path}:1: ")
     assert said in caught.value.message
     assert "path, device, rule, situation, consequence" in caught.value.hint
 
@@ -134,14 +134,16 @@ def test_what_is_no_file_of_quirks_is_refused_with_what_one_holds(
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "quirks.yaml"
     path.write_bytes(b"\xff\xfe\x00quirks")
-    with pytest.raises(UsageError, match="not a list of quirks") as caught:
+    with pytest.raises(ProfileError, match=r"quirks\.yaml:1: byte 0xff") as caught:
         quirks.load(path)
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(("name", "said"), [("none.yaml", "No such file"), (".", "directory")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("none.yaml", "cannot be read: No such file"), (".", "directory")]
+)
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said) as caught:
+    with pytest.raises(ProfileError, match=said) as caught:
         quirks.load(tmp_path / name)
     assert str(tmp_path / name) in caught.value.message
     assert caught.value.hint

@@ -7,7 +7,7 @@ import pytest
 
 from lab.crash.marks import ACKNOWLEDGED, STARTED, LogMark
 from lab.crash.states import EpochCoverage
-from lab.errors import UsageError
+from lab.errors import ProfileError, UsageError
 from lab.results.cases import Case, CaseStatus
 from lab.suites.crash_states.fs import given, progress
 from lab.suites.crash_states.fs.ace import sequences, workloads
@@ -88,7 +88,7 @@ def test_a_file_of_workloads_is_read(tmp_path: Path) -> None:
 )
 def test_what_a_file_cannot_mean_is_told(tmp_path: Path, steps: str, said: str) -> None:
     path = written(tmp_path, f"workloads:\n  - name: x\n    steps:\n      {steps}\n")
-    with pytest.raises(UsageError, match=said) as raised:
+    with pytest.raises((ProfileError, UsageError), match=said) as raised:
         given.load(path)
     assert "mine.yaml" in str(raised.value)
 

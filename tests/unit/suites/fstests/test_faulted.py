@@ -48,21 +48,31 @@ def test_a_plan_has_windows_and_requests(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "expected a list"),
-        ("{}", "expected a list"),
-        ("- [", "no valid YAML"),
-        ("- 7", "fault 1"),
-        ("- {layer: a, action: eio, every: 9s, for: 1s}", "action: eio; expected one of dm-error"),
-        ("- {layer: a, action: dm-error, every: 9, for: 1s}", "every: 9 is not a duration"),
+        ("", "valid list"),
+        ("{}", "valid list"),
+        ("- [", "1: not valid YAML"),
+        ("- 7", "[0]: 7 does not fit"),
+        (
+            "- {layer: a, action: eio, every: 9s, for: 1s}",
+            "[0].action: 'eio' does not fit: eio; expected one of dm-error",
+        ),
+        (
+            "- {layer: a, action: dm-error, every: 9, for: 1s}",
+            "[0].every: 9 does not fit: 9 is not a duration",
+        ),
         ("- {layer: a, action: dm-error, every: 1s, for: 1s}", "at least 0.5 s"),
         ("- {layer: a, action: dm-error, every: 9s, for: 1s, k: 1}", "k: Extra"),
-        ("- {disk: a, at: 'written:1', error: eio}", "at: written:1; expected read:K"),
+        (
+            "- {disk: a, at: 'written:1', error: eio}",
+            "at: 'written:1' does not fit: written:1; expected read:K",
+        ),
         (f"- {{disk: a, at: 'write:{MAX_K + 1}', error: eio}}", f"up to {MAX_K}"),
-        ("- {disk: a, at: 'write:0', error: eio}", "at: expected read:K"),
-        ("- {disk: a, at: 'write:1', error: none}", "error: none is no fault"),
-        ("- {disk: a, at: 'write:1', error: e2big}", "error: one of eio"),
+        ("- {disk: a, at: 'write:0', error: eio}", "at: 'write:0' does not fit: expected read:K"),
+        ("- {disk: a, at: 'write:1', error: none}", "error: 'none' does not fit: none is no fault"),
+        ("- {disk: a, at: 'write:1', error: e2big}", "error: 'e2big' does not fit: one of eio"),
         ("- {disk: a, at: 'write:1'}", "error: Field required"),
-        ("- &a {disk: a, at: 'write:1', error: eio}\n- *a", "a has more than one fault"),
+        ("- {disk: a, at: 'write:1', error: eio}\n" * 2, "a has more than one fault"),
+        ("- {layer: a, action: [eio], every: 9s, for: 1s}", "action: a list does not fit"),
     ],
 )
 def test_what_cannot_be_is_told_with_its_key(tmp_path: Path, text: str, words: str) -> None:

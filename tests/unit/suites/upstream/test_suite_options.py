@@ -167,9 +167,9 @@ def test_without_a_file_nothing_is_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("- cases: [a]\n", "0.reason"),
-        ("- {cases: [a], reason: r, when: {kernel: 6.1}}\n", "0.when.kernel"),
-        ("- [\n", "no valid YAML"),
+        ("- cases: [a]\n", "yaml:1: \\[0\\].reason: Field required"),
+        ("- {cases: [a], reason: r, when: {kernel: 6.1}}\n", "yaml:1: \\[0\\].when.kernel: Extra"),
+        ("- [\n", "yaml:1: not valid YAML"),
     ],
 )
 def test_a_mistake_in_known_failures_is_told_with_its_key(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
-from lab.profile.problem import InvalidProfileError, KeyPath, Problem, dotted, shown
+from lab.problem import InvalidProfileError, KeyPath, Problem, dotted, shown
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

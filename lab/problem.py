@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How a problem of a profile is named: which file, line and key, what is there, what should be."""
+"""How a problem of a file that a person wrote is named.
+
+Which file, line and key, what is there, and what should be.
+"""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ _LONGEST = 40
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a profile.
+    """One thing that is wrong with such a file, mostly a profile.
 
     `file` is also `--set PATH=VALUE`, where that is at fault.  `line` counts from 1, and is None
     where there are no lines.
@@ -34,7 +37,7 @@ class Problem:
 
 
 class InvalidProfileError(ProfileError):
-    """Everything that is wrong with one profile, one line per problem."""
+    """Everything that is wrong with one file, one line per problem."""
 
     def __init__(self, problems: tuple[Problem, ...], *, hint: str = "") -> None:
         super().__init__("\n".join(map(str, problems)), hint=hint)
