@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lab.foreign import harmless
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -36,7 +38,7 @@ def print_error(error: LabError) -> None:
 
 def warn(text: str) -> None:
     """A line that the user should see, but that stops nothing."""
-    print(f"lab: warning: {text}", file=sys.stderr)
+    print(f"lab: warning: {harmless(text)}", file=sys.stderr)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -48,7 +50,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         # Text, not str: brackets are no markup.
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+        table.add_row(*(Text(harmless(cell), overflow="fold") for cell in row))
     Console().print(table)
 
 
@@ -57,7 +59,7 @@ def timed_lines() -> Callable[[str], None]:
     could show anything livelier."""
     start = time.monotonic()
     return lambda text: print(
-        f"[{time.monotonic() - start:6.1f} s] {text}", file=sys.stderr, flush=True
+        f"[{time.monotonic() - start:6.1f} s] {harmless(text)}", file=sys.stderr, flush=True
     )
 
 
@@ -69,9 +71,10 @@ def phases() -> Iterator[Callable[[str], None]]:
         yield timed_lines()
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("…", total=None)
-        yield lambda text: progress.update(task, description=text)
+        yield lambda text: progress.update(task, description=escape(harmless(text)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lab.errors import UsageError
 from lab.face.hold import HeldRequest, hold
 from lab.face.kernellog import KernelLog
+from lab.foreign import end_of, harmless
 from lab.guest import keys, readback, registry
 from lab.guest.guest import Guest
 from lab.guest.session import Result, Session
@@ -91,7 +92,7 @@ class GuestHandle:
     def console(self, lines: int = 40) -> str:
         """The last lines of its serial console, also of a guest that has died."""
         self._require_not_down()
-        return tail((self.directory / CONSOLE_LOG).read_text(errors="replace"), lines)
+        return tail(harmless(end_of(self.directory / CONSOLE_LOG, 1 << 20)), lines)
 
     def run(
         self,

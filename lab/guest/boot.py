@@ -13,6 +13,7 @@ from lab.artifacts.kernel import Kernel, ensure_kernel
 from lab.artifacts.module import ensure_module
 from lab.artifacts.qemu import ensure_qemu
 from lab.errors import GuestError, HostError
+from lab.foreign import end_of
 from lab.guest.initrd import everyones, initrd, own
 from lab.guest.lastwords import PANIC
 from lab.host import qemu, tsc
@@ -152,7 +153,7 @@ def await_line(machine: Machine, line: str, deadline: float, *others: str) -> st
     end = time.monotonic() + deadline
     while True:
         alive = machine.alive()
-        text = console.read_text(errors="replace")
+        text = end_of(console, 8 << 20)
         for wanted in (line, *others):
             if wanted in text:
                 return wanted

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.errors import GuestError
+from lab.foreign import end_of
 from lab.host import dirs
 from lab.host.command import tail
 from lab.vm.argv import CONSOLE_LOG, CONSOLE_SOCKET
@@ -25,7 +26,7 @@ def attach(directory: Path) -> None:
 
     Raises GuestError when somebody else is attached or the guest is gone.
     """
-    sys.stdout.write(tail((directory / CONSOLE_LOG).read_text(errors="replace"), 20) + "\n")
+    sys.stdout.write(tail(end_of(directory / CONSOLE_LOG), 20) + "\n")
     sys.stdout.flush()
     with connected(directory) as console:
         if sys.stdin.isatty():

@@ -8,11 +8,22 @@ from contextlib import suppress
 from typing import Any
 
 from lab.errors import GuestError
+from lab.foreign import decoded, tamed
 from lab.guest.session import Channel, Session
 
 _PIECE = 1 << 16
 
+_LONGEST = 16 << 20
+"""Bytes of an answer at most; a map of all sectors of a window comes nowhere near it."""
+
 COPIES = ("/usr/bin/python3", "-IS", "/run/lab/copies", "serve")
+
+
+class Reply(dict[str, Any]):
+    """An answer; what should be in it and is not makes the guest fail, and not the lab."""
+
+    def __missing__(self, key: str) -> Any:
+        raise GuestError(f"the executor in the guest answered without {key}")
 
 
 class Executor:
@@ -26,7 +37,9 @@ class Executor:
 
     def __init__(self, session: Session, program: Sequence[str] = COPIES) -> None:
         self._channel: Channel = session.channel(program)
-        self._received = b""
+        self._received = bytearray()
+        self._looked = 0
+        """Bytes received in which there is no end of a line."""
         self._reply: dict[str, Any] | None = None
         self._number = 0
         self._cut = False
@@ -35,7 +48,7 @@ class Executor:
         """Send a request; the answer to the one before, if it was not taken, is lost."""
         self._number += 1
         # The beginning of a line whose end was lost would take the next one with it.
-        self._received, self._reply = b"", None
+        self._received, self._looked, self._reply = bytearray(), 0, None
         line = json.dumps({**request, "number": self._number}).encode() + b"\n"
         # What is left of a request whose sending was broken off is a line of its own.
         start, self._cut = b"\n" if self._cut else b"", True
@@ -80,10 +93,17 @@ class Executor:
 
     def _found(self) -> bool:
         """Look for the answer in what was received; others are of nobody any more."""
-        while self._reply is None and b"\n" in self._received:
-            line, _, self._received = self._received.partition(b"\n")
+        while self._reply is None:
+            end = self._received.find(b"\n", self._looked)
+            if max(end, len(self._received)) > _LONGEST:
+                raise GuestError(f"the executor in the guest says more than {_LONGEST} bytes")
+            if end < 0:
+                self._looked = len(self._received)
+                return False
+            line, self._looked = bytes(self._received[:end]), 0
+            del self._received[: end + 1]
             self._reply = _answer(line, self._number)
-        return self._reply is not None
+        return True
 
     def request(self, deadline: float, **request: object) -> dict[str, Any]:
         """Send a request and wait for its answer.  Raises GuestError when none comes."""
@@ -108,9 +128,9 @@ def _answer(line: bytes, number: int) -> dict[str, Any] | None:
     """The answer in a line, without its number; None if it is to another request, or the rest of a
     line whose beginning was lost when its reader was interrupted."""
     try:
-        reply = json.loads(line)
+        reply = decoded(line)
     except ValueError:
         return None
     if not isinstance(reply, dict) or reply.pop("number", None) != number:
         return None
-    return reply
+    return Reply(tamed(reply))

@@ -4,6 +4,7 @@
 import time
 from collections.abc import Callable
 
+from lab.foreign import end_of
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.machine import Machine
 
@@ -12,6 +13,9 @@ PANIC = "Kernel panic - not syncing"
 DEATH = 30.0
 """Seconds without a word after which a QEMU that should end does not: a trace goes out over a slow
 port, from a guest that gets little of a busy host."""
+
+_CONSOLE = 1 << 20
+"""Bytes of the console that are looked at, the last ones."""
 
 _AT_MOST = 300.0
 """Seconds after which whoever still talks is not listened to any more."""
@@ -39,9 +43,9 @@ def hear_out(
 
 
 def console(machine: Machine) -> str:
-    """What the guest has said in this boot."""
+    """What the guest has said in this boot, the end of it if that is very long."""
     try:
-        text = (machine.directory / CONSOLE_LOG).read_text(errors="replace")
+        text = end_of(machine.directory / CONSOLE_LOG, _CONSOLE)
     except FileNotFoundError:
         return ""
     return text.replace("\r\n", "\n")

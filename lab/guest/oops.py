@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """An oops on a guest's console, for whoever waits for something that will then never come."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,10 @@ from lab.guest.kmsg import oopsed
 _STAMP = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[CT]\d+\])? ")
 """What the kernel puts before each message: the time, and with CONFIG_PRINTK_CALLER who spoke.  It
 need not begin a line: before the first message stands the prompt of the console's shell."""
+
+
+_MOST = 1 << 20
+"""Bytes that are looked at at once: of a guest that says more, the last ones."""
 
 
 class Console:
@@ -28,11 +33,15 @@ class Console:
         """The first message since the last look that `tells` of something; '' if none does."""
         try:
             with self._path.open("rb") as file:
+                # Shorter than before: it was cut since it had become too long.
+                size = file.seek(0, os.SEEK_END)
+                self._at = max(self._at if self._at <= size else 0, size - _MOST)
                 file.seek(self._at)
-                new = file.read()
+                new = file.read(_MOST)
         except FileNotFoundError:
             return ""
         self._at += len(new)
-        *lines, self._rest = (self._rest + new).split(b"\n")
+        *lines, rest = (self._rest + new).split(b"\n")
+        self._rest = rest[-_MOST:]
         messages = (_STAMP.split(line.decode(errors="replace").strip(), 1)[-1] for line in lines)
         return next((message for message in messages if tells(message)), "")

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A channel over a guest's port: a program that the agent started, or a request to the agent."""
 
-import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from lab.guest.frames import PIECE, WINDOW, Frame, FrameKind
+from lab.foreign import decoded, tamed
+from lab.guest.frames import PIECE, WINDOW, BadFrame, Frame, FrameKind
+
+_MOST = 4 * WINDOW
+"""Bytes that are kept of a program's output: a window for each stream, and some to spare."""
+
+
+def _number(payload: bytes) -> int:
+    if len(payload) > 8:
+        raise BadFrame(f"a number of {len(payload)} bytes")
+    return int.from_bytes(payload)
 
 
 class PortChannel:
@@ -35,20 +44,29 @@ class PortChannel:
         return self._gone or (self._status is not None and self.eof_received)
 
     def take(self, frame: Frame) -> None:
-        """A frame of this channel has come; `changed` is held."""
+        """A frame of this channel has come; `changed` is held.  Raises BadFrame."""
         match frame.kind:
             case FrameKind.DATA:
-                self._out += frame.payload
+                self._out += self._within(frame.payload)
             case FrameKind.STDERR:
-                self._err += frame.payload
+                self._err += self._within(frame.payload)
             case FrameKind.EOF:
                 self.eof_received = True
             case FrameKind.CREDIT:
-                self._credit += int.from_bytes(frame.payload)
-            case FrameKind.EXIT:
-                self._status = int.from_bytes(frame.payload)
-            case FrameKind.ANSWER | FrameKind.REFUSED:
-                self.answer = frame.kind, json.loads(frame.payload)
+                self._credit = min(self._credit + _number(frame.payload), WINDOW)
+            case FrameKind.EXIT if self._status is None:
+                self._status = _number(frame.payload)
+            case FrameKind.ANSWER | FrameKind.REFUSED if self.answer is None:
+                try:
+                    self.answer = frame.kind, tamed(decoded(frame.payload))
+                except ValueError as error:
+                    raise BadFrame(f"an answer that is no JSON: {error}") from error
+
+    def _within(self, payload: bytes) -> bytes:
+        """The bytes, where the agent may send so many before any are taken."""
+        if len(self._out) + len(self._err) + len(payload) > _MOST:
+            raise BadFrame("more bytes than were asked for")
+        return payload
 
     def lose(self) -> None:
         """The connection is gone; `changed` is held."""

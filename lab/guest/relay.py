@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.errors import GuestError
+from lab.foreign import decoded, harmless
 from lab.guest.session import Channel, Session
 
 PROGRAM = "/run/lab/bin/relay"
@@ -16,6 +17,12 @@ START_DEADLINE = 120.0
 
 READ_LIMIT = 4 << 20
 """Bytes of a file that are fetched, its end."""
+
+_LONGEST = 4 * READ_LIMIT
+"""Bytes of a line at most: such a file in base64, and much more."""
+
+_SLOWEST = 1000.0
+"""How many times slower than hardware a guest may say it is: deadlines are that much longer."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,12 @@ class Relay:
         argv = [PROGRAM, *(["--speed"] if measure else [])]
         self._channel: Channel = session.channel(argv)
         self._received = bytearray()
+        self._looked = 0
+        """Bytes received in which there is no end of a line."""
         ready = self._next(START_DEADLINE)
         if ready is None:
             raise GuestError(f"the relay in the guest: no word within {START_DEADLINE:.0f} s")
-        self.speed = float(ready.get("speed", 1.0))
+        self.speed = _speed(ready)
         """How many times slower than hardware the guest is, if that was measured."""
 
     def run(self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str]) -> None:
@@ -101,7 +110,12 @@ class Relay:
 
     def _next(self, deadline: float) -> dict[str, Any] | None:
         end = time.monotonic() + deadline
-        while (cut := self._received.find(b"\n")) < 0:
+        while (cut := self._received.find(b"\n", self._looked)) < 0:
+            self._looked = len(self._received)
+            if self._looked > _LONGEST:
+                raise GuestError(
+                    f"the relay in the guest says a line of more than {_LONGEST} bytes"
+                )
             self._channel.settimeout(max(0.001, end - time.monotonic()))
             try:
                 data = self._channel.recv(1 << 16)
@@ -112,9 +126,14 @@ class Relay:
             if not data:
                 raise RelayGone("the relay in the guest has ended", detail=self._last_words())
             self._received += data
-        line = bytes(self._received[:cut])
+        line, self._looked = bytes(self._received[:cut]), 0
         del self._received[: cut + 1]
-        event: dict[str, Any] = json.loads(line)
+        try:
+            event = decoded(line)
+        except ValueError as error:
+            raise GuestError(f"the relay in the guest says no JSON: {error}") from error
+        if not isinstance(event, dict):
+            raise _wrong(event)
         return event
 
     def _last_words(self) -> str:
@@ -128,11 +147,33 @@ def _event(found: dict[str, Any]) -> Event:
         case {"event": "output", "text": str(text)}:
             return CommandOutput(text)
         case {"event": "kernel", "messages": list(messages)}:
-            return KernelMessages(tuple((float(at), str(text)) for at, text in messages))
+            try:
+                told = tuple((float(at), harmless(str(text))) for at, text in messages)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise _wrong(found) from error
+            return KernelMessages(told)
         case {"event": "exit", "status": int(status)}:
             return CommandEnd(status)
-        case {"event": "file", "tag": str(tag), "path": str(path), "size": int(size)}:
-            return File(tag, path, size, base64.b64decode(str(found["data"])))
+        case {
+            "event": "file", "tag": str(tag), "path": str(path), "size": int(size),
+            "data": str(data),
+        }:  # fmt: skip
+            try:
+                return File(tag, path, size, base64.b64decode(data, validate=True))
+            except ValueError as error:
+                raise _wrong(found) from error
         case {"event": "read", "tag": str(tag)}:
             return Read(tag)
-    raise GuestError(f"the relay in the guest says what it should not: {found}")
+    raise _wrong(found)
+
+
+def _speed(ready: dict[str, Any]) -> float:
+    """What a relay that has begun says of the guest's speed.  Raises GuestError."""
+    speed = ready.get("speed", 1.0)
+    if not isinstance(speed, int | float) or not 0 < speed <= _SLOWEST:
+        raise _wrong(ready)
+    return float(speed)
+
+
+def _wrong(said: object) -> GuestError:
+    return GuestError(f"the relay in the guest says what it should not: {said!r:.200}")

@@ -13,6 +13,9 @@ from typing import Protocol, Self
 
 from lab.errors import GuestError, GuestGone
 
+_MOST = 64 << 20
+"""Bytes of a command's output: what is longer comes in files, or from a guest that floods."""
+
 _WRITE = 'mkdir -p "${1%/*}" && cat >"$1"'
 
 
@@ -161,6 +164,8 @@ def _collect(channel: Channel, argv: tuple[str, ...], end: float) -> Result:
 
 
 def _drain(channel: Channel, out: bytearray, err: bytearray) -> None:
+    if len(out) + len(err) > _MOST:
+        raise GuestError(f"a command in the guest says more than {_MOST >> 20} MiB")
     if channel.recv_stderr_ready():
         err += channel.recv_stderr(65536)
     try:

@@ -30,12 +30,13 @@ from lab.vm.argv import (
     QMP_SOCKET,
     TRACE_LOG,
 )
-from lab.vm.ending import EXIT_STATUS, STDERR
+from lab.vm.ending import EXIT_STATUS, OUT_OF_MEMORY, STDERR
 from lab.vm.link import SOCKET
 from lab.vm.machine import ARGV, PLUGGED, STDOUT, Machine
 
 _OF_A_BOOT = {
-    *(CONSOLE_LOG, LAYERS_LOG, TRACE_LOG, STDERR, STDOUT, ARGV, EXIT_STATUS, INITRD, PID_FILE),
+    *(CONSOLE_LOG, LAYERS_LOG, TRACE_LOG, STDERR, STDOUT, ARGV, INITRD, PID_FILE),
+    *(EXIT_STATUS, OUT_OF_MEMORY),
     *(CONSOLE_SOCKET, PORT_SOCKET, QMP_SOCKET, SOCKET, LOCK, PLUGGED),
 }
 """Files that belong to a boot and not to the guest."""

@@ -74,7 +74,8 @@ class SshSession(Session):
             self._transport.start_client(timeout=deadline)
             self._check_host_key(keys)
             self._transport.auth_publickey("root", paramiko.Ed25519Key(filename=str(keys.client)))
-        except (OSError, EOFError, paramiko.SSHException) as error:
+        # Whatever the library's own thread met in what the guest said is raised here.
+        except Exception as error:
             self.close()
             raise GuestError(
                 f"SSH to 127.0.0.1:{port}: {error or type(error).__name__}",

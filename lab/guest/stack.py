@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lab.artifacts.cache import Progress
 from lab.errors import GuestError
+from lab.foreign import decoded, tamed
 from lab.guest import lastwords, readback
 from lab.guest.oops import Console
 from lab.guest.readback import Setting
@@ -40,6 +41,12 @@ _ENDED = "lab: layers up ended"
 
 _STEP_DEADLINE = 180.0
 """Seconds for one layer; mkfs, a mirror's first copy and the like under emulation."""
+
+_LONGEST = 1 << 20
+"""Characters of a line that a guest may say of its layers."""
+
+_WORDS = 100
+"""Lines of complaints that are kept, the last ones."""
 
 _AFTERMATH = 2.0
 """Seconds without a word after which the trace of an oops is complete."""
@@ -157,11 +164,17 @@ def collect(machine: Machine, progress: Progress) -> tuple[StackPart, ...]:
     looked_at: list[Setting] = []
     for step in _steps(machine):
         if step["event"] == "starting":
-            progress(f"layer {step['name']}")
-        elif step["event"] == "setting":
-            looked_at.append(Setting.model_validate(step))
-        else:
-            parts.append(_remembering(StackPart.model_validate(step), before))
+            progress(f"layer {step.get('name')}")
+            continue
+        try:
+            if step["event"] == "setting":
+                looked_at.append(Setting.model_validate(step))
+            else:
+                parts.append(_remembering(StackPart.model_validate(step), before))
+        except ValidationError as error:
+            raise GuestError(
+                f"layers up in the guest says what it should not: {step!r:.200}"
+            ) from error
     try:
         (machine.directory / FILE).write_bytes(_PARTS.dump_json(tuple(parts)))
         readback.write(machine.directory, looked_at)
@@ -177,9 +190,13 @@ def _steps(machine: Machine) -> Iterator[dict[str, Any]]:
     with (machine.directory / LAYERS_LOG).open(errors="replace") as log:
         while not (line := _next_line(log, machine, console)).startswith(_ENDED):
             try:
-                yield json.loads(line)
+                step = tamed(decoded(line))
             except ValueError:  # a program's complaint, or what a full disk left of a step
-                words.append(line)
+                step = None
+            if isinstance(step, dict) and isinstance(step.get("event"), str):
+                yield step
+            else:
+                words = [*words, line][-_WORDS:]
     if words:
         raise GuestError("layers up failed in the guest", detail="\n".join(words))
 
@@ -189,7 +206,9 @@ def _next_line(log: TextIO, machine: Machine, console: Console) -> str:
     line = ""
     while True:
         alive = machine.alive()
-        line += log.readline()
+        line += log.readline(_LONGEST)
+        if len(line) >= _LONGEST:
+            raise GuestError(f"layers up in the guest: a line of more than {_LONGEST} characters")
         if line.endswith("\n"):
             if line.strip():
                 return line.strip()

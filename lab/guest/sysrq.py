@@ -17,6 +17,9 @@ LOUD, BLOCKED, ALL_TASKS = b"8", b"w", b"t"
 _PAUSE = 0.2
 _QUIET = 3.0
 """Seconds without a word after which the kernel has told everything."""
+_MOST = 8 << 20
+"""Bytes of it at most; all tasks are a few hundred KiB."""
+
 _CONSOLE = "console"
 """The id of the console's chardev."""
 
@@ -42,4 +45,4 @@ def tasks(machine: Machine, deadline: float) -> str:
                     break
     with log.open("rb") as file:
         file.seek(start)
-        return file.read().decode(errors="replace").replace("\r\n", "\n")
+        return file.read(_MOST).decode(errors="replace").replace("\r\n", "\n")

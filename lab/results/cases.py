@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lab.foreign import harmless
+
 
 class CaseStatus(StrEnum):
     """What came of a case.  A failure of the lab is none of these: it ends the run."""
@@ -50,6 +52,11 @@ class Case:
     """Evidence, as paths in the run's directory."""
     output: str = field(default="", repr=False)
     """What the suite said of it."""
+
+    def __post_init__(self) -> None:
+        # Suites and kernels say what they like; it is shown to people, and kept in databases.
+        for name in ("name", "reason", "section", "known", "output"):
+            object.__setattr__(self, name, harmless(getattr(self, name)))
 
     @property
     def title(self) -> str:

@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from lab.foreign import harmless
 from lab.results.baseline import Comparison
 from lab.results.compare import BAD, ChangeKind, ItemDifference, counts
 from lab.results.store.schema import RunRow
@@ -78,8 +79,8 @@ def _changes(differences: Sequence[ItemDifference]) -> Iterator[str]:
             continue
         yield from ("", f"### {change.value.capitalize()}", "")
         for one in found[:SHOWN]:
-            where = f"{one.item.suite} on {one.item.profile}: **{one.item.title}**"
-            reason = f": {one.reason}" if one.reason else ""
+            where = f"{one.item.suite} on {one.item.profile}: **{_inline(one.item.title)}**"
+            reason = f": {_inline(one.reason)}" if one.reason else ""
             hosts = f" ({one.hosts})" if one.hosts else ""
             yield f"- {where} passed {one.tally}, before {one.baseline}{hosts}{reason}"
         if len(found) > SHOWN:
@@ -100,4 +101,9 @@ def version(run: RunRow) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return _inline(text).replace("|", "\\|")
+
+
+def _inline(text: str) -> str:
+    """What a guest or a suite said, as text in a line: it makes no heading, no tag and no HTML."""
+    return harmless(" ".join(text.split())).replace("<", "&lt;")

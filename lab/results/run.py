@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lab.errors import HostError
 from lab.host import dirs
 from lab.host.dirs import not_writable
 
@@ -135,7 +136,7 @@ class Run:
 
     def keep(self, file: Path, name: str, *, move: bool = False) -> None:
         """Keep a file of the guest as evidence; a second one of the same name is appended."""
-        target = self.directory / name
+        target = self._inside(name)
         try:
             if move and not target.exists():
                 shutil.move(file, target)
@@ -149,7 +150,7 @@ class Run:
 
     def save(self, name: str, content: bytes) -> None:
         """Keep evidence of a case under a path in the run's directory."""
-        target = self.directory / name
+        target = self._inside(name)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
@@ -158,12 +159,19 @@ class Run:
 
     def write(self, name: str, content: str) -> None:
         """Write a file of the run, atomically."""
-        new = self.directory / f"{name}.new"
+        new = self._inside(f"{name}.new")
         try:
             new.write_text(content)
             new.replace(self.directory / name)
         except OSError as error:
             raise not_writable(self.directory, error) from error
+
+    def _inside(self, name: str) -> Path:
+        """The path of evidence in the run's directory.  Raises HostError for one that is not."""
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\0" in name or not path.name:
+            raise HostError(f"evidence called {name!r} has no place in a run's directory")
+        return self.directory / name
 
     def finish(self, document: dict[str, Any]) -> None:
         """Write the run's document."""

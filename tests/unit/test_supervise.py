@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from lab.host.process import Process
-from lab.vm.ending import STDERR
+from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
+from lab.vm.ending import EXIT_STATUS, OUT_OF_MEMORY, STDERR
 from lab.vm.machine import SUPERVISOR, Machine
+from tests.unit.builders import until
 
 # As QEMU 11.1.3 said it under a name that has no "qemu" in it.
 WORDS = "q11.sh: block/accounting.c:243: block_account_one_io: Assertion `x' failed."
@@ -18,7 +20,7 @@ def supervised(directory: Path, shell: str, *argv: str) -> Machine:
     """A machine whose program has run to its end."""
     with (directory / STDERR).open("wb") as err:
         words = [shell, str(SUPERVISOR), *argv]
-        subprocess.run(words, cwd=directory, stderr=err, timeout=20, check=True)
+        subprocess.run(words, cwd=directory, stderr=err, timeout=120, check=True)
     return Machine(directory, Process(1, 1))
 
 
@@ -40,3 +42,52 @@ def test_an_exit_status_is_no_crash(tmp_path: Path) -> None:
     machine = supervised(tmp_path, "sh", "sh", "-c", "exit 1")
     assert machine.crash() == ""
     assert "ended with exit status 1" in machine.died().message
+
+
+def test_what_the_sandbox_kills_is_told_as_such(tmp_path: Path) -> None:
+    machine = supervised(tmp_path, "sh", "sh", "-c", "kill -SYS $$")
+    assert "was killed by signal 31 (SIGSYS): its sandbox denies" in machine.died().message
+
+
+@pytest.mark.parametrize("log", [CONSOLE_LOG, LAYERS_LOG])
+def test_a_guest_that_floods_does_not_fill_the_disk(log: str, tmp_path: Path) -> None:
+    # As QEMU has it open, it goes on behind what was there.
+    flood = (
+        f"exec >>{log}; head -c 280000000 /dev/zero; echo more;"
+        f" while [ $(stat -c %b {log}) -gt 524288 ]; do sleep 0.1; done; echo last words"
+    )
+    supervised(tmp_path, "sh", "sh", "-c", flood)
+    assert (tmp_path / log).stat().st_blocks < 1000
+    said = (tmp_path / log).read_text()
+    assert said.startswith("lab: more than 256 MiB were said here")
+    assert said.endswith("last words\n")
+    assert int((tmp_path / EXIT_STATUS).read_text()) == 0
+
+
+def test_nothing_of_the_supervisor_is_left(tmp_path: Path) -> None:
+    supervised(tmp_path, "sh", "sh", "-c", "exit 0")
+
+    def gone() -> bool:
+        return not any(
+            entry.name.isdigit() and works_in(entry, tmp_path) for entry in Path("/proc").iterdir()
+        )
+
+    until(gone)
+
+
+def works_in(process: Path, directory: Path) -> bool:
+    try:
+        return (process / "cwd").readlink() == directory
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(("after", "words"), [(8, ", as the host had run out of memory"), (7, "")])
+def test_what_the_host_killed_for_want_of_memory_is_told_as_such(
+    after: int, words: str, tmp_path: Path
+) -> None:
+    machine = supervised(tmp_path, "sh", "sh", "-c", "kill -KILL $$")
+    before, now = map(int, (tmp_path / OUT_OF_MEMORY).read_text().split())
+    assert before <= now
+    (tmp_path / OUT_OF_MEMORY).write_text(f"7 {after}\n")
+    assert machine.died().message.endswith(f"was killed by signal 9{words}")

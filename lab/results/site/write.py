@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from lab.foreign import harmless
 from lab.host.dirs import not_writable
 from lab.results.news import Night
 from lab.results.remarks import remarks
@@ -88,6 +90,7 @@ def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("lab.results.site"),
         autoescape=True,
+        finalize=_finalize,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -97,6 +100,11 @@ def _environment() -> Environment:
         "states": STATES, "state_words": WORDS,
     }  # fmt: skip
     return made
+
+
+def _finalize(value: Any) -> Any:
+    """What is put into a page: nothing that a browser would not show."""
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _page(

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from lab.errors import UsageError
+from lab.foreign import decoded, tamed
 from lab.host import dirs, lock
 from lab.results import runs
 from lab.results.cases import CaseStatus, status_of
@@ -48,8 +49,9 @@ def take(session: Session, run: str, host: str = "") -> bool:
     """
     try:
         past = runs.load(run)
-        row, cases = _run_row(run, past), list(case_rows(past.document))
-    except (UsageError, KeyError, TypeError, ValueError):
+        # What an earlier lab recorded may hold what no terminal and no database should get.
+        row, cases = tamed(_run_row(run, past)), tamed(list(case_rows(past.document)))
+    except (UsageError, AttributeError, LookupError, OverflowError, TypeError, ValueError):
         return False  # of an older or a later lab: no reason to keep the others out
     if host:
         row["host"] = host
@@ -60,7 +62,7 @@ def take(session: Session, run: str, host: str = "") -> bool:
 
 
 def _run_row(run: str, past: PastRun) -> dict[str, Any]:
-    document, profile = past.document, json.loads(past.profile)
+    document, profile = past.document, decoded(past.profile)
     return {
         "id": run,
         "host": socket.gethostname(),

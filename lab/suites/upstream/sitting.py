@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A sitting: one command of a suite from its start to its end, and the cases it carries out."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lab.errors import GuestError
 from lab.guest.relay import File, Read
 from lab.host.command import tail
 from lab.results.cases import FAILURES, Case, CaseStatus, titled
@@ -18,6 +20,9 @@ SHOWN = 16384
 """Characters of a case's output that its record has; the file has all."""
 
 _TAIL = 20000
+
+_PIECE = re.compile(r"(?!\.\.?$)[\w.+,:@=~ -]*", re.ASCII)
+"""What of a file's name in the guest may be in that of its copy here."""
 
 Excuse = Callable[[Sequence[str]], str]
 """Why a case was bound to fail, by what the kernel logged while it ran; '' where it was not."""
@@ -136,7 +141,12 @@ class Sitting:
     def file(self, event: object) -> None:
         """A file that was asked for has come, or all have."""
         if isinstance(event, File) and (ending := self._endings.get(event.tag)):
-            name = kept(self._suite.evidence(self.batch.section, event.tag), event.path)
+            try:
+                name = kept(self._suite.evidence(self.batch.section, event.tag), event.path)
+            except KeyError as error:
+                raise GuestError(
+                    f"the guest sent {event.path!r}, for which nobody asked"
+                ) from error
             ending.files.append(self._save(event.tag, name, event.data))
         elif isinstance(event, Read):
             told = self._endings.pop(event.tag, None)
@@ -194,6 +204,6 @@ def kept(evidence: Mapping[str, str], path: str) -> str:
     for name, pattern in evidence.items():
         before, star, after = pattern.partition("*")
         piece = path[len(before) : len(path) - len(after)] if star else ""
-        if path == f"{before}{piece}{after}" and "/" not in piece:
+        if path == f"{before}{piece}{after}" and _PIECE.fullmatch(piece):
             return name.replace("*", piece)
     raise KeyError(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from errno import EIO
 
 from lab.errors import GuestError, LabError
+from lab.foreign import end_of
 from lab.guest.guest import Guest
 from lab.guest.lastwords import DEATH, hear_out
 from lab.suites.verity.checker import Checker, CheckerTimeout, CheckFailure, differences
@@ -101,7 +102,7 @@ class VerityScene:
         if machine.alive():
             raise CheckFailure("the guest goes on")
         self.lost = True
-        console = (self.guest.directory / CONSOLE_LOG).read_text(errors="replace")
+        console = end_of(self.guest.directory / CONSOLE_LOG, 8 << 20)
         for line in console.splitlines():
             if words in line:
                 return f"console: {line[line.index(words) :].strip()}"
