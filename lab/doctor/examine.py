@@ -59,6 +59,7 @@ CHECKS = (
     Check("ssh", tools.ssh, State.DEGRADED),
     Check("programs", tools.small_programs, State.MISSING),
     Check("compiler", tools.compiler, State.DEGRADED),
+    Check("sandbox", tools.sandbox, State.DEGRADED),
     Check("memory", room.memory, State.DEGRADED),
     Check("disk", room.disk, State.MISSING),
     Check("checkpoints", leftovers.checkpoints, State.DEGRADED),

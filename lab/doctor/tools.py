@@ -11,6 +11,7 @@ from lab.artifacts import debian, enter, erofs, modules
 from lab.artifacts.kernels import make
 from lab.doctor.finding import Finding, State, degraded, failed, missing, ok
 from lab.errors import LabError
+from lab.host import confine
 from lab.host.command import found, run
 from lab.host.cures import USER_NAMESPACES, install
 
@@ -125,6 +126,16 @@ def small_programs() -> Finding:
     if lacking := _lacking(*_EVERYWHERE):
         return missing(_not_found(lacking), install(*lacking))
     return ok(", ".join(_EVERYWHERE), {"git": _version("git", "--version")})
+
+
+def sandbox() -> Finding:
+    """What keeps the Makefiles of patches in their directories."""
+    if why_not := confine.why_not():
+        return degraded(
+            f"kernels are built outside of a sandbox: {why_not}", install(confine.PROGRAM)
+        )
+    version = _version(confine.PROGRAM, "--version")
+    return ok(f"bubblewrap {version}", {"bubblewrap": version})
 
 
 def compiler() -> Finding:

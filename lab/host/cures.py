@@ -64,6 +64,7 @@ def of(release: Mapping[str, str]) -> Distribution | None:
 PACKAGES = {
     "apt-get": ("apt", "apt"),
     "bc": ("bc", "bc"),
+    "bwrap": ("bubblewrap", "bubblewrap"),
     "bison": ("bison", "bison"),
     "debian-archive-keyring.gpg": ("debian-archive-keyring", "debian-keyring"),
     "depmod": ("kmod", "kmod"),

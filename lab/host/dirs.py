@@ -28,10 +28,16 @@ def short(directory: Path) -> Iterator[Path]:
         os.close(fd)
 
 
-def _made(path: Path) -> Path:
-    """Create `path` for this user alone and check that it can be written."""
+def _made(root: Path, *parts: str) -> Path:
+    """Create a path below `root` for this user alone and check that it can be written."""
+    path = root.joinpath(*parts)
     try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # mkdir() makes the directories above as the umask says: others could read them.
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for above in reversed(path.parents):
+            if root in above.parents:
+                above.mkdir(exist_ok=True, mode=0o700)
+        path.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise not_writable(path, error) from error
     if not os.access(path, os.W_OK):
@@ -55,12 +61,12 @@ def not_writable(path: Path, error: OSError) -> LackError:
 
 def cache(*parts: str) -> Path:
     """A directory below the cache directory, created if missing."""
-    return _made(platformdirs.user_cache_path("lab").joinpath(*parts))
+    return _made(platformdirs.user_cache_path("lab"), *parts)
 
 
 def state(*parts: str) -> Path:
     """A directory below the state directory, created if missing."""
-    return _made(platformdirs.user_state_path("lab").joinpath(*parts))
+    return _made(platformdirs.user_state_path("lab"), *parts)
 
 
 def config(*parts: str) -> Path:

@@ -36,7 +36,8 @@ def by_tree(tree: Path, sources: Path, name: str, progress: Progress) -> None:
             raise missing(program)
     progress(f"module {name}: compile")
     log = deque[str](maxlen=2000)
-    status = make.goal(["-C", str(tree), f"M={sources}", "modules"], log.append, DEADLINE, sources)
+    words = ["-C", str(tree), f"M={sources}", "modules"]
+    status = make.goal(words, log.append, DEADLINE, sources, readable=[tree])
     _check(name, status, list(log), sources)
     run(["strip", "--strip-debug", sources / f"{name}.ko"], deadline=60)
 

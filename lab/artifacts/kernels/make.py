@@ -12,7 +12,7 @@ from pathlib import Path
 from lab.artifacts.cache import Progress
 from lab.artifacts.kernels.git import git
 from lab.errors import BuildError, HostError, LackError
-from lab.host import cures
+from lab.host import confine, cures
 from lab.host.command import run, stream
 
 DEADLINE = 7200.0
@@ -86,7 +86,8 @@ def configure(tree: Path, out: Path, config: str) -> str:
     answers.write_text(config)
     goal = [f"KCONFIG_ALLCONFIG={answers}", "allnoconfig"]
     try:
-        run(["make", "-s", *_argv(tree, out), *goal], deadline=300, env=_environment(out))
+        argv = _confined(["make", "-s", *_argv(tree, out), *goal], [tree, out])
+        run(argv, deadline=300, env=_environment(out))
     except HostError as error:
         raise BuildError(
             "the kernel's sources cannot be configured", detail=str(error), hint=error.hint
@@ -111,18 +112,43 @@ def build(tree: Path, out: Path, base: str, progress: Progress) -> None:
                 told = time.monotonic()
                 progress(f"compile: {done} files, {found['object']}")
 
-    progress("compile")
+    why_not = confine.why_not()
+    progress(f"compile, outside of a sandbox: {why_not}" if why_not else "compile")
     words = ["--output-sync=target", *_argv(tree, out), "vmlinux", "modules"]
-    status = goal(words, on_line, DEADLINE, out)
+    status = goal(words, on_line, DEADLINE, out, writable=[tree])
     (out / "build.log").write_text("".join(f"{line}\n" for line in log))
     if status != 0:
         raise _failure(tree, out, base, list(log))
 
 
-def goal(words: Sequence[str], on_line: Callable[[str], None], deadline: float, out: Path) -> int:
+def goal(
+    words: Sequence[str],
+    on_line: Callable[[str], None],
+    deadline: float,
+    out: Path,
+    *,
+    writable: Sequence[Path] = (),
+    readable: Sequence[Path] = (),
+) -> int:
     """Run make for a goal in `out`, handing each line that it prints on; its exit status."""
-    argv = ["make", f"-j{os.cpu_count()}", *words]
+    argv = _confined(["make", f"-j{os.cpu_count()}", *words], [*writable, out], readable)
     return stream(argv, on_line, deadline=deadline, env=_environment(out))
+
+
+def _confined(
+    argv: Sequence[str], writable: Sequence[Path], readable: Sequence[Path] = ()
+) -> list[str]:
+    """The command line in a sandbox, if there is one: Makefiles are code that came with a patch.
+
+    What the compiler's cache keeps may be written too.
+    """
+    places = list(writable)
+    if shutil.which("ccache"):
+        said = run(["ccache", "--get-config", "cache_dir"], deadline=10, env=_inherited())
+        cache = Path(said.strip())
+        cache.mkdir(parents=True, exist_ok=True)
+        places.append(cache)
+    return confine.confined(argv, places, readable)
 
 
 def _argv(tree: Path, out: Path) -> list[str]:
