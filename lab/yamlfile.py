@@ -80,6 +80,9 @@ def _plain(value: Any) -> Any:
 
 def _told(error: ValidationError) -> Iterator[tuple[KeyPath, str]]:
     for details in error.errors(include_url=False):
+        # pydantic counts only the valid items; the others have problems of their own.
+        if details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]:
+            continue
         # Tags of unions, which stand in no file, are <written> so.
         path = (step for step in details["loc"] if not str(step).startswith("<"))
         yield tuple(path), _message(details)

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Faults at the system calls of a lab, made from outside of it: strace(1) attaches to a process
+that is about to run a command, and kills it before its k-th step, or makes that fail.
+
+The code under test knows nothing of it.  A command is run in a process that is forked with all
+modules loaded, so that thousands of faults do not cost thousands of starts of Python.
+"""
+
+import ctypes
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CALLS = (
+    "openat,write,pwrite64,rename,unlink,unlinkat,mkdir,rmdir,fsync,fdatasync,flock,ftruncate,"
+    "fcntl,socket,connect,sendto,vfork,clone,clone3,execve,kill"
+)
+"""The steps that touch the world: files, their contents and locks, sockets and processes."""
+
+ERRORS = ("ENOSPC", "EIO", "EMFILE", "EINTR")
+
+_PR_SET_PTRACER = 0x59616D61
+_ANY = -1
+_DEADLINE = 120.0
+"""Seconds for one command on a busy host."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended: its status, as a shell counts, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+def why_not() -> str:
+    """Why no fault can be made here; '' where they can."""
+    if shutil.which("strace") is None:
+        return "strace: not found"
+    done = subprocess.run(
+        ["strace", "-qq", "-e", "trace=none", "true"], capture_output=True, text=True, check=False
+    )
+    return "" if done.returncode == 0 else f"strace: {done.stderr.strip()}"
+
+
+def command(argv: Sequence[str], home: Path, inject: str = "", log: Path | None = None) -> Ending:
+    """Run a command of the lab with a home directory of its own, in a process of its own.
+
+    `inject` is what strace takes for --inject; with `log` it writes each call of CALLS there.
+    """
+    out, err = home.parent / "out", home.parent / "err"
+    pid = os.fork()
+    if pid == 0:
+        _become(argv, home, out, err, stop=bool(inject or log))
+    if not (inject or log):
+        return _ended(pid, out, err)
+    os.waitpid(pid, os.WUNTRACED)
+    what = f"trace={CALLS}" if log else f"inject={inject}"
+    words = ["strace", "-qq", "-o", str(log or os.devnull), "-e", what, "-p", str(pid)]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
+        try:
+            _await_tracer(pid, tracer)
+            os.kill(pid, signal.SIGCONT)
+            found = _ended(pid, out, err)
+        finally:
+            tracer.terminate()
+    return found
+
+
+def counted(argv: Sequence[str], home: Path) -> list[str]:
+    """The calls of CALLS that a command makes, in order."""
+    log = home.parent / "calls"
+    command(argv, home, log=log)
+    return re.findall(r"^(\w+)\(", log.read_text(errors="replace"), re.MULTILINE)
+
+
+def at(calls: Sequence[str], number: int) -> tuple[str, str]:
+    """The name of the step of that number, from 1 on, and what strace takes for its place: it
+    counts each kind of call by itself."""
+    name = calls[number - 1]
+    return name, f"when={calls[:number].count(name)}"
+
+
+def _become(argv: Sequence[str], home: Path, out: Path, err: Path, *, stop: bool) -> None:
+    """Run the command in this process, which ends with it."""
+    try:
+        os.setsid()
+        ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(_ANY), 0, 0, 0)
+        for number, path in ((1, out), (2, err)):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(fd, number)
+            os.close(fd)
+        _streams()
+        for name in [name for name in os.environ if name.startswith(("XDG_", "LAB_"))]:
+            del os.environ[name]
+        os.environ["HOME"] = str(home)
+        os.chdir(home)
+        if stop:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        import sys
+
+        sys.argv = ["lab", *argv]
+        from lab.cli import main
+
+        main()
+    except SystemExit as end:
+        _flush()
+        os._exit(end.code if isinstance(end.code, int) else 0)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        _flush()
+    os._exit(99)
+
+
+def _streams() -> None:
+    """Give the process streams of its own: those of pytest are files of its own."""
+    import sys
+
+    sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1)
+
+
+def _flush() -> None:
+    import contextlib
+    import sys
+
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+
+
+def _await_tracer(pid: int, tracer: "subprocess.Popen[bytes]") -> None:
+    """Wait until strace has attached."""
+    end = time.monotonic() + _DEADLINE
+    status = Path(f"/proc/{pid}/status")
+    while not re.search(r"^TracerPid:\t[1-9]", status.read_text(), re.MULTILINE):
+        assert tracer.poll() is None, "strace cannot attach"
+        assert time.monotonic() < end, "strace does not attach"
+        time.sleep(0.005)
+
+
+def _ended(pid: int, out: Path, err: Path) -> Ending:
+    end = time.monotonic() + _DEADLINE
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            break
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise AssertionError(f"no end: {err.read_text()}")
+        time.sleep(0.005)
+    code = os.waitstatus_to_exitcode(status)
+    return Ending(code if code >= 0 else 128 - code, out.read_text(), err.read_text())
+
+
+def files(home: Path) -> Mapping[str, bytes]:
+    """All files below a directory, by their paths in it."""
+    return {
+        str(path.relative_to(home)): path.read_bytes()
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def processes_in(home: Path) -> list[str]:
+    """Processes that work below a directory, but for zombies."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").readlink().is_relative_to(home):
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
