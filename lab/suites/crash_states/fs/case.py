@@ -100,10 +100,6 @@ class WorkloadJudging:
         seconds = round(now()[0] - self._start, 3)
         return Case(self._workload.name, status, seconds, reason, self._kind.name, output=output)
 
-    @property
-    def _title(self) -> str:
-        return f"{self._kind.name}:{self._workload.name}"
-
     def _broken(self, recording: FsRecording) -> list[BrokenState]:
         """The first state of each kind that breaks rules; how much was looked at is noted."""
         known: dict[tuple[str, ...], BrokenState] = {}
