@@ -52,12 +52,13 @@ def extract(
     *,
     version: str = "",
     hooks: Sequence[str] = (),
+    deadline: float = DEADLINE,
 ) -> None:
     """Unpack packages, with all that they depend on, into the tar file `target`, if any.
 
     The first one is wanted in `version`, if that is not empty.  Backports build upon another
     suite, `trixie-backports` on `trixie`, so their packages come from both.  `hooks` are carried
-    out on what was unpacked, as mmdebstrap's --extract-hook.
+    out on what was unpacked, as mmdebstrap's --extract-hook.  `deadline` is in seconds.
     """
     first, *others = packages
     base, more = suite.removesuffix(_BACKPORTS), []
@@ -81,10 +82,18 @@ def extract(
         base,
         target,
         scratch=f"package-{packages[0]}-{suite}",
+        deadline=deadline,
     )
 
 
-def mmdebstrap(options: Sequence[str], suite: str, target: Path | None, *, scratch: str) -> None:
+def mmdebstrap(
+    options: Sequence[str],
+    suite: str,
+    target: Path | None,
+    *,
+    scratch: str,
+    deadline: float = DEADLINE,
+) -> None:
     """Run mmdebstrap with `options` for `suite`, writing the tar file `target`, if any.
 
     `scratch` names the scratch directory; one process at a time uses a name, the others wait, and
@@ -94,11 +103,13 @@ def mmdebstrap(options: Sequence[str], suite: str, target: Path | None, *, scrat
     check_host()
     # A package can be wanted under two names, and for two artifacts, at the same time.
     name = f"scratch-{scratch}.lock"
-    with lock.held(dirs.cache("artifacts", "locks") / name, deadline=DEADLINE):
-        _mmdebstrap(options, suite, target, scratch)
+    with lock.held(dirs.cache("artifacts", "locks") / name, deadline=deadline):
+        _mmdebstrap(options, suite, target, scratch, deadline)
 
 
-def _mmdebstrap(options: Sequence[str], suite: str, target: Path | None, scratch: str) -> None:
+def _mmdebstrap(
+    options: Sequence[str], suite: str, target: Path | None, scratch: str, deadline: float
+) -> None:
     # Somewhere sub-ids can reach, which a home directory often is not.
     place = Path(tempfile.gettempdir()) / f"lab-{os.getuid()}-{scratch}"
     _remove_scratch(place)
@@ -117,7 +128,7 @@ def _mmdebstrap(options: Sequence[str], suite: str, target: Path | None, scratch
         str(target or "-"),
     ]
     try:
-        _run_group(argv, place)
+        _run_group(argv, place, deadline)
     finally:
         _remove_scratch(place)
 
@@ -174,7 +185,7 @@ def _private_mounts() -> list[str]:
     return prefix
 
 
-def _run_group(argv: Sequence[str], scratch: Path) -> None:
+def _run_group(argv: Sequence[str], scratch: Path, deadline: float) -> None:
     """Run mmdebstrap as a process group of its own, and end the whole group with it."""
     process = subprocess.Popen(
         argv,
@@ -188,9 +199,9 @@ def _run_group(argv: Sequence[str], scratch: Path) -> None:
     )
     try:
         with ends_with_us(process.pid, GRACE):
-            _, log = process.communicate(timeout=DEADLINE)
+            _, log = process.communicate(timeout=deadline)
     except subprocess.TimeoutExpired:
-        raise HostError(f"mmdebstrap: no end after {DEADLINE:.0f} s") from None
+        raise HostError(f"mmdebstrap: no end after {deadline:.0f} s") from None
     finally:
         _end_group(process)
     if process.returncode != 0:

@@ -18,6 +18,8 @@ FORMAT = 1
 
 _ROOM = 8 << 30
 """Bytes: the package is unpacked as a whole first."""
+_DEADLINE = 3600.0
+"""Seconds; it takes 240 on two cores that have little else to do."""
 _DEBUG = "/usr/lib/debug"
 _MODULES = (
     "arch", "block", "crypto", "fs", "lib", "mm", "net/sunrpc", "drivers/ata", "drivers/block",
@@ -37,7 +39,7 @@ def ensure_package(package: str, suite: str, progress: Progress) -> Path:
     def build(directory: Path) -> dict[str, str]:
         progress(f"symbols: fetch {package}, of a gigabyte; it takes minutes")
         hooks = [_kept(), f"copy-out {_DEBUG} {shlex.quote(str(directory))}"]
-        debian.extract([package], suite, None, hooks=hooks)
+        debian.extract([package], suite, None, hooks=hooks, deadline=_DEADLINE)
         if not list((directory / "debug").glob("boot/vmlinux-*")):
             raise HostError(f"package {package} of {suite} has no vmlinux in {_DEBUG}/boot")
         return {"package": package, "suite": suite}
