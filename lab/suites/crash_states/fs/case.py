@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lab.crash.excerpt import LogExcerpt
 from lab.crash.logfile import WriteLog
 from lab.crash.marks import STARTED
-from lab.results.cases import Case, CaseStatus
+from lab.results.cases import Case, CaseStatus, titled
 from lab.suites.crash_states.fs.bench import FsBench, StepRefused
 from lab.suites.crash_states.fs.fewer import FailingWorkload, fewest
 from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, RunEnds, now
@@ -90,6 +90,11 @@ class WorkloadJudging:
             return JudgedWorkload(self._case(lost.status, lost.reason, "\n".join(words)))
         output = f"{done} sequences, {said} of them to their end: no difference"
         return JudgedWorkload(self._case(CaseStatus.PASS, "", output))
+
+    @property
+    def _title(self) -> str:
+        """What listings call it."""
+        return titled(self._kind.name, self._workload.name)
 
     def _case(self, status: CaseStatus, reason: str, output: str = "") -> Case:
         seconds = round(now()[0] - self._start, 3)
