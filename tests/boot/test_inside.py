@@ -119,15 +119,16 @@ def test_a_guest_goes_on_whose_debugger_was_killed_with_its_lab(
     lab: Lab, guest: str, vmlinux: Path
 ) -> None:
     debugging = lab.start("gdb", guest, "--symbols", str(vmlinux), "--", "-batch",
-                          "-ex", "shell echo stopped; sleep 1000")  # fmt: skip
+                          "-ex", "shell echo stopped",
+                          "-ex", "python import time; time.sleep(600)")  # fmt: skip
     assert debugging.stdout is not None
     # One line of gdb's comes when the guest stands still.
     while "stopped" not in debugging.stdout.readline():
         assert debugging.poll() is None
     (gdb,) = Path(f"/proc/{debugging.pid}/task/{debugging.pid}/children").read_text().split()
     debugging.kill()
-    debugging.communicate()
     os.kill(int(gdb), signal.SIGKILL)
+    debugging.communicate(timeout=60)
     assert lab("ssh", guest, "--", "echo", "goes on").stdout == "goes on\n"
     directory = Path(lab.ls()[guest]["directory"])
     assert list(directory.glob("gdb.*")) == []
