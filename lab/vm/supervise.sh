@@ -11,11 +11,10 @@ exec 3>&2 2>/dev/null
 # A guest may say as much as it likes; the disk holds so many blocks (512 bytes) of it: 256 MiB.
 most=524288
 bounded() {
-    trap 'kill "$sleeping"; exit' TERM
+    trap 'kill $!; wait $!; exit' TERM
     while kill -0 "$1"; do
         sleep 5 &
-        sleeping=$!
-        wait "$sleeping"
+        wait $!
         for log in console.log layers.jsonl; do
             [ "$(stat -c %b "$log")" -gt "$most" ] || continue
             echo "lab: more than 256 MiB were said here; what came before is gone" >"$log"
@@ -31,6 +30,8 @@ before=$(killed)
 (exec stdbuf -oL -- "$@" 2>&3 3>&-)
 status=$?
 kill "$bounding"
+# Whoever finds the status below finds no process any more.
+wait "$bounding"
 # How many processes the kernel had killed for want of memory before, and until now.
 echo "$before $(killed)" >oom-kills
 echo $status >exit-status.new

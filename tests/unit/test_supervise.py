@@ -10,7 +10,6 @@ from lab.host.process import Process
 from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.ending import EXIT_STATUS, OUT_OF_MEMORY, STDERR
 from lab.vm.machine import SUPERVISOR, Machine
-from tests.unit.builders import until
 
 # As QEMU 11.1.3 said it under a name that has no "qemu" in it.
 WORDS = "q11.sh: block/accounting.c:243: block_account_one_io: Assertion `x' failed."
@@ -64,15 +63,13 @@ def test_a_guest_that_floods_does_not_fill_the_disk(log: str, tmp_path: Path) ->
     assert int((tmp_path / EXIT_STATUS).read_text()) == 0
 
 
-def test_nothing_of_the_supervisor_is_left(tmp_path: Path) -> None:
-    supervised(tmp_path, "sh", "sh", "-c", "exit 0")
-
-    def gone() -> bool:
-        return not any(
-            entry.name.isdigit() and works_in(entry, tmp_path) for entry in Path("/proc").iterdir()
-        )
-
-    until(gone)
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_nothing_of_the_supervisor_is_left(shell: str, tmp_path: Path) -> None:
+    # Whenever the program ends: before its logs are looked at, and while they are.
+    for milliseconds in (0, 1, 2, 4, 8, 16, 32, 300):
+        supervised(tmp_path, shell, "sleep", str(milliseconds / 1000))
+        left = [entry.name for entry in Path("/proc").iterdir() if works_in(entry, tmp_path)]
+        assert left == []
 
 
 def works_in(process: Path, directory: Path) -> bool:
