@@ -261,7 +261,7 @@ def _sweep(store: Path, own_key: str) -> None:
 def _clear(partial: Path) -> None:
     """Remove what a killed builder left, and end the machine that it ran in there."""
     for process in working_in(partial, "-nodefaults"):
-        process.kill()
+        process.kill_group()
     shutil.rmtree(partial, ignore_errors=True)
 
 

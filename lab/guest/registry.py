@@ -158,13 +158,13 @@ def remove(path: Path) -> None:
 
 
 def end_processes(path: Path) -> None:
-    """End the QEMU that works in a guest's directory, and its supervisor, recorded or not."""
-    # The supervisor is the oldest: gone first, it cannot write an exit status any more.
+    """End the QEMU that works in a guest's directory, and its supervisor, recorded or not, with
+    whatever that has started."""
     # A spare is called as the guest whose place it is to take.
     name = path.name.partition(SPARE)[0]
     found = working_in(path, f"guest={name}")
-    for process in sorted(found, key=lambda process: process.started):
-        process.kill()
+    for process in found:
+        process.kill_group()
 
 
 def sweep() -> list[str]:

@@ -49,6 +49,15 @@ class Process:
                 )
             time.sleep(0.002)
 
+    def kill_group(self) -> None:
+        """SIGKILL it and all that it has started, or was started with, in one process group, and
+        wait until it is gone; not those of this process's own group.  Raises HostError as kill."""
+        with contextlib.suppress(ProcessLookupError):
+            group = os.getpgid(self.pid)
+            if self.alive() and group != os.getpgid(0):
+                os.killpg(group, signal.SIGKILL)
+        self.kill()
+
 
 def me() -> Process:
     """This process."""

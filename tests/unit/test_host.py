@@ -468,6 +468,26 @@ def test_the_end_of_a_qemu_is_put_in_words(tmp_path: Path, status: str, words: s
     assert ending(tmp_path) == words
 
 
+def test_what_a_process_has_started_goes_with_its_group() -> None:
+    script = "sleep 600 & echo $!; wait"
+    with subprocess.Popen(
+        ["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True
+    ) as shell:
+        assert shell.stdout is not None
+        child, leader = Process.of(int(shell.stdout.readline())), Process.of(shell.pid)
+        assert child and leader
+        leader.kill_group()
+        until(lambda: not child.alive())
+
+
+def test_a_process_of_the_same_group_goes_alone() -> None:
+    with subprocess.Popen(["sleep", "600"]) as sleeper:
+        process = Process.of(sleeper.pid)
+        assert process
+        process.kill_group()
+        assert sleeper.wait(60) == -signal.SIGKILL
+
+
 def test_a_connection_that_broke_is_told_as_the_end_of_qemu_that_follows(tmp_path: Path) -> None:
     # The guest's reset breaks it, a moment before QEMU is gone.
     with idle() as qemu:
