@@ -97,7 +97,7 @@ def test_junit_tells_failures_from_what_broke_and_from_what_was_expected() -> No
         "311"
     )
     assert suites["fstests.ext4"].get("skipped") == "3"
-    assert root.findtext(".//testcase[@name='b']/system-out") == "- 1\n+ 2\n"
+    assert root.findtext(".//testcase[@name='b']/system-out") == "- 1\n+ 2\\x00\n"
     assert root.find(".//property") is None
     skipped = root.find(".//testcase[@name='e']/skipped")
     assert skipped is not None and "since ever" in (skipped.get("message") or "")

@@ -174,9 +174,10 @@ def test_what_is_wrong_with_a_plan_is_told_at_once(
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProfileError) as caught:
         load(tmp_path / "none.yaml")
-    assert caught.value.message == f"{tmp_path}/none.yaml: No such file or directory"
+    why = "cannot be read: No such file or directory; expected a YAML file"
+    assert caught.value.message == f"{tmp_path}/none.yaml: {why}"
     (tmp_path / "image.yaml").write_bytes(b"\xff\xfe")
-    with pytest.raises(ProfileError, match=r"image.yaml: it is no text"):
+    with pytest.raises(ProfileError, match=r"image.yaml:1: byte 0xff; expected UTF-8"):
         load(tmp_path / "image.yaml")
 
 

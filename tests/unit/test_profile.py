@@ -370,14 +370,14 @@ def test_more_namespaces_than_a_controller_has(tmp_path: Path) -> None:
 
 
 def test_unreadable_files(tmp_path: Path) -> None:
-    for path, reason in [
-        (tmp_path / "none.yaml", "No such file or directory"),
-        (tmp_path, "Is a directory"),
-        (Path("a\0b.yaml"), "embedded null byte"),
+    for path, name, reason in [
+        (tmp_path / "none.yaml", f"{tmp_path}/none.yaml", "No such file or directory"),
+        (tmp_path, str(tmp_path), "Is a directory"),
+        (Path("a\0b.yaml"), "a\\x00b.yaml", "embedded null byte"),
     ]:
         with pytest.raises(InvalidProfileError) as caught:
             load_file(path)
-        assert str(caught.value) == f"{path}: cannot be read: {reason}; expected a YAML file"
+        assert str(caught.value) == f"{name}: cannot be read: {reason}; expected a YAML file"
 
 
 def test_file_name_must_be_a_name(tmp_path: Path) -> None:
