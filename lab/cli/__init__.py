@@ -40,7 +40,7 @@ from lab.cli import (
 )
 from lab.cli.terminal import print_error
 from lab.errors import LabError, UsageError
-from lab.host import dirs
+from lab.host import dirs, scratch
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -125,6 +125,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _share_making()
+        scratch.sweep()
         status = _invoke()
         sys.stdout.flush()
     except LabError as error:

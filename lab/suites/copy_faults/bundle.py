@@ -3,7 +3,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from lab.artifacts.kernel import config_of
 from lab.artifacts.kernels import names
 from lab.artifacts.qemus import names as qemus
 from lab.errors import UsageError
-from lab.host import dirs
+from lab.host.scratch import scratch
 from lab.profile.hostdev import HostDevice
 from lab.profile.models import Profile
 from lab.results import runs
@@ -42,8 +41,7 @@ def make_bundle(run: str, wanted: str, target: Path) -> list[str]:
     place = runs.directory(run)
     about = _about(run, wanted, past.document, _kernel(place, past.document))
     lacking = []
-    with tempfile.TemporaryDirectory(dir=dirs.state()) as scratch:
-        more = Path(scratch)
+    with scratch() as more:
         if config := config_of(about.kernel.get("key", "")):
             shutil.copy(config, more / CONFIG)
         else:

@@ -6,7 +6,6 @@ what a file system makes of a state a guest must say.
 """
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 from lab.crash.logfile import WriteLog
 from lab.errors import UsageError
 from lab.guest.boot import Progress
-from lab.host import dirs
+from lab.host.scratch import scratch
 from lab.results import runs
 from lab.results.bundle import read, unpack
 from lab.results.runs import PastRun
@@ -73,8 +72,8 @@ def kept(text: str) -> Iterator[tuple[PastRun, Path, str, str]]:
     """
     if found := bundle_named(text):
         path, wanted = found
-        with tempfile.TemporaryDirectory(dir=dirs.state()) as scratch:
-            yield read(path).past, unpack(path, Path(scratch)), str(path), wanted
+        with scratch() as place:
+            yield read(path).past, unpack(path, place), str(path), wanted
         return
     run, _, wanted = text.partition(":")
     yield runs.load(run), runs.directory(run), run, wanted
