@@ -38,12 +38,14 @@ def by_case(run: str, wanted: Container[int] | None = None) -> dict[int, list[Ev
     case = before = (-1, 0.0)
     seen: set[int] = set()
 
+    listening = False
+
     def asked(number: int) -> bool:
         return number >= 0 and (wanted is None or number in wanted)
 
     for line in _lines(run):
         # Decoding takes most of the time: of a case that nobody asks for it is spared.
-        if not (asked(case[0]) or asked(before[0]) or _SETUP in line):
+        if not (listening or _SETUP in line):
             continue
         if (raw := _decoded(line)) is None:
             break
@@ -52,6 +54,7 @@ def by_case(run: str, wanted: Container[int] | None = None) -> dict[int, list[Ev
             # A case that was minimised is set up again and again; the first is the case itself.
             before, case = case, (-1 if number in seen else number, float(raw["t"]))
             seen.add(number)
+            listening = asked(case[0]) or asked(before[0])
         # The trace is read late: its last lines come when the next case has begun.
         number, start = before if raw["t"] < case[1] else case
         kind = (number, raw["source"] == "kernel")
