@@ -105,7 +105,7 @@ def test_state_directory_fills_up_during_a_run(tmpfs: Callable[[str], Path]) -> 
         with filling as filler, pytest.raises(OSError, match="No space"):
             while True:
                 filler.write(bytes(1 << 16))
-        _, stderr = run.communicate(timeout=120)
+        _, stderr = run.communicate(timeout=600)
     finally:
         run.kill()
     assert run.returncode == 3
