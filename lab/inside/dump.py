@@ -2,7 +2,6 @@
 """Dumps: a guest's memory as a file, taken, packed, and unpacked to be looked at."""
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from lab.guest.guest import Guest
 from lab.host import dirs
 from lab.host.command import run
 from lab.host.dirs import not_writable
+from lab.host.scratch import scratch
 from lab.host.settings import DumpSettings
 from lab.inside import vmcore
 from lab.results.dumps import SUFFIX, DumpNote, write_note
@@ -135,13 +135,10 @@ def unpacked(packed: Path) -> Iterator[Path]:
     is no such dump, HostError when it is damaged."""
     if not packed.is_file():
         raise UsageError(f"{packed}: no such dump")
-    place = Path(tempfile.mkdtemp(prefix="dump-", dir=dirs.cache("dumps")))
-    try:
+    with scratch() as place:
         plain = place / packed.name.removesuffix(".zst")
         run(["zstd", "-q", "-d", "--sparse", packed, "-o", plain], deadline=_PACK_DEADLINE)
         yield plain
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def info(plain: Path) -> dict[str, str]:

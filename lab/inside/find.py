@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a user can name to look into: a dump's file, a run's dump, a guest."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +8,8 @@ from pathlib import Path
 
 from lab.errors import UsageError
 from lab.guest import guests, registry
-from lab.host import dirs, settings
+from lab.host import settings
+from lab.host.scratch import scratch
 from lab.inside import dump, symbols
 from lab.results import dumps, runs
 from lab.results.dumps import DumpNote
@@ -98,8 +97,7 @@ def _taken(name: str, given: Path | None, progress: Progress) -> Iterator[Kernel
     record = guest.record
     # First what may take minutes: the memory is to be of now.
     where = symbols.find(record.profile.kernel, record.kernel, progress, given)
-    place = Path(tempfile.mkdtemp(prefix="live-", dir=dirs.cache("dumps")))
-    try:
+    with scratch() as place:
         core = place / f"{name}.elf"
         try:
             allowed = settings.load().dumps
@@ -107,5 +105,3 @@ def _taken(name: str, given: Path | None, progress: Progress) -> Iterator[Kernel
         finally:
             guest.close()
         yield KernelCore(core, where)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
