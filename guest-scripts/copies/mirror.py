@@ -11,7 +11,10 @@ Answer:   {"errno": E, "done": RANGES, "said": STATUS, "seconds": T, "moved": MO
 MOVED is what its user asked of the mirror (meter.py).
 """
 
+import contextlib
 import errno
+import os
+import signal
 import time
 
 import dm
@@ -19,6 +22,7 @@ import system
 from meter import Meter
 
 NAME = "lab-mirror"
+UDEVD = "systemd-udevd"
 POLL = 0.005
 DEADLINE = 24 * 3600.0
 """Seconds: longer than any hold; the host decides how long a copy may take."""
@@ -29,33 +33,49 @@ write failed, S the copy failed, R a read failed."""
 
 class QuietUdev:
     """While it is entered, udev does not look at devices that come up: its reads would be taken for
-    the copy's."""
+    the copy's.
 
-    def __init__(self):
-        self._resuming = None
+    udevd is stopped by a signal.  Asked with `udevadm control --stop-exec-queue` it must be asked
+    once more to go on, which whoever is killed meanwhile never does, and which udevd refuses whom
+    others came before: its socket has no backlog.  A process that waits for the end of this one,
+    or of the quiet, lets udevd go on.
+    """
 
     def __enter__(self):
-        if self._resuming:
-            self._resuming.kill()
-            self._resuming.wait()
-        system.run(["udevadm", "control", "--stop-exec-queue"])
+        read, self._end = os.pipe()
+        daemon = _udevd()
+        self._guard = os.fork()
+        if not self._guard:
+            try:
+                os.setsid()  # who kills the copier's session does not mean it
+                os.close(self._end)
+                os.read(read, 1)
+            finally:
+                with contextlib.suppress(OSError):
+                    os.kill(daemon, signal.SIGCONT)
+                os._exit(0)
+        os.close(read)
+        os.kill(daemon, signal.SIGSTOP)
 
     def __exit__(self, *exception):
-        import subprocess  # see system.run
-
-        # Not waited for: udevd acts on it at once, and hangs up after 5 s only, since the worker
-        # that it forks for the first event has the connection too (seen with systemd 257).
-        self._resuming = subprocess.Popen(["udevadm", "control", "--start-exec-queue"])
+        os.close(self._end)
+        os.waitpid(self._guard, 0)
 
 
-quiet_udev = QuietUdev()
+def _udevd():
+    """The pid of udevd; its workers have another name.  Raises Failure."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
+            if file.read().strip() == UDEVD:
+                return int(pid)
+    raise system.Failure(f"find {UDEVD}", "no process has that name")
 
 
 def copy(request):
     """Make the mirror, wait until its legs are in line or one has failed, and take it away."""
     dm.remove(NAME)  # of a copy that was given up
     system.modprobe("dm_mod", "dm-mirror")
-    with quiet_udev:
+    with QuietUdev():
         start = time.monotonic()
         quiet = ["--noudevrules", "--noudevsync"]
         system.run(["dmsetup", "create", NAME, *quiet, "--table", table(request)])

@@ -113,16 +113,19 @@ class Recipe:
             "arguments": " ".join(KERNEL_ARGS),
             "initramfs": str(self.platform.kernel.initramfs),
             "files": hashlib.sha256(archive(self.files())).hexdigest(),
-            "qemu": emulator(self.platform.qemu),
+            "qemu": told_apart(self.platform.qemu),
+            # One that was built again is another disk below what the memory has read of it.
+            "root": told_apart(self.platform.image.root),
+            "modules": told_apart(self.platform.kernel.modules),
             # What KVM gives a guest is the host's own.
             "host": qemu.host_key() if self.platform.accelerator.name == "kvm" else "",
             "format": str(FORMAT),
         }
 
 
-def emulator(program: str) -> str:
-    """What tells a QEMU from another one.  Raises OSError."""
-    path = Path(program).resolve()
+def told_apart(file: str | Path) -> str:
+    """What tells a file from another one, or from what was put in its place.  Raises OSError."""
+    path = Path(file).resolve()
     found = path.stat()
     return f"{path} {found.st_size} {found.st_mtime_ns}"
 

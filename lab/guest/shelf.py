@@ -13,7 +13,7 @@ from lab.artifacts import cache
 from lab.artifacts.cache import Artifact, Manifest
 from lab.artifacts.initramfs import archive
 from lab.guest import initrd
-from lab.guest.checkpoints import FORMAT, KIND, Recipe, emulator
+from lab.guest.checkpoints import FORMAT, KIND, Recipe, told_apart
 from lab.host import dirs, qemu
 
 _FAILED = ".failed-"
@@ -104,15 +104,15 @@ def origins(recipe: Recipe) -> dict[str, str]:
     return {
         "from": "\n".join(str(path.parent) for path in sources),
         "programs": _programs(),
-        "emulator": inputs["qemu"],
+        "files": "\n".join(inputs[name] for name in ("qemu", "root", "modules")),
         "host": inputs["host"],
         "format": inputs["format"],
     }
 
 
 def superseded(doomed: Collection[Artifact]) -> list[Artifact]:
-    """The checkpoints that no guest begins from any more: their kernel, image or QEMU is gone, or
-    among the `doomed`, or guests have other programs now."""
+    """The checkpoints that no guest begins from any more: their kernel, image or QEMU is gone or
+    another, or among the `doomed`, or guests have other programs now."""
     gone = {str(one.path) for one in doomed}
     programs = _programs()
     return [one.artifact for one in listing() if not _current(one.manifest, gone, programs)]
@@ -121,19 +121,19 @@ def superseded(doomed: Collection[Artifact]) -> list[Artifact]:
 def _current(manifest: Manifest, gone: Collection[str], programs: str) -> bool:
     said = manifest.versions
     # Those of an older lab do not say what they were made of.
-    sources = said.get("from", "").splitlines()
-    if not sources or any(one in gone or not Path(one).is_dir() for one in sources):
+    sources, files = said.get("from", "").splitlines(), said.get("files", "").splitlines()
+    if not sources or not files or any(one in gone or not Path(one).is_dir() for one in sources):
         return False
     if said["host"] and said["host"] != qemu.host_key():
         return False
-    return (said["format"], said["programs"]) == (str(FORMAT), programs) and _runs(said["emulator"])
+    made = (said["format"], said["programs"]) == (str(FORMAT), programs)
+    return made and all(map(_is_there, files))
 
 
-def _runs(known: str) -> bool:
-    """Whether the QEMU is still the one that `emulator` told of."""
-    program = known.rsplit(" ", 2)[0]
+def _is_there(known: str) -> bool:
+    """Whether a file is still the one that `told_apart` told of."""
     try:
-        return emulator(program) == known
+        return told_apart(known.rsplit(" ", 2)[0]) == known
     except OSError:
         return False
 

@@ -254,6 +254,9 @@ def verdicts(own: Lab, profile: str, boot: str, *args: str) -> dict[str, Any]:
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     cases = apart(json.loads(done.stdout))["cases"]
+    for case in cases:
+        broken = {rule: told for rule, told in case["rules"].items() if told["verdict"] != "n/a"}
+        print(boot, case["point"], case["action"], case["verdict"], broken)
     return {f"{case['point']} {case['action']}": case["verdict"] for case in cases}
 
 

@@ -329,6 +329,29 @@ def test_a_disk_in_memory_is_told_by_the_kernels_tracepoints(every: Every) -> No
     assert "; write " in told["evidence"]
 
 
+QUIET = """
+import os, signal, subprocess, sys
+sys.path += ["/run/lab/copies", "/run/lab/layers"]
+import mirror
+settle = ["udevadm", "settle", "--timeout=3"]
+open("/sys/block/nvme0n1/uevent", "w").write("change")
+assert subprocess.run(settle).returncode == 0
+pid = os.fork()
+if not pid:
+    with mirror.QuietUdev():
+        open("/sys/block/nvme0n1/uevent", "w").write("change")
+        assert subprocess.run(settle).returncode != 0, "udev is not quiet"
+        os.kill(os.getpid(), signal.SIGKILL)
+assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+settle[-1] = "--timeout=60"
+sys.exit(subprocess.run(settle).returncode)
+"""
+
+
+def test_udev_goes_on_when_who_kept_it_quiet_is_killed(every: Every) -> None:
+    every.lab("ssh", "every", "--", f"/usr/bin/python3 -IS -c '{QUIET}'")
+
+
 def test_faults_in_the_guest(every: Every) -> None:
     run = every(
         "loop-reflink", "--actions", "fs-shutdown,dm-error,dm-delay,kill-copier,blk-error",

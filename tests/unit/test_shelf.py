@@ -145,7 +145,7 @@ def test_one_is_superseded_when_nothing_leads_to_it_any_more(
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("change", ["another QEMU", "no QEMU", "no image"])
+@pytest.mark.parametrize("change", ["another QEMU", "no QEMU", "no image", "image", "modules"])
 def test_so_it_is_when_what_it_was_made_of_has_changed(
     recipe: Recipe, program: Path, change: str
 ) -> None:
@@ -155,6 +155,12 @@ def test_so_it_is_when_what_it_was_made_of_has_changed(
             program.write_text("another one")
         case "no QEMU":
             program.unlink()
+        case "image" | "modules":
+            # Built again: under the same key, and not to the last bit the same.
+            built = {"image": recipe.platform.image.root, "modules": recipe.platform.kernel.modules}
+            os.utime(built[change], ns=(0, 0))
+            again = Recipe(recipe.profile, recipe.platform, recipe.ports)
+            assert again.artifact.path != artifact.path
         case _:
             root = recipe.platform.image.root
             root.unlink()
