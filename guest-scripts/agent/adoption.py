@@ -131,6 +131,8 @@ def come_up(tell, ports):
     _link_up()
     if not arrival.wait():
         tell("lab: warning: udev has not handled every disk")
+    if ports:
+        _let_timers_fire()
     layers = os.path.exists(LAYERS_UP)
     if not layers:
         arrival.link()
@@ -138,6 +140,16 @@ def come_up(tell, ports):
     tell("lab: ready")
     if layers:
         _layers_up()
+
+
+def _let_timers_fire():
+    """Sleep on each CPU: one whose timer was lost while devices were plugged never wakes up, and
+    the guest is never ready."""
+    every = os.sched_getaffinity(0)
+    for cpu in every:
+        os.sched_setaffinity(0, {cpu})
+        time.sleep(0.001)
+    os.sched_setaffinity(0, every)
 
 
 def _link_up():

@@ -34,7 +34,8 @@ class Guest:
         self.record = record
         self.machine = machine
         self.boot_seconds = boot_seconds
-        """From the start of QEMU until its agent answered; None if another process started it."""
+        """From the start of QEMU until its agent answered, and from a checkpoint until every device
+        is there; None if another process started it."""
         self.peer: Guest | None = None
 
     @property

@@ -11,13 +11,14 @@ from pathlib import Path
 from lab.artifacts.initramfs import ArchiveEntry
 from lab.errors import GuestError, LabError
 from lab.guest import initrd
-from lab.guest.boot import Platform, empty_logs, empty_write_logs
+from lab.guest.boot import READY, Platform, await_line, empty_logs, empty_write_logs
 from lab.guest.checkpoints import Checkpoint
 from lab.guest.port import PortSession
 from lab.profile.models import Profile
 from lab.vm import checkpoint
 from lab.vm.argv import Boot, plugged, restoring, wanted_ports
 from lab.vm.given.handover import check_host_devices
+from lab.vm.graph import drives
 from lab.vm.link import Link
 from lab.vm.machine import Machine
 from lab.vm.qmp import EventSink
@@ -28,6 +29,8 @@ _CLOCK = 0.01
 half of them for what the trip leaves open, half for what is let pass."""
 _CLOCK_PATIENCE = 15.0
 """Seconds in which that is tried, on a host that is busy."""
+_SHARE = 1 / 3
+"""Of the deadline of a boot, besides a second for each disk: it takes a tenth of a boot."""
 _SEED = 64
 """Bytes."""
 
@@ -42,7 +45,7 @@ def restore(
     on_event: EventSink | None,
 ) -> Machine:
     """Start a guest from a checkpoint in its directory, on the media that lie there, with empty
-    write logs; return when its agent has been told who it is.
+    write logs; return when its agent has been told who it is and every device is there.
 
     Raises HostError or GuestError, and has ended QEMU then.
     """
@@ -87,7 +90,12 @@ def arrive(
     machine: Machine, name: str, profile: Profile, platform: Platform, link: Link | None
 ) -> None:
     """Plug the devices of the profile into a machine, with the media that lie in its directory and
-    empty write logs, let it run, and tell its agent who it is.  Raises HostError or GuestError."""
+    empty write logs, let it run, tell its agent who it is, and wait until every device is there.
+
+    A guest that a defect of QEMU broke meanwhile is not: while devices take their places in the
+    memory, QEMU 7.2 was seen to lose what a CPU tells its timer, which never fires again.  Raises
+    HostError or GuestError.
+    """
     empty_write_logs(machine.directory, profile)
     boot = platform.boot(name, link)
     checkpoint.plug(machine, *plugged(profile, boot))
@@ -95,6 +103,8 @@ def arrive(
     files = initrd.own(name, profile, link, machine.directory, platform.modules)
     ports = wanted_ports(profile, boot)
     adopt(machine.directory, files, ports, profile.guest.boot_deadline)
+    patience = profile.guest.boot_deadline * _SHARE + len(drives(profile))
+    await_line(machine, READY, patience)
 
 
 def greet(directory: Path, deadline: float) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -65,6 +66,7 @@ class Served:
     scripts: Path
     pid: int
     door: int
+    port: "Port"
 
     def session(self) -> PortSession:
         """The lab's connection to it."""
@@ -131,6 +133,8 @@ class Port(threading.Thread):
         self._listens = socket.socket(socket.AF_UNIX)
         self._listens.bind(str(directory / PORT_SOCKET))
         self._listens.listen()
+        self.late = threading.Event()
+        """Set: the guest is told once more that the client before this one has gone."""
 
     def run(self) -> None:
         """Serve one client after the other, until `close`."""
@@ -138,20 +142,26 @@ class Port(threading.Thread):
             while True:
                 client, _ = self._listens.accept()
                 slave = os.open(self._name, os.O_RDWR | os.O_NOCTTY)
+                waiting = bytearray(), bytearray()
                 with client, suppress(OSError):
-                    self._relay(client, slave)
+                    while self._relay(client, slave, *waiting):
+                        os.close(slave)
+                        time.sleep(0.1)
+                        slave = os.open(self._name, os.O_RDWR | os.O_NOCTTY)
+                        self.late.clear()
                 os.close(slave)
 
-    @staticmethod
-    def _relay(client: socket.socket, slave: int) -> None:
-        to_guest, to_client = bytearray(), bytearray()
+    def _relay(
+        self, client: socket.socket, slave: int, to_guest: bytearray, to_client: bytearray
+    ) -> bool:
+        """Pass on what both say, until `late` or the client's end; whether it goes on."""
         os.set_blocking(slave, False)
         client.setblocking(False)
-        while True:
+        while not self.late.is_set():
             poll = select.poll()
             poll.register(client, (0 if to_guest else select.POLLIN) | _out(to_client))
             poll.register(slave, (0 if to_client else select.POLLIN) | _out(to_guest))
-            for fd, event in poll.poll():
+            for fd, event in poll.poll(10):
                 if fd == slave and event & select.POLLIN:
                     to_client += os.read(slave, LIMIT)
                 elif fd == slave and to_guest:
@@ -160,12 +170,13 @@ class Port(threading.Thread):
                 elif event & select.POLLIN:
                     data = client.recv(LIMIT)
                     if not data:
-                        return
+                        return False
                     to_guest += data
                 elif event & (select.POLLHUP | select.POLLERR):
-                    return
+                    return False
                 else:
                     del to_client[: client.send(to_client)]
+        return True
 
     def close(self) -> None:
         """Listen no more."""
@@ -194,7 +205,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     )
     with process:
         assert process.stdout is not None
-        yield Served(directory, scripts, process.pid, int(process.stdout.readline()))
+        yield Served(directory, scripts, process.pid, int(process.stdout.readline()), port)
         process.kill()
     port.close()
 

@@ -144,6 +144,18 @@ def test_one_lab_after_the_other_but_not_two_at_once(served: Served) -> None:
         assert session.run(["echo", "second"], deadline=DEADLINE).stdout == "second\n"
 
 
+def test_who_is_told_late_that_the_one_before_has_gone_keeps_the_next(served: Served) -> None:
+    with served.session() as session:
+        channel = session.channel(["cat"])
+        channel.settimeout(DEADLINE)
+        channel.sendall(b"x")
+        assert channel.recv(1) == b"x"
+        served.port.late.set()
+        served.until(lambda: not served.port.late.is_set())
+        channel.sendall(b"y")
+        assert channel.recv(1) == b"y"
+
+
 def test_what_one_lab_was_told_no_other_hears(served: Served, raw: Callable[[], Raw]) -> None:
     client = raw()
     client.greet()
