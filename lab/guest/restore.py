@@ -92,9 +92,9 @@ def arrive(
     """Plug the devices of the profile into a machine, with the media that lie in its directory and
     empty write logs, let it run, tell its agent who it is, and wait until every device is there.
 
-    A guest that a defect of QEMU broke meanwhile is not: while devices take their places in the
-    memory, QEMU 7.2 was seen to lose what a CPU tells its timer, which never fires again.  Raises
-    HostError or GuestError.
+    One may never be: the timer of a CPU was seen not to fire any more, from the second on in which
+    the disks took their places in memory (one in some thousand guests, QEMU 7.2 under TCG, on a
+    busy host).  Raises HostError or GuestError.
     """
     empty_write_logs(machine.directory, profile)
     boot = platform.boot(name, link)
