@@ -19,10 +19,10 @@ import time
 
 import dm
 import system
+import udev
 from meter import Meter
 
 NAME = "lab-mirror"
-UDEVD = "systemd-udevd"
 POLL = 0.005
 DEADLINE = 24 * 3600.0
 """Seconds: longer than any hold; the host decides how long a copy may take."""
@@ -42,8 +42,10 @@ class QuietUdev:
     """
 
     def __enter__(self):
+        daemon = udev.daemon()
+        if daemon is None:
+            raise system.Failure(f"find {udev.UDEVD}", "no process has that name")
         read, self._end = os.pipe()
-        daemon = _udevd()
         self._guard = os.fork()
         if not self._guard:
             try:
@@ -60,15 +62,6 @@ class QuietUdev:
     def __exit__(self, *exception):
         os.close(self._end)
         os.waitpid(self._guard, 0)
-
-
-def _udevd():
-    """The pid of udevd; its workers have another name.  Raises Failure."""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm") as file:
-            if file.read().strip() == UDEVD:
-                return int(pid)
-    raise system.Failure(f"find {UDEVD}", "no process has that name")
 
 
 def copy(request):
