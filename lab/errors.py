@@ -48,6 +48,10 @@ class HostError(LabError):
     """The host or the lab itself cannot do what was asked: QEMU, disk, network, build."""
 
 
+class TooSlow(LabError):
+    """Something did not come in time: on a host that is less busy it may."""
+
+
 class LackError(HostError):
     """The host lacks something that can be had: a program, a permission, room.
 

@@ -16,7 +16,7 @@ READY = "/run/lab/ready"
 """Made by pid 1 when udev has handled every disk of the profile; how long that may take, the host
 decides."""
 LATE = 1.0
-"""Seconds that a disk may still take then."""
+"""Seconds that a disk may still take then, more where the guest is slow (system.wait_for)."""
 
 
 class Stack:

@@ -17,6 +17,8 @@ TRUE, FALSE = ("y", "1", "on", "true"), ("n", "0", "off", "false")
 ERROR_LEVEL = 3
 PATIENCE = 20.0
 """Seconds to wait for something that the kernel or udev brings in a moment."""
+LOOK = 0.02
+"""Seconds between two looks for something."""
 
 
 class Failure(Exception):
@@ -198,13 +200,18 @@ def unlink(path):
 
 def wait_for(found, what, deadline=PATIENCE, cure=""):
     """Call `found` until it returns something true, and return that.  Raises Failure, which says
-    what cures it, if that is known."""
-    end = time.monotonic() + deadline
-    while not (result := found()):
-        if time.monotonic() > end:
-            raise Failure(what, f"not there within {deadline:.0f} s", cure=cure)
-        time.sleep(0.02)
-    return result
+    what cures it, if that is known.
+
+    `deadline` is in seconds of a guest in which a look takes no time: looks are counted, and not
+    the clock, since each takes as much longer as the guest is slower.
+    """
+    began = time.monotonic()
+    for _ in range(round(deadline / LOOK) + 1):
+        if result := found():
+            return result
+        time.sleep(LOOK)
+    waited = time.monotonic() - began
+    raise Failure(what, f"not there within {waited:.0f} s", cure=cure)
 
 
 def settle():

@@ -12,13 +12,14 @@ from lab.artifacts.image import Image, ensure_image
 from lab.artifacts.kernel import Kernel, ensure_kernel
 from lab.artifacts.module import ensure_module
 from lab.artifacts.qemu import ensure_qemu
-from lab.errors import GuestError, HostError
+from lab.errors import GuestError, HostError, TooSlow
 from lab.foreign import end_of
 from lab.guest.initrd import everyones, initrd, own
 from lab.guest.lastwords import PANIC
 from lab.host import qemu, tsc
 from lab.host.command import tail
 from lab.host.dirs import not_writable
+from lab.host.patience import Patience
 from lab.host.qemu import Accelerator
 from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG, INITRD, LAYERS_LOG, Boot, argv
@@ -143,14 +144,19 @@ class QemuDefect(GuestError):
     """
 
 
+class NotReady(GuestError, TooSlow):
+    """A guest that did not say in time what was waited for."""
+
+
 def await_line(machine: Machine, line: str, deadline: float, *others: str) -> str:
     """Wait until the guest says LISTENS or READY on its console, or one of the `others`; which.
 
-    Raises GuestError, quoting the console, when it panics, reports an error, ends, or says
-    nothing of the kind within `deadline` seconds.
+    Raises GuestError, quoting the console, when it panics, reports an error or ends, and NotReady
+    when it says nothing of the kind within `deadline` seconds, of which those do not count in which
+    its QEMU had no processor.
     """
     console = machine.directory / CONSOLE_LOG
-    end = time.monotonic() + deadline
+    patience = Patience(machine.process, deadline)
     while True:
         alive = machine.alive()
         text = end_of(console, 8 << 20)
@@ -166,9 +172,9 @@ def await_line(machine: Machine, line: str, deadline: float, *others: str) -> st
             if exit_status(machine.directory) == _SEGFAULT:
                 raise QemuDefect(died.message, detail=died.detail)
             raise died
-        if time.monotonic() > end:
-            raise GuestError(
-                f"the guest was not ready within {deadline:.0f} s",
+        if patience.over():
+            raise NotReady(
+                f"the guest was not ready within {patience}",
                 detail=machine.said(),
                 hint="if the host is only slow, raise guest.boot_deadline in the profile",
             )

@@ -16,7 +16,7 @@ from pathlib import Path
 from lab.artifacts import cache
 from lab.artifacts.cache import Artifact
 from lab.artifacts.cmdline import KERNEL_ARGS
-from lab.errors import LabError
+from lab.errors import LabError, TooSlow
 from lab.guest import checkpoints, initrd, shelf
 from lab.guest.boot import Progress, await_line, empty_logs
 from lab.guest.checkpoints import KIND, MEMORY, STATE, Recipe
@@ -40,7 +40,7 @@ _ROOM = 64 << 20
 
 def ensure(recipe: Recipe, progress: Progress) -> Artifact:
     """The checkpoint of a recipe, made if it is not there.  Raises HostError or GuestError, and
-    remembers why."""
+    remembers why, unless the host was only too slow: then the next guest has it tried again."""
 
     def build(directory: Path) -> dict[str, str]:
         progress(f"checkpoint {recipe.name}: boot")
@@ -49,6 +49,8 @@ def ensure(recipe: Recipe, progress: Progress) -> Artifact:
     room = recipe.profile.machine.memory // 4 + _ROOM
     try:
         made = cache.ensure(KIND, recipe.name, recipe.inputs(), build, progress, room=room)
+    except TooSlow:
+        raise
     except LabError as error:
         with contextlib.suppress(OSError):
             shelf.failure_of(recipe.artifact).write_text(str(error))

@@ -33,6 +33,20 @@ class Process:
         """Whether this very process still runs."""
         return Process.of(self.pid) == self
 
+    def kept_waiting(self) -> float:
+        """Seconds in which it would have run and had no processor, since its start: those of the
+        thread that had most of them; 0 where the kernel does not tell, or when it is gone.
+
+        /proc/PID/task/TID/schedstat, second field, nanoseconds (Documentation/scheduler/
+        sched-stats.rst).
+        """
+        waited = 0
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{self.pid}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    waited = max(waited, int((task / "schedstat").read_text().split()[1]))
+        return waited / 1e9
+
     def kill(self, *, deadline: float = 10.0) -> None:
         """SIGKILL it and wait until it is gone.  Raises HostError if it is not after `deadline`
         seconds: it then hangs in the kernel."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from lab.errors import HostError
 from lab.vm.machine import PLUGGED, Machine
+from lab.vm.qmp import QmpTimeout
 
 _MAPPED = "x-ignore-shared"
 """The migration capability that leaves memory out which is a shared file (qapi/migration.json)."""
@@ -143,5 +144,5 @@ def _await(machine: Machine, deadline: float) -> None:
                     f"QEMU's migration {answer['status']}: {why}", detail=machine.said()
                 )
         if time.monotonic() > end:
-            raise HostError(f"QEMU's migration did not end within {deadline:.0f} s: {answer}")
+            raise QmpTimeout(f"QEMU's migration did not end within {deadline:.0f} s: {answer}")
         time.sleep(0.002)

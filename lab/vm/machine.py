@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.errors import GuestError, GuestGone, HostError, LabError, LackError
+from lab.errors import GuestError, GuestGone, HostError, LabError, LackError, TooSlow
 from lab.host.command import missing
 from lab.host.process import Process
 from lab.vm import trace
@@ -43,6 +43,10 @@ _CURES = {
     "kvm": "set LAB_ACCEL=tcg",
 }
 """What to do, by what QEMU said."""
+
+
+class LateStart(HostError, TooSlow):
+    """A QEMU that did not begin in time."""
 
 
 class Machine:
@@ -100,7 +104,7 @@ class Machine:
                 if not self.alive():
                     raise _launch_error(self.directory, "QEMU") from error
                 if time.monotonic() > end:
-                    raise HostError(
+                    raise LateStart(
                         f"QEMU does not answer: {error.message}", detail=self.said()
                     ) from error
             time.sleep(0.005)
@@ -312,7 +316,7 @@ def _wait_for_pid(directory: Path, supervisor: subprocess.Popen[bytes], qemu: st
             raise _launch_error(directory, qemu)
         time.sleep(0.005)
     supervisor.kill()
-    raise HostError(
+    raise LateStart(
         f"{qemu} wrote no pid file within {_LAUNCH_DEADLINE:.0f} s", detail=said(directory)
     )
 

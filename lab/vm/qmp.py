@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
 
-from lab.errors import HostError
+from lab.errors import HostError, TooSlow
 from lab.host import dirs
 from lab.vm.argv import QMP_SOCKET
 
@@ -36,7 +36,7 @@ EventSink = Callable[[str, dict[str, Any]], None]
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL + 1)
 
 
-class QmpTimeout(HostError):
+class QmpTimeout(HostError, TooSlow):
     """QEMU did not answer in time."""
 
 

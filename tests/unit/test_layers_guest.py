@@ -448,6 +448,26 @@ def test_what_is_mounted_is_asked_of_the_kernel_and_not_of_the_path(
     assert not system.is_mounted("/mnt")
 
 
+def test_a_slow_guest_waits_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a look costs there more, what is waited for costs more as well."""
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    def found() -> bool:
+        nonlocal now
+        now += 0.18
+        return now > 9
+
+    monkeypatch.setattr(system.time, "monotonic", lambda: now)
+    monkeypatch.setattr(system.time, "sleep", sleep)
+    assert system.wait_for(found, "it", deadline=1.0)
+    with pytest.raises(system.Failure, match="not there within 10 s"):
+        system.wait_for(lambda: found() and now > 30, "it", deadline=1.0)
+
+
 def test_partitions_are_looked_for_when_udev_has_read_their_table_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

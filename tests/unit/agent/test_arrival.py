@@ -205,6 +205,39 @@ def test_a_disk_that_never_comes_ends_the_wait_later(guest: Guest) -> None:
     assert 32.0 < clock.now < 32.1
 
 
+def test_a_guest_that_is_slow_waits_for_longer(guest: Guest) -> None:
+    """Each look takes ten times as long there, and so does whatever brings the disk."""
+    guest.wants("V 1 V")
+    clock = Clock()
+
+    def come(now: float) -> None:
+        clock.now += 0.18
+        if now > 200:
+            guest.disk("vda", "254:0", serial="V")
+
+    clock._happens = come
+    guest.arrival.time = clock
+    assert guest.arrival.wait() is True
+    assert 200 < clock.now < 201
+
+
+def test_a_controller_of_a_slow_guest_is_waited_for(guest: Guest) -> None:
+    for bus in ("0000:00", "0000:01"):
+        guest.write(f"class/pci_bus/{bus}/rescan", "")
+    guest.write("bus/pci/devices/0000:01:00.0/class", "0x010802\n")
+    clock = Clock()
+
+    def probe(now: float) -> None:
+        clock.now += 0.045
+        if now > 100:
+            (guest.root / "sys/class/nvme/nvme0").mkdir(parents=True, exist_ok=True)
+
+    clock._happens = probe
+    guest.arrival.time = clock
+    guest.arrival.rescan(1)
+    assert 100 < clock.now < 101
+
+
 def test_a_disk_that_comes_late_is_there(guest: Guest) -> None:
     guest.wants("V 1 V")
 
