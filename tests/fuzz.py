@@ -20,6 +20,9 @@ from lab.errors import LabError
 INPUTS = int(os.environ.get("LAB_FUZZ", "200"))
 """For each parser."""
 
+PART = int(os.environ.get("LAB_FUZZ_PART", "0"))
+"""Which inputs those are: each part has others, so that many can be gone through piece by piece."""
+
 SECONDS = 0.3
 """Of processor time, for each input at most."""
 
@@ -53,9 +56,14 @@ def fit(text: str) -> bool:
     return not _UNFIT.search(text)
 
 
+def drawing(seed: int) -> random.Random:
+    """The random numbers of a seed, in this part."""
+    return random.Random(seed if PART == 0 else f"{seed} {PART}")
+
+
 def mutants(seeds: Sequence[bytes], count: int = 0, seed: int = 0) -> Iterator[bytes]:
     """So many changed inputs, made of those that are right."""
-    draw = random.Random(seed)
+    draw = drawing(seed)
     for _ in range(count or INPUTS):
         data = bytearray(draw.choice(seeds))
         for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
@@ -98,7 +106,7 @@ def _mutate(draw: random.Random, data: bytearray, seeds: Sequence[bytes]) -> Non
 
 def documents(right: Any, count: int = 0, seed: int = 0) -> Iterator[Any]:
     """So many JSON documents that differ from one that is right in a value or a key, or a few."""
-    draw = random.Random(seed)
+    draw = drawing(seed)
     text = json.dumps(right)
     for _ in range(count or INPUTS):
         document = json.loads(text)

@@ -6,6 +6,7 @@ The code under test knows nothing of it.  A command is run in a process that is 
 modules loaded, so that thousands of faults do not cost thousands of starts of Python.
 """
 
+import contextlib
 import ctypes
 import os
 import re
@@ -19,16 +20,23 @@ from pathlib import Path
 
 CALLS = (
     "openat,write,pwrite64,rename,unlink,unlinkat,mkdir,rmdir,fsync,fdatasync,flock,ftruncate,"
-    "fcntl,socket,connect,sendto,vfork,clone,clone3,execve,kill"
+    "fcntl,socket,connect,sendto,sendmsg,recvfrom,recvmsg,vfork,clone,clone3,execve,kill"
 )
 """The steps that touch the world: files, their contents and locks, sockets and processes."""
 
-ERRORS = ("ENOSPC", "EIO", "EMFILE", "EINTR")
+ERRORS = ("ENOSPC", "EIO", "EMFILE", "EINTR", "ECONNRESET")
 
 _PR_SET_PTRACER = 0x59616D61
 _ANY = -1
 _DEADLINE = 120.0
 """Seconds for one command on a busy host."""
+
+PART = int(os.environ.get("LAB_KILLS_PART", "0"))
+"""Which faults are drawn: each part has others, so that many can be made piece by piece."""
+
+STOPPED = 25.0
+"""Seconds that a process stands still which is stopped: longer than QMP's deadline and QEMU's for
+its start."""
 
 
 @dataclass(frozen=True)
@@ -50,35 +58,55 @@ def why_not() -> str:
     return "" if done.returncode == 0 else f"strace: {done.stderr.strip()}"
 
 
-def command(argv: Sequence[str], home: Path, inject: str = "", log: Path | None = None) -> Ending:
+def command(
+    argv: Sequence[str],
+    home: Path,
+    inject: str = "",
+    log: Path | None = None,
+    deadline: float = _DEADLINE,
+) -> Ending:
     """Run a command of the lab with a home directory of its own, in a process of its own.
 
-    `inject` is what strace takes for --inject; with `log` it writes each call of CALLS there.
+    `inject` is what strace takes for --inject; with `log` it writes each call of CALLS there,
+    behind the number of the thread.  Threads and children are followed, until these run another
+    program.  What a signal stops goes on after STOPPED seconds.
     """
     out, err = home.parent / "out", home.parent / "err"
     pid = os.fork()
     if pid == 0:
         _become(argv, home, out, err, stop=bool(inject or log))
     if not (inject or log):
-        return _ended(pid, out, err)
+        return _ended(pid, out, err, deadline)
     os.waitpid(pid, os.WUNTRACED)
     what = f"trace={CALLS}" if log else f"inject={inject}"
-    words = ["strace", "-qq", "-o", str(log or os.devnull), "-e", what, "-p", str(pid)]
+    words = ["strace", "-f", "-b", "execve", "-qq", "-o", str(log or os.devnull), "-e", what]
+    words += ["-p", str(pid)]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
         try:
             _await_tracer(pid, tracer)
             os.kill(pid, signal.SIGCONT)
-            found = _ended(pid, out, err)
+            found = _ended(pid, out, err, deadline, stops="SIGSTOP" in inject)
         finally:
             tracer.terminate()
     return found
 
 
 def counted(argv: Sequence[str], home: Path) -> list[str]:
-    """The calls of CALLS that a command makes, in order."""
+    """The calls of CALLS that a command makes in its first thread, in order."""
+    return next(iter(threads(argv, home).values()))
+
+
+def threads(argv: Sequence[str], home: Path, deadline: float = _DEADLINE) -> dict[str, list[str]]:
+    """The calls of CALLS that each thread of a command makes, in order; children, up to where they
+    run another program, are threads as well."""
     log = home.parent / "calls"
-    command(argv, home, log=log)
-    return re.findall(r"^(\w+)\(", log.read_text(errors="replace"), re.MULTILINE)
+    command(argv, home, log=log, deadline=deadline)
+    found: dict[str, list[str]] = {}
+    for thread, call in re.findall(
+        r"^(\d+) +(\w+)\(", log.read_text(errors="replace"), re.MULTILINE
+    ):
+        found.setdefault(thread, []).append(call)
+    return found
 
 
 def at(calls: Sequence[str], number: int) -> tuple[str, str]:
@@ -131,7 +159,6 @@ def _streams() -> None:
 
 
 def _flush() -> None:
-    import contextlib
     import sys
 
     for stream in (sys.stdout, sys.stderr):
@@ -149,12 +176,17 @@ def _await_tracer(pid: int, tracer: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.005)
 
 
-def _ended(pid: int, out: Path, err: Path) -> Ending:
-    end = time.monotonic() + _DEADLINE
+def _ended(pid: int, out: Path, err: Path, deadline: float, *, stops: bool = False) -> Ending:
+    end = time.monotonic() + deadline
     while True:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
             break
+        if stops and (stopped := _stopped(pid)):
+            time.sleep(STOPPED)
+            for each in stopped:
+                os.kill(each, signal.SIGCONT)
+            stops = False
         if time.monotonic() > end:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -162,6 +194,29 @@ def _ended(pid: int, out: Path, err: Path) -> Ending:
         time.sleep(0.005)
     code = os.waitstatus_to_exitcode(status)
     return Ending(code if code >= 0 else 128 - code, out.read_text(), err.read_text())
+
+
+def _stopped(session: int) -> list[int]:
+    """The processes of a session that stand still; each is in that state for a moment at every step
+    that is looked at, so it is asked more than once."""
+    found = _in_stop(session)
+    for _ in range(5):
+        if not found:
+            return []
+        time.sleep(0.02)
+        found = [each for each in _in_stop(session) if each in found]
+    return found
+
+
+def _in_stop(session: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if fields[0] in "Tt" and int(fields[3]) == session:
+                    found.append(int(entry.name))
+    return found
 
 
 def files(home: Path) -> Mapping[str, bytes]:

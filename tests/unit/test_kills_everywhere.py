@@ -3,7 +3,7 @@
 failing: the next command works, what was finished is there, and nothing is left.
 
 A handful of faults is drawn for each command; LAB_KILLS_EVERYWHERE=N draws N for each, or makes all
-where there are fewer.
+where there are fewer, and LAB_KILLS_PART is which N those are.
 """
 
 import json
@@ -20,7 +20,7 @@ import lab.results.site.write
 import lab.suites.copy_faults.bundle  # noqa: F401  what commands load is loaded once
 from lab.results.store.database import session
 from lab.results.store.feed import feed
-from tests.kills import ERRORS, at, command, counted, files, processes_in, why_not
+from tests.kills import ERRORS, PART, at, command, counted, files, processes_in, why_not
 from tests.unit.builders import until
 from tests.unit.suites.copy_faults.test_bundle import recorded
 from tests.unit.test_store import judged, write_run
@@ -98,7 +98,7 @@ def check(ground: Ground, home: Path, before: dict[str, bytes], what: str) -> No
 def test_a_command_killed_anywhere_leaves_nothing_and_loses_nothing(
     flow: str, ground: Ground
 ) -> None:
-    draw = random.Random(f"{flow} killed")
+    draw = random.Random(f"{flow} killed {PART}")
     calls = counted(ground.argv(flow), ground.fresh())
     assert calls
     numbers = range(1, len(calls) + 1)
@@ -114,7 +114,7 @@ def test_a_command_killed_anywhere_leaves_nothing_and_loses_nothing(
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_a_step_that_fails_is_told_and_loses_nothing(flow: str, ground: Ground) -> None:
-    draw = random.Random(f"{flow} failed")
+    draw = random.Random(f"{flow} failed {PART}")
     calls = counted(ground.argv(flow), ground.fresh())
     every = [(number, error) for number in range(1, len(calls) + 1) for error in ERRORS]
     for number, error in every if len(every) <= DRAWN else sorted(draw.sample(every, DRAWN)):
