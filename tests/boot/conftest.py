@@ -7,6 +7,7 @@ directory of the test session, deep enough that no Unix socket address could hol
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from lab.guest.registry import SPARE
+from lab.host import dirs
 
 TWO_KERNELS = """\
 kernels:
@@ -134,6 +136,23 @@ def make_lab(state: Path) -> Lab:
     (config / "lab/config.yaml").write_text("dumps: {take: false}\n")
     env = {"XDG_STATE_HOME": str(state), "XDG_CONFIG_HOME": str(config)}
     return Lab(state, {**os.environ, **env})
+
+
+def make_cache(place: Path) -> None:
+    """A cache of its own that has what guests boot, as the user's has it, and nothing else."""
+    for kind in ("image", "kernel", "initramfs", "tool"):
+        shutil.copytree(
+            dirs.cache("artifacts", kind), place / "lab/artifacts" / kind,
+            copy_function=_linked, ignore=shutil.ignore_patterns(".*"),
+        )  # fmt: skip
+
+
+def _linked(source: str, target: str) -> None:
+    """A file of the cache, which nobody writes to, under another name."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,22 +10,19 @@ import json
 import os
 import random
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import lab.farm.night
-import lab.guest.restore
-import lab.results.site.write
-import lab.suites.copy_faults.replay
-import lab.suites.fstests  # noqa: F401  what commands load is loaded once
-from lab.host import dirs
 from tests import ROOT
+from tests.boot.conftest import make_cache
 from tests.kills import (
     ERRORS,
     PART,
@@ -111,7 +108,7 @@ class Ground:
         """Wait until whatever works in the background has ended: what makes a checkpoint, the run
         of a night that was killed."""
         end = time.monotonic() + DEADLINE
-        while busy := [each for each in processes_in(self.home) if f"guest={GUEST}" not in each]:
+        while busy := [each for each in processes_in(self.home) if sys.executable in each]:
             assert time.monotonic() < end, busy
             time.sleep(0.2)
 
@@ -120,24 +117,18 @@ class Ground:
         return [entry.name for entry in path.iterdir()] if path.exists() else []
 
 
-def linked(source: str, target: str) -> None:
-    """A file of the cache, which nobody writes to, under another name."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+LOADED = ("lab.farm.night", "lab.guest.restore", "lab.results.site.write",
+          "lab.suites.copy_faults.replay", "lab.suites.fstests.run")  # fmt: skip
+"""What commands load is loaded once."""
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    for name in LOADED:
+        import_module(name)
     place = tmp_path_factory.mktemp("killed")
     home = place / "home"
-    for kind in ("image", "kernel"):
-        made = dirs.cache("artifacts", kind)
-        shutil.copytree(
-            made, home / ".cache/lab/artifacts" / kind,
-            copy_function=linked, ignore=shutil.ignore_patterns(".*"),
-        )  # fmt: skip
+    make_cache(home / ".cache")
     (home / "plan.yaml").write_text(PLAN)
     config = home / ".config/lab"
     config.mkdir(parents=True)
