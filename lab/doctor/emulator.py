@@ -15,7 +15,7 @@ from lab.doctor.finding import Finding, State, degraded, failed, missing, ok
 from lab.errors import LabError
 from lab.host import qemu
 from lab.host.cures import Cure, install
-from lab.vm import trace
+from lab.vm import trace, walls
 from lab.vm.argv import SANDBOX, TRACED, network
 from lab.vm.graph import Drive
 from lab.vm.support import FEATURES
@@ -114,6 +114,14 @@ def _in(place: str, node: dict[str, object]) -> dict[str, object]:
     path = Path(place, str(node["filename"]))
     path.write_bytes(bytes(_SIZE))
     return {**node, "filename": str(path)}
+
+
+def landlock() -> Finding:
+    """What keeps QEMU in its directory, whatever its guest makes of it."""
+    if reason := walls.why_not():
+        cure = Cure.anywhere("util-linux 2.41 and a kernel with Landlock: those of Debian 13 do")
+        return degraded(f"QEMU may open all files that you may: {reason}", cure)
+    return ok("QEMU opens nothing but its directory and artifacts")
 
 
 def accelerator() -> Finding:

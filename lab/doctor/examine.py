@@ -48,6 +48,7 @@ CHECKS = (
     Check("devices", emulator.devices, State.MISSING, QEMU),
     Check("device features", emulator.features, State.DEGRADED, QEMU),
     Check("faults", emulator.faults, State.MISSING, QEMU),
+    Check("Landlock", emulator.landlock, State.DEGRADED),
     Check(KVM, emulator.accelerator, State.DEGRADED, QEMU),
     Check("vhost-vsock", emulator.vsock, State.DEGRADED),
     Check("other QEMUs", emulator.others, State.DEGRADED),

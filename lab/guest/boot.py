@@ -29,6 +29,7 @@ from lab.vm.graph import drives
 from lab.vm.link import Link
 from lab.vm.machine import Machine
 from lab.vm.qmp import EventSink
+from lab.vm.walls import Reach
 
 Progress = Callable[[str], None]
 
@@ -109,7 +110,8 @@ def launch(
     except OSError as error:
         raise not_writable(directory, error) from error
     try:
-        return Machine.launch(directory, argv(profile, platform.boot(name, link)), on_event)
+        boot = platform.boot(name, link)
+        return Machine.launch(directory, argv(profile, boot), Reach.of(profile, boot), on_event)
     except HostError as error:
         if exit_status(directory) == _SEGFAULT:
             raise QemuDefect(error.message, detail=error.detail) from error

@@ -24,6 +24,7 @@ from lab.host import qemu
 from lab.vm import checkpoint
 from lab.vm.argv import INITRD, Memory, making
 from lab.vm.machine import Machine
+from lab.vm.walls import Reach
 
 ANONYMOUS = "lab: checkpoint"
 """What the agent says on the console when it waits to be told who it is."""
@@ -101,8 +102,9 @@ def _build(recipe: Recipe, directory: Path) -> dict[str, str]:
     (directory / INITRD).write_bytes(initrd.initrd(platform.kernel, recipe.files()))
     empty_logs(directory)
     backend = Memory(directory / MEMORY, shared=True)
-    argv = making(recipe.profile, recipe.boot("checkpoint"), recipe.ports, backend)
-    machine = Machine.launch(directory, argv)
+    boot = recipe.boot("checkpoint")
+    argv = making(recipe.profile, boot, recipe.ports, backend)
+    machine = Machine.launch(directory, argv, Reach.of(recipe.profile, boot, backend))
     try:
         await_line(machine, ANONYMOUS, recipe.profile.guest.boot_deadline)
         mapped = checkpoint.can_map(machine)

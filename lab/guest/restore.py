@@ -22,6 +22,7 @@ from lab.vm.graph import drives
 from lab.vm.link import Link
 from lab.vm.machine import Machine
 from lab.vm.qmp import EventSink
+from lab.vm.walls import Reach
 
 _LOAD_DEADLINE = 60.0
 _CLOCK = 0.01
@@ -74,7 +75,7 @@ def loaded(
     HostError."""
     empty_logs(directory)
     argv = restoring(profile, boot, found.ports, found.memory)
-    machine = Machine.launch(directory, argv, on_event)
+    machine = Machine.launch(directory, argv, Reach.of(profile, boot, found.memory), on_event)
     try:
         about = found.about
         checkpoint.load(

@@ -19,6 +19,7 @@ from lab.vm.argv import CONSOLE_SOCKET, PID_FILE, PORT_SOCKET, QMP_SOCKET, TRACE
 from lab.vm.ending import EXIT_STATUS, STDERR, ending, exit_status, said
 from lab.vm.graph import Drive, Rule
 from lab.vm.qmp import EventSink, Qmp, QmpLost, QmpTimeout
+from lab.vm.walls import Reach, walled
 
 SUPERVISOR = Path(__file__).with_name("supervise.sh")
 STDOUT, ARGV = "qemu.out", "argv.json"
@@ -32,6 +33,8 @@ _CRASHES = {
     128 + number
     for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 }
+
+_NO_PROGRAM = ("stdbuf: failed to run command", "setpriv: failed to execute")
 
 _NO_TRACE = "use a QEMU that was built with --enable-trace-backends=log, its default"
 
@@ -62,9 +65,14 @@ class Machine:
 
     @classmethod
     def launch(
-        cls, directory: Path, argv: Sequence[str], on_event: EventSink | None = None
+        cls,
+        directory: Path,
+        argv: Sequence[str],
+        reach: Reach,
+        on_event: EventSink | None = None,
     ) -> "Machine":
-        """Start QEMU in `directory` and wait until its QMP socket answers.
+        """Start QEMU in `directory`, within walls where this host has some, and wait until its QMP
+        socket answers.
 
         Raises HostError with QEMU's exit status and stderr when it ends instead.
         """
@@ -76,7 +84,7 @@ class Machine:
         with (directory / STDOUT).open("wb") as out, (directory / STDERR).open("wb") as err:
             try:
                 supervisor = subprocess.Popen(
-                    [str(SUPERVISOR), *argv],
+                    [str(SUPERVISOR), *walled(directory, reach), *argv],
                     cwd=directory,
                     stdin=subprocess.DEVNULL,
                     stdout=out,
@@ -323,7 +331,7 @@ def _wait_for_pid(directory: Path, supervisor: subprocess.Popen[bytes], qemu: st
 
 def _launch_error(directory: Path, qemu: str) -> HostError:
     words = said(directory)
-    if "stdbuf: failed to run command" in words:
+    if any(each in words for each in _NO_PROGRAM):
         return missing(qemu)
     hint = next((cure for sign, cure in _CURES.items() if sign in words), "")
     kind = LackError if hint else HostError

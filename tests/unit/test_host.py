@@ -19,6 +19,7 @@ from lab.host.process import Process, me, working_in
 from lab.vm.argv import CONSOLE_LOG, PID_FILE
 from lab.vm.ending import EXIT_STATUS, STDERR, ending
 from lab.vm.machine import Machine
+from lab.vm.walls import Reach
 from tests.unit.builders import gone, idle, python, said, until
 
 # --- command ------------------------------------------------------------------------------
@@ -419,7 +420,7 @@ def test_a_kernel_that_hangs_under_kvm_is_given_up(
 def launched(directory: Path, *argv: str) -> HostError:
     """How the launch of something that is no QEMU is reported."""
     with pytest.raises(HostError) as caught:
-        Machine.launch(directory, argv)
+        Machine.launch(directory, argv, Reach((), ()))
     return caught.value
 
 
