@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 
 from lab.errors import GuestError
+from lab.guest import executor as executor_module
 from lab.guest.executor import Executor
 from lab.guest.session import Session
 from tests import ROOT
@@ -145,6 +146,49 @@ def checker(tmp_path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 PROGRAMS = {"copies": copies, "exerciser": exerciser, "checker": checker}
+
+
+class Stopped:
+    """A channel on which an answer came while this process was stopped, for 100 seconds; it is read
+    a moment after that goes on."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.now = 0.0
+        self._answer = answer
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def settimeout(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def sendall(self, data: bytes) -> None: ...
+
+    def recv(self, _size: int) -> bytes:
+        if self.now < 100:
+            self.now += 100
+        elif self._answer:
+            return self._answer
+        else:
+            self.now += self._seconds
+        raise TimeoutError
+
+
+@pytest.mark.parametrize(("said", "found"), [(b'{"number": 1, "a": 2}\n', {"a": 2}), (b"", None)])
+def test_an_answer_that_came_while_the_lab_was_stopped_is_heard(
+    monkeypatch: pytest.MonkeyPatch, said: bytes, found: object
+) -> None:
+    channel = Stopped(said)
+
+    class Local:
+        def channel(self, _: Sequence[str]) -> Stopped:
+            return channel
+
+    monkeypatch.setattr(executor_module, "time", channel)
+    stopped = Executor(cast(Session, Local()), ("x",))
+    stopped.send(op="x")
+    assert stopped.answer(30.0) == found
+    assert channel.now < 200
 
 
 @pytest.mark.parametrize("how", INTERRUPTIONS)

@@ -21,6 +21,10 @@ SHOWN = 16384
 
 _TAIL = 20000
 
+_STOOD_STILL = 5.0
+"""Seconds between two turns of who follows a suite: those take a fraction of one, if this process
+is not stopped."""
+
 _PIECE = re.compile(r"(?!\.\.?$)[\w.+,:@=~ -]*", re.ASCII)
 """What of a file's name in the guest may be in that of its copy here."""
 
@@ -70,7 +74,9 @@ class Sitting:
         self._watchdog = watchdog
         self._excuse = excuse
         self._reader = suite.reader(left)
-        self._since = time.monotonic()
+        self._since = self._checked = time.monotonic()
+        self._not_counted = 0.0
+        """Seconds since then in which this lab was stopped."""
         self._dmesg: list[str] = []
         self._output = ""
         self._endings: dict[str, _Ending] = {}
@@ -107,7 +113,7 @@ class Sitting:
             yield from self._take(CaseEnd(step.name, step.status, step.reason, said))
 
     def _take(self, step: CaseStart | CaseEnd) -> Iterator[CaseStart | FileRequest]:
-        now = time.monotonic()
+        now, self._not_counted = time.monotonic(), 0.0
         if isinstance(step, CaseStart):
             self.case, self._since, self._dmesg = step.name, now, []
             yield step
@@ -126,9 +132,13 @@ class Sitting:
 
     def check_time(self) -> None:
         """Raises GuestLost when the case that runs is overdue, or none begins, or evidence does
-        not come."""
+        not come.  To be called at each turn: time in which that is not done does not count."""
         deadline = self._watchdog.deadline(self.title) if self.case else self._watchdog.between
-        if time.monotonic() - self._since > deadline:
+        now = time.monotonic()
+        if now - self._checked > _STOOD_STILL:
+            self._not_counted += now - self._checked
+        self._checked = now
+        if now - self._since - self._not_counted > deadline:
             raise GuestLost(CaseStatus.HUNG, f"no end within {deadline:.0f} s")
 
     def so_far(self) -> FileRequest:

@@ -111,6 +111,25 @@ def test_a_case_that_is_overdue_costs_the_guest(ledger: Ledger) -> None:
     assert caught.value.status is CaseStatus.HUNG
 
 
+def test_a_lab_that_was_stopped_does_not_call_a_case_overdue(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("lab.suites.upstream.sitting.time.monotonic", lambda: now)
+    sitting = sitting_of(ledger, list(NAMES), 60.0)
+    told(sitting, "generic/001 ")
+    for _ in range(59):
+        now += 1
+        sitting.check_time()
+    now += 500
+    sitting.check_time()
+    now += 1
+    sitting.check_time()
+    now += 1
+    with pytest.raises(GuestLost, match="no end within 60 s"):
+        sitting.check_time()
+
+
 def test_who_is_buried_has_what_could_be_fetched_and_others_keep_their_results(
     run: Run, ledger: Ledger
 ) -> None:
