@@ -97,10 +97,11 @@ def counted(argv: Sequence[str], home: Path) -> list[str]:
 
 
 def threads(argv: Sequence[str], home: Path, deadline: float = _DEADLINE) -> dict[str, list[str]]:
-    """The calls of CALLS that each thread of a command makes, in order; children, up to where they
-    run another program, are threads as well."""
+    """The calls of CALLS that each thread of a command makes that has nothing in its way, in order;
+    children, up to where they run another program, are threads as well."""
     log = home.parent / "calls"
-    command(argv, home, log=log, deadline=deadline)
+    done = command(argv, home, log=log, deadline=deadline)
+    assert done.status == 0, done
     found: dict[str, list[str]] = {}
     for thread, call in re.findall(
         r"^(\d+) +(\w+)\(", log.read_text(errors="replace"), re.MULTILINE

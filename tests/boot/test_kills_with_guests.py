@@ -48,7 +48,7 @@ DEADLINE = 900.0
 GUEST = "g"
 CELL = ("--ranges", "1", "--points", "write:1", "--actions")
 PLAN = f"""\
-kernels: [{{kernel: debian}}]
+kernels: [{{kernel: debian, baseline: true}}]
 profiles: [nvme-copy]
 suites: [{{suite: copy-faults, args: {[*CELL, "eio"]}}}]
 """
