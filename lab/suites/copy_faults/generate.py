@@ -11,11 +11,12 @@ All positions in this module are in logical blocks, until the copy is made of th
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.copy.model import SECTOR, Copy, Extent, Layout
 from lab.copy.paths.base import GUARD, CopyPath
 from lab.errors import UsageError
+from lab.faults.actions import REHEARSAL, SIZE
 from lab.faults.model import Point
 from lab.suites.copy_faults.failures import NothingToStrike
 from lab.suites.copy_faults.options import CopyFaultsOptions
@@ -83,7 +84,7 @@ def space(options: CopyFaultsOptions, path: CopyPath) -> Space:
     known = {
         count: found for count in range(1, ranges + 1) if (found := path.points(count)) is not None
     }
-    selection = options.selection
+    selection = _drawable(options.selection)
     if known and not any(selection.on(path, points) for points in known.values()):
         raise UsageError(
             f"none of these actions is possible at any of these points of a copy of {ranges} "
@@ -95,6 +96,18 @@ def space(options: CopyFaultsOptions, path: CopyPath) -> Space:
         # A planted defect may strike behind the destination, where there must be something to hit.
         to_the_end=not options.plant.kind,
     )  # fmt: skip
+
+
+def _drawable(selection: Selection) -> Selection:
+    """What can be drawn of a selection: copies at a limit have their own shapes, and come behind.
+    Raises UsageError where nothing else was asked for."""
+    actions = tuple(action for action in selection.actions if action != SIZE)
+    if not actions:
+        raise UsageError(
+            f"the copies of {SIZE} are those at a limit: nothing to draw",
+            hint=f"leave out --cases, or ask for {REHEARSAL} as well",
+        )
+    return replace(selection, actions=actions)
 
 
 def draw(space: Space, seed: int, number: int) -> Layout:

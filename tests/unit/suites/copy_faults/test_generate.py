@@ -99,6 +99,20 @@ def test_cases_and_seeds_differ() -> None:
     assert len({case(where, seed, number) for seed in range(8) for number in range(8)}) == 64
 
 
+def test_no_copy_is_drawn_for_a_size_that_is_nobodys() -> None:
+    """Copies at a limit are made behind those that are drawn, each called by the limit."""
+    where = drawn_from("--actions", "resume,rehearsal,size")
+    struck = {str(case(where, 7, number).action) for number in range(1, 100)}
+    assert struck == {"resume", "rehearsal"}
+
+
+def test_sizes_alone_cannot_be_drawn() -> None:
+    with pytest.raises(UsageError, match="size") as raised:
+        drawn_from("--actions", "size")
+    assert raised.value.hint
+    assert "rehearsal" in raised.value.hint
+
+
 GOLDEN = (
     "written:2 resume",
     ["523311+256", "524275+13", "524264+6", "524182+82", "523311+256"],
