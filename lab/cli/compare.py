@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,6 +34,7 @@ class ExportFormat(StrEnum):
     MARKDOWN = "markdown"
     JUNIT = "junit"
     MAIL = "mail"
+    TABLES = "tables"
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -92,12 +93,16 @@ def export(
     """Print a run for others.
 
     As KCIDB's JSON, a summary in Markdown for a mailing list, or JUnit XML for CI systems.  As a
-    mail: what copies came to, findings first; of a night, on all kernels but the baseline.
+    mail: what copies came to, findings first; as tables: by path, fault and rule, in Markdown; of a
+    night both on all kernels but the baseline.
     """
     from lab.errors import UsageError
 
-    if to is ExportFormat.MAIL:
-        print(_mail(run), end="")
+    if to in (ExportFormat.MAIL, ExportFormat.TABLES):
+        from lab.results.mail import mail
+        from lab.results.tables import tables
+
+        print((mail if to is ExportFormat.MAIL else tables)(_judging(run)), end="")
         return
 
     if to is ExportFormat.MARKDOWN:
@@ -129,14 +134,14 @@ def export(
     print(xml(found.id, found.suite, cases, said), end="")
 
 
-def _mail(name: str) -> str:
-    """The mail of a run, or of the runs of a night."""
+def _judging(name: str) -> list[dict[str, Any]]:
+    """A run that judges copies, or those of a night but for its baseline: their documents, with the
+    name that the kernel was asked for by."""
     import json
 
     from lab.errors import UsageError
     from lab.farm.hosts.evidence import runs_named
     from lab.results import runs
-    from lab.results.mail import mail
     from lab.results.store.database import session
     from lab.results.store.feed import feed
 
@@ -151,7 +156,7 @@ def _mail(name: str) -> str:
     ]
     if not documents:
         raise UsageError(f"{name} has no run that judges copies", hint="such as copy-faults")
-    return mail(documents)
+    return documents
 
 
 def bundle(

@@ -19,11 +19,14 @@ class JudgedCopy:
     run: str
     profile: str
     case: Document
+    kernel: str = ""
+    """By which it was asked for, where there are several; else ''."""
 
     @property
     def where(self) -> str:
         """The path, and what it was tried on."""
-        return f"{self.case['path']} on {self.profile} ({self.case['on']})"
+        place = f"{self.case['path']} on {self.profile} ({self.case['on']})"
+        return f"{place}, {self.kernel}" if self.kernel else place
 
     @property
     def fault(self) -> str:
@@ -80,10 +83,14 @@ class BrokenRule:
 
 
 def judged(documents: Iterable[Document]) -> list[JudgedCopy]:
-    """Every judged case of these runs."""
+    """Every judged case of these runs (their documents with `kernel_name`)."""
+    runs = list(documents)
+    several = len({document["kernel_name"] for document in runs}) > 1
     return [
-        JudgedCopy(document["run"], document["profile"], case)
-        for document in documents
+        JudgedCopy(
+            document["run"], document["profile"], case, document["kernel_name"] if several else ""
+        )
+        for document in runs
         for case in document["cases"]
         if "rules" in case
     ]

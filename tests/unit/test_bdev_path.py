@@ -17,6 +17,7 @@ from lab.copy.paths.bdev import BdevCfr
 from lab.copy.paths.bdevs import BdevCfrAcross, BdevCfrMemory
 from lab.copy.paths.instrument import Subject
 from lab.copy.paths.placement import Placement, linear
+from lab.copy.paths.stacked import BdevCfrStacked
 from lab.crash.writelog import Flag, LogEntry
 from lab.faults.model import REHEARSED
 from lab.profile.layers.mapping import DmLinear
@@ -252,6 +253,35 @@ def test_disks_in_memory_have_no_points_but_the_end() -> None:
     assert found.size == 48 << 20
     assert [str(point) for point in found.points(3) or ()] == ["completed"]
     assert find(profile, "bdev-cfr-memory", "blocks").unit == 8
+
+
+def test_disks_over_files_or_several_are_reached_through_the_guest() -> None:
+    places = {
+        name: [each.ref for each in BdevCfrStacked.candidates(load(name, []))]
+        for name in ("copyref-xfs", "md-disks", "nvmet-loop-file", "nvmet-loop-bdev", "nvme-copy")
+    }
+    assert places == {
+        "copyref-xfs": ["model"], "md-disks": ["stripes", "mirror"],
+        "nvmet-loop-file": ["target"], "nvmet-loop-bdev": [], "nvme-copy": [],
+    }  # fmt: skip
+    found = find(load("md-disks", []), "bdev-cfr-stacked")
+    assert (found.ref, found.unit, found.on_medium, found.splits) == ("stripes", 1, False, True)
+    assert found.request(found.layout(1, 8).copy)["direct"] == (True, True)
+    assert len({found.drive, *found.others}) == 2
+
+
+def test_the_reference_says_what_it_splits_and_shares() -> None:
+    changes = ["layers[model].block_size=512", "layers[model].copy={mssrl: 100, mcl: 200, msrc: 2}"]
+    found = find(load("copyref-xfs", changes), "bdev-cfr-stacked")
+    assert (found.unit, found.bounds.mssrl, found.bounds.mcl) == (8, 12, 25)
+    assert "above mssrl" in dict(found.sizes())
+    silent = {"moved": {"bios": [], "lost": 0}}
+    copy = found.layout(1, 8).copy
+    carried, shared = (found.offload(Observation("", count, silent, 1), copy) for count in (3, 0))
+    assert carried.against and not shared.against
+    # What a target does with a copy that it was given is no fallback.
+    target = find(load("nvmet-loop-file", []), "bdev-cfr-stacked")
+    assert target.offload(Observation("", 3, silent, 1), copy).proof
 
 
 def test_where_nothing_is_held_a_copy_without_fault_is_what_can_be_tried() -> None:

@@ -31,6 +31,7 @@ OWN = {
     "loop-btrfs": ("loop-reflink", "model"),
     "loop-nfs42": ("loop-reflink", "model"),
     "loop-xfs-reflink": ("loop-reflink", "model"),
+    "md-disks": ("bdev-cfr-stacked", "stripes"),
     "md-raid1": ("fs-clone", "xfs"),
     "nfs42": ("fs-clone", "client"),
     "null-blk": ("bdev-cfr-memory", "memory"),

@@ -89,7 +89,7 @@ def test_every_path_is_at_home_in_some_profile_that_ships(path: str) -> None:
             "loop-reflink": "loop-xfs-reflink", "scsi-xcopy": "scsi-xcopy",
             "fs-clone": "loop-xfs-reflink", "fs-cfr": "loop-nfs42",
             "copyref": "copyref-xfs", "bdev-cfr-across": "nvme-two-disks",
-            "bdev-cfr-memory": "null-blk"}  # fmt: skip
+            "bdev-cfr-memory": "null-blk", "bdev-cfr-stacked": "md-disks"}  # fmt: skip
     assert find(load(home.get(path, "nvme-copy"), []), path).name == path
 
 

@@ -19,6 +19,7 @@ from lab.copy.paths.blocks import DmKcopyd, ScsiXcopy
 from lab.copy.paths.files import CopyrefCopy, FsCfr, FsClone, LoopReflink
 from lab.copy.paths.find import full_name
 from lab.copy.paths.nvme import NvmeCopy, NvmeCrossNs, NvmetPassthrough
+from lab.copy.paths.stacked import BdevCfrStacked
 from lab.copy.paths.zns import ZnsCopy
 from lab.errors import ProfileError, UsageError
 from lab.profile.base import Conflict
@@ -27,7 +28,7 @@ from lab.profile.models import Profile
 OWN = (
     NvmeCopy, ZnsCopy, LoopReflink, CopyrefCopy, ScsiXcopy, FsClone, FsCfr, NvmeCrossNs,
     NvmetPassthrough, DmKcopyd, BdevCfr, BdevCfrBuffered, BdevCfrDirectSource, BdevCfrDirectTarget,
-    BdevCfrAcross, BdevCfrMemory, BdevIoctl,
+    BdevCfrAcross, BdevCfrMemory, BdevCfrStacked, BdevIoctl,
 )  # fmt: skip
 """The lab's own, in the order in which they are tried on a profile that does not say its own."""
 

@@ -226,6 +226,16 @@ class CopyPath(ABC):
             with suppress(UsageError):
                 yield shape.name, self.layout(shape.ranges, shape.blocks)
 
+    def around_limits(self) -> Iterator[tuple[str, Layout]]:
+        """The same, where a block layer splits: one block, as many as a command may copy, one more,
+        and two commands full and one."""
+        most = min(self.bounds.mssrl, self.bounds.mcl)
+        wanted = {"one block": 1, "at mssrl": most, "above mssrl": most + 1}
+        for name, blocks in (wanted | {"above twice mssrl": 2 * most + 1}).items():
+            if 0 < blocks <= self.limits.mcl:
+                with suppress(UsageError):
+                    yield name, self.layout(1, blocks)
+
     def is_bystander(self, trace: str, copy: Copy, stage: Stage) -> bool:
         """Whether a read (or write, by `stage`) that the disk was asked for is none of the copy's,
         by what it traced since; False where that is not known."""

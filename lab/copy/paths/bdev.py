@@ -6,7 +6,6 @@ nothing of others: those paths tell whether a kernel refuses them, falls back, o
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from lab.copy.contract import Offload
@@ -17,7 +16,6 @@ from lab.copy.paths.find import copy_limits, free_layers, free_namespaces, refer
 from lab.copy.paths.instrument import Instrument, Subject
 from lab.copy.paths.placement import Placement, parts_of
 from lab.copy.paths.traced import offload, offload_over, parse_trace
-from lab.errors import UsageError
 from lab.faults.actions import Action
 from lab.faults.model import Point
 from lab.profile.layers.mapping import DmLinear
@@ -81,13 +79,7 @@ class BdevCfr(CopyPath):
         return self._bounds
 
     def sizes(self) -> Iterator[tuple[str, Layout]]:
-        """One block, and as many as a command may copy, one more, and two commands full and one."""
-        most = min(self._bounds.mssrl, self._bounds.mcl)
-        wanted = {"one block": 1, "at mssrl": most, "above mssrl": most + 1}
-        for name, blocks in (wanted | {"above twice mssrl": 2 * most + 1}).items():
-            if 0 < blocks <= self.limits.mcl:
-                with suppress(UsageError):
-                    yield name, self.layout(1, blocks)
+        yield from self.around_limits()
 
     @property
     def others(self) -> tuple[Drive, ...]:

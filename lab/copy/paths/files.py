@@ -51,7 +51,8 @@ class SyncedPath(CopyPath):
         unit = max(UNIT, drive.block_size // SECTOR)
         super().__init__(drive, layer.name, unit, size, LIMITS)
         below_it = list(downwards(profile, layer.name))
-        self.holder = next(each for each in below_it if isinstance(each, FileSystem))
+        self.holder = next((each for each in below_it if isinstance(each, FileSystem)), None)
+        """The file system that everything is on; None where there is none."""
         strikable = [
             ("file system", (Xfs, Ext4, F2fs)),
             ("device mapper", (DmLinear, DmFlakey)),
@@ -92,7 +93,7 @@ class SyncedPath(CopyPath):
         return "the disks below" if self._others else "the disk below"
 
     def on(self, subject: Subject) -> Instrument[Any]:
-        return _Mendable(self, subject)
+        return _Mendable(self, subject) if self.holder else Instrument(self, subject)
 
 
 class _Mendable(Instrument[SyncedPath]):
@@ -100,6 +101,7 @@ class _Mendable(Instrument[SyncedPath]):
 
     def mend(self, *, rebooted: bool) -> str:
         holder = self.path.holder
+        assert holder
         answer = self.ask(
             op="mend.mend",
             layer=holder.name,

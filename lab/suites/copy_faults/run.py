@@ -144,16 +144,20 @@ def _generated(path: CopyPath, options: CopyFaultsOptions) -> Setups:
     def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
         told = path.points(1) is not None
         expect(1 + drawn.cases)
-        where = whole
+        where, undisturbed = whole, False
         for number in range(1, drawn.cases + 1):
             plan = draw(where, drawn.seed, number)
             setup = _rehearsal(plan, path, options)
-            if number == 1 or not told:
+            if number == 1 or not (told or undisturbed):
                 # Behind the cases, which keep the numbers they are drawn by.
                 yield (drawn.cases + number if number > 1 else 0), setup
             if number == 1:
                 able_to = able(bench, whole.selection.possible(path))
+                undisturbed = all(action.undisturbed for action in able_to)
                 where = replace(whole, selection=replace(whole.selection, actions=able_to))
+            if undisturbed:
+                yield number, setup
+                continue
             found = rehearsal.points(bench, plan, options.plant)
             try:
                 point, action = strike(where, drawn.seed, number, found)

@@ -16,6 +16,9 @@
  * most that a copy may have, and `fault` is "KIND [RANGE [ARGUMENT]]": what is
  * done wrong, with which range of each copy (0: every one), and how.  Both can
  * be changed while copies run.
+ *
+ * A copy is asked for by an ioctl (copyref.h), and, where the kernel has such
+ * bios, by the block layer (bios.c).
  */
 #include <linux/blk-mq.h>
 #include <linux/falloc.h>
@@ -29,18 +32,6 @@
 
 #define COPYREF_DEPTH		128
 #define COPYREF_MOST_RANGES	U16_MAX
-#define COPYREF_SECTORS		(UINT_MAX >> SECTOR_SHIFT)
-
-/* A copy on its way. */
-struct copyref_op {
-	struct copyref_range *ranges;
-	unsigned int nr_ranges;
-	bool durable;
-	u64 to;
-	u64 length;
-	u64 done;
-	int error;
-};
 
 struct copyref_cmd {
 	struct work_struct work;
@@ -124,7 +115,7 @@ int copyref_range(struct copyref *ref, u64 from, u64 to, u64 length, u64 *done)
 	return 0;
 }
 
-static int copyref_copy(struct copyref *ref, struct copyref_op *op)
+int copyref_copy(struct copyref *ref, struct copyref_op *op)
 {
 	struct copyref_fault fault = copyref_fault(ref);
 	u64 to = op->to, done;
@@ -177,7 +168,7 @@ static int copyref_do(struct copyref *ref, struct request *rq)
 		cmd->op->error = copyref_copy(ref, cmd->op);
 		return cmd->op->error;
 	default:
-		return -EOPNOTSUPP;
+		return copyref_bios(ref, rq);
 	}
 }
 
@@ -373,10 +364,14 @@ static ssize_t limits_store(struct device *dev, struct device_attribute *attr,
 {
 	struct copyref *ref = to_copyref(dev);
 	struct copyref_limits limits;
+	int error;
 
 	if (sscanf(page, "%u %llu %llu", &limits.ranges, &limits.range_bytes,
 		   &limits.copy_bytes) != 3)
 		return -EINVAL;
+	error = copyref_bios_change(ref, &limits);
+	if (error)
+		return error;
 	spin_lock(&ref->lock);
 	ref->limits = limits;
 	spin_unlock(&ref->lock);
@@ -405,9 +400,11 @@ static int copyref_add_disk(struct copyref *ref)
 		.max_hw_discard_sectors	= COPYREF_SECTORS,
 		.max_write_zeroes_sectors = COPYREF_SECTORS,
 	};
-	struct gendisk *disk = blk_mq_alloc_disk(&ref->tags, &lim, ref);
+	struct gendisk *disk;
 	int error;
 
+	copyref_bio_limits(&ref->limits, &lim);
+	disk = blk_mq_alloc_disk(&ref->tags, &lim, ref);
 	if (IS_ERR(disk))
 		return PTR_ERR(disk);
 	disk->fops = &copyref_fops;

@@ -12,6 +12,7 @@
 #include "copyref.h"
 
 #define COPYREF_NAME		20
+#define COPYREF_SECTORS		(UINT_MAX >> SECTOR_SHIFT)
 
 enum fault_kind {
 	FAULT_NONE,
@@ -56,6 +57,17 @@ struct copyref_limits {
 	u64 copy_bytes;
 };
 
+/* A copy on its way. */
+struct copyref_op {
+	struct copyref_range *ranges;
+	unsigned int nr_ranges;
+	bool durable;
+	u64 to;
+	u64 length;
+	u64 done;
+	int error;
+};
+
 struct copyref {
 	struct list_head list;
 	char name[COPYREF_NAME + 1];
@@ -79,6 +91,23 @@ static inline struct copyref *to_copyref(struct device *dev)
 int copyref_rw(struct copyref *ref, struct iov_iter *iter, loff_t at);
 int copyref_zero(struct copyref *ref, int mode, loff_t at, loff_t size);
 int copyref_range(struct copyref *ref, u64 from, u64 to, u64 length, u64 *done);
+int copyref_copy(struct copyref *ref, struct copyref_op *op);
+
+/* bios.c, where the kernel has what it needs */
+#ifdef COPYREF_BIOS
+void copyref_bio_limits(const struct copyref_limits *own, struct queue_limits *lim);
+int copyref_bios_change(struct copyref *ref, const struct copyref_limits *own);
+int copyref_bios(struct copyref *ref, struct request *rq);
+#else
+static inline void copyref_bio_limits(const struct copyref_limits *own,
+				      struct queue_limits *lim) { }
+static inline int copyref_bios_change(struct copyref *ref,
+				      const struct copyref_limits *own) { return 0; }
+static inline int copyref_bios(struct copyref *ref, struct request *rq)
+{
+	return -EOPNOTSUPP;
+}
+#endif
 
 /* fault.c */
 struct copyref_fault copyref_fault(struct copyref *ref);

@@ -125,6 +125,16 @@ def test_generated_cases_keep_the_numbers_they_are_drawn_by() -> None:
     assert found[0][1].layout == found[1][1].layout
 
 
+def test_copies_that_nothing_interrupts_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for no fault needs no points, which more copies would have to tell."""
+    monkeypatch.setattr(rehearsal, "points", lambda *_: pytest.fail("points are counted"))
+    asked = ["--path", "bdev-cfr", "--cases", "3", "--seed", "5", "--actions", "rehearsal"]
+    cases = as_sweep(ROOM, parse(asked)).setups(cast(Bench, FakeBench()), lambda _: None)
+    assert [(number, setup.name) for number, setup in cases] == [
+        (number, "rehearsal") for number in range(4)
+    ]
+
+
 @pytest.mark.parametrize("drawn", [[], ["--cases", "3", "--seed", "5"]])
 @pytest.mark.parametrize("broken", [True, False])
 def test_where_a_copy_that_breaks_a_rule_has_no_point_the_rest_goes_on(
