@@ -80,6 +80,36 @@ def test_the_driver_stays_small() -> None:
         assert len(file.read_text().splitlines()) <= 600, file
 
 
+KBUILD = """\
+src := {sources}
+obj := {out}
+CC := {compiler}
+include {sources}/Kbuild
+all:
+\t@echo objects $(copyref-y)
+\t@echo flags $(ccflags-y)
+"""
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_the_block_layers_copies_are_taken_where_that_compiles(tmp_path: Path, takes: bool) -> None:
+    """No version says whether a kernel has them.  What is tried is what is compiled later."""
+    compiler, asked = tmp_path / "cc", tmp_path / "asked"
+    compiler.write_text(f'#!/bin/sh\necho "$@" >>{asked}\n{str(takes).lower()}\n')
+    compiler.chmod(0o755)
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(KBUILD.format(sources=DRIVER, out=tmp_path, compiler=compiler))
+    said = subprocess.run(
+        ["make", "-s", "-f", makefile], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    objects, flags = (line.split()[1:] for line in said.splitlines())
+    assert objects == ["disk.o", "fault.o", *(["bios.o"] if takes else [])]
+    (tried,) = asked.read_text().splitlines()
+    assert flags == (["-DCOPYREF_BIOS"] if takes else [])
+    assert "-DCOPYREF_BIOS" in tried.split()
+    assert f"{DRIVER}/bios.c" in tried.split()
+
+
 # --- the layer ----------------------------------------------------------------------------
 
 
