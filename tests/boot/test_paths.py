@@ -270,6 +270,7 @@ def test_a_mirror_that_comes_into_line(every: Every) -> None:
         ("bdev-cfr-direct-target", "EINVAL"),
         ("bdev-cfr-across", "EINVAL"),
         ("bdev-cfr-memory", "EINVAL"),
+        ("bdev-cfr-stacked", "EINVAL"),
         ("bdev-ioctl", "ENOTTY"),
         ("nvme-cross-ns", ""),
     ],
@@ -327,6 +328,23 @@ def test_a_disk_in_memory_is_told_by_the_kernels_tracepoints(every: Every) -> No
     assert told["verdict"] == "fell back"
     assert told["evidence"].startswith("through the disk: ")
     assert "; write " in told["evidence"]
+
+
+@pytest.mark.parametrize(("layer", "error"), [("block", "EIO"), ("model", "ENODATA")])
+def test_a_disk_that_only_the_guest_can_find_is_read_there(
+    every: Every, layer: str, error: str
+) -> None:
+    """Over a namespace and over a file: its caller reads and writes, which is seen.  A SCSI target
+    tells every error of its disk by the same sense, a loop device passes on which one it was."""
+    run = every(
+        "bdev-cfr-stacked", "--layer", layer, "--plant", "not-offloaded", "--actions", "resume,eio",
+        "--points", "write:1", status=1,
+    )  # fmt: skip
+    found = cells(run)
+    assert found["write:1", "resume"]["rules"]["OFFLOADED"]["verdict"] == "fell back"
+    assert set(summary(found["write:1", "resume"]).split()) <= {"16", "128", "new"}
+    failed = found["write:1", "eio"]["outcome"]["completion"]
+    assert failed["error"] == error
 
 
 QUIET = """
