@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab import share
+from lab.artifacts.kernels import gcov
 from lab.artifacts.kernels.kconfig import Symbol, find
 from lab.errors import UsageError
 
 ALWAYS = ("machine", "storage", "faults")
 """Fragments of every kernel that the lab builds."""
+
+_NOT_BY_NAME = (gcov.FRAGMENT,)
+"""Fragments that ship and come with something else that is asked for."""
 
 _SET = re.compile(r"(CONFIG_\w+)=(.*)")
 _UNSET = re.compile(r"# (CONFIG_\w+) is not set")
@@ -24,12 +28,12 @@ _UNSET = re.compile(r"# (CONFIG_\w+) is not set")
 def variants() -> list[str]:
     """The fragments that ship and can be added by name."""
     shipped = share.directory("images/kernel").glob("*.config")
-    return sorted(path.stem for path in shipped if path.stem not in ALWAYS)
+    return sorted(path.stem for path in shipped if path.stem not in (*ALWAYS, *_NOT_BY_NAME))
 
 
 def fragment(name: str) -> Path:
     """The file of a fragment, by the name of one that ships or by path.  Raises UsageError."""
-    if name in (*ALWAYS, *variants()):
+    if name in (*ALWAYS, *_NOT_BY_NAME, *variants()):
         return share.directory("images/kernel") / f"{name}.config"
     path = Path(name).absolute()
     if not path.is_file():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from lab.artifacts.cache import Progress
-from lab.artifacts.kernels import config, external, make, rejects, series
+from lab.artifacts.kernels import config, external, gcov, make, notes, rejects, series
 from lab.artifacts.kernels.checkout import Checkout
 from lab.artifacts.kernels.scratch import AppliedSeries, SeriesRejection
 from lab.artifacts.kernels.series import Series
@@ -28,18 +28,23 @@ class Linux(KernelSource):
     series: tuple[Path, ...] = ()
     config: tuple[str, ...] = ()
     """Fragments on top of those of every kernel, by name or path."""
+    coverage: tuple[str, ...] = ()
+    """Directories and files of the sources whose objects count what they execute."""
 
     @property
     def summary(self) -> str:
         words = [readable(self.source), *([f"@ {self.rev}"] if self.rev else [])]
-        return " ".join([*words, *(f"+ {part}" for part in (*self._patches(), *self.config))])
+        counted = [f"gcov:{','.join(self.coverage)}"] if self.coverage else []
+        parts = (*self._patches(), *self.config, *counted)
+        return " ".join([*words, *(f"+ {part}" for part in parts)])
 
     def inputs(self, progress: Progress) -> dict[str, str]:
         return {
             "sources": Checkout(self.source).identity(self.rev),
             "series": series.digest(self.series),
-            "config": config.text(self.config),
+            "config": config.text(self._fragments()),
             "compiler": make.compiler(),
+            **({"coverage": ",".join(self.coverage)} if self.coverage else {}),
         }
 
     def check_host(self) -> None:
@@ -50,8 +55,10 @@ class Linux(KernelSource):
         with checkout.held(progress):
             base, applied, asked = self._compile(checkout, progress)
             out = self._out(checkout)
-            unmet = config.unmet(checkout.tree, self.config, asked)
-            versions = KernelTree(tree=out).build(directory, progress)
+            unmet = config.unmet(checkout.tree, self._fragments(), asked)
+            versions = KernelTree(tree=out, coverage=self.coverage).build(directory, progress)
+            if self.coverage and applied:
+                notes.keep_series(checkout.tree, base, directory)
         return {
             **versions,
             "base": base,
@@ -60,6 +67,9 @@ class Linux(KernelSource):
             "refused": "\n".join(unmet.refused),
             "absent": "\n".join(unmet.absent),
         }
+
+    def counting(self, places: tuple[str, ...]) -> "Linux":
+        return self.model_copy(update={"coverage": places})
 
     def build_module(self, name: str, sources: Path, release: str, progress: Progress) -> None:
         checkout = Checkout(self.source)
@@ -74,7 +84,11 @@ class Linux(KernelSource):
 
     def _out(self, checkout: Checkout) -> Path:
         """Where it is compiled: another configuration would compile everything anew."""
-        return checkout.directory / "-".join(["out", *(Path(name).stem for name in self.config)])
+        names = (Path(name).stem for name in self._fragments())
+        return checkout.directory / "-".join(["out", *names])
+
+    def _fragments(self) -> tuple[str, ...]:
+        return (*self.config, gcov.FRAGMENT) if self.coverage else self.config
 
     def _compile(
         self, checkout: Checkout, progress: Progress
@@ -88,8 +102,10 @@ class Linux(KernelSource):
             raise _refusal(checkout, found, error) from error
         progress("configure")
         out = self._out(checkout)
-        made = make.configure(checkout.tree, out, config.text(self.config))
-        make.build(checkout.tree, out, base if self.series else "", progress)
+        gcov.check_sources(checkout.tree, self.coverage)
+        made = make.configure(checkout.tree, out, config.text(self._fragments()))
+        counted = [gcov.make_word(self.coverage)] if self.coverage else []
+        make.build(checkout.tree, out, base if self.series else "", progress, counted)
         return base, applied, made
 
     def try_series(self, progress: Progress) -> list[str]:

@@ -95,8 +95,9 @@ def configure(tree: Path, out: Path, config: str) -> str:
     return (out / ".config").read_text()
 
 
-def build(tree: Path, out: Path, base: str, progress: Progress) -> None:
-    """Compile vmlinux and the modules; `base` is the commit under the patches, '' without any.
+def build(tree: Path, out: Path, base: str, progress: Progress, more: Sequence[str] = ()) -> None:
+    """Compile vmlinux and the modules; `base` is the commit under the patches, '' without any,
+    `more` are words for make.
 
     Raises BuildError with the compiler's error and the patches that touched the file.
     """
@@ -114,7 +115,7 @@ def build(tree: Path, out: Path, base: str, progress: Progress) -> None:
 
     why_not = confine.why_not()
     progress(f"compile, outside of a sandbox: {why_not}" if why_not else "compile")
-    words = ["--output-sync=target", *_argv(tree, out), "vmlinux", "modules"]
+    words = ["--output-sync=target", *_argv(tree, out), *more, "vmlinux", "modules"]
     status = goal(words, on_line, DEADLINE, out, writable=[tree])
     (out / "build.log").write_text("".join(f"{line}\n" for line in log))
     if status != 0:

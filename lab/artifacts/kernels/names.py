@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from lab.artifacts.book import Book
-from lab.artifacts.kernels import found
+from lab.artifacts.kernels import found, gcov
 from lab.artifacts.kernels.archive import Archive
 from lab.artifacts.kernels.brought import brought
 from lab.artifacts.kernels.image import KernelImage
@@ -27,6 +27,9 @@ SHIPPED: dict[str, KernelPackage] = {
 
 _PACKAGE = re.compile(r"(?P<package>linux-image-[a-z0-9+.-]+)(?:/(?P<suite>[a-z][a-z0-9-]*))?")
 
+_COUNTED = "+gcov:"
+"""In a reference, between a kernel and what of it counts what it executes."""
+
 _DEFINITION: TypeAdapter[KernelSource] = TypeAdapter(
     Annotated[
         KernelPackage | KernelTree | KernelImage | Archive | Linux, Field(discriminator="type")
@@ -41,10 +44,14 @@ def resolve(reference: str) -> KernelSource:
 
     A name that ships or was added; the path of a built tree, or of anything else that holds a
     kernel (lab.artifacts.kernels.found); PATH@COMMIT of a git tree; `linux-image-…` with or without
-    /SUITE, as apt-get writes it.  Raises UsageError for anything else.
+    /SUITE, as apt-get writes it; any of these with what of it counts, see counting().  Raises
+    UsageError for anything else.
     """
     if source := brought(reference) or BOOK.known().get(reference):
         return source
+    kernel, counted, places = reference.partition(_COUNTED)
+    if counted:
+        return resolve(kernel).counting(gcov.paths(places))
     if "/" in reference and _exists(path := Path(reference).expanduser()):
         return found.at(path)
     if "/" in reference and (linux := _commit(reference)):
@@ -58,14 +65,29 @@ def resolve(reference: str) -> KernelSource:
     )
 
 
+def counting(reference: str, places: str) -> str:
+    """The reference to a kernel of which directories and files, with commas between, count what
+    they execute (lab.artifacts.kernels.gcov).  Raises UsageError."""
+    return f"{reference}{_COUNTED}{','.join(gcov.paths(places))}"
+
+
+def counted(reference: str) -> tuple[str, ...]:
+    """What of the kernel that a reference means counts what it executes; () for nothing."""
+    _, found, places = reference.partition(_COUNTED)
+    return gcov.paths(places) if found else ()
+
+
 def canonical(reference: str) -> str:
     """A reference that means the same in every directory: a path becomes absolute.
 
     A name goes before a directory of that name, which `./` tells apart.
     """
-    path = Path(reference).expanduser()
     if brought(reference) or reference in BOOK.known():
         return reference
+    kernel, found, places = reference.partition(_COUNTED)
+    if found:
+        return counting(canonical(kernel), places)
+    path = Path(reference).expanduser()
     if _exists(path):
         return str(path.absolute())
     if linux := _commit(reference):

@@ -62,6 +62,16 @@ class KernelSource(BaseModel, ABC):
             hint="give the directory that has its vmlinux, with --symbols",
         )
 
+    def counting(self, places: tuple[str, ...]) -> "KernelSource":
+        """The same kernel with objects that count what they execute: those of these directories
+        and files of its sources.  Raises UsageError where it has none."""
+        raise UsageError(
+            f"{self.summary}: coverage of {', '.join(places)} needs a kernel that was compiled "
+            "with gcov, and this one comes as it is",
+            hint="lab kernel add NAME --source ~/src/linux (a git tree, a directory or a tar "
+            "file), then --kernel NAME",
+        )
+
     def remarks(self) -> list[str]:
         """What a user should know before the kernel boots; nothing for most."""
         return []

@@ -9,7 +9,7 @@ from typing import Literal
 from lab.artifacts import formats, initramfs, vmlinux
 from lab.artifacts.cache import Progress
 from lab.artifacts.formats import Kind
-from lab.artifacts.kernels import config, external, install
+from lab.artifacts.kernels import config, external, gcov, install, notes
 from lab.artifacts.kernels.pack import pack
 from lab.artifacts.kernels.source import KernelSource, head, identity, readable
 from lab.errors import HostError, UsageError
@@ -28,10 +28,13 @@ class KernelTree(KernelSource):
 
     type: Literal["tree"] = "tree"
     tree: Path
+    coverage: tuple[str, ...] = ()
+    """Directories and files of the sources whose objects count what they execute."""
 
     @property
     def summary(self) -> str:
-        return readable(self.tree)
+        counted = f" + gcov:{','.join(self.coverage)}" if self.coverage else ""
+        return f"{readable(self.tree)}{counted}"
 
     def inputs(self, progress: Progress) -> dict[str, str]:
         """Place, size and time of what was built, as make tells things apart."""
@@ -49,6 +52,7 @@ class KernelTree(KernelSource):
         return {
             "tree": str(self.tree),
             "files": "\n".join(identity(self.tree / name) for name in names),
+            **({"coverage": ",".join(self.coverage)} if self.coverage else {}),
         }
 
     def build(self, directory: Path, progress: Progress) -> dict[str, str]:
@@ -58,9 +62,24 @@ class KernelTree(KernelSource):
         target = base / "lib/modules" / release
         modules = [name for name in self._modules() if (self.tree / name).is_file()]
         install.modules(self.tree, modules, target, self._options())
+        if self.coverage:
+            progress("notes of what counts")
+            notes.keep(self.tree, sources_of(self.tree), self.coverage, directory)
         shutil.copy(self.tree / ".config", directory / "config")
         pack(directory, self._image(directory), base, release)
         return {"release": release}
+
+    def counting(self, places: tuple[str, ...]) -> "KernelTree":
+        if self._options().get(gcov.OPTION) != "y":
+            raise UsageError(
+                f"{self.tree}: built without gcov ({gcov.OPTION} is not set), which coverage of "
+                f"{', '.join(places)} needs",
+                hint=f"scripts/config -e GCOV_KERNEL there, then make "
+                f"'{gcov.make_word(places)}'; or let the lab build it: lab kernel add NAME "
+                "--source, then --kernel NAME",
+            )
+        notes.check(self.tree, places)
+        return self.model_copy(update={"coverage": places})
 
     def build_module(self, name: str, sources: Path, release: str, progress: Progress) -> None:
         external.by_tree(self.tree, sources, name, progress)
@@ -172,15 +191,19 @@ def build_directories(sources: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path / "vmlinux").stat().st_mtime, reverse=True)
 
 
-def _built_of(out: Path, sources: Path) -> bool:
-    if (out / "source").is_symlink() and (out / "source").resolve() == sources.resolve():
-        return True
+def sources_of(out: Path) -> Path:
+    """The sources of what was built in a directory, which may be that directory."""
+    if (out / "source").is_symlink():
+        return (out / "source").resolve()
     try:
-        text = (out / "Makefile").read_text(errors="replace")
+        made = _MADE_BY.search((out / "Makefile").read_text(errors="replace"))
     except OSError:
-        return False
-    made = _MADE_BY.search(text)
-    return made is not None and (out / made["sources"]).resolve() == sources.resolve()
+        made = None
+    return (out / made["sources"]).resolve() if made else out.resolve()
+
+
+def _built_of(out: Path, sources: Path) -> bool:
+    return out.resolve() != sources.resolve() and sources_of(out) == sources.resolve()
 
 
 def _inside(directory: Path) -> list[Path]:
