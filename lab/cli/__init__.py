@@ -21,6 +21,7 @@ from lab.cli import (
     bisect,
     checkpoint,
     compare,
+    coverage,
     doctor,
     fault,
     guest,
@@ -78,6 +79,7 @@ app.add_typer(checkpoint.app, name="checkpoint")
 app.add_typer(host.app, name="host")
 app.add_typer(fault.app, name="fault")
 compare.register(results.app)
+coverage.register(results.app)
 app.add_typer(results.app, name="results")
 guest.register(app)
 inside.register(app)

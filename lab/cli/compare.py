@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from lab.results.baseline import Comparison
     from lab.results.compare import ChangeKind, ItemDifference
+    from lab.results.coverage import CoverageReport
 
 SHOWN = 40
 """Changes of a kind that a terminal is shown."""
@@ -102,7 +103,8 @@ def export(
         from lab.results.mail import mail
         from lab.results.tables import tables
 
-        print((mail if to is ExportFormat.MAIL else tables)(_judging(run)), end="")
+        documents, covered = _judging(run)
+        print(mail(documents, covered) if to is ExportFormat.MAIL else tables(documents), end="")
         return
 
     if to is ExportFormat.MARKDOWN:
@@ -134,14 +136,14 @@ def export(
     print(xml(found.id, found.suite, cases, said), end="")
 
 
-def _judging(name: str) -> list[dict[str, Any]]:
+def _judging(name: str) -> tuple[list[dict[str, Any]], list[CoverageReport]]:
     """A run that judges copies, or those of a night but for its baseline: their documents, with the
-    name that the kernel was asked for by."""
+    name that the kernel was asked for by, and what of the kernels they executed."""
     import json
 
     from lab.errors import UsageError
     from lab.farm.hosts.evidence import runs_named
-    from lab.results import runs
+    from lab.results import coverage, runs
     from lab.results.store.database import session
     from lab.results.store.feed import feed
 
@@ -156,7 +158,8 @@ def _judging(name: str) -> list[dict[str, Any]]:
     ]
     if not documents:
         raise UsageError(f"{name} has no run that judges copies", hint="such as copy-faults")
-    return documents
+    counted = filter(None, (coverage.of_run(runs.directory(run)) for run in wanted))
+    return documents, coverage.merged(counted)
 
 
 def bundle(

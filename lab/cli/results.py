@@ -49,7 +49,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show the cases of a run and what is worth a look, or one case with its sectors."""
-    from lab.results import runs
+    from lab.results import coverage, runs
 
     run, _, wanted = run.partition(":")
     past = runs.load(run)
@@ -79,6 +79,10 @@ def show(
 
         print_latency(measured)
     print_list(console, run)
+    if executed := coverage.of_run(runs.directory(run)):
+        from lab.cli.show.coverage import print_coverage
+
+        print_coverage(executed, run)
     if found.get("error"):
         console.print(f"broken off: {found['error']}", style="bold red", markup=False)
 

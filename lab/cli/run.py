@@ -72,6 +72,15 @@ def run(
             "default: the profile's, 1.",
         ),
     ] = None,
+    coverage: Annotated[
+        str | None,
+        typer.Option(
+            "--coverage",
+            metavar="PATH,…",
+            help="Tell what is executed of these directories and files of the kernel's sources, "
+            "such as drivers/nvme,block,drivers/block/loop.c; the lab builds it with gcov.",
+        ),
+    ] = None,
     changes: Changes = None,
     json: Annotated[bool, typer.Option("--json", help="Print the run's JSON.")] = False,
 ) -> None:
@@ -83,7 +92,7 @@ def run(
     wanted = find(suite)
     request = Request(
         profile, suite, args or (), tree, on or "", kernel_named(kernel), qemu_named(qemu),
-        changes or (), boot or "", spares,
+        changes or (), boot or "", spares, coverage or "",
     )  # fmt: skip
     try:
         status = _carry_out(wanted, request, json=json)
@@ -111,6 +120,10 @@ def _carry_out(suite: Suite, request: Request, *, json: bool) -> int:
         print_json(done.document())
     else:
         shows.show(done, asked.options)
+        if done.executed:
+            from lab.cli.show.coverage import print_coverage
+
+            print_coverage(done.executed, done.run)
     if done.error:
         print_error(done.error)
     exit_status: int = done.exit_status

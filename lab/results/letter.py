@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Any
 
+from lab.host import dirs
+from lab.results import coverage, executed
 from lab.results.baseline import Comparison
 from lab.results.compare import ChangeKind, counts
+from lab.results.coverage import CoverageReport
+from lab.results.executed import COLUMNS
 from lab.results.news import Night, sentence
-
-COLUMNS = 72
-"""As mailing lists have it."""
 
 LISTED = 25
 """New things in a mail; it is no archive."""
@@ -69,6 +70,7 @@ def document(night: Night, page: str = "") -> dict[str, Any]:
         "more_news": max(0, len(news) - POSTED),
         "runs": dict(Counter(job.state for job in night.row.jobs)),
         "kernels": {kernel: _changes(found) for kernel, found in night.found.items()},
+        "coverage": {report.kernel: report.document() for report in _covered(night)},
         "page": page or None,
     }  # fmt: skip
 
@@ -97,6 +99,9 @@ def _lines(night: Night, page: str) -> Iterator[str]:
             what = f"run {job.position}, {job.suite} on {job.profile}, {job.kernel}"
             said = " ".join(job.said.split())[:300]
             yield from wrap(f"The lab failed in {what}: {said}", COLUMNS)
+    for report in _covered(night):
+        yield from wrap(f"{report.kernel}:", COLUMNS)
+        yield from (*executed.letter(report), "")
     states = Counter(job.state for job in row.jobs)
     runs = ", ".join(f"{count} runs {state}" for state, count in states.items())
     yield from wrap(f"{row.id} on {row.host}: {runs}, {_span(night)}.", COLUMNS)
@@ -105,6 +110,13 @@ def _lines(night: Night, page: str) -> Iterator[str]:
     yield from ("", "Again:", "")
     for words in dict.fromkeys(_again(night)):
         yield f"  {words}"
+
+
+def _covered(night: Night) -> list[CoverageReport]:
+    """What the night executed of the kernels that count it."""
+    runs = (job.run_id for job in night.row.jobs if job.run_id)
+    found = (coverage.of_run(dirs.state("runs") / run) for run in runs)
+    return coverage.merged(filter(None, found))
 
 
 def _item(words: str) -> list[str]:

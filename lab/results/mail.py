@@ -5,23 +5,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 
+from lab.results import executed
+from lab.results.coverage import CoverageReport
+from lab.results.executed import COLUMNS
 from lab.results.findings import BrokenRule, Document, JudgedCopy, findings, judged, kept
-from lab.results.letter import COLUMNS
 from lab.results.rules import WORDS
 
 QUOTED = 400
 """Characters of evidence in a finding; the run has all of it."""
 
 
-def mail(documents: Sequence[Document]) -> str:
+def mail(documents: Sequence[Document], covered: Sequence[CoverageReport] = ()) -> str:
     """The mail of some runs that judge copies (their documents with `kernel_name`, by which the
     kernel was asked for), plain and no wider than COLUMNS but for what cannot
-    be broken: what is broken, what holds, what was not exercised, on what, and how to do it again.
+    be broken: what is broken, what holds, what was not exercised, what of the kernel was not
+    executed, on what, and how to do it again.
     """
-    return "\n".join(_lines(documents)) + "\n"
+    return "\n".join(_lines(documents, covered)) + "\n"
 
 
-def _lines(documents: Sequence[Document]) -> Iterator[str]:
+def _lines(documents: Sequence[Document], covered: Sequence[CoverageReport]) -> Iterator[str]:
     copies = judged(documents)
     found = findings(copies)
     places = {copy.where for copy in copies}
@@ -37,6 +40,8 @@ def _lines(documents: Sequence[Document]) -> Iterator[str]:
     yield from _holds(copies)
     if lines := list(_not_exercised(documents, copies)):
         yield from ("", "What was not exercised", "", *lines)
+    for report in covered:
+        yield from ("", f"What was executed of {report.kernel}", "", *executed.letter(report))
     yield from ("", "On what", "")
     for words in dict.fromkeys(map(_platform, documents)):
         yield from _item(words)

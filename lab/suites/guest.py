@@ -8,6 +8,8 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
+from lab.artifacts.kernels.names import counted
+from lab.coverage.collection import Collection
 from lab.errors import GuestError, LabError, UsageError
 from lab.faults.byhand import require_free
 from lab.guest import guests, stack, sysrq
@@ -23,6 +25,7 @@ from lab.host.process import me
 from lab.inside import evidence
 from lab.profile.models import Profile
 from lab.results.cases import CaseStatus
+from lab.results.coverage import Circumstance
 from lab.results.run import Run
 from lab.suites.outcome import Outcome
 from lab.vm.argv import CONSOLE_LOG
@@ -34,6 +37,8 @@ _AFTERMATH_AT_MOST = 15.0
 _AT_ONCE = 0.001
 _ANSWER_DEADLINE = 10.0
 _DUMP_DEADLINE = 90.0
+_COUNTS_DEADLINE = 60.0
+"""Seconds in which a guest must tell its counts, which takes less than one; it may hang."""
 
 
 class GuestLost(Exception):
@@ -95,6 +100,7 @@ class RunGuest:
         self._relay: Relay | None = None
         self._spares: deque[Spare] = deque()
         self._numbers = count(1)
+        self._counts = Collection(run, number) if counted(profile.kernel) else None
         name = f"run-{run.id}" + (f"-{number}" if number > 1 else "")
         self.guest = on or guests.start(
             name, profile, progress, owner=me(), platform=platform, on_event=self._hear
@@ -116,6 +122,8 @@ class RunGuest:
                 if not self.guest.machine.alive():
                     # Whatever broke first, this is what the user must know.
                     died = self.guest.machine.died()
+            if self._counts and self._session and error is None:
+                self._counts.take(self._session, _COUNTS_DEADLINE)
             self._disconnect()
             if not self._lost:
                 self._keep_evidence()
@@ -193,9 +201,30 @@ class RunGuest:
         if stack.found(self.guest.directory) and not self.guest.record.profile.layers:
             # Without layers a guest that boots again looks at nothing.
             self.guest.await_ready()
-            return
-        for part in self.guest.bring_up(self._progress):
-            self.run.emit("guest", part.event, name=part.name, status=part.status, said=part.why())
+        else:
+            for part in self.guest.bring_up(self._progress):
+                said = part.why()
+                self.run.emit("guest", part.event, name=part.name, status=part.status, said=said)
+        if self._counts:
+            self._counts.begin(self.connect(), _COUNTS_DEADLINE)
+
+    def works_for(self, case: str, circumstance: Circumstance) -> None:
+        """From now on what the kernel executes is of a case, by its number or title, or of none
+        ('').  Where it does not count that, nothing is done."""
+        if self._counts:
+            if self._session:
+                self._counts.take(self._session, _COUNTS_DEADLINE)
+            self._counts.work_for(case, circumstance)
+
+    def last_counts(self) -> None:
+        """Take what the kernel has counted, before it is ended on purpose."""
+        if self._counts and self._session and self.guest.machine.alive():
+            self._counts.end(self._session, _COUNTS_DEADLINE)
+
+    def end(self) -> None:
+        """Kill the guest on purpose."""
+        self.last_counts()
+        self.guest.machine.kill()
 
     def listen(self) -> Relay:
         """The relay of this boot, with the layers up; the first that is started measures how slow
@@ -305,6 +334,10 @@ class RunGuest:
     def lose(self) -> None:
         """End a boot, dead or alive, which is of no use any more; the guest is booted again when
         it is needed."""
+        self.last_counts()
+        if self._counts:
+            self._counts.lose("its guest was gone")
+            self._counts.forget()
         self._disconnect()
         self.guest.machine.kill()
         if not self._lost:

@@ -10,6 +10,7 @@ from typing import Any
 from lab.errors import LabError
 from lab.profile.models import Profile
 from lab.results.cases import Case, counts, ratios
+from lab.results.coverage import CoverageReport
 
 
 @dataclass(kw_only=True)
@@ -33,6 +34,8 @@ class Outcome(ABC):
     """Seconds that the first guest took to boot; None if it was up before."""
     boots: list[dict[str, Any]] = field(default_factory=list)
     """How often its guests began, by way and reason (lab.results.run.Run.boots)."""
+    executed: CoverageReport | None = None
+    """Of a kernel that counts what it executes."""
     seconds: float = 0.0
     error: LabError | None = None
 
@@ -55,6 +58,7 @@ class Outcome(ABC):
             "options": dict(self.asked),
             **self._platform(),
             **self._found(),
+            **({"executed": self.executed.document()} if self.executed else {}),
             "seconds": round(self.seconds, 3),
             "error": str(self.error) if self.error else None,
         }

@@ -45,6 +45,8 @@ class Request:
     """As `--boot` takes it; empty for that of the profile."""
     spares: int | None = None
     """As `--spares` takes it; None for that of the profile."""
+    coverage: str = ""
+    """As `--coverage` takes it; empty for none."""
 
     @property
     def title(self) -> str:
@@ -58,6 +60,7 @@ class Request:
         yield from ("run", self.profile, self.suite)
         given = {"--on": self.on, "--kernel": self.kernel, "--qemu": self.qemu, "--boot": self.boot}
         given["--spares"] = "" if self.spares is None else str(self.spares)
+        given["--coverage"] = self.coverage
         for option, value in {**given, "--tree": self.tree and str(self.tree)}.items():
             if value:
                 yield from (option, value)
@@ -66,7 +69,20 @@ class Request:
         yield from (*more, "--", *self.options)
 
     def _changes(self) -> list[str]:
-        return booting(self.changes, self.kernel, self.qemu, self.boot, self.spares)
+        return booting(self.changes, self._kernel(), self.qemu, self.boot, self.spares)
+
+    def _kernel(self) -> str:
+        """That which is booted, '' for the profile's.  Raises UsageError where it does not count
+        what it is to."""
+        if not self.coverage:
+            return self.kernel
+        # Told before anything slow.
+        from lab.artifacts.kernels.names import counting, resolve
+
+        own = self.kernel or load(self.profile, self.changes).kernel
+        kernel = counting(own, self.coverage)
+        resolve(kernel)
+        return kernel
 
     def load(self) -> Profile:
         """The profile with all changes.  Raises ProfileError and UsageError."""

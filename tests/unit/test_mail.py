@@ -3,8 +3,8 @@
 
 from typing import Any
 
+from lab.results.executed import COLUMNS
 from lab.results.findings import cells, findings, judged, kept
-from lab.results.letter import COLUMNS
 from lab.results.mail import mail
 from lab.results.rules import WORDS
 

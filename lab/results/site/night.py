@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from lab.results.baseline import Comparison
 from lab.results.compare import BAD, ChangeKind, ItemDifference
 from lab.results.news import Night, bad, sentence
+from lab.results.site.executed import ExecutedShown
 from lab.results.site.history import boots, durations
 from lab.results.store.schema import CaseRow, JobRow, RunRow
 
@@ -88,6 +89,7 @@ def told(session: Session, night: Night) -> dict[str, Any]:
         "runs": runs,
         "durations": [(*each, durations(session, *each)) for each in what],
         "boots": [(*each, boots(session, *each)) for each in guests],
+        "executed": ExecutedShown.of([run for run in runs if run]),
         "failed": [job for job in jobs if job.said],
     }
 

@@ -18,6 +18,7 @@ from lab.results.site.case import CaseKey, CaseShown, DumpShown, key, shown
 from lab.results.site.conformance import table
 from lab.results.site.draw import sectors, writes
 from lab.results.site.draw.plots import distribution, steps
+from lab.results.site.executed import ExecutedShown
 from lab.results.site.history import boots, durations, outcomes
 from lab.results.site.matrix import matrices
 from lab.results.site.timeline import Event, by_case
@@ -98,6 +99,7 @@ def told(
         "durations": durations(session, run.suite, run.profile),
         "boots": boots(session, run.profile, run.kernel),
         "dumps": _dumps([run.id]),
+        "executed": ExecutedShown.of([run.id]),
         "counts": Counter(case.status for case in cases),
     }, pages
 

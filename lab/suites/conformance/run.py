@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lab.copy.paths import REFERENCES, find, paths
+from lab.coverage import report
 from lab.errors import ProfileError
 from lab.profile.load import load
 from lab.profile.models import Profile
@@ -59,6 +60,8 @@ def run(assignment: Assignment[ConformanceOptions], watcher: Watcher[CaseResult]
                 done.add(carry_out(sweep, each))
                 if done.error:
                     break
+            parts = [part.directory for part in done.reports]
+            done.executed = report.join(record.directory, parts)
         finally:
             if done.reports:
                 record.write(QUIRKS, quirks.dump(quirks.propose(done.new(), done.device)))

@@ -28,6 +28,7 @@ from lab.guest.media import create_media
 from lab.guest.oops import Console
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
+from lab.results.coverage import Circumstance
 from lab.suites.copy_faults import fua
 from lab.suites.copy_faults.failures import DeviceFailure
 from lab.suites.copy_faults.taps import Taps
@@ -124,6 +125,19 @@ class Bench:
         self._taps = Taps(self.run, directory / TRACE_LOG, self.write_log, self.ask, others)
         self._taps.open()
 
+    def works_for(self, circumstance: Circumstance) -> None:
+        """From now on what the kernel executes is of the case, or of none."""
+        case = "" if circumstance is Circumstance.OUTSIDE else self.case
+        self._own.works_for(case, circumstance)
+
+    def last_counts(self) -> None:
+        """Take what the kernel has counted, before the case ends it."""
+        self._own.last_counts()
+
+    def end(self) -> None:
+        """Kill the guest on purpose."""
+        self._own.end()
+
     def reboot(self) -> None:
         """Boot the killed guest again on its media; the boot that ended is kept as evidence."""
         self._executor = None
@@ -175,7 +189,7 @@ class Bench:
 
     def renew(self) -> None:
         """Boot the guest again on fresh media: nothing on them could be used any more."""
-        self.guest.machine.kill()
+        self.end()
         stack.forget(self.guest.directory)
         create_media(self.guest.directory, self.guest.record.profile)
         self.reboot()
@@ -190,7 +204,7 @@ class Bench:
             problem = self.path.on(Subject(ask, self.medium)).mend(rebooted=rebooted)
         except GuestError as error:
             # A file system that cannot even be taken down: only a boot gets rid of it.
-            self.guest.machine.kill()
+            self.end()
             self.reboot()
             problem = str(error)
         if problem:

@@ -206,7 +206,7 @@ class BenchCase:
     def _revive(self) -> str:
         """Boot the guest again; what is wrong with the ground then, or ''."""
         bench = self._bench
-        bench.guest.machine.kill()
+        bench.end()
         try:
             bench.reboot()
         except GuestError as error:

@@ -17,6 +17,7 @@ from lab.faults.model import Stage
 from lab.faults.stepper import NotReached, Stepper
 from lab.faults.throttle import FOREVER, Throttle
 from lab.guest.kmsg import complaints
+from lab.results.coverage import Circumstance
 from lab.suites.copy_faults.acts import ability, registry
 from lab.suites.copy_faults.acts.scene import Effect, Grip, Scene
 from lab.suites.copy_faults.bench import Bench
@@ -82,8 +83,10 @@ class Interruption:
         bench.taps.forget()
         if self._act.action.ends_guest:
             ended = self._end_guest()
+            bench.works_for(Circumstance.PLAIN)
             return replace(ended, aftermath=self._act.aftermath, ended=True, blind=blind)
         told = self._interrupt() if self._fault.held else self._run_unheld()
+        bench.works_for(Circumstance.PLAIN)
         aftermath = self._act.aftermath if told.reached else Aftermath.LIVE
         messages = bench.taps.kernel_messages() if told.waited is not None else []
         self._keep_memory(replace(told, aftermath=aftermath), messages)
@@ -91,7 +94,7 @@ class Interruption:
         doubtful = self._is_doubtful(told)
         ends = doubtful and bench.path.survives_boot
         if ends:
-            bench.guest.machine.kill()
+            bench.end()
         if doubtful:
             aftermath = Aftermath.KILLED if ends else Aftermath.REMOUNTED
         return replace(
@@ -228,10 +231,12 @@ class Interruption:
         else:
             try:
                 grip = self._hold()
+                # What is done may be its end.
+                bench.last_counts()
                 self._do(grip)
             except NotReached:
                 told = InterruptionResult(bench.completed(self._hang), reached=False)
-        bench.guest.machine.kill()
+        bench.end()
         bench.run.emit("stepper", self._act.name, point=str(self._point))
         entries = bench.taps.writes()
         if base and self._act.survivors:

@@ -16,7 +16,9 @@ from lab.faults.model import REHEARSED, Point
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.profile.models import Profile
+from lab.results.coverage import Circumstance
 from lab.suites.copy_faults import rehearsal
+from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.acts.ability import able
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import BenchCase, CaseResult
@@ -243,7 +245,11 @@ def _judge(sweep: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
     # Should the lab break off in this case, the timeline still says what it was.
     bench.run.emit("lab", "setup", number=number, **setup.document())
     bench.case = str(number)
-    return BenchCase(bench, setup, sweep.plant, sweep.hang_deadline).run()
+    harmed = registry.find(setup.action.name).harms
+    bench.works_for(Circumstance.FAULT if harmed else Circumstance.PLAIN)
+    result = BenchCase(bench, setup, sweep.plant, sweep.hang_deadline).run()
+    bench.works_for(Circumstance.OUTSIDE)
+    return result
 
 
 def _minimised(sweep: Sweep, bench: Bench, judged: JudgedCase) -> JudgedCase:

@@ -12,6 +12,7 @@ from lab.guest.boot import Platform
 from lab.profile.models import Profile
 from lab.results import runs
 from lab.results.cases import Case, CaseStatus
+from lab.results.coverage import Circumstance
 from lab.results.run import Run
 from lab.suites.crash_states.fs import progress
 from lab.suites.crash_states.fs.run import FsCampaign, disk_for
@@ -97,6 +98,7 @@ def _record(
         outcome.speed = own.speed.slower
         operations = options.copies.draw(path, record.number)
         watcher.progress(f"record {len(operations)} copies")
+        own.works_for("workload", Circumstance.PLAIN)
         recording = CopyRecorder(own, path).record(
             operations, record.directory / LOG, _plant(options)
         )

@@ -12,6 +12,7 @@ from lab.guest.kmsg import fatal
 from lab.profile.layers.filesystems import FileSystem, MountLayer
 from lab.profile.models import Profile, stack
 from lab.results.cases import Case, CaseStatus, titled
+from lab.results.coverage import Circumstance
 from lab.suites.fsx.case import Course, FileMismatch
 from lab.suites.fsx.client import Exerciser, OperationTimeout
 from lab.suites.fsx.model import Mismatch
@@ -83,12 +84,16 @@ def run(asked: Assignment[FsxOptions], watcher: Watcher[Case]) -> Results:
         watcher.on_total(options.cases)
         with RunGuest(record, profile, platform, watcher.progress) as own:
             bench = _FsxBench(own, where, options)
+            how = Circumstance.FAULT if where.shutdown else Circumstance.PLAIN
             own.listen()
             own.describe(outcome)
             outcome.speed = own.speed.slower
             for number in range(options.cases):
-                ledger.begin(where.name, _name(options.seed + number))
+                name = _name(options.seed + number)
+                ledger.begin(where.name, name)
+                own.works_for(titled(where.name, name), how)
                 ledger.add(bench.case(options.seed + number))
+                own.works_for("", Circumstance.OUTSIDE)
     return outcome
 
 

@@ -15,6 +15,7 @@ from lab.guest.kmsg import fatal
 from lab.guest.relay import CommandEnd, CommandOutput, KernelMessages, Relay, RelayGone
 from lab.guest.session import Session
 from lab.results.cases import CaseStatus
+from lab.results.coverage import Circumstance
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import SERIAL, TREE, Batch, External
@@ -114,7 +115,7 @@ class Lane:
                     if self.stop.is_set():
                         raise EarlyEnd
                     sitting.check_time()
-                    self._take_one(relay, sitting)
+                    self._take_one(suite, relay, sitting)
             except RelayGone as gone:
                 raise self.own.gone(gone) from gone
 
@@ -130,7 +131,7 @@ class Lane:
             return no_excuse
         return self.faulted.excuse(self.session(), recovery=suite is not self.suite)
 
-    def _take_one(self, relay: Relay, sitting: Sitting) -> None:
+    def _take_one(self, suite: External, relay: Relay, sitting: Sitting) -> None:
         event = relay.event(_POLL)
         match event:
             case KernelMessages() as kernel:
@@ -140,21 +141,26 @@ class Lane:
                     raise GuestLost(CaseStatus.CRASHED, trouble, tuple(self.own.aftermath()))
             case CommandOutput(text):
                 for step in sitting.read(text):
-                    self._follow(relay, sitting, step)
+                    self._follow(suite, relay, sitting, step)
             case CommandEnd(status):
                 self.own.run.emit("suite", "exit", status=status)
                 for step in sitting.end(status):
-                    self._follow(relay, sitting, step)
+                    self._follow(suite, relay, sitting, step)
+                self.own.works_for("", Circumstance.OUTSIDE)
             case None:
                 pass
             case other:
                 sitting.file(other)
 
-    def _follow(self, relay: Relay, sitting: Sitting, step: CaseStart | FileRequest) -> None:
+    def _follow(
+        self, suite: External, relay: Relay, sitting: Sitting, step: CaseStart | FileRequest
+    ) -> None:
         """Do what the suite's words ask for."""
         if isinstance(step, CaseStart):
             self.own.run.emit("suite", "began", case=step.name, section=sitting.batch.section)
             self.ledger.begin(sitting.batch.section, step.name)
+            faulted = self.faulted is not None and suite is self.suite
+            self.own.works_for(sitting.title, Circumstance.FAULT if faulted else Circumstance.PLAIN)
             if self.faulted:
                 self.faulted.begin()
         else:

@@ -12,6 +12,7 @@ from lab.guest.kmsg import fatal
 from lab.profile.layers.data import DmCrypt, DmIntegrity
 from lab.profile.models import Profile
 from lab.results.cases import Case, CaseStatus, titled
+from lab.results.coverage import Circumstance
 from lab.suites.guest import GuestLost, RunGuest
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
@@ -92,7 +93,9 @@ def run(asked: Assignment[VerityOptions], watcher: Watcher[Case]) -> Results:
             outcome.speed = own.speed.slower
             for case in chosen:
                 ledger.begin(case.section, case.name)
+                own.works_for(case.title, Circumstance.FAULT)
                 ledger.add(bench.case(case))
+                own.works_for("", Circumstance.OUTSIDE)
     return outcome
 
 

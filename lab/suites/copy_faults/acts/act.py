@@ -78,6 +78,11 @@ class Act:
         """It is done over QMP or to the medium, and needs nothing of the guest."""
         return not (self.action.undisturbed or self.action.layer or self.in_guest)
 
+    @property
+    def harms(self) -> bool:
+        """Something is done to the copy, beyond holding it and letting it go."""
+        return self.do is not None or bool(self.errno) or self.action.ends_guest
+
     def unprovoked(self, complaints: Sequence[str]) -> tuple[str, ...]:
         """The kernel's complaints but for what the act itself provokes."""
         return tuple(line for line in complaints if not self.provokes or self.provokes not in line)

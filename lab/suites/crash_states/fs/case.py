@@ -9,6 +9,7 @@ from lab.crash.excerpt import LogExcerpt
 from lab.crash.logfile import WriteLog
 from lab.crash.marks import STARTED
 from lab.results.cases import Case, CaseStatus, titled
+from lab.results.coverage import Circumstance
 from lab.suites.crash_states.fs.bench import FsBench, StepRefused
 from lab.suites.crash_states.fs.fewer import FailingWorkload, fewest
 from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, RunEnds, now
@@ -43,15 +44,19 @@ class WorkloadJudging:
 
     def all(self) -> JudgedWorkload:
         """What it has come to.  Raises RunEnds and LabError."""
+        own = self._bench.own
+        own.works_for(self._title, Circumstance.PLAIN)
         try:
             base = self._campaign.bases.get(self._bench, self._kind, self._workload)
             recording = record(self._bench, self._kind, base, self._workload, self._campaign.plant)
         except StepRefused as refused:
             return JudgedWorkload(self._case(CaseStatus.NOTRUN, str(refused)))
         except GuestLost as lost:
-            words = self._bench.own.last_words(lost, self._title)
+            words = own.last_words(lost, self._title)
             self._bench.lose()
             return JudgedWorkload(self._case(lost.status, lost.reason, words))
+        # What mounts now finds what a power cut has left.
+        own.works_for(self._title, Circumstance.FAULT)
         failures = [self._failure(recording, each) for each in self._broken(recording)]
         recording.log.unlink()
         said = [f"unlike POSIX without any crash: {each}" for each in recording.unlike]
@@ -68,6 +73,7 @@ class WorkloadJudging:
     def model(self) -> JudgedWorkload:
         """What sequences without a crash have come to.  Raises RunEnds and LabError."""
         options, told = self._campaign.options, 0
+        self._bench.own.works_for(self._title, Circumstance.PLAIN)
         done = said = 0
         try:
             for done, found, odd in compare(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from lab.errors import ProfileError
 from lab.guest.boot import Platform
 from lab.profile.models import Profile, VirtioScsi
+from lab.results.coverage import Circumstance
 from lab.results.run import Run
 from lab.suites.crash_states.fs import progress
 from lab.suites.crash_states.fs.bases import BaseMedia
@@ -168,4 +169,5 @@ class _Lane:
                 judged = judging.model() if of_model else judging.all()
             except RunEnds:
                 return
+            self._bench.own.works_for("", Circumstance.OUTSIDE)
             campaign.add(judged, KINDS[name], workload)
