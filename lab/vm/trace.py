@@ -18,6 +18,9 @@ from lab.errors import HostError
 PROOF = "monitor_qmp_cmd_in_band"
 """The trace event of a QMP command (QEMU monitor/trace-events), which proves that the log works."""
 
+_SHOWN = 200
+"""Characters that are quoted of a line that nobody can read."""
+
 _FORMS = tuple(
     re.compile(rf"{stamp}(?P<event>\w+)(?: (?P<arguments>.*))?", re.ASCII)
     for stamp in (
@@ -61,6 +64,6 @@ def unreadable(line: str) -> HostError:
     """The error for a line that does not tell what is known to stand there."""
     return HostError(
         "QEMU's trace log has a line that this lab cannot read",
-        detail=line or "(an empty one)",
+        detail=line[:_SHOWN] or "(an empty one)",
         hint="nothing else tells what the device did: use another QEMU, and report this one",
     )

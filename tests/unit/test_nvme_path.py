@@ -82,6 +82,13 @@ def test_a_line_that_nobody_can_read_is_the_labs_failure(line: str) -> None:
     assert caught.value.detail == (line or "(an empty one)")
 
 
+def test_of_a_line_of_megabytes_the_beginning_is_quoted() -> None:
+    with pytest.raises(HostError, match="cannot read") as caught:
+        parse_trace("\0" * (10 << 20) + "1@1.5:pci_nvme_copy\n")
+    # With its control characters as escapes.
+    assert len(caught.value.detail) <= 800
+
+
 @pytest.mark.parametrize("lacking", ["nsid 1", "nlb 8", "lba 0x7ff80"])
 def test_a_command_without_a_word_that_is_needed_is_quoted(lacking: str) -> None:
     lines = parse_trace(TRACE.replace(lacking, "", 2))
