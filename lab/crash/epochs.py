@@ -4,6 +4,10 @@
 A *cut* is how many entries of the log there were when power was lost.  In an epoch with writes
 w1..wn a power cut after wk may have kept any of w1..wk.  What has FUA is durable by itself as soon
 as it is logged; what an entry with the flush flag writes comes after its flush, in the next epoch.
+
+Of several devices each has a cache of its own, and a flush makes durable what its own device had
+been given, and nothing else.  What others have not flushed by then is a set still: the next epoch
+begins with it.
 """
 
 from array import array
@@ -18,7 +22,8 @@ _BYTES = "Q"
 
 @dataclass(frozen=True)
 class Epoch:
-    """The writes between two flushes, the first of which is number `number`, from 1 on.
+    """The writes between two flushes, the first of which is number `number`, from 1 on, and before
+    them those that other devices have not flushed.
 
     Cuts `first` to `last` (inclusive) are its own: the next entry behind `last` is the flush that
     ends it, or there is none.  Of its writes it holds where they stand in the log, 16 bytes each.
@@ -29,6 +34,8 @@ class Epoch:
     last: int
     ended: bool
     """A flush came behind it; the last epoch of a log may have none."""
+    flushed: int
+    """The device whose flush it was."""
     _log: WriteLog
     _indices: Sequence[int]
     _places: Sequence[int]
@@ -55,7 +62,26 @@ class Epoch:
 
     def cut(self, written: int) -> int:
         """The first cut at which so many of its writes are in the log."""
-        return self._indices[written - 1] + 1 if written else self.first
+        return max(self.first, self._indices[written - 1] + 1 if written else 0)
+
+    def devices(self) -> list[int]:
+        """Which device got each of its writes."""
+        return [self._log.device(entry) for entry in self.writes()]
+
+    def left(self) -> tuple[int, ...]:
+        """The writes that its end has not made durable: other devices have them in their caches."""
+        if not self._log.region:
+            return ()
+        devices = enumerate(self.devices())
+        return tuple(number for number, device in devices if device != self.flushed)
+
+    def behind(self) -> tuple["array[int]", "array[int]"]:
+        """Where these stand in the log: the next epoch begins with them."""
+        left = self.left()
+        return (
+            array(_BYTES, (self._indices[number] for number in left)),
+            array(_BYTES, (self._places[number] for number in left)),
+        )
 
 
 def epochs(log: WriteLog) -> Iterator[Epoch]:
@@ -65,10 +91,11 @@ def epochs(log: WriteLog) -> Iterator[Epoch]:
     for entry in log:
         last = entry.index
         if entry.is_flush:
-            yield Epoch(number, first, entry.index, True, log, indices, places)
+            epoch = Epoch(number, first, entry.index, True, log.device(entry), log, indices, places)
+            yield epoch
             number, first = number + 1, entry.index + 1
-            indices, places = array(_BYTES), array(_BYTES)
+            indices, places = epoch.behind()
         if entry.length and not entry.flags & Flag.MARK:
             indices.append(entry.index)
             places.append(entry.data_at - log.sector)
-    yield Epoch(number, first, last + 1, False, log, indices, places)
+    yield Epoch(number, first, last + 1, False, 0, log, indices, places)

@@ -35,11 +35,16 @@ def position(path: Path) -> int:
 
 
 class WriteLog:
-    """An open write log to read, in a `with` block; QEMU may be adding to it meanwhile."""
+    """An open write log to read, in a `with` block; QEMU may be adding to it meanwhile.
 
-    def __init__(self, path: Path) -> None:
+    `region`: where it is of several devices, each of which has so many bytes of the medium, one
+    behind the other (see joint.py); 0 of a single one.
+    """
+
+    def __init__(self, path: Path, region: int = 0) -> None:
         """Open it.  Raises HostError if it is no write log, or none is there."""
         self.path = path
+        self.region = region
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -64,6 +69,10 @@ class WriteLog:
     def __iter__(self) -> Iterator[LogEntry]:
         """Its complete entries, one by one."""
         return entries(self._fd, self._superblock(), 0, self.sector)
+
+    def device(self, entry: LogEntry) -> int:
+        """Which device got an entry, a flush as well."""
+        return entry.offset // self.region if self.region else 0
 
     def entry(self, index: int, at: int) -> LogEntry:
         """Entry `index`, whose header stands at byte `at`."""
@@ -123,9 +132,9 @@ class LogWriter:
         """An entry that discards."""
         self._head(offset, length, Flag.DISCARD)
 
-    def flush(self) -> None:
-        """A flush on its own."""
-        self._head(0, 0, Flag.FLUSH)
+    def flush(self, offset: int = 0) -> None:
+        """A flush on its own; of several devices, of that to which the offset belongs."""
+        self._head(offset, 0, Flag.FLUSH)
 
     def mark(self, text: str) -> None:
         """A mark.  Raises ValueError where the text does not fit into its sector."""

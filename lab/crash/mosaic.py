@@ -102,10 +102,6 @@ class Mosaic:
             weight += then.weight - now.weight
         return Weighed(hashed, weight)
 
-    def final(self, level: int) -> Weighed:
-        """The content when all of the epoch is durable, as such a difference."""
-        return self._prefix(level)[len(self._writes)]
-
     def _touched(self, state: CrashState) -> Sequence[int]:
         """The stretches that what was lost or torn covers."""
         if len(state.lost) + len(state.torn) == 1:

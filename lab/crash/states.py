@@ -12,6 +12,9 @@ then, see marks.py):
 - every choice of at most `losses` lost writes, or as many as stay within `limit` states an epoch;
 - the last write torn at each unit, and a write with FUA too, which may be under way;
 - where all writes of the epoch or of a level are logged, each of them torn at each unit;
+- of several devices, where all writes of the epoch or of a level are logged, and before one with
+  FUA, each device cut on its own: of what it has not flushed the first writes are there; where that
+  are too many states, one device is, and the others have all;
 - of each group (the ranges of a copy): each range lost, kept or torn in its middle;
 - and `samples` states drawn from the seed, which lose and tear anything.
 """
@@ -19,8 +22,11 @@ then, see marks.py):
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, product
+from itertools import chain, combinations, product
 from math import comb, prod
+
+_CUTS = 400
+"""States in which each device is cut on its own, up to which all are enumerated at a moment."""
 
 _GROUP = 6
 """Ranges of a copy up to which all of lost, kept and torn are enumerated: 729 states."""
@@ -51,7 +57,8 @@ class EpochShape:
 
     `units`: of each write, how many units; `fua`: which are durable by themselves; `first`: writes
     that are in the log at the epoch's first cut; `cut`: the first cut with so many writes; `last`:
-    the last cut; `level`: what had been promised at a cut; `groups`: writes that belong together.
+    the last cut; `level`: what had been promised at a cut; `groups`: writes that belong together;
+    `devices`: of each write the device that got it, where there are several.
     """
 
     units: Sequence[int]
@@ -61,6 +68,7 @@ class EpochShape:
     last: int
     level: Callable[[int], int]
     groups: Sequence[Sequence[int]] = ()
+    devices: Sequence[int] = ()
 
     @property
     def volatile(self) -> int:
@@ -161,6 +169,9 @@ def enumerate_states(shape: EpochShape, plan: StatePlan) -> Iterator[CrashState]
                 yield CrashState(written, cut, lost)
         if plan.tears:
             yield from _tears(shape, written, cut, volatile if last else volatile[-1:])
+        if last or written in shape.fua:
+            for lost in _behind(shape, volatile):
+                yield CrashState(written, cut, lost)
         for group in shape.groups:
             if _group_is_due(group, written, last=last):
                 yield from _group(shape, written, cut, group, plan)
@@ -177,6 +188,7 @@ def count_states(shape: EpochShape, plan: StatePlan) -> int:
             torn = volatile if last else volatile[-1:]
             under_way = [written] if written in shape.fua else []
             found += sum(max(0, shape.units[number] - 1) for number in [*torn, *under_way])
+        found += len(_behind(shape, volatile)) if last or written in shape.fua else 0
         for group in shape.groups:
             if _group_is_due(group, written, last=last):
                 members = sum(number not in shape.fua for number in group)
@@ -201,6 +213,20 @@ def _tears(
         # It is under way: whoever asked for it has been told nothing.
         for units in range(1, shape.units[written]):
             yield CrashState(written + 1, cut, (), ((written, units),))
+
+
+def _behind(shape: EpochShape, volatile: Sequence[int]) -> list[tuple[int, ...]]:
+    """What is lost where each device is cut on its own, and one of them at least has not all."""
+    if not shape.devices:
+        return []
+    caches: dict[int, list[int]] = {}
+    for number in volatile:
+        caches.setdefault(shape.devices[number], []).append(number)
+    ends = [[tuple(cache[kept:]) for kept in range(len(cache))] for cache in caches.values()]
+    if prod(len(each) + 1 for each in ends) - 1 > _CUTS:
+        return [lost for each in ends for lost in each]
+    chosen = product(*([*each, ()] for each in ends))
+    return [tuple(sorted(chain(*lost))) for lost in chosen if any(lost)]
 
 
 def _group(

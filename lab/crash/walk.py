@@ -70,8 +70,9 @@ class LogWalk:
             for epoch in epochs(self.log):
                 mosaic = Mosaic(self.log, epoch, file.fileno(), self.log.sector, self.weigh)
                 yield EpochWalk(self, epoch, mosaic, hashed, file.fileno(), seen)
-                hashed ^= mosaic.final(self.levels.at(epoch.last)).hash
-                apply(self.log, epoch, None, file.fileno())
+                durable = made_durable(epoch)
+                hashed ^= mosaic.evaluate(durable, self.levels.at(epoch.last)).hash
+                apply(self.log, epoch, durable, file.fileno())
 
 
 class EpochWalk:
@@ -91,6 +92,7 @@ class EpochWalk:
         self.shape = EpochShape(
             mosaic.units, mosaic.fua, epoch.written(epoch.first), epoch.cut, epoch.last,
             walk.levels.at, walk.groups(epoch) if walk.groups else (),
+            epoch.devices() if walk.log.region else (),
         )  # fmt: skip
         units = sum(count for at, count in enumerate(self.shape.units) if at not in self.shape.fua)
         self.coverage = EpochCoverage(
@@ -129,16 +131,19 @@ def _of_level(level: int) -> int:
     return int.from_bytes(blake2b(level.to_bytes(8, "little"), digest_size=16).digest(), "little")
 
 
-def apply(log: WriteLog, epoch: Epoch, state: CrashState | None, medium: int) -> None:
-    """Write to an open medium what a state has of an epoch; all of it without a state.
+def made_durable(epoch: Epoch) -> CrashState:
+    """What the end of an epoch has made durable: all of it, but for what other devices have."""
+    return CrashState(len(epoch), epoch.last, epoch.left())
+
+
+def apply(log: WriteLog, epoch: Epoch, state: CrashState, medium: int) -> None:
+    """Write to an open medium what a state has of an epoch.
 
     The medium is as it was when the epoch began.  In pieces: whatever an entry's length, little of
     it is in memory.
     """
-    written = len(epoch) if state is None else state.written
-    lost = frozenset(state.lost) if state else frozenset()
-    torn = dict(state.torn) if state else {}
-    for number in range(written):
+    lost, torn = frozenset(state.lost), dict(state.torn)
+    for number in range(state.written):
         if number in lost:
             continue
         entry = epoch[number]

@@ -254,6 +254,11 @@ class Machine:
                 )
         self._prove_trace()
 
+    def trace_again(self, patterns: Iterable[str], *, wanted: bool = True) -> None:
+        """Let trace events be written that were before, or be written no more."""
+        for pattern in patterns:
+            self._enable(pattern, wanted=wanted)
+
     def _prove_trace(self) -> None:
         """Have a QMP command traced, and look for it in the log: a QEMU that was built with
         another trace backend enables events as well, and writes them elsewhere."""

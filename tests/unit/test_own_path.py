@@ -49,6 +49,7 @@ OWN = {
     "scsi-xcopy": ("scsi-xcopy", "block"),
     "smr-scsi-debug": NONE,
     "virtio-scsi": NONE,
+    "virtio-scsi-pair": NONE,
     "zns": ("zns-copy", "LABNVME0:1"),
     "zns-btrfs": ("fs-clone", "btrfs"),
     "zns-zonefs": NONE,

@@ -38,16 +38,20 @@ class PowerLoss:
         )
 
     def possible(self, log: WriteLog) -> bool:
-        """Whether the log allows it: what it lost or tore was neither flushed nor had FUA, unless
-        that was still under way."""
+        """Whether the log allows it: what it lost or tore was neither flushed by its own device nor
+        had FUA, unless that was still under way."""
         hit = {*self.lost, *(index for index, _ in self.torn)}
+        gone: set[int] = set()
+        """Devices that have lost something so far."""
         for entry in log:
             if entry.index >= self.cut:
                 break
-            if entry.is_flush and any(index < entry.index for index in hit):
+            if entry.is_flush and log.device(entry) in gone:
                 return False
-            if entry.flags & Flag.FUA and entry.index in hit:
-                return False
+            if entry.index in hit:
+                if entry.flags & Flag.FUA:
+                    return False
+                gone.add(log.device(entry))
         return True
 
     def survivors(self, log: WriteLog) -> Iterator[tuple[LogEntry, int]]:

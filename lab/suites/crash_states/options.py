@@ -12,7 +12,7 @@ from lab.errors import UsageError
 from lab.profile.units import parse_size
 from lab.suites.arguments import Help, Parser
 from lab.suites.crash_states.copies import CopyWorkload
-from lab.suites.crash_states.fs.kinds import KINDS
+from lab.suites.crash_states.fs.kinds import KINDS, SINGLE
 from lab.suites.crash_states.fs.plants import FS_PLANTS
 from lab.suites.crash_states.plants import PLANTS
 from lab.suites.upstream.options import MAX_SHARDS
@@ -199,7 +199,9 @@ def _parser() -> Parser:
     tears = parser.add_mutually_exclusive_group()
     tears.add_argument("--tears", action="store_true", default=None, help="tear writes [copies]")
     tears.add_argument("--no-tears", dest="tears", action="store_false", help="tear none [files]")
-    add("--fs", default=",".join(KINDS), metavar="FS,…", help="file systems [all four]")
+    several = ", ".join(sorted(KINDS.keys() - set(SINGLE)))
+    add("--fs", default=",".join(SINGLE), metavar="FS,…",
+        help=f"file systems [{', '.join(SINGLE)}]; over two disks: {several}")  # fmt: skip
     add("--only", default="", metavar="PATTERN,…", help="workloads, as 'rename-*' [all]")
     add("--operations", type=int, default=1, metavar="N", help="operations of one of ace [1]")
     add("--sequences", type=int, default=100, metavar="N", help="how many, if of several [100]")

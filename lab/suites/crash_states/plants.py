@@ -33,6 +33,54 @@ def late_write(logged: Sequence[Logged], _: CopyRecording | None = None) -> Iter
     return found
 
 
+def early_write(logged: Sequence[Logged], _: CopyRecording | None = None) -> Iterable[Logged]:
+    """What is written right behind a flush reaches the medium before it."""
+    found, at = list(logged), 1
+    while at < len(found):
+        after = found[at][0]
+        if found[at - 1][0].is_flush and after.length and not after.is_flush:
+            found[at - 1], found[at] = found[at], found[at - 1]
+            at += 1
+        at += 1
+    return found
+
+
+def drop_fua(logged: Sequence[Logged], _: CopyRecording | None = None) -> Iterator[Logged]:
+    """What has FUA is written like anything else.
+
+    QEMU's SCSI disk makes a write and a flush of it (hw/scsi/scsi-disk.c, need_fua_emulation), and
+    a log or a superblock is written so behind a flush: it is the flush behind a single write.
+    """
+    found = list(logged)
+    for at, each in enumerate(found):
+        alone = at > 1 and found[at - 1][0].length and found[at - 2][0].is_flush
+        yield _nothing(each) if each[0].is_flush and alone else each
+
+
+def one_flush(logged: Sequence[Logged], _: CopyRecording | None = None) -> Iterator[Logged]:
+    """Of several disks only the first is flushed."""
+    for each in logged:
+        yield _nothing(each) if each[0].is_flush and each[0].offset else each
+
+
+def torn_write(logged: Sequence[Logged], _: CopyRecording | None = None) -> Iterable[Logged]:
+    """Of the longest write before each flush the first half reaches the medium."""
+    found, first = list(logged), 0
+    for at, (entry, _data) in enumerate(found):
+        if entry.is_flush:
+            if first < at:
+                longest = max(range(first, at), key=lambda each: found[each][0].length)
+                found[longest] = _halved(found[longest])
+            first = at + 1
+    return found
+
+
+def _halved(logged: Logged) -> Logged:
+    entry, data = logged
+    half = entry.length // 2 // SECTOR * SECTOR
+    return (replace(entry, length=half), data[:half]) if half else logged
+
+
 def lost_write(logged: Sequence[Logged], _: CopyRecording | None = None) -> Iterable[Logged]:
     """What was written right before a flush never reaches the medium."""
     found = list(logged)

@@ -105,4 +105,4 @@ def rewrite(logged: Iterable[Logged], target: Path, sector: int) -> None:
             elif entry.length:
                 sink.write(entry.offset, data, entry.flags)
             else:
-                sink.write(0, b"", entry.flags)
+                sink.write(entry.offset, b"", entry.flags)

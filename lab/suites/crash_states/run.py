@@ -15,7 +15,8 @@ from lab.results.cases import Case, CaseStatus
 from lab.results.coverage import Circumstance
 from lab.results.run import Run
 from lab.suites.crash_states.fs import progress
-from lab.suites.crash_states.fs.run import FsCampaign, disk_for
+from lab.suites.crash_states.fs.kinds import KINDS
+from lab.suites.crash_states.fs.run import FsCampaign, disks_for
 from lab.suites.crash_states.fs.selection import chosen
 from lab.suites.crash_states.judging import CopyJudging
 from lab.suites.crash_states.options import CrashOptions
@@ -76,8 +77,8 @@ def _on_files(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashR
     profile, options = asked.profile, asked.options
     if options.resume:
         options = options.resuming(progress.asked(options.resume))
-    disk_for(profile)
     todo = deque(chosen(options))
+    disks_for(profile, [KINDS[name] for name, _ in todo])
     platform = Platform.find(profile, watcher.progress)
     with recorded(
         CrashReport, NAME, profile, platform, options.document(), workload=options.workload

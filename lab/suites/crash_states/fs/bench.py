@@ -10,16 +10,17 @@ from lab.errors import GuestError, HostError
 from lab.guest.executor import Executor
 from lab.guest.kmsg import fatal
 from lab.results.cases import CaseStatus
-from lab.suites.crash_states.fs.disk import StateDisk
+from lab.suites.crash_states.fs.disk import MediumPart, StateDisk
 from lab.suites.crash_states.fs.history import Step
 from lab.suites.crash_states.fs.kinds import FileSystemKind
-from lab.suites.crash_states.fs.reads import DiskReads
+from lab.suites.crash_states.fs.reads import read_of
+from lab.suites.crash_states.fs.trace import DiskTrace
 from lab.suites.guest import GuestLost, RunGuest
 from lab.vm.disks import EmulatedDisk
 
 PROGRAM = ("/run/lab/bin/crashfs",)
 
-_BLOCK = 4096
+_BLOCK, _SECTOR = 4096, 512
 
 
 class StepRefused(Exception):
@@ -27,20 +28,21 @@ class StepRefused(Exception):
 
 
 class FsBench:
-    """The guest's end, and the disk below it.
+    """The guest's end, and the disks below it.
 
-    Media lie in the guest's directory: with a guest whose lab was killed they are swept.
+    Media lie in the guest's directory: with a guest whose lab was killed they are swept.  That of
+    a file system over several disks is one file, of which each has a part.
     """
 
-    def __init__(self, own: RunGuest, disk: EmulatedDisk) -> None:
+    def __init__(self, own: RunGuest, disks: Sequence[EmulatedDisk]) -> None:
         self.own = own
         self.scratch = own.guest.directory / "states"
         self.scratch.mkdir(exist_ok=True)
-        self._disk = disk
+        self._disks = tuple(disks)
         self._executor: Executor | None = None
-        self._states: StateDisk | None = None
-        self._reads: DiskReads | None = None
-        self._size = 0
+        self._states: list[StateDisk] = []
+        self._trace: DiskTrace | None = None
+        self._sizes: list[int] = []
         self._number = 0
 
     def _connect(self) -> Executor:
@@ -48,10 +50,11 @@ class FsBench:
         if self._executor is None:
             self.own.listen()
             self._executor = Executor(self.own.connect(), PROGRAM)
-            self._states = StateDisk(self.own.guest.machine, self._disk.drive)
-            self._size = self._disk.drive.size
+            machine = self.own.guest.machine
+            self._states = [StateDisk(machine, disk.drive) for disk in self._disks]
+            self._sizes = [disk.drive.size for disk in self._disks]
             self._executor.request(self.own.speed.patience, op="settle")
-            self._reads = DiskReads(self.own.guest.machine)
+            self._trace = DiskTrace(machine)
         return self._executor
 
     def ask(self, **request: object) -> dict[str, Any]:
@@ -78,14 +81,43 @@ class FsBench:
         self._executor = None
         self.own.lose()
 
-    def put(self, medium: Path, log: Path | None = None) -> None:
-        """Let the disk be this file."""
+    def nodes(self, kind: FileSystemKind) -> list[str]:
+        """The disks of a file system, as the guest has them."""
+        return [disk.node for disk in self._disks[: kind.disks]]
+
+    def put(self, kind: FileSystemKind, medium: Path, logs: Sequence[Path] = ()) -> None:
+        """Let the disks of a file system be the parts of this file; a log for each, if any."""
         self._connect()
-        assert self._states
-        self._states.put(medium, log)
-        if (size := medium.stat().st_size) != self._size:
-            self.ask(op="rescan", node=self._disk.node)
-            self._size = size
+        for number, node in enumerate(self.nodes(kind)):
+            part = MediumPart(medium, number * kind.size, kind.size)
+            self._states[number].put(part, logs[number] if logs else None)
+            if kind.size != self._sizes[number]:
+                self.ask(op="rescan", node=node)
+                self._sizes[number] = kind.size
+
+    def ring(self, kind: FileSystemKind, medium: Path) -> None:
+        """Have each disk write something, one after the other, that changes nothing: that tells
+        their logs apart.  Raises HostError."""
+        with medium.open("rb") as file:
+            for number, disk in enumerate(self._disks[: kind.disks]):
+                file.seek(number * kind.size)
+                if any(file.read(_SECTOR)):
+                    raise HostError(f"{kind.name}: the first sector of disk {number} is in use")
+                machine = self.own.guest.machine
+                machine.qemu_io(disk.drive.qdev, f"write -P 0 0 {_SECTOR}")
+                machine.qemu_io(disk.drive.qdev, "flush")
+
+    def cache(self, kind: FileSystemKind, *, volatile: bool) -> None:
+        """Have the kernel take the disks' caches for what a power cut loses, or not."""
+        for node in self.nodes(kind):
+            self.must(op="cache", node=node, volatile=volatile)
+
+    @property
+    def trace(self) -> DiskTrace:
+        """What QEMU tells of the disks."""
+        self._connect()
+        assert self._trace
+        return self._trace
 
     def path(self, name: str) -> Path:
         """A new file's path: QEMU holds a lock on the one that it has."""
@@ -99,32 +131,39 @@ class FsBench:
         """
         made = self.path(kind.name)
         with made.open("wb") as file:
-            os.truncate(file.fileno(), kind.size)
-        self.put(made)
-        done = self.ask(
-            op="run", argv=[*kind.make, self._disk.node], within=self.own.speed.patience
-        )
-        if done["status"]:
-            raise GuestError(f"{' '.join(kind.make)}: exit status {done['status']}: {done['said']}")
+            os.truncate(file.fileno(), kind.disks * kind.size)
+        self.put(kind, made)
+        for argv in kind.made(self.nodes(kind)):
+            done = self.ask(op="run", argv=argv, within=self.own.speed.patience)
+            if done["status"]:
+                raise GuestError(f"{' '.join(argv)}: exit status {done['status']}: {done['said']}")
+        self.must(op="release", place=self._place(kind))
         self.mount(kind)
         for step in setup:
-            self.carry_out(step)
-        self.must(op="umount")
+            self.carry_out(kind, step)
+        self.umount(kind)
         base = self.path("base")
         _sparse(made, base)
         made.unlink()
         return base
 
     def mount(self, kind: FileSystemKind, more: str = "") -> None:
-        """Mount what is on the disk, which must be whole; `more` are options."""
+        """Mount what is on the disks, which must be whole; `more` are options."""
         options = ",".join(filter(None, (kind.options, more)))
-        self.must(op="mount", node=self._disk.node, type=kind.type, options=options)
+        self.must(op="mount", place=self._place(kind), type=kind.type, options=options)
 
-    def carry_out(self, step: Step) -> None:
+    def umount(self, kind: FileSystemKind) -> None:
+        """Unmount it, and take its disks apart."""
+        self.must(op="umount", place=self._place(kind))
+
+    def _place(self, kind: FileSystemKind) -> dict[str, Any]:
+        return kind.place(self.nodes(kind))
+
+    def carry_out(self, kind: FileSystemKind, step: Step) -> None:
         """Have a step carried out.  Raises StepRefused, when the file system is unmounted again."""
         answer = self.ask(op="do", step=dict(step))
         if answer["errno"]:
-            self.must(op="umount")
+            self.umount(kind)
             raise StepRefused(f"{step['do']}: {answer['said']}")
 
     def must(self, **request: object) -> None:
@@ -135,15 +174,16 @@ class FsBench:
 
     def judge(self, kind: FileSystemKind, medium: Path) -> tuple[dict[str, Any], frozenset[int]]:
         """What a guest finds that mounts a medium, reads it, writes to it, and has it checked; and
-        the sectors that it has read before it wrote to them."""
-        self.put(medium)
-        assert self._reads
-        self._reads.drop()
+        the sectors of the medium that it has read before it wrote to them."""
+        self.put(kind, medium)
+        self.trace.drop()
         answer = self.ask(
-            op="judge", node=self._disk.node, type=kind.type, options=kind.options,
+            op="judge", place=self._place(kind), type=kind.type, options=kind.options,
             check=list(kind.check), within=self.own.speed.patience,
         )  # fmt: skip
-        return answer, self._reads.take()
+        if "stage" not in answer:
+            raise GuestError(f"{kind.name}: the guest cannot let go of a state: {answer['said']}")
+        return answer, read_of(self.trace.take(), kind.disks, kind.size)
 
 
 def _sparse(source: Path, target: Path) -> None:

@@ -6,7 +6,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 from lab.crash.excerpt import LogExcerpt
-from lab.crash.logfile import WriteLog
 from lab.crash.marks import STARTED
 from lab.results.cases import Case, CaseStatus, titled
 from lab.results.coverage import Circumstance
@@ -187,5 +186,5 @@ class WorkloadJudging:
             (each, f"{'' if each.event == STARTED else '✓ '}{steps[each.operation - 1]['do']}")
             for each in recording.marks
         ]
-        with WriteLog(recording.log) as log:
+        with recording.open() as log:
             return LogExcerpt.of(log, cut, marks)

@@ -6,10 +6,20 @@ exchanged: no mount, no page cache.  That is quicker than to plug disks in and o
 would have to scan for.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from lab.vm.graph import Drive
 from lab.vm.machine import Machine
+
+
+@dataclass(frozen=True)
+class MediumPart:
+    """The bytes of a file that a disk has: `size` of them from `start` on."""
+
+    file: Path
+    start: int
+    size: int
 
 
 class StateDisk:
@@ -21,14 +31,23 @@ class StateDisk:
         self._number = 0
         self._nodes: list[str] = []
 
-    def put(self, medium: Path, log: Path | None = None) -> None:
-        """Let the disk be this file, with all writes logged to `log` if that is given.
+    def put(self, medium: MediumPart, log: Path | None = None) -> None:
+        """Let the disk be this, with all writes logged to `log` if that is given.
 
         Raises HostError.
         """
         self._number += 1
         name = f"{self._drive.id}-s{self._number}"
-        nodes = [_file(f"{name}-medium", medium)]
+        # Other disks have other parts of the same file.
+        file = {**_file(f"{name}-file", medium.file), "locking": "off"}
+        part: dict[str, object] = {
+            "driver": "raw",
+            "node-name": f"{name}-medium",
+            "file": f"{name}-file",
+            "offset": medium.start,
+            "size": medium.size,
+        }
+        nodes = [file, part]
         if log:
             log.write_bytes(b"")
             nodes.append(_file(f"{name}-writes", log))
@@ -50,9 +69,10 @@ class StateDisk:
         self._machine.execute("qom-set", top)
         for old in self._nodes:
             self._machine.execute("blockdev-del", {"node-name": old})
-        self._nodes = [str(node["node-name"]) for node in reversed(nodes)]
         # What stands on others goes before them.
-        self._nodes.sort(key=lambda each: not each.endswith("-log"))
+        order = ("-log", "-writes", "-medium", "-file")
+        names = [str(node["node-name"]) for node in nodes]
+        self._nodes = [each for end in order for each in names if each.endswith(end)]
 
 
 def _file(name: str, path: Path) -> dict[str, object]:

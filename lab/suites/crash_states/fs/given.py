@@ -30,7 +30,6 @@ from lab import yamlfile
 from lab.errors import UsageError
 from lab.profile.units import parse_offset, parse_size
 from lab.suites.crash_states.fs.history import Step
-from lab.suites.crash_states.fs.kinds import KINDS
 from lab.suites.crash_states.fs.tree import StepImpossible
 from lab.suites.crash_states.fs.workload import COMMAND, FsWorkload
 
@@ -124,8 +123,7 @@ def load(path: Path) -> list[FsWorkload]:
 
 def _made(path: Path, given: _GivenWorkload) -> FsWorkload:
     made = FsWorkload(
-        given.name, given.steps, given.setup, tuple(given.file_systems) or tuple(KINDS),
-        given.source,
+        given.name, given.steps, given.setup, tuple(given.file_systems), given.source,
     )  # fmt: skip
     try:
         made.history  # noqa: B018 - whether its steps can follow one another

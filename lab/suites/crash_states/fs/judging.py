@@ -32,7 +32,13 @@ MOST_TRIES = 12
 CHECKED_EVERY = 25
 """Of so many states that no guest can tell from another, one is given to a guest all the same."""
 
-_STAGES = {"mount": "MOUNTS", "read": "READS", "write": "USABLE", "umount": "USABLE"}
+_STAGES = {
+    "assemble": "MOUNTS",
+    "mount": "MOUNTS",
+    "read": "READS",
+    "write": "USABLE",
+    "umount": "USABLE",
+}
 """The rule that is broken where a guest gets no further."""
 
 Found = tuple[Ruled, ...]
@@ -85,7 +91,7 @@ class FsJudging:
         """Judge all states of a recording; after each epoch what they have come to, with the first
         state that breaks a rule.  Raises LabError."""
         levels = Levels(recording.levels(), DURABLE)
-        with WriteLog(recording.log) as log:
+        with recording.open() as log:
             contents, looks = StateContents(log, recording.base), Looks()
             walk = LogWalk(log, recording.base, self._bench.path("durable"), self._plan, levels)
             try:
@@ -159,7 +165,7 @@ class FsJudging:
         finally:
             medium.unlink()
             self._reach()
-        if looks and content is not None:
+        if looks and content is not None and not self._kind.choosing:
             looks.add(content, read, answer)
         return tuple(judged(answer, recording, moment, self._kind))
 
@@ -203,7 +209,7 @@ def judged(
     stage = answer["stage"]
     if stage in _STAGES:
         yield Ruled(_STAGES[stage], f"{when}: {stage}: {answer['said']}")
-    if stage in ("mount", "read"):
+    if stage in ("assemble", "mount", "read"):
         return
     names, unreadable = seen(answer["names"])
     for said in unreadable:

@@ -101,7 +101,7 @@ def compare(
     """Have a file system carry out `count` sequences; after each batch how many are done, how many
     of it said something, and the first that is unlike the model.  Raises LabError and GuestLost."""
     medium = bench.make(kind, ())
-    bench.put(medium)
+    bench.put(kind, medium)
     bench.mount(kind)
     for first in range(0, count, BATCH):
         batch = [drawn(seed, number) for number in range(first, min(first + BATCH, count))]
@@ -114,5 +114,5 @@ def compare(
             if said and odd is None:
                 odd = Unlike(steps, tuple(said))
         yield first + len(batch), found, odd
-    bench.must(op="umount")
+    bench.umount(kind)
     medium.unlink()

@@ -20,51 +20,41 @@ from typing import Any
 from lab.crash.epochs import Epoch
 from lab.crash.logfile import WriteLog
 from lab.crash.states import CrashState
+from lab.crash.walk import made_durable
 from lab.vm import trace
-from lab.vm.argv import TRACE_LOG
-from lab.vm.machine import Machine
 
-_READ, _WRITE = "scsi_disk_dma_command_READ", "scsi_disk_dma_command_WRITE"
+READ, WRITE = "scsi_disk_dma_command_READ", "scsi_disk_dma_command_WRITE"
+"""The trace events of what QEMU's SCSI disks are asked for; they do not say which disk it is."""
+
+_SECTOR = 512
 _ARGUMENTS = re.compile(r".*\(sector (\d+), count (\d+)\)")
 
 
-class DiskReads:
-    """What a guest reads from its SCSI disk, by QEMU's trace log."""
+def read_of(lines: Iterable[trace.TraceLine], disks: int, size: int) -> frozenset[int]:
+    """The sectors of a medium that a guest has read before it wrote to them; of the medium of
+    several disks of `size` bytes those that it may have: which disk it was is not told.
 
-    def __init__(self, machine: Machine) -> None:
-        """Begin to trace.  Raises HostError where this QEMU does not."""
-        machine.trace((_READ, _WRITE))
-        self._log = machine.directory / TRACE_LOG
-        self._position = 0
-        self.drop()
-
-    def drop(self) -> None:
-        """Forget what was read so far."""
-        self._position = max(self._position, self._log.stat().st_size)
-        # QEMU goes on at its own place: what is before that is a hole then.
-        os.truncate(self._log, 0)
-
-    def take(self) -> frozenset[int]:
-        """The sectors that were read since, but for those that were written before.  Raises
-        HostError."""
-        with self._log.open("rb") as file:
-            file.seek(self._position)
-            text = file.read().decode(errors="replace")
-        self.drop()
-        return frozenset(first_read(trace.parse(text)))
+    Raises HostError.
+    """
+    if disks == 1:
+        return frozenset(first_read(lines))
+    # What was written to one disk may have been read from another.
+    sectors = set(first_read(line for line in lines if line.event == READ))
+    each = size // _SECTOR
+    return frozenset(sector + each * disk for sector in sectors for disk in range(disks))
 
 
 def first_read(lines: Iterable[trace.TraceLine]) -> Iterator[int]:
     """The sectors that are read and were not written before.  Raises HostError."""
     written: set[int] = set()
     for line in lines:
-        if line.event not in (_READ, _WRITE):
+        if line.event not in (READ, WRITE):
             continue
         said = _ARGUMENTS.fullmatch(line.arguments)
         if said is None:
             raise trace.unreadable(f"{line.event} {line.arguments}")
         sectors = range(int(said[1]), int(said[1]) + int(said[2]))
-        if line.event == _WRITE:
+        if line.event == WRITE:
             written.update(sectors)
         else:
             yield from (sector for sector in sectors if sector not in written)
@@ -102,20 +92,19 @@ class StateContents:
             ]
         return entry.offset // unit, self._entries[entry.index]
 
-    def of(self, epoch: Epoch, state: CrashState | None) -> dict[int, int]:
-        """What a state of the epoch that was reached holds; at its end without one."""
+    def of(self, epoch: Epoch, state: CrashState) -> dict[int, int]:
+        """What a state of the epoch that was reached holds."""
         found = dict(self._durable)
-        lost = frozenset(state.lost) if state else frozenset()
-        torn = dict(state.torn) if state else {}
-        for number in range(len(epoch) if state is None else state.written):
+        lost, torn = frozenset(state.lost), dict(state.torn)
+        for number in range(state.written):
             if number not in lost:
                 start, numbers = self._written(epoch, number)
                 found.update(enumerate(numbers[: torn.get(number)], start))
         return found
 
     def end(self, epoch: Epoch) -> None:
-        """The epoch that was reached is durable; the next begins."""
-        self._durable = self.of(epoch, None)
+        """The end of the epoch that was reached has made durable what it does; the next begins."""
+        self._durable = self.of(epoch, made_durable(epoch))
 
 
 @dataclass

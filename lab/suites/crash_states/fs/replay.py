@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab.crash.logfile import WriteLog
 from lab.crash.states import StatePlan
 from lab.errors import UsageError
 from lab.guest.boot import Platform, Progress
@@ -15,7 +14,7 @@ from lab.suites.crash_states.fs.bench import FsBench
 from lab.suites.crash_states.fs.judging import FsJudging
 from lab.suites.crash_states.fs.kinds import KINDS
 from lab.suites.crash_states.fs.record import failure_place, load
-from lab.suites.crash_states.fs.run import disk_for
+from lab.suites.crash_states.fs.run import disks_for
 from lab.suites.crash_states.report import CrashReport
 from lab.suites.guest import RunGuest
 from lab.suites.record import recorded
@@ -44,12 +43,12 @@ def look_again(
     platform = Platform.find(profile, progress)
     with (
         recorded(CrashReport, NAME, profile, platform, {"of": done.id}, workload=name) as (run, _),
-        WriteLog(recording.log) as log,
+        recording.open() as log,
         RunGuest(run, profile, platform, progress) as own,
     ):
         if not done.loss.possible(log):
             raise UsageError(f"{done.id}: the log does not allow this state")
-        bench = FsBench(own, disk_for(profile))
+        bench = FsBench(own, disks_for(profile, [kind]))
         judging = FsJudging(bench, kind, StatePlan(), lambda: None)
         for _ in range(times):
             broken = judging.again(recording, log, done.loss)

@@ -3,6 +3,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -30,18 +31,25 @@ from lab.vm.disks import EmulatedDisk, find_disks
 Todo = deque[tuple[str, FsWorkload]]
 
 
-def disk_for(profile: Profile) -> EmulatedDisk:
-    """The disk whose medium is exchanged.  Raises ProfileError where there is none."""
+def disks_for(profile: Profile, kinds: Iterable[FileSystemKind]) -> list[EmulatedDisk]:
+    """The disks whose media are exchanged.  Raises ProfileError where there are too few for these
+    file systems."""
     disks = find_disks(profile)
-    for device in profile.devices:
-        if isinstance(device, VirtioScsi) and not any(
-            device.serial == getattr(layer, "over", None) for layer in profile.layers
-        ):
-            return disks[device.serial]
-    raise ProfileError(
-        f"profile {profile.name}: crash-states of file systems needs a virtio-scsi disk",
-        hint="take virtio-scsi; QEMU's NVMe ignores FUA: no fsync there outlives a power cut",
-    )
+    used = {use.ref for layer in profile.layers for use in layer.uses()}
+    found = [
+        disks[device.serial]
+        for device in profile.devices
+        if isinstance(device, VirtioScsi) and device.serial not in used
+    ]
+    most = max(kinds, key=lambda kind: kind.disks)
+    if len(found) < most.disks:
+        few = "a virtio-scsi disk" if most.disks == 1 else f"{most.disks} virtio-scsi disks"
+        raise ProfileError(
+            f"profile {profile.name}: crash-states of {most.name} needs {few}",
+            hint="take virtio-scsi, or virtio-scsi-pair with its two disks; QEMU's NVMe ignores "
+            "FUA: no fsync there outlives a power cut",
+        )
+    return found
 
 
 @dataclass
@@ -155,7 +163,8 @@ class _Lane:
 
     def __init__(self, campaign: FsCampaign, own: RunGuest) -> None:
         self._campaign = campaign
-        self._bench = FsBench(own, disk_for(campaign.profile))
+        kinds = [KINDS[name] for name in campaign.options.file_systems]
+        self._bench = FsBench(own, disks_for(campaign.profile, kinds))
 
     def work(self) -> None:
         """Until there are no more.  Raises LabError."""

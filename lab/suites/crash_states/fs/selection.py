@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab.errors import UsageError
 from lab.suites.crash_states.fs import ace, given
+from lab.suites.crash_states.fs.kinds import KINDS
 from lab.suites.crash_states.fs.workload import FsWorkload
 from lab.suites.crash_states.options import ACE, COMMAND, CORPUS, MODEL, CrashOptions
 
@@ -27,7 +28,7 @@ def chosen(options: CrashOptions) -> list[tuple[str, FsWorkload]]:
         (name, each)
         for name in options.file_systems
         for each in found
-        if not each.file_systems or name in each.file_systems
+        if not each.file_systems or KINDS[name].type in each.file_systems
     ]
     if not pairs:
         raise UsageError(f"crash-states: none of them is for {', '.join(options.file_systems)}")

@@ -3,8 +3,11 @@
 
 import pytest
 
-from lab.errors import UsageError
+from lab.errors import ProfileError, UsageError
+from lab.profile.load import load
 from lab.suites.arguments import Help
+from lab.suites.crash_states.fs.kinds import KINDS
+from lab.suites.crash_states.fs.run import disks_for
 from lab.suites.crash_states.options import parse
 from lab.suites.crash_states.pace import StatePace
 
@@ -31,6 +34,18 @@ def test_what_is_asked_for_is_what_is_told() -> None:
 def test_what_does_not_exist_is_refused(words: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         parse(words)
+
+
+def test_a_profile_with_too_few_disks_is_refused() -> None:
+    one, pair = load("virtio-scsi"), load("virtio-scsi-pair")
+    assert [disk.node for disk in disks_for(pair, KINDS.values())] == [
+        "/dev/lab/LABSCSI0", "/dev/lab/LABSCSI1",
+    ]  # fmt: skip
+    assert len(disks_for(one, [KINDS["btrfs"]])) == 1
+    with pytest.raises(ProfileError, match="btrfs-raid1 needs 2 virtio-scsi disks"):
+        disks_for(one, [KINDS["btrfs"], KINDS["btrfs-raid1"]])
+    with pytest.raises(ProfileError, match="ext4 needs a virtio-scsi disk"):
+        disks_for(load("nvme-copy"), [KINDS["ext4"]])
 
 
 def test_the_plants_are_listed() -> None:

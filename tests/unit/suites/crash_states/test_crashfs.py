@@ -36,7 +36,7 @@ class CrashFs:
             self.module = runpy.run_path(str(SCRIPTS / "suites/crashfs"))
         finally:
             sys.path.remove(str(SCRIPTS / "layers"))
-            for name in ("ioctls", "system"):
+            for name in ("ioctls", "statedisks", "system"):
                 sys.modules.pop(name, None)
         self._place = place
         self.module["below"].__globals__.update(MOUNT=str(place), TOP=str(place))
@@ -119,9 +119,20 @@ def test_the_model_is_what_a_real_file_system_does(crashfs: CrashFs, sequence: l
 def test_a_state_that_cannot_be_mounted_is_told(crashfs: CrashFs, tmp_path: Path) -> None:
     node = tmp_path / "node"
     node.touch()
-    found: dict[str, Any] = crashfs.module["judge"](str(node), "ext4", "", ["true"], 10)
+    place = {"node": str(node), "disks": [], "assemble": [], "release": []}
+    found: dict[str, Any] = crashfs.module["judge"](place, "ext4", "", ["true"], 10)
     assert found["stage"] == "mount"
     assert found["said"]
+
+
+def test_disks_that_cannot_be_put_together_are_told(crashfs: CrashFs, tmp_path: Path) -> None:
+    place = {
+        "node": str(tmp_path / "array"), "disks": [], "release": ["false"],
+        "assemble": ["sh", "-c", "echo no superblock; exit 2"],
+    }  # fmt: skip
+    found: dict[str, Any] = crashfs.module["judge"](place, "ext4", "", ["true"], 10)
+    assert found["stage"] == "assemble"
+    assert "no superblock" in found["said"]
 
 
 def test_what_a_guest_does_to_see_whether_it_can_write_leaves_nothing(crashfs: CrashFs) -> None:

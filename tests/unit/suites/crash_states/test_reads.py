@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lab.crash.epochs import epochs
 from lab.crash.logfile import LogWriter, WriteLog
 from lab.crash.states import CrashState
-from lab.crash.walk import apply
+from lab.crash.walk import apply, made_durable
 from lab.errors import HostError
-from lab.suites.crash_states.fs.reads import Looks, StateContents, first_read
+from lab.suites.crash_states.fs.reads import Looks, StateContents, first_read, read_of
 from lab.vm import trace
 
 SECTORS = 12
@@ -31,6 +31,9 @@ def test_what_was_read_before_it_was_written_is_known() -> None:
         "scsi_disk_dma_command_READ Read (sector 9, count 3)",
     )
     assert list(first_read(lines)) == [8, 9, 11]
+    assert read_of(lines, 1, 16 * 512) == {8, 9, 11}
+    # Which disk was read, and which was written to, is not told.
+    assert read_of(lines, 2, 16 * 512) == {8, 9, 10, 11, 24, 25, 26, 27}
     with pytest.raises(HostError, match="cannot read"):
         list(first_read(told("scsi_disk_dma_command_READ something else")))
 
@@ -93,5 +96,22 @@ def test_what_was_durable_before_an_epoch_is_there_in_it(tmp_path: Path) -> None
         empty = contents.of(one, CrashState(0, 0))
         assert empty[0] == empty[1]
         contents.end(one)
-        found = contents.of(two, None)
+        found = contents.of(two, made_durable(two))
         assert found[0] == found[1] != empty[0]
+
+
+def test_what_another_disk_has_not_flushed_is_not_durable(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.write_bytes(bytes(2048))
+    with LogWriter(tmp_path / "log", 512) as sink:
+        sink.write(0, b"a" * 512)
+        sink.write(1024, b"b" * 512)
+        sink.flush(1024)
+    with WriteLog(tmp_path / "log", region=1024) as log:
+        one, two = epochs(log)
+        contents = StateContents(log, base)
+        empty = contents.of(one, CrashState(0, 0))
+        contents.end(one)
+        found = contents.of(two, CrashState(len(two), two.first, (0,)))
+        assert found[0] == empty[0]
+        assert found[2] != empty[2]

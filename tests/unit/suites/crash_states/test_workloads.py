@@ -12,7 +12,7 @@ from lab.results.cases import Case, CaseStatus
 from lab.suites.crash_states.fs import given, progress
 from lab.suites.crash_states.fs.ace import sequences, workloads
 from lab.suites.crash_states.fs.history import CrashMoment
-from lab.suites.crash_states.fs.kinds import KINDS
+from lab.suites.crash_states.fs.kinds import SINGLE
 from lab.suites.crash_states.fs.progress import JudgedWorkload, ProgressLog
 from lab.suites.crash_states.fs.record import FsRecording
 from lab.suites.crash_states.fs.selection import chosen
@@ -70,7 +70,12 @@ def test_a_file_of_workloads_is_read(tmp_path: Path) -> None:
     assert anything.history is None
     pairs = chosen(parse(["--workload", str(tmp_path / "mine.yaml")]))
     assert [name for name, each in pairs if each == over] == ["ext4", "btrfs"]
-    assert [name for name, each in pairs if each.name == "anything"] == list(KINDS)
+    assert [name for name, each in pairs if each.name == "anything"] == list(SINGLE)
+    # What is for btrfs is for btrfs over two disks.
+    both = chosen(parse(["--workload", str(tmp_path / "mine.yaml"), "--fs", "btrfs-raid1,xfs"]))
+    assert [(name, each.name) for name, each in both] == [
+        ("btrfs-raid1", over.name), ("btrfs-raid1", "anything"), ("xfs", "anything"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
