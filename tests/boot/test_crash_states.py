@@ -61,6 +61,12 @@ def test_an_fsync_that_does_nothing_is_found(lab: Lab) -> None:
     assert failure["rules"] == ["SYNCED"]
     assert "after fsync new: new: missing" in failure["evidence"][0]
     assert failure["loss"]["lost"] == []
+    # A guest that does not come up is no state that has changed.
+    kept = lab.state / "lab/runs" / run["run"] / "profile.json"
+    profile = json.loads(kept.read_text())
+    profile["guest"] |= {"boot": "cold", "boot_deadline": "1s"}
+    kept.write_text(json.dumps(profile))
+    assert "not ready within" in lab("replay", run["run"], status=3).stderr
 
 
 MINE = """

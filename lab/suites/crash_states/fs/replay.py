@@ -40,17 +40,21 @@ def look_again(
     except (KeyError, ValueError) as error:
         raise UsageError(f"{done.id} cannot be repeated: {error}") from error
     recording = load(failure_place(directory, section, name, failure["number"]), directory, kind)
+    with recording.open() as log:
+        if not done.loss.possible(log):
+            raise UsageError(f"{done.id}: the log does not allow this state")
     platform = Platform.find(profile, progress)
+    asked = {"of": done.id}
     with (
-        recorded(CrashReport, NAME, profile, platform, {"of": done.id}, workload=name) as (run, _),
+        recorded(CrashReport, NAME, profile, platform, asked, workload=name) as (run, outcome),
         recording.open() as log,
         RunGuest(run, profile, platform, progress) as own,
     ):
-        if not done.loss.possible(log):
-            raise UsageError(f"{done.id}: the log does not allow this state")
         bench = FsBench(own, disks_for(profile, [kind]))
         judging = FsJudging(bench, kind, StatePlan(), lambda: None)
         for _ in range(times):
             broken = judging.again(recording, log, done.loss)
             done.found.append(tuple(sorted({each.rule for each in broken})))
             done.evidence = [str(each) for each in broken]
+    if outcome.error:
+        raise outcome.error
