@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lab.errors import HostError, LackError
 from lab.host import cures, dirs, lock
-from lab.host.command import end_group, ends_with_us, missing, run, tail
+from lab.host.command import end_group, ends_with_us, missing, run, tail, uninterrupted
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 """Where Debian and Ubuntu keep Debian's keys; without it apt's own trusted keys must do."""
@@ -187,23 +187,26 @@ def _private_mounts() -> list[str]:
 
 def _run_group(argv: Sequence[str], scratch: Path, deadline: float) -> None:
     """Run mmdebstrap as a process group of its own, and end the whole group with it."""
-    process = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env={**os.environ, "TMPDIR": str(scratch), "LC_ALL": "C"},
-        process_group=0,
-    )
+    process = None
     try:
+        with uninterrupted():
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env={**os.environ, "TMPDIR": str(scratch), "LC_ALL": "C"},
+                process_group=0,
+            )
         with ends_with_us(process.pid, GRACE):
             _, log = process.communicate(timeout=deadline)
     except subprocess.TimeoutExpired:
         raise HostError(f"mmdebstrap: no end after {deadline:.0f} s") from None
     finally:
-        _end_group(process)
+        if process:
+            _end_group(process)
     if process.returncode != 0:
         what, cure = f"mmdebstrap: exit status {process.returncode}", _cure(log)
         kind = LackError if cure else HostError

@@ -39,10 +39,13 @@ def run(
     is missing, fails, or overruns the deadline (it is killed then, with its children).
     """
     words = [str(word) for word in argv]
-    process = _started(words, fed=bool(text), cwd=cwd, env=env)
+    process = None
     try:
+        with uninterrupted():
+            process = _started(words, fed=bool(text), cwd=cwd, env=env)
         out, said = process.communicate(text or None, timeout=deadline)
     except subprocess.TimeoutExpired as error:
+        assert process is not None
         end_group(process)
         out = said = ""
         # A daemon that left the group may keep the pipes open for as long as it likes.
@@ -54,7 +57,8 @@ def run(
             hint=hint,
         ) from error
     finally:
-        end_group(process)
+        if process:
+            end_group(process)
     if process.returncode != 0:
         raise HostError(
             f"exit status {process.returncode}: {shlex.join(words)}",
@@ -165,6 +169,25 @@ def ends_with_us(group: int, grace: float) -> Iterator[None]:
             yield
         finally:
             watcher.kill()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the end of the body: a program that is started in it has an owner
+    before anybody can be interrupted.  Only the main thread ever is."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    came: list[int] = []
+    # What is executed meanwhile is born with the default (execve(2)).
+    signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def end_group(process: subprocess.Popen[str]) -> None:

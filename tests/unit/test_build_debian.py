@@ -16,6 +16,7 @@ import pytest
 from lab.artifacts import debian
 from lab.errors import HostError
 from lab.host import dirs, settings
+from lab.host.command import uninterrupted
 
 
 @pytest.fixture
@@ -198,6 +199,16 @@ def test_children_end_with_the_lab(fake: Path, tmp_path: Path, number: int) -> N
         lab.wait()
     if number == signal.SIGINT:
         assert scratch_of(fake) == []
+
+
+def test_what_is_started_has_an_owner_before_ctrl_c_is_heard() -> None:
+    started = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        started.append("a program")
+    assert started
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def _alive(pid: int) -> bool:
