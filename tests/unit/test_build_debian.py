@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -201,7 +201,15 @@ def test_children_end_with_the_lab(fake: Path, tmp_path: Path, number: int) -> N
         assert scratch_of(fake) == []
 
 
-def test_what_is_started_has_an_owner_before_ctrl_c_is_heard() -> None:
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT as Python has it, and not as a command of the lab that ran in this process left it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_what_is_started_has_an_owner_before_ctrl_c_is_heard(ctrl_c: None) -> None:
     started = []
     with pytest.raises(KeyboardInterrupt), uninterrupted():
         signal.raise_signal(signal.SIGINT)
