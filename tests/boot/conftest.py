@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,15 +100,17 @@ class Lab:
         done = self("run", "nvme-copy", "copy-faults", "--json", *where, "--", *args, status=status)
         return apart(json.loads(done.stdout))
 
-    def processes(self) -> list[str]:
-        """Command lines of all processes that work below the state directory."""
+    def processes(self, besides: Collection[str] = ()) -> list[str]:
+        """Command lines of all processes that work below the state directory, `besides` those of
+        some guests."""
+        others = {self.state / "lab/guests" / name for name in besides}
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             try:
                 cwd = (entry / "cwd").readlink()
-                if cwd.is_relative_to(self.state):
+                if cwd.is_relative_to(self.state) and cwd not in others:
                     found.append((entry / "cmdline").read_text().replace("\0", " "))
             except OSError:
                 continue
@@ -119,12 +121,12 @@ class Lab:
         backing = Path("/sys/block").glob("loop*/loop/backing_file")
         return [str(path) for path in backing if str(self.state) in path.read_text()]
 
-    def leftovers(self) -> list[str]:
+    def leftovers(self, besides: Collection[str] = ()) -> list[str]:
         """Whatever a guest left behind: processes, loop devices, and entries of the guests
-        directory, which has its files and sockets."""
+        directory, which has its files and sockets; `besides` the processes of some guests."""
         guests = self.state / "lab/guests"
-        entries = [str(path) for path in guests.iterdir()] if guests.exists() else []
-        return entries + self.processes() + self.loops()
+        entries = sorted(str(path) for path in guests.iterdir()) if guests.exists() else []
+        return entries + self.processes(besides) + self.loops()
 
 
 def make_lab(state: Path) -> Lab:
@@ -198,11 +200,14 @@ def steps(output: str) -> list[dict[str, Any]]:
 
 def booted(lab: Lab, directory: Path, name: str, text: str) -> Iterator[dict[str, Any]]:
     """A guest of the profile while a module's tests use it: what `lab up --json` says."""
-    before = lab.leftovers()
+    guests = lab.state / "lab/guests"
+    # Their supervisors start a program every few seconds.
+    others = {path.name for path in guests.iterdir()} if guests.exists() else set()
+    before = lab.leftovers(others)
     (directory / f"{name}.yaml").write_text(text)
     yield json.loads(lab("up", str(directory / f"{name}.yaml"), "--json", deadline=900).stdout)
     lab("down", name)
-    assert lab.leftovers() == before
+    assert lab.leftovers(others) == before
 
 
 def capability(document: dict[str, Any], of: str, name: str) -> dict[str, Any]:
