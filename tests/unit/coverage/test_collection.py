@@ -4,6 +4,7 @@ here on a directory in place of debugfs, tells them."""
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ class LocalChannel:
     """As much of a channel as is used, to the program on this host."""
 
     closed = False
+    _dies = False
 
     def __init__(self, gcov: Path) -> None:
         self._socket, theirs = socket.socketpair()
@@ -41,8 +43,16 @@ class LocalChannel:
         )
         theirs.close()
 
+    def die_when_asked(self) -> None:
+        """Have the program take the next request, and die of it: not before, and not after its
+        answer."""
+        self.process.send_signal(signal.SIGSTOP)
+        self._dies = True
+
     def sendall(self, data: bytes) -> None:
         self._socket.sendall(data)
+        if self._dies:
+            self.process.kill()
 
     def settimeout(self, seconds: float | None) -> None:
         self._socket.settimeout(seconds)
@@ -158,7 +168,7 @@ def test_a_guest_that_is_gone_takes_its_counts_along_and_the_next_begins_anew(
     session, collection = begin(), Collection(run, 1)
     collection.begin(session, DEADLINE)
     collection.work_for("1", FAULT)
-    cast(LocalSession, session).channels[0].process.kill()
+    cast(LocalSession, session).channels[0].die_when_asked()
     collection.take(session, DEADLINE)
     collection.take(session, DEADLINE)
     collection.lose("its guest was gone")
