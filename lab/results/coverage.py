@@ -113,25 +113,12 @@ class SeriesLine(BaseModel):
     text: str = ""
 
 
-class CoverageReport(BaseModel):
-    """What a run executed of its kernel."""
+class CoveredFiles(BaseModel):
+    """Files of sources, added up."""
 
     model_config = ConfigDict(frozen=True)
 
-    kernel: str
-    """As its profile names it."""
-    key: str
-    """Of its artifact: lines are compared with those of the very same kernel only."""
-    places: tuple[str, ...]
     files: tuple[CoveredFile, ...]
-    series: tuple[SeriesLine, ...] = ()
-    uncounted: tuple[str, ...] = ()
-    """Files of the series that no object counts."""
-    lost: tuple[CountRecord, ...] = ()
-    taken: int = 0
-    """How often counts were taken."""
-    seconds: float = 0.0
-    """That this took in the guests."""
 
     @property
     def lines(self) -> int:
@@ -147,6 +134,24 @@ class CoverageReport(BaseModel):
     def fault(self) -> int:
         """How many lines were executed by cases with a fault."""
         return sum(one.fault for one in self.files)
+
+
+class CoverageReport(CoveredFiles):
+    """What a run executed of its kernel."""
+
+    kernel: str
+    """As its profile names it."""
+    key: str
+    """Of its artifact: lines are compared with those of the very same kernel only."""
+    places: tuple[str, ...]
+    series: tuple[SeriesLine, ...] = ()
+    uncounted: tuple[str, ...] = ()
+    """Files of the series that no object counts."""
+    lost: tuple[CountRecord, ...] = ()
+    taken: int = 0
+    """How often counts were taken."""
+    seconds: float = 0.0
+    """That this took in the guests."""
 
     def count(self, when: str) -> int:
         """How many lines of the series were executed then."""

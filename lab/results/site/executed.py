@@ -1,38 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the pages of a run and of a night show of what was executed of a kernel."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lab.host import dirs
 from lab.results import coverage, executed
-from lab.results.coverage import WORDS, CoverageReport, CoveredFile, Stretch
+from lab.results.coverage import WORDS, CoverageReport, CoveredFiles, Stretch
 
 LISTED = 300
 """Stretches of a series on a page."""
 
 
-@dataclass(frozen=True)
-class DirectoryShown:
+class DirectoryShown(CoveredFiles):
     """A directory of sources with its files."""
 
     name: str
-    files: Sequence[CoveredFile]
-
-    @property
-    def lines(self) -> int:
-        """How many lines have code."""
-        return sum(one.lines for one in self.files)
-
-    @property
-    def executed(self) -> int:
-        """How many were executed by cases."""
-        return sum(one.executed for one in self.files)
-
-    @property
-    def fault(self) -> int:
-        """How many were executed by cases with a fault."""
-        return sum(one.fault for one in self.files)
 
 
 @dataclass(frozen=True)
@@ -75,4 +58,5 @@ class ExecutedShown:
     @property
     def directories(self) -> list[DirectoryShown]:
         """The files by directory."""
-        return [DirectoryShown(*each) for each in executed.by_directory(self.report)]
+        found = executed.by_directory(self.report)
+        return [DirectoryShown(name=name, files=tuple(files)) for name, files in found]
