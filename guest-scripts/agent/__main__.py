@@ -32,6 +32,8 @@ LOOK = 0.02
 LISTENS = "lab: the agent listens"
 SILENT = "lab: the agent has no port"
 ANONYMOUS = "lab: checkpoint"
+PRINTK, WARNINGS = "/proc/sys/kernel/printk", 5
+"""Messages of levels below that go to the console (Documentation/core-api/printk-basics.rst)."""
 GRACE = 2.0
 """Seconds without anybody after which whoever was connected has gone.  Data, and the news of who
 has the port open, come through two queues of the device: a busy guest may hear that the one before
@@ -46,6 +48,7 @@ def main():
     with open("/proc/self/oom_score_adj", "w") as file:
         # The last to go when memory runs out: without it the host learns nothing any more.
         file.write("-1000")
+    let_warnings_print()
     os.chdir("/root")
     agent = Agent(open_port(), Door())
     if adoption.over():
@@ -62,6 +65,17 @@ def main():
         tell(ANONYMOUS)
     while True:
         agent.turn()
+
+
+def let_warnings_print():
+    """Have the console show warnings too, which the boot goes without: the traces of a kernel that
+    hangs are of that level, and there is nothing else that shows where."""
+    with open(PRINTK) as file:
+        shown = int(file.read().split()[0])
+    if shown < WARNINGS:
+        # Of the four numbers the first; one that is not written from the start is not taken.
+        with open(PRINTK, "w") as file:
+            file.write(str(WARNINGS))
 
 
 def open_port():

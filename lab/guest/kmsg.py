@@ -12,16 +12,18 @@ _OOPS = (
     r"BUG: (?:kernel NULL pointer dereference|unable to handle )|Oops: |kernel BUG at "
     r"|Kernel panic - not syncing|general protection fault|Unable to handle kernel "
 )
-_FATAL = (
+_STALL = (
     r"INFO: task \S+ blocked for more than \d+ seconds"
-    rf"|(?:watchdog: )?BUG: |{_OOPS}"
+    r"|watchdog: (?:BUG: soft lockup|CPU\d+: Watchdog detected hard LOCKUP)"
     r"|rcu: INFO: rcu_\w+ (?:self-)?detected (?:stall|expedited stalls)"
 )
+_FATAL = rf"{_STALL}|(?:watchdog: )?BUG: |{_OOPS}"
 _TROUBLE = re.compile(
     _FATAL + r"|WARNING: (?:CPU: \d+|\S+:\d+ at )|nvme nvme\d+: I/O tag \d+ .*timeout"
 )
 _IS_FATAL = re.compile(_FATAL)
 _IS_OOPS = re.compile(_OOPS)
+_IS_STALL = re.compile(_STALL)
 
 
 def complaints(messages: list[str]) -> tuple[str, ...]:
@@ -39,3 +41,9 @@ def oopsed(message: str) -> bool:
     """Whether the message says that what ran in the kernel is gone for good; not that something
     takes long, as it may on a slow host, and not what a sanitizer has to say."""
     return _IS_OOPS.match(message) is not None
+
+
+def stalled(message: str) -> bool:
+    """Whether the message says that a task or a processor gets nowhere; where the host is slow it
+    may yet."""
+    return _IS_STALL.match(message) is not None

@@ -31,6 +31,10 @@ class Console:
 
     def first(self, tells: Callable[[str], bool]) -> str:
         """The first message since the last look that `tells` of something; '' if none does."""
+        return next((message for message in self.news() if tells(message)), "")
+
+    def news(self) -> list[str]:
+        """The messages since the last look."""
         try:
             with self._path.open("rb") as file:
                 # Shorter than before: it was cut since it had become too long.
@@ -39,9 +43,13 @@ class Console:
                 file.seek(self._at)
                 new = file.read(_MOST)
         except FileNotFoundError:
-            return ""
+            return []
         self._at += len(new)
         *lines, rest = (self._rest + new).split(b"\n")
         self._rest = rest[-_MOST:]
-        messages = (_STAMP.split(line.decode(errors="replace").strip(), 1)[-1] for line in lines)
-        return next((message for message in messages if tells(message)), "")
+        return [unstamped(line.decode(errors="replace")) for line in lines]
+
+
+def unstamped(line: str) -> str:
+    """A line of a console without the time that the kernel puts before each message."""
+    return _STAMP.split(line.strip(), 1)[-1]

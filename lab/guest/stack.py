@@ -8,48 +8,27 @@ boot.
 """
 
 import json
-import os
-import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from errno import ENOSPC
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lab.artifacts.cache import Progress
 from lab.errors import GuestError
-from lab.foreign import decoded, tamed
-from lab.guest import lastwords, readback
-from lab.guest.oops import Console
+from lab.guest import readback
 from lab.guest.readback import Setting
-from lab.host.command import tail
+from lab.guest.steps import steps
 from lab.host.dirs import not_writable
 from lab.profile.asked import asked
 from lab.profile.disk import disks
 from lab.profile.models import Profile
-from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.link import Link
 from lab.vm.machine import Machine
 from lab.vm.support import MissingFeature
 
 FILE = "stack.json"
 """In the guest's directory: what was found, as `collect` left it."""
-
-_ENDED = "lab: layers up ended"
-
-_STEP_DEADLINE = 180.0
-"""Seconds for one layer; mkfs, a mirror's first copy and the like under emulation."""
-
-_LONGEST = 1 << 20
-"""Characters of a line that a guest may say of its layers."""
-
-_WORDS = 100
-"""Lines of complaints that are kept, the last ones."""
-
-_AFTERMATH = 2.0
-"""Seconds without a word after which the trace of an oops is complete."""
 
 
 class Capability(BaseModel):
@@ -162,7 +141,7 @@ def collect(machine: Machine, progress: Progress) -> tuple[StackPart, ...]:
     before = {part.name: part for part in found(machine.directory)}
     parts: list[StackPart] = []
     looked_at: list[Setting] = []
-    for step in _steps(machine):
+    for step in steps(machine):
         if step["event"] == "starting":
             progress(f"layer {step.get('name')}")
             continue
@@ -181,55 +160,6 @@ def collect(machine: Machine, progress: Progress) -> tuple[StackPart, ...]:
     except OSError as error:
         raise not_writable(machine.directory, error) from error
     return tuple(parts)
-
-
-def _steps(machine: Machine) -> Iterator[dict[str, Any]]:
-    """The steps that the guest tells, as they come, up to its last word."""
-    words: list[str] = []
-    console = Console(machine.directory / CONSOLE_LOG)
-    with (machine.directory / LAYERS_LOG).open(errors="replace") as log:
-        while not (line := _next_line(log, machine, console)).startswith(_ENDED):
-            try:
-                step = tamed(decoded(line))
-            except ValueError:  # a program's complaint, or what a full disk left of a step
-                step = None
-            if isinstance(step, dict) and isinstance(step.get("event"), str):
-                yield step
-            else:
-                words = [*words, line][-_WORDS:]
-    if words:
-        raise GuestError("layers up failed in the guest", detail="\n".join(words))
-
-
-def _next_line(log: TextIO, machine: Machine, console: Console) -> str:
-    end = time.monotonic() + _STEP_DEADLINE
-    line = ""
-    while True:
-        alive = machine.alive()
-        line += log.readline(_LONGEST)
-        if len(line) >= _LONGEST:
-            raise GuestError(f"layers up in the guest: a line of more than {_LONGEST} characters")
-        if line.endswith("\n"):
-            if line.strip():
-                return line.strip()
-            line = ""
-        if not alive:
-            raise machine.died()
-        if shutil.disk_usage(machine.directory).free == 0:
-            # QEMU drops what it cannot write, so nothing would ever come.
-            raise not_writable(machine.directory, OSError(ENOSPC, os.strerror(ENOSPC)))
-        if oops := console.oops():
-            lastwords.hear_out(machine, _AFTERMATH)
-            raise GuestError(
-                f"the guest's kernel failed while its layers came up: {oops}",
-                detail=tail(lastwords.console(machine), 40),
-            )
-        if time.monotonic() > end:
-            raise GuestError(
-                f"layers up in the guest: nothing within {_STEP_DEADLINE:.0f} s",
-                detail=tail(lastwords.console(machine), 20),
-            )
-        time.sleep(0.01)
 
 
 def _remembering(part: StackPart, before: Mapping[str, StackPart]) -> StackPart:

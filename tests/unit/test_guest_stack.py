@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from lab.errors import GuestError, HostError
-from lab.guest import stack
+from lab.guest import stack, steps
 from lab.guest.oops import Console
 from lab.guest.stack import Capability, StackPart
+from lab.host.process import me
 from lab.profile.models import Profile
 from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.link import Link
@@ -40,6 +41,7 @@ class Told:
 
     def __init__(self, directory: Path, text: str, alive: bool = True) -> None:
         self.directory = directory
+        self.process = me()
         self._alive = alive
         (directory / LAYERS_LOG).write_text(text)
 
@@ -65,6 +67,28 @@ def test_an_oops_while_layers_come_up_ends_the_wait_and_is_quoted(tmp_path: Path
     with pytest.raises(GuestError, match="NULL pointer dereference, address: 0") as caught:
         collect(Told(tmp_path, json.dumps(UP) + "\n"))
     assert "Oops: 0002" in str(caught.value.detail)
+
+
+STALL = """\
+[   32.479810] rcu: INFO: rcu_sched detected stalls on CPUs/tasks:
+[   32.494620] RIP: 0010:queued_spin_lock_slowpath+0x87/0x290
+"""
+
+
+def test_a_kernel_that_gets_nowhere_is_not_waited_for_as_long_as_a_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "_STALLED", 0.05)
+    (tmp_path / CONSOLE_LOG).write_text(STALL)
+    with pytest.raises(GuestError, match="hangs while its layers come up: rcu: INFO: ") as caught:
+        collect(Told(tmp_path, json.dumps(UP) + "\n"))
+    assert "queued_spin_lock_slowpath" in str(caught.value.detail)
+
+
+def test_a_kernel_that_goes_on_after_a_stall_is_heard(tmp_path: Path) -> None:
+    (tmp_path / CONSOLE_LOG).write_text(STALL)
+    (part,) = bring_up(tmp_path, UP)
+    assert part.status == "up"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from lab.guest.lastwords import hear_out
 from lab.guest.meanwhile import Meanwhile
 from lab.guest.media import create_media
 from lab.guest.oops import Console
+from lab.guest.traces import where
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
 from lab.results.coverage import Circumstance
@@ -62,6 +63,8 @@ class Bench:
         """Actions that this guest's kernel has not what they need for, with what it said."""
         self.broken = False
         """A rule was violated in some case already."""
+        self.gone = False
+        """No guest comes up any more, not even on fresh media."""
         self._own = own
         self._generation = 0
         self._taps: Taps | None = None
@@ -108,13 +111,14 @@ class Bench:
 
     def _connect(self) -> None:
         """Start the executor and the taps in a guest that was just booted, or was up."""
-        session = self._own.connect()
         self._console = Console(self.guest.directory / CONSOLE_LOG)
-        self.guest.machine.trace(TRACE_EVENTS)
-        self._executor = Executor(session)
-        self._own.bring_up()
-        # What it probes because of that would be taken for a copy's.
-        self.ask(op="quiet.settled")
+        with self._failure_is_its_own():
+            session = self._own.connect()
+            self.guest.machine.trace(TRACE_EVENTS)
+            self._executor = Executor(session)
+            self._own.bring_up()
+            # What it probes because of that would be taken for a copy's.
+            self.ask(op="quiet.settled")
         # A fault that strikes once would be nothing to whoever does not use passthrough.
         retries.let_errors_through(session)
         directory = self.guest.directory
@@ -194,6 +198,14 @@ class Bench:
         create_media(self.guest.directory, self.guest.record.profile)
         self.reboot()
 
+    def renew_if_possible(self) -> None:
+        """The same, after which the guest is up unless all is over, which `gone` says then."""
+        try:
+            self.renew()
+        except DeviceFailure as failure:
+            self.gone = True
+            self.run.emit("lab", "gone", text=str(failure))
+
     def mend(self, *, rebooted: bool) -> str:
         """Make the ground usable again; what could not be made good, or ''."""
 
@@ -254,22 +266,39 @@ class Bench:
     @contextmanager
     def device_may_fail(self) -> Iterator[None]:
         """What goes wrong inside because QEMU or the guest's kernel crashed, or hangs, is raised as
-        DeviceFailure; a kernel that did is killed."""
-        self._console.first(fatal)
+        DeviceFailure; of such a kernel the memory is kept, and it is killed."""
+        self._console.news()
+        with self._failure_is_its_own():
+            yield
+
+    @contextmanager
+    def _failure_is_its_own(self) -> Iterator[None]:
+        """The same, by all that the kernel has said since somebody listened."""
         try:
             yield
         except LabError as error:
-            crash = self.guest.machine.crash()
-            if not crash and isinstance(error, QmpTimeout):
-                crash = f"QEMU hangs: {error.message}"
-            if not crash and (said := self._console.first(fatal)):
-                hear_out(self.guest.machine, _AFTERMATH)
-                crash = f"the guest's kernel: {said}"
-                self.guest.machine.kill()
-            if not crash:
+            if not (crash := self._crash(error)):
                 raise
             self.run.emit("guest", "crash", text=crash)
             raise DeviceFailure(crash) from error
+
+    def _crash(self, error: LabError) -> str:
+        """How QEMU or the guest's kernel came to an error, if one did."""
+        machine = self.guest.machine
+        if crash := machine.crash():
+            return crash
+        if isinstance(error, QmpTimeout):
+            return f"QEMU hangs: {error.message}"
+        news = self._console.news()
+        if not any(map(fatal, news)):
+            return ""
+        hear_out(machine, _AFTERMATH)
+        news += self._console.news()
+        said = next(filter(fatal, news))
+        self.dump(said)
+        machine.kill()
+        place = where(news[news.index(said) :])
+        return f"the guest's kernel: {said}" + (f"; in {place}" if place else "")
 
     def sh(self, script: str, *words: str, deadline: float) -> str:
         """Run a shell script in the guest, with `words` as its arguments; what it prints.  Raises

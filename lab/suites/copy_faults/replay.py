@@ -132,7 +132,7 @@ def carry_out_again(recorded: RecordedCase, times: int, watcher: Watcher[CaseRes
 
     path = paths.find(recorded.profile, setup.path, setup.ref, fua=setup.fua)
     sweep = Sweep(
-        recorded.profile, path, NAME, asked, setups, recorded.plant, recorded.hang_deadline,
+        recorded.profile, path, NAME, asked, setup, setups, recorded.plant, recorded.hang_deadline,
         rehearses=False,
     )  # fmt: skip
     return Replay(recorded, times, carry_out(sweep, watcher))

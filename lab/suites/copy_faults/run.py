@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The suite copy-faults: copies, interrupted at every point by every action."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -17,13 +18,13 @@ from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.profile.models import Profile
 from lab.results.coverage import Circumstance
-from lab.suites.copy_faults import rehearsal
+from lab.suites.copy_faults import absent, rehearsal
 from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.acts.ability import able
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import BenchCase, CaseResult
 from lab.suites.copy_faults.cell import Setup
-from lab.suites.copy_faults.failures import NothingToStrike, NotSupported
+from lab.suites.copy_faults.failures import DeviceFailure, NothingToStrike, NotSupported
 from lab.suites.copy_faults.generate import cut, draw, space, strike
 from lab.suites.copy_faults.minimise import minimise
 from lab.suites.copy_faults.options import CopyFaultsOptions
@@ -47,8 +48,9 @@ asked for when the one before has been judged."""
 class Sweep:
     """Cases to carry out on a path of a profile, one after the other.
 
-    `asked`: what they come from, for the run's JSON.  `setups` gives them one by one with their
-    numbers, once the guest is up, and tells how many there will be as soon as it knows.
+    `asked`: what they come from, for the run's JSON.  `first`: what is told of where no guest
+    comes up.  `setups` gives them one by one with their numbers, once the guest is up, and tells
+    how many there will be as soon as it knows.
     `minimised`: the first failing case of each kind is to be made smaller.  `rehearses`: its
     copies without a fault say whether any with one are to follow.
     """
@@ -57,6 +59,7 @@ class Sweep:
     path: CopyPath
     suite: str
     asked: dict[str, Any]
+    first: Setup
     setups: Setups
     plant: Plant
     hang_deadline: float
@@ -80,16 +83,18 @@ def as_sweep(profile: Profile, options: CopyFaultsOptions) -> Sweep:
     options.possible(path)
     drawn = options.generated
     # Where no copy fits nothing can be drawn; the rehearsal of a sweep tells what the device says.
-    setups = _sweep(path, options) if path.limits.none or not drawn else _generated(path, options)
+    first, setups = (
+        _sweep(path, options) if path.limits.none or not drawn else _generated(path, options)
+    )
     if SIZE in options.selection.actions:
         setups = _with_sizes(setups, path)
     return Sweep(
-        profile, path, NAME, options.document(), setups, options.plant, options.hang_deadline,
-        minimised=drawn is not None and drawn.minimise,
+        profile, path, NAME, options.document(), first, setups, options.plant,
+        options.hang_deadline, minimised=drawn is not None and drawn.minimise,
     )  # fmt: skip
 
 
-def _sweep(path: CopyPath, options: CopyFaultsOptions) -> Setups:
+def _sweep(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setups]:
     """One regular copy: undisturbed, and then at every point."""
     ranges, blocks = (1, 1) if path.limits.none else (options.ranges, options.blocks)
     plan = path.layout(ranges, blocks)
@@ -97,9 +102,9 @@ def _sweep(path: CopyPath, options: CopyFaultsOptions) -> Setups:
         check_limits(plan.copy, path.limits)
     if known := path.points(ranges):
         options.cells(path, known)
+    first = _rehearsal(plan, path, options)
 
     def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
-        first = _rehearsal(plan, path, options)
         yield 0, first
         found = _strikable(bench, path, options, rehearsal.points(bench, plan, options.plant))
         possible = able(bench, (action for _, action in found))
@@ -108,7 +113,7 @@ def _sweep(path: CopyPath, options: CopyFaultsOptions) -> Setups:
         for number, (point, action) in enumerate(found, 1):
             yield number, replace(first, point=point, action=action, cut=options.torn_at)
 
-    return setups
+    return first, setups
 
 
 def _strikable(
@@ -136,7 +141,7 @@ def _leave_out(
             bench.lacking[action] = nothing.message
 
 
-def _generated(path: CopyPath, options: CopyFaultsOptions) -> Setups:
+def _generated(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setups]:
     """Copies of all shapes, each interrupted once; before the first, and wherever only a rehearsal
     tells the points, the same undisturbed."""
     drawn = options.generated
@@ -169,7 +174,7 @@ def _generated(path: CopyPath, options: CopyFaultsOptions) -> Setups:
             torn = cut(plan, point, drawn.seed, number)
             yield number, replace(setup, point=point, action=action, cut=torn)
 
-    return setups
+    return _rehearsal(draw(whole, drawn.seed, 1), path, options), setups
 
 
 def _rehearsal(plan: Layout, path: CopyPath, options: CopyFaultsOptions) -> Setup:
@@ -215,6 +220,10 @@ def carry_out(sweep: Sweep, watcher: Watcher[CaseResult], *, on: Guest | None = 
                     _judge_all(sweep, bench, report, watcher)
                 finally:
                     report.lacking = {str(act): said for act, said in bench.lacking.items()}
+        except DeviceFailure as failure:
+            result = absent.judged(sweep.first, str(failure), 0.0)
+            report.cases.append(JudgedCase(0, sweep.first, result))
+            watcher.on_case(result)
         except NotSupported as why:
             report.not_supported = str(why)
     return report
@@ -231,7 +240,7 @@ def _judge_all(sweep: Sweep, bench: Bench, report: Report, watcher: Watcher[Case
         if not rehearsed or rehearsal.is_case(judged.result, first=not number):
             report.cases.append(judged)
             watcher.on_case(judged.result)
-        if rehearsed and not rehearsal.goes_on(judged.result, sweep.path.limits):
+        if bench.gone or (rehearsed and not rehearsal.goes_on(judged.result, sweep.path.limits)):
             return
         bench.broken = bench.broken or judged.result.verdict == "violated"
         broken = broken_rules(judged.result)
@@ -247,7 +256,13 @@ def _judge(sweep: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
     bench.case = str(number)
     harmed = registry.find(setup.action.name).harms
     bench.works_for(Circumstance.FAULT if harmed else Circumstance.PLAIN)
-    result = BenchCase(bench, setup, sweep.plant, sweep.hang_deadline).run()
+    start = time.monotonic()
+    try:
+        result = BenchCase(bench, setup, sweep.plant, sweep.hang_deadline).run()
+    except DeviceFailure as failure:
+        # It did not even boot again on what the case had left; on fresh media it may.
+        result = absent.judged(setup, str(failure), time.monotonic() - start)
+        bench.renew_if_possible()
     bench.works_for(Circumstance.OUTSIDE)
     return result
 
@@ -259,6 +274,8 @@ def _minimised(sweep: Sweep, bench: Bench, judged: JudgedCase) -> JudgedCase:
 
     def fails(setup: Setup) -> bool:
         nonlocal smallest
+        if bench.gone:
+            return False
         result = _judge(sweep, bench, judged.number, setup)
         if not broken <= set(broken_rules(result)):
             return False

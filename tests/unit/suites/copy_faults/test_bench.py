@@ -15,6 +15,13 @@ from lab.suites.guest import RunGuest
 
 OOPS = "[   47.771283] BUG: kernel NULL pointer dereference, address: 0000000000000008\r\n"
 STALL = "[   91.603307] watchdog: BUG: soft lockup - CPU#0 stuck for 49s! [worker:124]\r\n"
+TRACE = """\
+[   91.603400] RIP: 0010:wait_here+0x87/0x290\r
+[   91.603410] Call Trace:\r
+[   91.603411]  <TASK>\r
+[   91.603412]  called_by+0x31/0x40\r
+[   91.603413]  </TASK>\r
+"""
 
 
 class Machine:
@@ -23,6 +30,7 @@ class Machine:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.killed = False
+        self.kept = ""
         self.console = directory / "console.log"
         self.console.write_text("[   41.000000] BUG: unable to handle what was long ago\r\n")
 
@@ -35,12 +43,19 @@ class Machine:
     def kill(self) -> None:
         self.killed = True
 
+    def dump(self, case: str, why: str) -> None:
+        """What the run does before the guest is ended."""
+        assert not self.killed
+        self.kept = why
+
 
 def bench(machine: Machine) -> Bench:
     """As much of a bench as notices failures."""
     found = object.__new__(Bench)
     found.run = SimpleNamespace(emit=lambda *_, **__: None)  # type: ignore[assignment]
-    found._own = cast(RunGuest, SimpleNamespace(guest=SimpleNamespace(machine=machine)))
+    guest = SimpleNamespace(machine=machine)
+    found._own = cast(RunGuest, SimpleNamespace(guest=guest, dump=machine.dump))
+    found.case = "1"
     found._console = Console(machine.console)
     return found
 
@@ -49,13 +64,16 @@ def bench(machine: Machine) -> Bench:
 def test_a_kernel_that_fails_during_a_copy_is_a_finding(tmp_path: Path, said: str) -> None:
     machine = Machine(tmp_path)
     with (
-        pytest.raises(DeviceFailure, match=r"the guest's kernel: .*BUG: "),
+        pytest.raises(
+            DeviceFailure, match=r"the guest's kernel: .*BUG: .*; in wait_here <- called_by"
+        ),
         bench(machine).device_may_fail(),
     ):
         with machine.console.open("a") as log:
-            log.write(said)
+            log.write(said + TRACE)
         raise GuestError("the executor in the guest ended")
     assert machine.killed
+    assert machine.kept in said
 
 
 def test_what_the_kernel_said_before_the_copy_is_not_of_it(tmp_path: Path) -> None:

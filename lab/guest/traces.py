@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Call traces on a guest's console: which functions a kernel was in when it complained.
+
+As arch/x86/kernel/dumpstack.c prints them: `RIP: 0010:` with a function, and below `Call Trace:` a
+line for each caller, of which those with `?` were only found on the stack.
+"""
+
+import re
+from collections.abc import Iterable
+
+_RIP = re.compile(r"RIP: 0010:(?P<function>[\w.]+)\+0x")
+_CALLER = re.compile(r"(?P<guess>\? )?(?P<function>[\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[\w+\])?")
+_FRAME = re.compile(r"</?(?:TASK|IRQ|NMI|SOFTIRQ|#DF|ENTRY_TRAMPOLINE)>")
+_BEGINS = "Call Trace:"
+
+_IDLE = {"pv_native_safe_halt", "native_safe_halt", "default_idle", "acpi_safe_halt", "mwait_idle"}
+"""Where a processor is that has nothing to do."""
+
+_SLEEPS = "__schedule"
+
+
+def traces(messages: Iterable[str]) -> list[tuple[str, ...]]:
+    """The functions of each trace in messages of a kernel (without their time), innermost first;
+    those of processors that had nothing to do are left out."""
+    found: list[list[str]] = []
+    inside = False
+    for message in map(str.strip, messages):
+        if rip := _RIP.match(message):
+            # The second of a trace, where it was interrupted, goes on with the first.
+            if not inside:
+                found.append([])
+            found[-1].append(rip["function"])
+        elif message == _BEGINS:
+            if not found or inside:
+                found.append([])
+            inside = True
+        elif inside and (caller := _CALLER.fullmatch(message)):
+            if not caller["guess"]:
+                found[-1].append(caller["function"])
+        elif not _FRAME.fullmatch(message) and _ends(message):
+            inside = False
+    return [tuple(trace) for trace in found if trace and trace[0] not in _IDLE]
+
+
+def _ends(message: str) -> bool:
+    """Whether a line is of no trace: of what stands within one, registers and code are."""
+    return not re.match(r"(?:Code|RSP|R\w\w|FS|CS|CR2|DR\d|PKRU): |RIP: ", message)
+
+
+def where(messages: Iterable[str], most: int = 6) -> str:
+    """The innermost functions of the first trace, `f <- g`, rather one of a task that ran than of
+    one that slept; '' if there is none."""
+    found = traces(messages)
+    running = [trace for trace in found if trace[0] != _SLEEPS]
+    return " <- ".join(next(iter(running or found), ())[:most])

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A case without a guest: its kernel failed before the copy, when it looked at the disks."""
+
+from lab.copy.contract import RULES, Aftermath, Facts, Offload, Recovery
+from lab.copy.contract.verdict import not_applicable, violated
+from lab.copy.oracle import Tagging, classify
+from lab.copy.tags import unreadable
+from lab.suites.copy_faults.case import CaseResult
+from lab.suites.copy_faults.cell import Setup
+
+
+def judged(setup: Setup, crash: str, seconds: float) -> CaseResult:
+    """The verdict on a kernel that crashed, or hangs, as `crash` says, before the case could be
+    carried out: NO-HANG is violated, and nothing can be said of the other rules."""
+    copy, window = setup.layout.copy, setup.layout.window
+    data = unreadable("no guest came up") * window.sectors
+    findings = classify(copy, Tagging(window, 0, 0), data)
+    facts = Facts(
+        findings=findings,
+        aftermath=Aftermath.CRASHED,
+        completion=None,
+        injected="",
+        flushed=False,
+        waited=None,
+        deadline=0.0,
+        crash=crash,
+        complaints=(),
+        stray_writes=(),
+        offload=Offload(),
+        recovery=Recovery(None, findings, crash),
+        reached=False,
+    )
+    rules = dict.fromkeys(RULES, not_applicable("no copy was carried out: no guest came up"))
+    rules["NO-HANG"] = violated(f"before any copy, as its disks were looked at: {crash}")
+    return CaseResult(setup.point, setup.action, facts, rules, "violated", seconds)
