@@ -52,7 +52,8 @@ class Sweep:
     comes up.  `setups` gives them one by one with their numbers, once the guest is up, and tells
     how many there will be as soon as it knows.
     `minimised`: the first failing case of each kind is to be made smaller.  `rehearses`: its
-    copies without a fault say whether any with one are to follow.
+    copies without a fault say whether any with one are to follow, but for those that were asked
+    for: cases that are `drawn`, of which this is the last number.
     """
 
     profile: Profile
@@ -65,6 +66,12 @@ class Sweep:
     hang_deadline: float
     minimised: bool = False
     rehearses: bool = True
+    drawn: int = 0
+
+    def is_rehearsal(self, number: int, setup: Setup) -> bool:
+        """Whether a case is there for those that follow it."""
+        asked_for = 0 < number <= self.drawn
+        return self.rehearses and setup.action == REHEARSAL and not asked_for
 
 
 def run(asked: Assignment[CopyFaultsOptions], watcher: Watcher[CaseResult]) -> Report:
@@ -91,6 +98,7 @@ def as_sweep(profile: Profile, options: CopyFaultsOptions) -> Sweep:
     return Sweep(
         profile, path, NAME, options.document(), first, setups, options.plant,
         options.hang_deadline, minimised=drawn is not None and drawn.minimise,
+        drawn=drawn.cases if drawn else 0,
     )  # fmt: skip
 
 
@@ -236,7 +244,7 @@ def _judge_all(sweep: Sweep, bench: Bench, report: Report, watcher: Watcher[Case
     for number, setup in sweep.setups(bench, watcher.on_total):
         watcher.on_begin(named(setup.point, setup.action))
         judged = JudgedCase(number, setup, _judge(sweep, bench, number, setup))
-        rehearsed = sweep.rehearses and setup.action == REHEARSAL
+        rehearsed = sweep.is_rehearsal(number, setup)
         if not rehearsed or rehearsal.is_case(judged.result, first=not number):
             report.cases.append(judged)
             watcher.on_case(judged.result)

@@ -129,10 +129,19 @@ def test_copies_that_nothing_interrupts_are_made_once(monkeypatch: pytest.Monkey
     """Who asks for no fault needs no points, which more copies would have to tell."""
     monkeypatch.setattr(rehearsal, "points", lambda *_: pytest.fail("points are counted"))
     asked = ["--path", "bdev-cfr", "--cases", "3", "--seed", "5", "--actions", "rehearsal"]
-    cases = as_sweep(ROOM, parse(asked)).setups(cast(Bench, FakeBench()), lambda _: None)
+    sweep = as_sweep(ROOM, parse(asked))
+    cases = list(sweep.setups(cast(Bench, FakeBench()), lambda _: None))
     assert [(number, setup.name) for number, setup in cases] == [
         (number, "rehearsal") for number in range(4)
     ]
+    # Whoever asks for them is told of each, and not of those alone that break a rule.
+    assert [sweep.is_rehearsal(*case) for case in cases] == [True, False, False, False]
+
+
+def test_what_only_tells_the_points_of_a_drawn_case_is_none() -> None:
+    sweep = as_sweep(ROOM, parse(["--cases", "3", "--seed", "5", "--actions", "rehearsal,eio"]))
+    assert sweep.is_rehearsal(3 + 2, sweep.first)
+    assert not sweep.is_rehearsal(2, sweep.first)
 
 
 @pytest.mark.parametrize("drawn", [[], ["--cases", "3", "--seed", "5"]])
