@@ -219,7 +219,7 @@ def _tell(say: Callable[[str], None], job: JobRow, total: int) -> None:
     words = f"[{job.position}/{total}] {as_job(job).title}"
     if job.state != PENDING:
         words += f": {job.state}" + (f" after {job.seconds:.0f} s" if job.seconds else "")
-        words += f": {job.said.splitlines()[-1]}" if job.said else ""
+        words += f": {job.said.splitlines()[0]}" if job.said else ""
     say(words)
 
 

@@ -3,13 +3,14 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host.command import end_group, ends_with_us, tail
+from lab.host.command import end_group, ends_with_us
 from lab.results import runs
 from lab.results.run import TOKEN
 from lab.suites.request import Request
@@ -36,6 +37,11 @@ class JobEnd:
     status: int | None = None
     """Exit status of `lab run`; None if whoever waited for it was killed."""
 
+
+_QUOTED = 5
+"""Lines that are kept of what a failed command quotes."""
+
+_IS_ERROR = re.compile(r"lab: (?!warning: )")
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -87,8 +93,17 @@ def run_job(
     run = run_of(token)
     if run and status in ENDED_WELL:
         return JobEnd(run, "", status)
-    why = tail(log.read_text(errors="replace"), 5) or f"exit status {status}"
-    return JobEnd(run, why, status)
+    return JobEnd(run, failure(log.read_text(errors="replace")) or f"exit status {status}", status)
+
+
+def failure(log: str) -> str:
+    """What a command of the lab failed with, as it said at its end: its own words, in the first
+    line, and the last ones of those that it quotes."""
+    lines = log.rstrip().splitlines()
+    begins = [at for at, line in enumerate(lines) if _IS_ERROR.match(line)]
+    first = begins[-1] if begins else max(0, len(lines) - _QUOTED)
+    quoted = lines[first + 1 :][-_QUOTED:]
+    return "\n".join([*lines[first : first + 1], *quoted])
 
 
 def _waited(process: subprocess.Popen[str], unwanted: Callable[[], bool]) -> int:

@@ -17,7 +17,7 @@ from lab.errors import GuestError, HostError, ProfileError
 from lab.farm import night as nights
 from lab.farm.actions import matrix
 from lab.farm.estimate import seconds
-from lab.farm.job import JobEnd, run_job, run_of
+from lab.farm.job import JobEnd, failure, run_job, run_of
 from lab.farm.outcome import document, exit_status, outcome
 from lab.farm.page import known, page
 from lab.farm.plan import Job, Plan, jobs, load
@@ -403,6 +403,18 @@ def test_a_run_is_a_process_of_its_own(tmp_path: Path) -> None:
     ended = run_job(Request("nvme-copy", "nope", kernel="debian"), "n/1", tmp_path / "1")
     assert ended.run == ""
     assert "no suite nope" in ended.said
+
+
+def test_a_run_failed_with_the_last_thing_the_lab_said_and_what_that_quotes() -> None:
+    said = [
+        "lab: packages: try again", "lab: mmdebstrap: exit status 25 (take another mirror)",
+        *(f"  | line {number}" for number in range(9)),
+    ]  # fmt: skip
+    assert failure("\n".join(["lab: warning: no KVM", *said, ""])).splitlines() == [
+        said[1], *said[-5:],
+    ]  # fmt: skip
+    assert failure("Killed\n") == "Killed"
+    assert failure("") == ""
 
 
 def test_a_run_that_was_broken_off_is_not_taken_for_one_that_ended(

@@ -244,7 +244,7 @@ class Worker:
             self._return(held, f"given back: {fault}", fault)
         seconds = time.monotonic() - start
         said = self._enter(held, ended, seconds)
-        why = f": {ended.said.splitlines()[-1]}" if ended.said else ""
+        why = f": {ended.said.splitlines()[0]}" if ended.said else ""
         self._say(f"{title}: {said} after {seconds:.0f} s{why}")
         if ended.run:
             self._send(ended.run)
