@@ -18,7 +18,8 @@ from lab.copy.paths.bdevs import BdevCfrAcross, BdevCfrMemory
 from lab.copy.paths.blocks import DmKcopyd, ScsiXcopy
 from lab.copy.paths.files import CopyrefCopy, FsCfr, FsClone, LoopReflink
 from lab.copy.paths.find import full_name
-from lab.copy.paths.nvme import NvmeCopy, NvmeCrossNs, NvmetPassthrough
+from lab.copy.paths.namespaces import NvmeCrossNs
+from lab.copy.paths.nvme import NvmeCopy, NvmetPassthrough
 from lab.copy.paths.stacked import BdevCfrStacked
 from lab.copy.paths.zns import ZnsCopy
 from lab.errors import ProfileError, UsageError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The paths `nvme-copy` and `nvme-cross-ns`: an NVMe Copy command by passthrough, and its proof."""
+"""The path `nvme-copy`: an NVMe Copy command by passthrough, and its proof."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -179,31 +179,6 @@ class NvmetPassthrough(NvmeCopy):
     def possible(self, action: Action) -> bool:
         # What is done to the controller would be done to its image as well.
         return super().possible(action) and not (action.throttles or action.removes)
-
-
-class NvmeCrossNs(NvmePath):
-    """Copies from one namespace to another of the same controller."""
-
-    name = "nvme-cross-ns"
-    does = "an NVMe Copy command from another namespace (descriptor format 2)"
-    needs = "two emulated NVMe namespaces of one controller without zones, metadata or layers"
-
-    def __init__(self, drive: Drive, namespace: NvmeNamespace, source: Drive) -> None:
-        super().__init__(drive, namespace)
-        self._source = source
-
-    @classmethod
-    def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
-        plain = [
-            each for each in free_namespaces(profile) if not each[1].zoned and not each[1].metadata
-        ]
-        for drive, namespace in plain:
-            for source, _ in plain:
-                if source.serial == drive.serial and source.nsid != drive.nsid:
-                    yield cls(drive, namespace, source)
-
-    def request(self, copy: Copy) -> dict[str, object]:
-        return super().request(copy) | {"source": self._source.nsid}
 
 
 def completion(answer: dict[str, Any], errors: Mapping[int, str] | None = None) -> Completion:
