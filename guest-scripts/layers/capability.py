@@ -35,3 +35,8 @@ def attempt(capability, action, *arguments):
 def result(capability, supported, said):
     """A capability."""
     return {"capability": capability, "supported": supported, "said": said}
+
+
+def harmful(harm):
+    """Trials that did more than they may."""
+    return result("unharmed by trials", False, harm) | {"wrong": True}

@@ -50,6 +50,11 @@ class Layer:
         properties.Asked objects.  What a layer takes on trust is not among them."""
         return ()
 
+    def mend(self):
+        """Make good what the trials of its capabilities have done to it; what that was, in words,
+        '' if nothing."""
+        return ""
+
     def fails_at_times(self):
         """Why its requests may fail now, and not a moment later; '' if they do not."""
         return ""

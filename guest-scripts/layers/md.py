@@ -40,6 +40,16 @@ class Md(Layer):
         await_sync(node, content.patience(system.size_of(node) * len(devices)))
         return Made({"": node})
 
+    def mend(self):
+        devices = [device_below(ref) for ref in self.uses()]
+        node = array_over(devices[0])
+        lost = ", ".join(map(system.block_name, _missing(node, devices)))
+        if not lost:
+            return ""
+        _bring_back(node, devices)
+        await_sync(node, content.patience(system.size_of(node) * len(devices)))
+        return f"the array threw out {lost}, which was brought back"
+
     def asked(self, made):
         # mdadm 4.4 says nothing where it leaves something out, or assembles another array.
         node = made.devices[""]
@@ -113,12 +123,28 @@ def attribute(node, name):
 
 def _bring_back(node, devices):
     """Take members back that a fault has thrown out: they are brought into line again."""
+    for device in _missing(node, devices):
+        if os.path.exists(_member(node, device)):
+            # Thrown out, and not yet gone.
+            system.run(["mdadm", "--manage", node, "--remove", device])
+        system.run(["mdadm", "--manage", node, "--add", device])
+
+
+def _missing(node, devices):
+    """The members that an array does without."""
     if attribute(node, "degraded") in ("", "0"):
-        return
-    running = os.listdir(f"{system.BLOCK}/{system.block_name(node)}/slaves")
-    for device in devices:
-        if system.block_name(device) not in running:
-            system.run(["mdadm", "--manage", node, "--add", device])
+        return []
+    return [device for device in devices if not _serves(_member(node, device))]
+
+
+def _member(node, device):
+    """What the array knows of a member (Documentation/admin-guide/md.rst)."""
+    name = system.block_name(device)
+    return f"{system.BLOCK}/{system.block_name(node)}/md/dev-{name}"
+
+
+def _serves(member):
+    return os.path.exists(member) and "faulty" not in system.read(f"{member}/state")
 
 
 def await_sync(node, deadline):

@@ -4,6 +4,7 @@
 import contextlib
 import os
 
+import capability
 import disk_properties
 import probe
 import properties
@@ -57,6 +58,7 @@ class Stack:
             else:
                 step = self._attempt(layer.name, "layer", _make, layer)
                 self._probe(step, busy, layer.spec["type"])
+                _mend(layer, step)
             self.tell(**step, type=layer.spec["type"])
             if step["status"] != "up":
                 missing.add(layer.name)
@@ -211,6 +213,12 @@ def _make(layer):
         size = system.size_of(made.devices[""])
     step = {"devices": made.devices, "mount": made.mount, "keep": made.keep, "size": size}
     return step | {"properties": told}
+
+
+def _mend(layer, step):
+    """Add to a step what the trials have done to its layer, which is made good."""
+    if step.get("capabilities") and (harm := layer.mend()):
+        step["capabilities"].append(capability.harmful(harm))
 
 
 def _skipped(name, why):

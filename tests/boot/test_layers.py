@@ -171,6 +171,29 @@ def test_members_of_an_array_are_compared(lab: Lab, layers: dict[str, Any]) -> N
     assert lab(*run).stdout.strip() == "its members agree"
 
 
+MEND = """
+import sys
+sys.path.insert(0, "/run/lab/layers")
+import md, system
+array = md.Md({"name": "mirror", "over": ["LABNVME0", "LABNVME1"], "journal": None})
+node = md.array_over("/dev/nvme0n1")
+print(array.mend())
+system.run(["mdadm", "--manage", node, "--fail", "/dev/nvme0n1"])
+print(md.attribute(node, "degraded"))
+print(array.mend())
+print(md.attribute(node, "degraded"))
+"""
+
+
+def test_what_a_trial_throws_out_of_an_array_is_brought_back_and_told(lab: Lab) -> None:
+    lab("up", "md-raid1", "--name", "mirror")
+    try:
+        said = lab("ssh", "mirror", "--", "python3", "-c", MEND).stdout.splitlines()
+    finally:
+        lab("down", "mirror")
+    assert said == ["", "1", "the array threw out nvme0n1, which was brought back", "0"]
+
+
 @pytest.mark.skipif("LAB_SID" not in os.environ, reason="LAB_SID=1 builds an image of sid")
 def test_zoned_xfs_copies_by_reading_and_writing(lab: Lab, tmp_path: Path) -> None:
     for found in booted(lab, tmp_path, "zonedxfs", ZONED_XFS):
