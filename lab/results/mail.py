@@ -3,7 +3,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from textwrap import wrap
+from itertools import groupby
+from textwrap import TextWrapper
 
 from lab.results import executed
 from lab.results.coverage import CoverageReport
@@ -29,13 +30,12 @@ def _lines(documents: Sequence[Document], covered: Sequence[CoverageReport]) -> 
     found = findings(copies)
     places = {copy.where for copy in copies}
     broken = sum(copy.case["verdict"] == "violated" for copy in copies)
-    yield from wrap(
+    yield from _wrapped(
         f"{broken} of {len(copies)} judged copies, on {len(places)} paths, broke the contract: "
-        f"{len(found)} findings.",
-        COLUMNS,
+        f"{len({each.rule for each in found})} of its rules.",
     )
-    for number, finding in enumerate(found, 1):
-        yield from _finding(number, finding)
+    for number, (rule, places_of) in enumerate(groupby(found, key=lambda each: each.rule), 1):
+        yield from _rule(number, rule, list(places_of))
     yield from ("", "What holds", "")
     yield from _holds(copies)
     if lines := list(_not_exercised(documents, copies)):
@@ -50,21 +50,23 @@ def _lines(documents: Sequence[Document], covered: Sequence[CoverageReport]) -> 
         yield f"  {words}"
 
 
-def _finding(number: int, found: BrokenRule) -> Iterator[str]:
-    smallest = found.smallest
+def _rule(number: int, rule: str, found: Sequence[BrokenRule]) -> Iterator[str]:
+    """A rule that is broken: on which paths, and the smallest copy of all, as it was seen."""
     yield ""
-    yield from wrap(f"{number}. {found.rule}: {WORDS[found.rule]}", COLUMNS)
-    faults = ", ".join(f"{fault} {count}" for fault, count in found.faults.items())
-    yield from _part(
-        f"Broken by {found.where}, in {len(found.copies)} of {found.judged} copies ({faults})."
-    )
-    copy = smallest.smallest["copy"]
+    yield from _wrapped(f"{number}. {rule}: {WORDS[rule]}")
+    for each in found:
+        faults = ", ".join(f"{fault} {count}" for fault, count in each.faults.items())
+        words = f"{each.where}, in {len(each.copies)} of {each.judged} copies ({faults})"
+        yield from _wrapped(words, "   - ", "     ")
+        yield f"     lab replay {each.smallest.name} --times 20"
+    first = min(found, key=lambda each: each.smallest.size)
+    copy = first.smallest.smallest["copy"]
     sources = ", ".join(f"{start}+{sectors}" for start, sectors in copy["sources"])
-    done = smallest.smallest["name"]
-    yield from _part(f"Smallest: {sources} to {copy['destination']} (sectors), {done}.")
-    evidence = found.evidence
+    done = first.smallest.smallest["name"]
+    where = f"{first.where}, {first.smallest.name}" if found[1:] else first.smallest.name
+    yield from _part(f"Smallest: {sources} to {copy['destination']} (sectors), {done} ({where}).")
+    evidence = first.evidence
     yield from _part(f"Seen: {evidence[:QUOTED]}{'…' if len(evidence) > QUOTED else ''}")
-    yield f"   Again: lab replay {smallest.name} --times 20"
 
 
 def _holds(copies: Sequence[JudgedCopy]) -> Iterator[str]:
@@ -102,8 +104,15 @@ def _again(document: Document) -> str:
 
 
 def _part(words: str) -> list[str]:
-    return wrap(words, COLUMNS, initial_indent="   ", subsequent_indent="   ")
+    return _wrapped(words, "   ", "   ")
 
 
 def _item(words: str) -> list[str]:
-    return wrap(words, COLUMNS, initial_indent="- ", subsequent_indent="  ")
+    return _wrapped(words, "- ", "  ")
+
+
+def _wrapped(words: str, first: str = "", others: str = "") -> list[str]:
+    """Words in lines; names of profiles and paths, which have hyphens, stay whole."""
+    return TextWrapper(
+        COLUMNS, initial_indent=first, subsequent_indent=others, break_on_hyphens=False
+    ).wrap(words)

@@ -81,12 +81,12 @@ def test_cells_are_path_by_fault() -> None:
 def test_a_mail_has_findings_first_and_says_what_was_not_exercised() -> None:
     absent = run(profile="zns", not_supported="EINVAL (Invalid argument)")
     text = mail([absent, FOUND])
-    order = ["2 findings", "1. COMPLETE", "2. RECOVERS", "What holds", "What was not exercised",
+    order = ["2 of its rules", "1. COMPLETE", "2. RECOVERS", "What holds", "What was not exercised",
              "zns (S:1): not supported: EINVAL", "1 fell back", "On what", "7.2.13-lab (series)",
              "\nAgain\n", "lab run nvme-copy copy-faults --kernel series"]  # fmt: skip
     places = [text.index(words) for words in order]
     assert places == sorted(places)
-    assert "Again: lab replay 20261130-120000-abcd:3.min --times 20" in text
+    assert "lab replay 20261130-120000-abcd:3.min --times 20" in text
     assert "2112+1 to 4096" in text
     commands = ("lab replay", "lab run", "  lab ")
     assert all(
@@ -94,7 +94,20 @@ def test_a_mail_has_findings_first_and_says_what_was_not_exercised() -> None:
     )
 
 
+def test_a_rule_that_several_paths_break_stands_there_once() -> None:
+    """With how to see it on each of them, and the smallest copy of all."""
+    other = run(case(7, "eio", 512, COMPLETE="violated"), run="20261130-130000-ffff", profile="zns")
+    text = mail([other, FOUND])
+    assert "2 of its rules" in text
+    assert text.count("COMPLETE: ") == 1
+    for name in ("20261130-130000-ffff:7", "20261130-120000-abcd:3.min"):
+        assert f"     lab replay {name} --times 20\n" in text
+    complete = " ".join(text[text.index("1. ") : text.index("2. ")].split())
+    assert "zns (S:1), in 1 of 1 copies (eio 1)" in complete
+    assert "Smallest: 2112+1 to 4096 (sectors), write:1 torn (bdev-cfr on nvme-copy" in complete
+
+
 def test_where_nothing_is_broken_there_are_no_findings() -> None:
     text = mail([run(case(1, "eio"))])
-    assert text.startswith("0 of 1 judged copies, on 1 paths, broke the contract: 0 findings.")
+    assert text.startswith("0 of 1 judged copies, on 1 paths, broke the contract: 0 of its rules.")
     assert "What was not exercised" not in text
