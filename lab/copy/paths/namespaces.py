@@ -63,10 +63,10 @@ class NvmeCrossNs(NvmePath):
                 yield stray(drive, wrote)
 
     def on(self, subject: Subject) -> Instrument[Any]:
-        return _Pair(self, self.source, subject)
+        return _NamespacePair(self, self.source, subject)
 
 
-class _Pair(NvmeInstrument):
+class _NamespacePair(NvmeInstrument):
     """Both namespaces are tagged alike."""
 
     def __init__(self, path: NvmePath, source: Drive, subject: Subject) -> None:
