@@ -27,6 +27,7 @@ from lab.guest.relay import Relay
 from lab.guest.session import Session
 from lab.guest.ssh import SshSession
 from lab.guest.stack import StackPart, collect
+from lab.host.process import me
 from lab.results import junit
 from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run
@@ -263,6 +264,7 @@ def layers(directory: Path) -> Callable[[bytes], object]:
 
         def __init__(self) -> None:
             self.directory = directory
+            self.process = me()
 
         def alive(self) -> bool:
             return False
