@@ -24,7 +24,7 @@ def attempt(capability, action, *arguments):
     except Lacks as why:
         return result(capability, False, str(why))
     except Lies as why:
-        return result(capability, False, str(why)) | {"wrong": True}
+        return wrong(capability, str(why))
     except system.Failure as problem:
         said = "; ".join(problem.said.splitlines())
     except OSError as problem:
@@ -37,6 +37,6 @@ def result(capability, supported, said):
     return {"capability": capability, "supported": supported, "said": said}
 
 
-def harmful(harm):
-    """Trials that did more than they may."""
-    return result("unharmed by trials", False, harm) | {"wrong": True}
+def wrong(capability, said):
+    """A capability that is not there although success was reported, or that did harm."""
+    return result(capability, False, said) | {"wrong": True}

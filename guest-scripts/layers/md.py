@@ -36,19 +36,14 @@ class Md(Layer):
             system.modprobe("md_mod", *filter(None, [MODULES.get(self.spec["level"])]))
             node = self._start(devices)
             system.settle()
-        _bring_back(node, devices)
-        await_sync(node, content.patience(system.size_of(node) * len(devices)))
+        _make_whole(node, devices)
         return Made({"": node})
 
     def mend(self):
         devices = [device_below(ref) for ref in self.uses()]
         node = array_over(devices[0])
-        lost = ", ".join(map(system.block_name, _missing(node, devices)))
-        if not lost:
-            return ""
-        _bring_back(node, devices)
-        await_sync(node, content.patience(system.size_of(node) * len(devices)))
-        return f"the array threw out {lost}, which was brought back"
+        lost = ", ".join(map(system.block_name, _make_whole(node, devices)))
+        return f"the array threw out {lost}, which was brought back" if lost else ""
 
     def asked(self, made):
         # mdadm 4.4 says nothing where it leaves something out, or assembles another array.
@@ -121,13 +116,17 @@ def attribute(node, name):
     return system.read(path) if os.path.exists(path) else ""
 
 
-def _bring_back(node, devices):
-    """Take members back that a fault has thrown out: they are brought into line again."""
-    for device in _missing(node, devices):
+def _make_whole(node, devices):
+    """Take members back that a fault has thrown out, and wait until all are in line; which those
+    were.  Raises Failure."""
+    missing = _missing(node, devices)
+    for device in missing:
         if os.path.exists(_member(node, device)):
             # Thrown out, and not yet gone.
             system.run(["mdadm", "--manage", node, "--remove", device])
         system.run(["mdadm", "--manage", node, "--add", device])
+    await_sync(node, content.patience(system.size_of(node) * len(devices)))
+    return missing
 
 
 def _missing(node, devices):

@@ -218,7 +218,7 @@ def _make(layer):
 def _mend(layer, step):
     """Add to a step what the trials have done to its layer, which is made good."""
     if step.get("capabilities") and (harm := layer.mend()):
-        step["capabilities"].append(capability.harmful(harm))
+        step["capabilities"].append(capability.wrong("unharmed by trials", harm))
 
 
 def _skipped(name, why):

@@ -52,8 +52,8 @@ class PairedGround:
     """Two media tagged alike, of which copies go from `source` to `target`, which is read; what
     comes to the source, its write log tells."""
 
-    def __init__(self, target: MediumGround, source: MediumGround) -> None:
-        self._target, self._source = target, source
+    def __init__(self, target: Path, source: Path) -> None:
+        self._target, self._source = MediumGround(target), MediumGround(source)
 
     def write(self, sector: int, data: bytes) -> None:
         for medium in (self._target, self._source):

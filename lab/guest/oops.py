@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An oops on a guest's console, for whoever waits for something that will then never come."""
+"""What a guest's kernel says on its console, for whoever waits for what may never come."""
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-
-from lab.guest.kmsg import oopsed
 
 _STAMP = re.compile(r"\[ *\d+\.\d{6}\](?:\[ *[CT]\d+\])? ")
 """What the kernel puts before each message: the time, and with CONFIG_PRINTK_CALLER who spoke.  It
@@ -24,14 +21,6 @@ class Console:
         self._path = path
         self._at = 0
         self._rest = b""
-
-    def oops(self) -> str:
-        """The first message since the last look that tells of an oops; '' if none does."""
-        return self.first(oopsed)
-
-    def first(self, tells: Callable[[str], bool]) -> str:
-        """The first message since the last look that `tells` of something; '' if none does."""
-        return next((message for message in self.news() if tells(message)), "")
 
     def news(self) -> list[str]:
         """The messages since the last look."""

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 _RIP = re.compile(r"RIP: 0010:(?P<function>[\w.]+)\+0x")
 _CALLER = re.compile(r"(?P<guess>\? )?(?P<function>[\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[\w+\])?")
-_FRAME = re.compile(r"</?(?:TASK|IRQ|NMI|SOFTIRQ|#DF|ENTRY_TRAMPOLINE)>")
+_WITHIN = re.compile(r"</?[#\w]+>$|(?:Code|RSP|R\w\w|FS|CS|CR2|DR\d|PKRU): |RIP: ")
+"""What else stands within a trace: whose stack it is, registers and code."""
 _BEGINS = "Call Trace:"
 
 _IDLE = {"pv_native_safe_halt", "native_safe_halt", "default_idle", "acpi_safe_halt", "mwait_idle"}
@@ -37,14 +38,9 @@ def traces(messages: Iterable[str]) -> list[tuple[str, ...]]:
         elif inside and (caller := _CALLER.fullmatch(message)):
             if not caller["guess"]:
                 found[-1].append(caller["function"])
-        elif not _FRAME.fullmatch(message) and _ends(message):
+        elif not _WITHIN.match(message):
             inside = False
     return [tuple(trace) for trace in found if trace and trace[0] not in _IDLE]
-
-
-def _ends(message: str) -> bool:
-    """Whether a line is of no trace: of what stands within one, registers and code are."""
-    return not re.match(r"(?:Code|RSP|R\w\w|FS|CS|CR2|DR\d|PKRU): |RIP: ", message)
 
 
 def where(messages: Iterable[str], most: int = 6) -> str:

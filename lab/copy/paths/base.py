@@ -50,6 +50,13 @@ def stray(drive: Drive, wrote: Extent) -> str:
     return f"{wrote.sectors * SECTOR} bytes written at sector {wrote.start} of {reference(drive)}"
 
 
+def all_writes(logs: Logs, only_read: Drive) -> Iterator[str]:
+    """Every write to a disk that a copy may only read, in words."""
+    for drive, wrote in writes(logs):
+        if drive == only_read:
+            yield stray(drive, wrote)
+
+
 @dataclass(frozen=True)
 class Observation:
     """What was observed of a copy, apart from the sectors.

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from lab.copy.contract import Offload
-from lab.copy.ground import Ground, MediumGround, PairedGround
+from lab.copy.ground import Ground, PairedGround
 from lab.copy.model import SECTOR, Copy
-from lab.copy.paths.base import CopyPath, Logs, Observation, stray, writes
+from lab.copy.paths.base import CopyPath, Logs, Observation, all_writes
 from lab.copy.paths.bdev import LIMITS, BdevCfr
 from lab.copy.paths.bios import moved_through
 from lab.copy.paths.find import copy_limits, downwards, free_layers, free_namespaces, reference
@@ -56,9 +56,7 @@ class BdevCfrAcross(BdevCfr):
         yield from super().strays(
             {drive: found for drive, found in logs.items() if drive == self.drive}, copy
         )
-        for drive, wrote in writes(logs):
-            if drive == self.source:
-                yield stray(drive, wrote)
+        yield from all_writes(logs, self.source)
 
     def on(self, subject: Subject) -> Instrument[Any]:
         return _Pair(self, subject)
@@ -69,9 +67,7 @@ class _Pair(Instrument[BdevCfrAcross]):
 
     @property
     def ground(self) -> Ground:
-        return PairedGround(
-            MediumGround(self.medium), MediumGround(self.medium.parent / self.path.source.medium)
-        )
+        return PairedGround(self.medium, self.medium.parent / self.path.source.medium)
 
 
 class BdevCfrMemory(BdevCfr):

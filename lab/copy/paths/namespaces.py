@@ -4,9 +4,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lab.copy.ground import Ground, MediumGround, PairedGround
+from lab.copy.ground import Ground, PairedGround
 from lab.copy.model import Copy
-from lab.copy.paths.base import CopyPath, Logs, stray, writes
+from lab.copy.paths.base import CopyPath, Logs, all_writes
 from lab.copy.paths.find import free_namespaces
 from lab.copy.paths.instrument import Instrument, Subject
 from lab.copy.paths.nvme import NvmeInstrument, NvmePath
@@ -58,9 +58,7 @@ class NvmeCrossNs(NvmePath):
     def strays(self, logs: Logs, copy: Copy) -> Iterator[str]:
         """All that was written to the source's namespace, as well."""
         yield from super().strays(logs, copy)
-        for drive, wrote in writes(logs):
-            if drive == self.source:
-                yield stray(drive, wrote)
+        yield from all_writes(logs, self.source)
 
     def on(self, subject: Subject) -> Instrument[Any]:
         return _NamespacePair(self, self.source, subject)
@@ -71,8 +69,8 @@ class _NamespacePair(NvmeInstrument):
 
     def __init__(self, path: NvmePath, source: Drive, subject: Subject) -> None:
         super().__init__(path, subject)
-        self._source = MediumGround(subject.medium.parent / source.medium)
+        self._source = subject.medium.parent / source.medium
 
     @property
     def ground(self) -> Ground:
-        return PairedGround(MediumGround(self.medium), self._source)
+        return PairedGround(self.medium, self._source)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A case without a guest: its kernel failed before the copy, when it looked at the disks."""
+"""A case without a guest: its kernel failed as it came up, before the copy or after it."""
 
 from lab.copy.contract import RULES, Aftermath, Facts, Offload, Recovery
 from lab.copy.contract.verdict import not_applicable, violated
@@ -10,8 +10,8 @@ from lab.suites.copy_faults.cell import Setup
 
 
 def judged(setup: Setup, crash: str, seconds: float) -> CaseResult:
-    """The verdict on a kernel that crashed, or hangs, as `crash` says, before the case could be
-    carried out: NO-HANG is violated, and nothing can be said of the other rules."""
+    """The verdict on a kernel that crashed, or hangs, as `crash` says, when it looked at what the
+    case is about: NO-HANG is violated, and nothing can be said of the other rules."""
     copy, window = setup.layout.copy, setup.layout.window
     data = unreadable("no guest came up") * window.sectors
     findings = classify(copy, Tagging(window, 0, 0), data)
@@ -30,6 +30,6 @@ def judged(setup: Setup, crash: str, seconds: float) -> CaseResult:
         recovery=Recovery(None, findings, crash),
         reached=False,
     )
-    rules = dict.fromkeys(RULES, not_applicable("no copy was carried out: no guest came up"))
-    rules["NO-HANG"] = violated(f"before any copy, as its disks were looked at: {crash}")
+    rules = dict.fromkeys(RULES, not_applicable("no guest came up to tell"))
+    rules["NO-HANG"] = violated(f"as the guest looked at its disks: {crash}")
     return CaseResult(setup.point, setup.action, facts, rules, "violated", seconds)
