@@ -21,6 +21,9 @@ from lab.vm.machine import Machine
 if TYPE_CHECKING:
     from lab.face.connection import Connection
 
+_CONSOLE_READ = 1 << 20
+"""Bytes of a console that are looked at, its last ones."""
+
 
 class GuestHandle:
     """A guest that is up.  Several threads may use it, one of them `hold`.
@@ -89,10 +92,19 @@ class GuestHandle:
         """Whether its QEMU runs; a guest whose kernel panics ends it."""
         return self._guest.machine.alive()
 
-    def console(self, lines: int = 40) -> str:
-        """The last lines of its serial console, also of a guest that has died."""
+    def console(self, lines: int = 40, *, since: int = 0) -> str:
+        """The last lines of its serial console, also of a guest that has died; of what came since
+        console_size() was `since`, or of all that is kept if it was shortened meanwhile."""
         self._require_not_down()
-        return tail(harmless(end_of(self.directory / CONSOLE_LOG, 1 << 20)), lines)
+        size = self.console_size()
+        new = size - since if since <= size else size
+        said = end_of(self.directory / CONSOLE_LOG, min(new, _CONSOLE_READ))
+        return tail(harmless(said), lines)
+
+    def console_size(self) -> int:
+        """Bytes that its serial console has said; fewer once it had said too much to be kept."""
+        self._require_not_down()
+        return (self.directory / CONSOLE_LOG).stat().st_size
 
     def run(
         self,

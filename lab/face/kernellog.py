@@ -8,7 +8,8 @@ from lab.guest.session import Session
 
 _DEADLINE = 60.0
 
-_READ = 'echo "$1" >/dev/kmsg; dmesg --raw'
+_READ = 'echo "<6>$1" >/dev/kmsg; dmesg --raw'
+"""Marks are of a level that the console does not show, where they would tell nobody anything."""
 _RECORD = re.compile(r"<\d+>\[ *\d+\.\d+\] ?(.*)")
 
 

@@ -54,7 +54,9 @@ class Pool:
         wanted = GuestRequest(str(profile), kernel, qemu, changes)
         if guest := self._guests.get(wanted):
             with suppress(LabError):
-                return GuestUse(self, wanted, guest, guest.kernel_log())
+                # In this order: what the kernel had to say before has reached the console then.
+                log = guest.kernel_log()
+                return GuestUse(self, wanted, guest, log, guest.console_size())
             # An earlier test has ended it, or its kernel hangs.
             self._guests.pop(wanted).down()
         guest = self._guests[wanted] = boot(wanted.profile, **wanted.asked())
@@ -81,6 +83,8 @@ class GuestUse:
     wanted: GuestRequest
     guest: GuestHandle
     log: KernelLog
+    console: int = 0
+    """What console_size() was when the test began; 0 in a guest that was booted for it."""
     kept: bool = False
     runs: list[Path] = field(default_factory=list)
     """Directories of the runs that the test made in it."""
@@ -115,12 +119,12 @@ class GuestUse:
         return f"its QEMU has ended; {self.guest.directory} is there until lab down {name}"
 
     def sections(self, test: str) -> list[tuple[str, str]]:
-        """Of a test that failed: what its guest's kernel said during it, the end of the console,
-        and where more is kept."""
+        """Of a test that failed: what its guest's kernel said during it, the end of what the
+        console did (since the boot if that was for this test), and where more is kept."""
         said = self._kernel_messages()
         try:
             place = self._save(test, said)
-            console = self.guest.console(_SHOWN)
+            console = self.guest.console(_SHOWN, since=self.console)
         except (OSError, LabError) as error:
             # Its state directory is full, or the test has taken it down.
             return [(f"lab: guest {self.guest.name}", str(error))]

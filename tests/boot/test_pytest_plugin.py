@@ -85,7 +85,9 @@ def test_guests_are_shared_and_tell_of_the_test_that_failed(
     report = failure(result, "test_it_fails")
     assert "of the test that fails" in kernel_messages(report)
     assert "of the test before" not in report
-    assert "lab: ready" in section(report, "lab: console")
+    console = section(report, "lab: console")
+    assert re.search(r"\[ *\d+\.\d+\] of the test that fails", console)
+    assert "lab: mark" not in console
     place = Path(section(report, "lab: evidence").strip())
     assert (place / "kernel.log").read_text() == kernel_messages(report)
     assert {"console.log", "argv.json"} <= {path.name for path in place.iterdir()}
