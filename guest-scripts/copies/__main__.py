@@ -19,11 +19,11 @@ import importlib
 import json
 import os
 import sys
-import time
 
 # Its ioctls, its way past the page cache and its Extended Copy.
 sys.path.append(os.environ.get("LAB_LAYERS", "/run/lab/layers"))
 
+import ending
 import quiet
 
 
@@ -42,32 +42,25 @@ def copy(function, request):
     """
     if request.get("pretend"):
         moved = {"bios": [], "lost": 0}
-        return {"errno": 0, "done": len(request["ranges"]), "seconds": 0.0, "moved": moved}
+        return {"errno": 0, "done": len(request.get("ranges", ())), "seconds": 0.0, "moved": moved}
     if request.get("own_process"):
         import child
 
         return child.run(lambda: attempt(function, request))
     ended = attempt(function, request)
-    if request.get("fall_back") and (ended.get("errno") or ended.get("status")):
+    if request.get("fall_back") and ending.failed(ended):
         return attempt(function, {**request, "emulate": True})
     return ended
 
 
 def attempt(function, request):
-    """An error of the kernel is how a copy ended, not why it could not be tried."""
-    start = time.monotonic()
-    try:
+    """How it ended, while udev leaves the disks alone."""
+
+    def work():
         with quiet.undisturbed():
             return function(request)
-    except OSError as problem:
-        if not problem.errno:
-            raise
-        return {
-            "errno": problem.errno,
-            "done": getattr(problem, "done", 0),
-            "said": problem.strerror or str(problem),
-            "seconds": time.monotonic() - start,
-        }
+
+    return ending.of(work)
 
 
 def serve():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Reading and writing past the page cache."""
 
+import _thread
 import mmap
 import os
 import stat
@@ -15,7 +16,8 @@ def open_node(path, flags):
     about = os.stat(path)
     if not stat.S_ISBLK(about.st_mode):
         return os.open(path, flags | os.O_CLOEXEC)
-    node = f"/dev/.lab-{os.getpid()}"
+    # Of this thread alone.
+    node = f"/dev/.lab-{_thread.get_native_id()}"
     os.mknod(node, 0o600 | stat.S_IFBLK, about.st_rdev)
     try:
         return os.open(node, flags | os.O_CLOEXEC)

@@ -8,6 +8,7 @@ meanwhile, such as udev.
 
 import os
 import re
+from contextlib import contextmanager
 
 import system
 
@@ -29,9 +30,15 @@ _ENTRIES = re.compile(r"entries-in-buffer/entries-written: (\d+)/(\d+)")
 
 
 class Meter:
-    """What is asked of a block device since this was made, until it is `moved`."""
+    """What is asked of a block device since this was made, until it is `moved`.  There is one ring
+    buffer: while it is `shared`, others cannot tell."""
+
+    shared = False
 
     def __init__(self, node):
+        if Meter.shared:
+            self._why = "others move data at the same time"
+            return
         self._disk, self._start = _place(system.block_name(node))
         self._why = ""
         try:
@@ -48,6 +55,28 @@ class Meter:
         found, lost = parse(_read(f"{INSTANCE}/trace"), self._disk)
         bios = [[rwbs, sector - self._start, sectors, who] for rwbs, sector, sectors, who in found]
         return {"bios": bios[:MOST], "lost": lost + max(0, len(bios) - MOST)}
+
+
+class NoMeter:
+    """Of what is no block device: nobody asks how it is used."""
+
+    def moved(self):
+        """As of a Meter."""
+        return {"unknown": "it is no block device"}
+
+
+@contextmanager
+def shared(node):
+    """A meter for all that several do meanwhile."""
+    try:
+        seen = Meter(node)
+    except (OSError, system.Failure):
+        seen = NoMeter()
+    Meter.shared = True
+    try:
+        yield seen
+    finally:
+        Meter.shared = False
 
 
 def parse(text, disk):

@@ -78,7 +78,7 @@ class GuestGround:
 
     def write(self, sector: int, data: bytes) -> None:
         size = {"size": self._size} if self._size else {}
-        self._ask(op="sectors.write", data=_packed(data), **self._at(sector), **size)
+        self._ask(op="sectors.write", data=packed(data), **self._at(sector), **size)
 
     def read(self, extent: Extent) -> bytes:
         """The bytes of an extent; sectors that cannot be read say so themselves."""
@@ -98,14 +98,15 @@ class CachedGround(GuestGround):
     until it is read: then all goes to the medium, and the page cache forgets it."""
 
     def write(self, sector: int, data: bytes) -> None:
-        self._ask(op="sectors.write_cached", data=_packed(data), **self._at(sector))
+        self._ask(op="sectors.write_cached", data=packed(data), **self._at(sector))
 
     def read(self, extent: Extent) -> bytes:
         answer = self._ask(op="sectors.read_cached", **self._at(extent.start), **self._of(extent))
         return _unpacked(extent, answer)
 
 
-def _packed(data: bytes) -> str:
+def packed(data: bytes) -> str:
+    """Data as the executor in the guest takes them: tags repeat themselves."""
     return base64.b64encode(zlib.compress(data, 1)).decode()
 
 

@@ -63,6 +63,9 @@ REHEARSAL = Action("rehearsal", undisturbed=True)
 SIZE = Action("size", undisturbed=True)
 """A copy of a size at, or just above, a limit of its device."""
 
+CONCURRENT = Action("concurrent", undisturbed=True)
+"""A copy while others copy and write on the same sectors."""
+
 
 def named(point: Point, action: Action) -> str:
     """How people call what is done at a point: `write:2 eio`, or `rehearsal`."""

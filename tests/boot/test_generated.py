@@ -5,6 +5,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 from tests.boot.conftest import Lab
 
 ALIVE = ("--actions", "resume,eio,enospc,torn")
@@ -93,3 +95,28 @@ def test_what_cannot_be_replayed_ends_with_2(lab: Lab) -> None:
     assert "no run " in lab("replay", "20200101-000000-0000:1", status=2).stderr
     assert "no run nonsense" in lab("replay", "nonsense", status=2).stderr
     assert "expected RUN or RUN:CASE" in lab("replay", ":1", status=2).stderr
+
+
+def test_copies_and_writes_at_once_leave_what_some_order_leaves(lab: Lab, guest: str) -> None:
+    run = lab.faults("--cases", "20", "--actions", "concurrent", "--ranges", "3", on=guest)
+    assert run["verdicts"] == {"holds": 20}
+    rivals = [case["rivals"] for case in run["cases"]]
+    assert any(each["copies"] for each in rivals)
+    assert any(each["writes"] for each in rivals)
+    offloaded = {case["rules"]["OFFLOADED"]["verdict"] for case in run["cases"]}
+    assert offloaded == {"holds", "n/a"}
+    # A sweep has some as well, and each can be carried out again.
+    swept = lab.faults("--actions", "concurrent", "--ranges", "2", "--blocks", "16", on=guest)
+    assert swept["verdicts"] == {"holds": 8}
+    again = replay(lab, f"{swept['run']}:3", "--times", "2")
+    assert again["same"] == [True, True]
+    assert [case["rivals"] for case in again["cases"]] == [swept["cases"][2]["rivals"]] * 2
+
+
+@pytest.mark.parametrize(("plant", "rule"), [("flip-bit", "NO-FOREIGN"), ("no-copy", "COMPLETE")])
+def test_what_is_wrong_with_copies_at_once_is_noticed(
+    lab: Lab, guest: str, plant: str, rule: str
+) -> None:
+    args = ("--cases", "2", "--seed", "4", "--actions", "concurrent", "--plant", plant)
+    run = lab.faults(*args, on=guest, status=1)
+    assert all(case["rules"][rule]["verdict"] == "violated" for case in run["cases"])

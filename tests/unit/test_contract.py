@@ -495,6 +495,26 @@ def test_offloaded_needs_a_proof_and_nothing_against_it(seen: Offload, expected:
 FELL_BACK = Offload.fell_back("no Copy command; read 20+4; write 50+4")
 
 
+def test_what_cannot_be_told_of_an_offload_is_no_verdict_and_says_why() -> None:
+    case = facts(offload=Offload(untold="others wrote there"))
+    assert ruling("OFFLOADED", case) is NOT_APPLICABLE
+    assert evidence("OFFLOADED", case) == "others wrote there"
+    assert overall(case, judge(case)) == "holds"
+
+
+def test_what_is_wrong_with_a_rival_is_wrong_with_the_case() -> None:
+    whole = findings(copied())
+    assert violated(facts(others=(whole, whole))) == set()
+    assert violated(facts(others=(whole, ALL_BUT_ONE))) == {"COMPLETE"}
+    foreign = findings(copied() | {59: bytes(SECTOR)})
+    case = facts(others=(whole, foreign))
+    assert violated(case) == {"COMPLETE", "NO-FOREIGN"}
+    assert "sector 59: zeroes" in evidence("NO-FOREIGN", case)
+    assert "as some order of the copies and writes leaves it" in evidence("COMPLETE", case)
+    failed = facts(others=(ALL_BUT_ONE,), completion=FAILED, disturbed="it was")
+    assert ruling("COMPLETE", failed) is NOT_APPLICABLE
+
+
 def test_a_caller_that_was_served_by_reads_and_writes_after_an_error_fell_back() -> None:
     case = facts(injected=INJECTED, offload=FELL_BACK)
     assert ruling("SIGNALLED", case) is ruling("OFFLOADED", case) is Ruling.FELL_BACK

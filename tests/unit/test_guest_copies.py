@@ -457,3 +457,43 @@ def test_an_error_of_the_kernel_in_a_child_is_how_the_copy_ended(tmp_path: Path)
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(answer["errno"], answer["done"]) for answer in answers] == [(errno.ENOENT, 0)] * 2
+
+
+def crowd_request(tmp_path: Path, *copies: dict[str, Any]) -> dict[str, Any]:
+    """Copies within a file, and a write to it, at once."""
+    node = tmp_path / "file"
+    node.write_bytes(b"".join(bytes([at]) * 4096 for at in range(8)))
+    data = base64.b64encode(zlib.compress(b"w" * 4096)).decode()
+    return {
+        "op": "crowd.copy", "node": str(node), "copies": list(copies),
+        "writes": [{"offset": 7 * 4096, "data": data}],
+    }  # fmt: skip
+
+
+def within(node: str, source: int, target: int) -> dict[str, Any]:
+    """A copy of one block within a file."""
+    ranges = [[source * 4096, 4096]]
+    return {
+        "op": "files.copy", "path": "fs-cfr", "node": node, "ranges": ranges, "to": target * 4096,
+    }  # fmt: skip
+
+
+def test_copies_and_writes_are_made_at_once_and_all_of_them_are_told(tmp_path: Path) -> None:
+    node = str(tmp_path / "file")
+    request = crowd_request(tmp_path, within(node, 0, 4), within(node, 1, 5))
+    answer = load("crowd").copy(request)
+    assert (answer["errno"], answer["failed"], answer["done"]) == (0, [], 1)
+    assert 0 <= answer["met"] <= 3
+    assert answer["moved"] == {"unknown": "it is no block device"}
+    blocks = [0, 1, 2, 3, 0, 1, 6, ord("w")]
+    assert Path(node).read_bytes() == b"".join(bytes([at]) * 4096 for at in blocks)
+
+
+def test_what_failed_among_several_is_told_and_the_others_are_made(tmp_path: Path) -> None:
+    node = str(tmp_path / "file")
+    missing = within(str(tmp_path / "nowhere"), 0, 4)
+    answer = load("crowd").copy(crowd_request(tmp_path, within(node, 0, 4), missing))
+    assert (answer["errno"], answer["failed"], answer["done"]) == (errno.ENOENT, [1], 0)
+    assert answer["said"] == "copy 2: No such file or directory"
+    assert Path(node).read_bytes()[4 * 4096 : 5 * 4096] == bytes(4096)
+    assert Path(node).read_bytes()[7 * 4096 :] == b"w" * 4096

@@ -39,12 +39,14 @@ RAN_ON = (Aftermath.LIVE, Aftermath.UNPLUGGED)
 @dataclass(frozen=True)
 class Offload:
     """What shows who moved the data: `proof` that it was not the caller, or what speaks `against`
-    that, in words.  Neither where nobody was left to tell.  `fallback`: how reads and writes were
-    seen to bring the data, or a part of them, to the destination; then it stands in `against`."""
+    that, in words.  Neither where that cannot be told, for the reason `untold`.  `fallback`: how
+    reads and writes were seen to bring the data, or a part of them, to the destination; then it
+    stands in `against`."""
 
     proof: str = ""
     against: str = ""
     fallback: str = ""
+    untold: str = "the guest ended before it could tell"
 
     @classmethod
     def fell_back(cls, how: str) -> "Offload":
@@ -89,6 +91,7 @@ class Facts:
     durable, or empty.
     `complaints`: kernel messages that speak of a hang, a lockup or an oops.  `stray_writes`:
     logged writes outside the destination, as text.  `reached`: the copy came to the point.
+    `others`: the same as `findings` of what else wrote at the same time.
     `cached`: the same copy through the page cache, where the path has it and that was tried.
     `size`: how a copy lies to a limit of its device, where that is the question, as text; `excess`:
     it is above one.
@@ -116,3 +119,4 @@ class Facts:
     cached: CachedCopy | None = None
     size: str = ""
     excess: bool = False
+    others: tuple[Findings, ...] = ()

@@ -7,7 +7,7 @@ from itertools import islice
 from lab.copy.contract.evidence import SHOWN, all_new, caught_damage, not_new, quote
 from lab.copy.contract.facts import LOSSY, RAN_ON, Facts
 from lab.copy.contract.verdict import Verdict, fell_back, holds, not_applicable, violated
-from lab.copy.oracle import SectorState
+from lab.copy.oracle import Findings, SectorState
 
 
 def complete(facts: Facts) -> Verdict:
@@ -18,7 +18,13 @@ def complete(facts: Facts) -> Verdict:
         return not_applicable("power was lost after the success: see DURABLE")
     damaged = (*facts.corrupted, *facts.lost)
     caught = caught_damage(facts, damaged, not_new(facts.findings))
-    return caught or all_new(facts.findings, "success: all destination sectors must be new")
+    if caught or not facts.others:
+        return caught or all_new(facts.findings, "success: all destination sectors must be new")
+    when = (
+        "success: all of each destination must be as some order of the copies and writes leaves it"
+    )
+    wrong = [found for found in (facts.findings, *facts.others) if not_new(found)]
+    return all_new(wrong[0] if wrong else facts.findings, when)
 
 
 def prefix(facts: Facts) -> Verdict:
@@ -41,16 +47,12 @@ def prefix(facts: Facts) -> Verdict:
 
 def no_foreign(facts: Facts) -> Verdict:
     """Every destination sector is old or new, whole."""
-    findings = facts.findings
-    start = findings.copy.destination
-    bad = [
-        start + at
-        for at, state in enumerate(findings.destination)
-        if state in (SectorState.TORN, SectorState.FOREIGN)
-    ]
+    findings, bad = facts.findings, _not_whole(facts.findings)
     if caught := caught_damage(facts, facts.corrupted, bad):
         return caught
-    if bad:
+    if not bad:
+        findings = next(filter(_not_whole, facts.others), findings)
+    if bad := _not_whole(findings):
         kinds = ", ".join(
             f"{findings.count(state)} {state}"
             for state in (SectorState.TORN, SectorState.FOREIGN)
@@ -58,6 +60,16 @@ def no_foreign(facts: Facts) -> Verdict:
         )
         return violated(f"{kinds}: {quote(findings, bad)}")
     return holds(f"all whole: {findings.summary()}")
+
+
+def _not_whole(findings: Findings) -> list[int]:
+    """The destination sectors that are neither old nor new."""
+    start = findings.copy.destination
+    return [
+        start + at
+        for at, state in enumerate(findings.destination)
+        if state in (SectorState.TORN, SectorState.FOREIGN)
+    ]
 
 
 def source(facts: Facts) -> Verdict:
@@ -162,7 +174,7 @@ def offloaded(facts: Facts) -> Verdict:
     if seen.against:
         return violated(seen.against)
     if not seen.proof:
-        return not_applicable("the guest ended before it could tell")
+        return not_applicable(seen.untold)
     return holds(seen.proof)
 
 

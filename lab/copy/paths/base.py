@@ -20,7 +20,7 @@ from lab.copy.paths.traced import is_bystander, parse_trace
 from lab.copy.sizes import shapes
 from lab.crash.writelog import LogEntry
 from lab.errors import UsageError
-from lab.faults.actions import Action
+from lab.faults.actions import CONCURRENT, Action
 from lab.faults.model import Point, Stage, points_of
 from lab.profile.models import CopyLimits, Profile
 from lab.vm.graph import Drive
@@ -176,6 +176,8 @@ class CopyPath(ABC):
         """Whether the action means something on this path."""
         if not self.survives_boot and (action.costs_boot or action.lies):
             return False
+        if action == CONCURRENT:
+            return self.any_shape and not self.copies_last
         if action.layer:
             return bool(self.layer(action.layer))
         if action.throttles:

@@ -7,8 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lab.copy.concurrent import Crowd, Rivals
 from lab.copy.ground import Ground
-from lab.copy.model import Completion, Copy, Layout
+from lab.copy.model import SECTOR, Completion, Copy, Layout
 from lab.copy.oracle import Findings, Tagging, classify
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.instrument import Subject
@@ -31,6 +32,7 @@ from lab.host.clone import clone
 from lab.host.dirs import not_writable
 from lab.results.coverage import Circumstance
 from lab.suites.copy_faults import fua
+from lab.suites.copy_faults.crowd import taggings
 from lab.suites.copy_faults.failures import DeviceFailure
 from lab.suites.copy_faults.taps import Taps
 from lab.suites.guest import RunGuest
@@ -180,16 +182,25 @@ class Bench:
         self.instrument.cache.write(tagging.window.start, tagging.data())
         return tagging
 
+    def crowd(self, copy: Copy, rivals: Rivals, tagging: Tagging) -> Crowd:
+        """A copy with its rivals, on a window that was tagged."""
+        written = tuple(taggings(rivals, self._generation + 1, self.run.number))
+        self._generation += len(written)
+        return Crowd(copy, rivals, tagging, written, self.drive.block_size // SECTOR)
+
     def look(self, copy: Copy, tagging: Tagging) -> Findings:
+        """What became of a copy; see read()."""
+        return classify(copy, tagging, self.read(tagging))
+
+    def read(self, tagging: Tagging) -> bytes:
         """Let the oracle read the ground; what cannot even be opened is lost, sector by sector."""
         try:
-            data = self.ground.read(tagging.window)
+            return self.ground.read(tagging.window)
         except GuestError as error:
             if not self.guest.machine.alive():
                 raise
             self.run.emit("lab", "not read", text=str(error))
-            data = unreadable("what held it is gone") * tagging.window.sectors
-        return classify(copy, tagging, data)
+            return unreadable("what held it is gone") * tagging.window.sectors
 
     def renew(self) -> None:
         """Boot the guest again on fresh media: nothing on them could be used any more."""

@@ -25,6 +25,7 @@ from lab.errors import GuestError
 from lab.faults.actions import REHEARSAL, SIZE, Action
 from lab.faults.model import Point, Stage
 from lab.guest.kmsg import complaints
+from lab.suites.copy_faults import crowd as crowds
 from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
@@ -75,6 +76,7 @@ class CaseResult:
                 "aftermath": str(seen.aftermath),
                 "flushed": seen.flushed,
                 "destination": seen.findings.summary(),
+                "others": [each.summary() for each in seen.others] or None,
             },
             "sectors": {
                 "struck": self.struck and [self.struck.start, self.struck.sectors],
@@ -139,14 +141,20 @@ class BenchCase:
         """What there was to be seen, and what the copy's caller was told."""
         bench, copy, plant = self._bench, self._layout.copy, self._plant
         tagging = bench.tag(self._layout)
+        rivals = self._setup.rivals
+        crowd = bench.crowd(copy, rivals, tagging) if rivals else None
         try:
             with bench.device_may_fail():
-                told = Interruption(bench, self._setup, tagging, plant, self._hang).carry_out()
+                told = Interruption(
+                    bench, self._setup, tagging, plant, self._hang, crowd
+                ).carry_out()
         except DeviceFailure as failure:
             told = InterruptionResult(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
         elsewhere = bench.taps.elsewhere()
         seen = self._seen(told, elsewhere, tagging)
-        offload = bench.path.offload(seen, copy)
+        offload = (
+            crowds.offload(bench.path, seen, crowd) if crowd else bench.path.offload(seen, copy)
+        )
         logs = dict(zip((bench.drive, *bench.path.others), (told.entries, *elsewhere), strict=True))
         problem = ""
         if not bench.path.on_medium:
@@ -154,7 +162,8 @@ class BenchCase:
             anew = told.aftermath is Aftermath.REMOUNTED
             problem = self._revive() if told.ended else bench.mend(rebooted=anew)
         plant.medium(bench.ground, copy, tagging, _succeeded(told))
-        findings = bench.look(copy, tagging)
+        data = bench.read(tagging)
+        findings, *others = crowd.findings(data) if crowd else (classify(copy, tagging, data),)
         if bench.path.on_medium and told.ended:
             problem = self._revive()
         elif problem:
@@ -171,7 +180,7 @@ class BenchCase:
             deadline=self._hang,
             crash=told.crash,
             complaints=self._complaints(told),
-            stray_writes=tuple(bench.path.strays(logs, copy)),
+            stray_writes=tuple(bench.path.strays(logs, crowds.written(crowd) if crowd else copy)),
             offload=offload,
             recovery=self._recover(problem),
             reached=told.reached,
@@ -181,6 +190,7 @@ class BenchCase:
             lied=told.lied,
             blind=told.blind,
             redundant=bench.path.redundant,
+            others=tuple(others),
         )
         if self._action == SIZE:
             by_limits = ", ".join(map(str, sizes(copy, bench.path.bounds)))

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from lab.copy.concurrent import ALONE, Rivals
 from lab.copy.model import Copy, Extent, Layout
 from lab.faults.actions import Action, named
 from lab.faults.blkerror import ALIKE, BlockError
@@ -33,6 +34,8 @@ class Setup:
     """What `blk-error` fails."""
     size: str = ""
     """How a copy lies to a limit of its device: `above mcl`; '' where that is not the question."""
+    rivals: Rivals = ALONE
+    """What copies and writes at the same time."""
 
     @property
     def name(self) -> str:
@@ -57,6 +60,7 @@ class Setup:
             "fua": self.fua,
             "blk_error": str(self.block_error),
             "size": self.size or None,
+            "rivals": self.rivals.document() if self.rivals else None,
         }
 
     @classmethod
@@ -84,7 +88,30 @@ class Setup:
             BlockError.parse(str(document.get("blk_error", ""))),
             # Bundles of before have none.
             str(document.get("size") or ""),
+            _rivals(document.get("rivals"), layout),
         )  # fmt: skip
+
+
+def _rivals(document: Any, layout: Layout) -> Rivals:
+    """Those in a case's JSON, inside of its window.  Raises KeyError, TypeError or ValueError."""
+    if document is None:
+        return ALONE
+    copies = tuple(
+        Copy(
+            tuple(_extent(*source) for source in each["sources"]),
+            _number(each["destination"]), layout.copy.unit,
+        )
+        for each in document["copies"]
+    )  # fmt: skip
+    found = Rivals(copies, tuple(_extent(*each) for each in document["writes"]))
+    used = [*found.targets(layout.copy), *(source for each in copies for source in each.sources)]
+    unit, window = layout.copy.unit, layout.window
+    for each in used:
+        if each.start < window.start or each.end > window.end or not each.sectors:
+            raise ValueError("a copy or write beyond the window")
+        if (each.start - window.start) % unit or each.sectors % unit:
+            raise ValueError("a copy or write of no whole blocks")
+    return found
 
 
 def _extent(start: Any, sectors: Any) -> Extent:

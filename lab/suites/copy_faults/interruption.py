@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from lab.copy.concurrent import Crowd
 from lab.copy.contract import Aftermath
 from lab.copy.contract.facts import RAN_ON
 from lab.copy.model import Completion
@@ -18,6 +19,7 @@ from lab.faults.stepper import NotReached, Stepper
 from lab.faults.throttle import FOREVER, Throttle
 from lab.guest.kmsg import complaints
 from lab.results.coverage import Circumstance
+from lab.suites.copy_faults import crowd as crowds
 from lab.suites.copy_faults.acts import ability, registry
 from lab.suites.copy_faults.acts.scene import Effect, Grip, Scene
 from lab.suites.copy_faults.bench import Bench
@@ -58,9 +60,11 @@ class Interruption:
     """One copy on a bench whose guest is up and idle, interrupted once."""
 
     def __init__(
-        self, bench: Bench, setup: Setup, tagging: Tagging, plant: Plant, hang: float
-    ) -> None:
+        self, bench: Bench, setup: Setup, tagging: Tagging, plant: Plant, hang: float,
+        crowd: Crowd | None = None,
+    ) -> None:  # fmt: skip
         self._bench = bench
+        self._crowd = crowd
         self._copy = setup.layout.copy
         self._point = setup.point
         self._act = registry.find(setup.action.name)
@@ -125,8 +129,9 @@ class Interruption:
         return bool(told.lied) or (failed and told_success and self._bench.path.durable)
 
     def _start(self) -> None:
-        request = {**self._bench.path.request(self._copy), **self._act.request}
-        self._bench.start(self._plant.request(request))
+        path = self._bench.path
+        asked = crowds.request(path, self._crowd) if self._crowd else path.request(self._copy)
+        self._bench.start(self._plant.request({**asked, **self._act.request}))
 
     def _hold(self) -> Grip:
         """Start the copy and freeze it at the point.  Raises NotReached."""
@@ -194,7 +199,11 @@ class Interruption:
     def _run_unheld(self) -> InterruptionResult:
         """Let the copy run into the error, and wait for its end."""
         self._start()
-        return self._ended(time.monotonic(), Effect())
+        told = self._ended(time.monotonic(), Effect())
+        if self._crowd and self._bench.answered:
+            # Whether any of them ran at the same time.
+            return replace(told, reached=self._bench.answered.get("met", 0) > 0)
+        return told
 
     def _ended(self, since: float, effect: Effect, *, reached: bool = True) -> InterruptionResult:
         """Wait for the end of the copy."""

@@ -13,8 +13,10 @@ TRIES = 30
 
 
 def minimise(setup: Setup, fails: Callable[[Setup], bool], tries: int = TRIES) -> Setup:
-    """Greedily: the first smaller case that fails is the next to be made smaller."""
-    while True:
+    """Greedily: the first smaller case that fails is the next to be made smaller.
+
+    A copy with rivals stays as it is: what such a case comes to need not be the same again."""
+    while not setup.rivals:
         for candidate in smaller(setup):
             if tries == 0:
                 return setup
@@ -24,6 +26,7 @@ def minimise(setup: Setup, fails: Callable[[Setup], bool], tries: int = TRIES) -
                 break
         else:
             return setup
+    return setup
 
 
 def smaller(setup: Setup) -> Iterator[Setup]:

@@ -12,13 +12,14 @@ from lab.copy.paths import find
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.nvme import check_limits
 from lab.copy.plant import Plant
-from lab.faults.actions import REHEARSAL, SIZE, named
+from lab.faults.actions import CONCURRENT, REHEARSAL, SIZE, named
 from lab.faults.model import REHEARSED, Point
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.profile.models import Profile
 from lab.results.coverage import Circumstance
 from lab.suites.copy_faults import absent, rehearsal
+from lab.suites.copy_faults import crowd as crowds
 from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.acts.ability import able
 from lab.suites.copy_faults.bench import Bench
@@ -95,6 +96,8 @@ def as_sweep(profile: Profile, options: CopyFaultsOptions) -> Sweep:
     )
     if SIZE in options.selection.actions:
         setups = _with_sizes(setups, path)
+    if CONCURRENT in options.possible(path) and not drawn and not path.limits.none:
+        setups = _with_crowds(setups, path, options)
     return Sweep(
         profile, path, NAME, options.document(), first, setups, options.plant,
         options.hang_deadline, minimised=drawn is not None and drawn.minimise,
@@ -171,7 +174,8 @@ def _generated(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setup
                 undisturbed = all(action.undisturbed for action in able_to)
                 where = replace(whole, selection=replace(whole.selection, actions=able_to))
             if undisturbed:
-                yield number, setup
+                _, action = strike(where, drawn.seed, number, [REHEARSED])
+                yield number, _crowded(replace(setup, action=action), drawn.seed, number, path)
                 continue
             found = rehearsal.points(bench, plan, options.plant)
             try:
@@ -180,7 +184,8 @@ def _generated(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setup
                 _leave_out(bench, path, options, nothing)
                 continue
             torn = cut(plan, point, drawn.seed, number)
-            yield number, replace(setup, point=point, action=action, cut=torn)
+            struck = replace(setup, point=point, action=action, cut=torn)
+            yield number, _crowded(struck, drawn.seed, number, path)
 
     return _rehearsal(draw(whole, drawn.seed, 1), path, options), setups
 
@@ -190,6 +195,29 @@ def _rehearsal(plan: Layout, path: CopyPath, options: CopyFaultsOptions) -> Setu
         plan, REHEARSED, REHEARSAL, path.name, path.ref, fua=options.fua,
         block_error=options.block_error,
     )  # fmt: skip
+
+
+def _crowded(setup: Setup, seed: int, number: int, path: CopyPath) -> Setup:
+    """The same with rivals, if that is what is to happen."""
+    if setup.action != CONCURRENT:
+        return setup
+    return replace(setup, rivals=crowds.draw(path, setup.layout, seed, number))
+
+
+def _with_crowds(before: Setups, path: CopyPath, options: CopyFaultsOptions) -> Setups:
+    """The same, and behind it the regular copy with several crowds of others."""
+    plan = path.layout(options.ranges, options.blocks)
+
+    def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
+        last = 0
+        for number, setup in before(bench, lambda total: expect(total + crowds.SWEPT)):
+            last = max(last, number)
+            yield number, setup
+        for at in range(1, crowds.SWEPT + 1):
+            setup = replace(_rehearsal(plan, path, options), action=CONCURRENT)
+            yield last + at, _crowded(setup, 0, at, path)
+
+    return setups
 
 
 def _with_sizes(before: Setups, path: CopyPath) -> Setups:

@@ -12,7 +12,7 @@ from functools import cache
 from lab import plugins
 from lab.copy.contract import Aftermath
 from lab.errors import UsageError
-from lab.faults.actions import ANYWHERE, HELD, REHEARSAL, SIZE, Action
+from lab.faults.actions import ANYWHERE, CONCURRENT, HELD, REHEARSAL, SIZE, Action
 from lab.faults.model import Stage
 from lab.suites.copy_faults import fault
 from lab.suites.copy_faults.acts import guest, host, power
@@ -101,6 +101,7 @@ OWN = (
     ),
     Act(REHEARSAL, fault=fault.nothing),
     Act(SIZE, fault=fault.nothing),
+    Act(CONCURRENT, fault=fault.nothing),
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ NEEDS = [act.need.trial for act in OWN if act.need]
 ONLY_HOLDS = {"resume", "throttle"}
 """What is done to these copies is to hold them, and to let them go."""
 
-UNHELD = {"eio-unheld", "rehearsal", "size"}
+UNHELD = {"concurrent", "eio-unheld", "rehearsal", "size"}
 """The fault layer counts to the request by itself, or there is none."""
 
 ENDS = {"kill", "power-cut", "power-cut-kept", "power-cut-prefix"}
