@@ -90,6 +90,27 @@ def test_a_copy_is_a_reflink_and_refused_above_each_limit(lab: Lab, model: str) 
         assert sizes[f"above {limit}"]["error"] == "EINVAL"
 
 
+def test_copies_at_once_hold_and_what_is_wrong_with_them_is_noticed(lab: Lab, model: str) -> None:
+    run = copies(lab, "--actions", "concurrent")
+    assert run["verdicts"] == {"holds": 9}
+    tell(lab, "drop 1")
+    try:
+        run = copies(lab, "--actions", "concurrent", status=1)
+    finally:
+        tell(lab, "none")
+    crowds = [case for case in run["cases"] if case["rivals"]]
+    assert any("COMPLETE" in broken(case) for case in crowds)
+
+
+def test_a_disk_that_forbids_copies_meanwhile_allows_them_again(lab: Lab, model: str) -> None:
+    before = lab("ssh", NAME, "--", "cat", "/sys/block/copyref-model/limits").stdout
+    run = copies(lab, "--points", "write:1", "--actions", "copies-forbidden")
+    (case,) = apart(run)["cases"]
+    assert case["verdict"] == "holds"
+    assert case["outcome"]["disturbed"] == "the disk was told to allow no copies"
+    assert lab("ssh", NAME, "--", "cat", "/sys/block/copyref-model/limits").stdout == before
+
+
 @pytest.mark.parametrize("fault", BROKEN)
 def test_what_the_driver_does_wrong_is_noticed(lab: Lab, model: str, fault: str) -> None:
     if fault not in QUICK and not os.environ.get("LAB_COPYREF"):

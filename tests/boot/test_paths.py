@@ -2,6 +2,7 @@
 """Every offload path on one real guest: points, faults, planted defects, faults in the guest."""
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -372,10 +373,10 @@ def test_udev_goes_on_when_who_kept_it_quiet_is_killed(every: Every) -> None:
 
 def test_faults_in_the_guest(every: Every) -> None:
     run = every(
-        "loop-reflink", "--actions", "fs-shutdown,dm-error,dm-delay,kill-copier,blk-error",
-        "--points", "write:1",
+        "loop-reflink", "--actions",
+        "fs-shutdown,dm-error,dm-delay,dm-shrink,kill-copier,blk-error", "--points", "write:1",
     )  # fmt: skip
-    assert run["verdicts"] == {"holds": 4}
+    assert run["verdicts"] == {"holds": 5}
     # Debian 13's kernel does not have it: the others go on without.
     assert list(run["lacking"]) == ["blk-error"]
     assert "error_injection: No such file or directory" in run["lacking"]["blk-error"]
@@ -384,6 +385,7 @@ def test_faults_in_the_guest(every: Every) -> None:
     assert outcomes["dm-error"]["disturbed"] == "a layer below began to fail"
     assert outcomes["dm-delay"]["completion"]["status"] == 0
     assert outcomes["dm-delay"]["destination"] == "128 new"
+    assert outcomes["dm-shrink"]["disturbed"] == "a layer below lost its second half"
     assert outcomes["kill-copier"]["completion"] is None
     (killed,) = (case for case in run["cases"] if case["action"] == "kill-copier")
     assert killed["rules"]["NO-HANG"]["evidence"].startswith("completed ")
@@ -521,3 +523,23 @@ def test_a_guest_that_is_killed_or_crashes_finds_its_file_system_again(every: Ev
         assert summary(case) == "128 old"
         assert case["outcome"]["completion"] is None
         assert case["rules"]["RECOVERS"]["verdict"] == "holds"
+
+
+@pytest.mark.parametrize("scheduler", ["bfq", "kyber", "mq-deadline"])
+def test_copies_at_once_below_a_scheduler_and_through_bounce_buffers(
+    lab: Lab, scheduler: str
+) -> None:
+    """Neighbours may be merged there, and what the disk reads and writes lies elsewhere."""
+    if not os.environ.get("LAB_SCHEDULERS"):
+        pytest.skip("LAB_SCHEDULERS=1 boots a guest for each I/O scheduler")
+    done = lab(
+        "run", "loop-xfs-reflink", "copy-faults", "--json",
+        "--set", f"devices[0].namespaces[0].scheduler={scheduler}",
+        "--set", "guest.kernel_args=[swiotlb=force]", "--",
+        "--ranges", "2", "--blocks", "8", "--points", "write:1",
+        "--actions", "resume,eio,torn,concurrent",
+        deadline=600,
+    )  # fmt: skip
+    run = apart(json.loads(done.stdout))
+    assert run["verdicts"] == {"holds": 10}
+    assert run["rehearsal"]["verdict"] == "holds"

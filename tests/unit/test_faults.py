@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.errors import HostError, UsageError
 from lab.faults import choice
-from lab.faults.actions import REHEARSAL, SIZE, Action
+from lab.faults.actions import CONCURRENT, REHEARSAL, SIZE, Action
 from lab.faults.model import Point, Stage, points_of, ranges_written
 from lab.faults.stepper import Fault, NotReached, Stdout, Stepper
 from lab.suites.copy_faults.acts.registry import action_called, actions, find, named, swept
@@ -86,6 +86,8 @@ def test_what_is_no_action_is_refused_with_the_list() -> None:
         (action_called("dm-delay"), "read write written"),
         (action_called("dm-drop-writes"), "read write written"),
         (action_called("dm-corrupt"), "read write written"),
+        (action_called("dm-shrink"), "read write written"),
+        (action_called("copies-forbidden"), "read write written"),
         (action_called("nfs-stop"), "read write written"),
         (action_called("target-removed"), "read write written"),
         (action_called("fail-make-request"), "read write written"),
@@ -106,7 +108,7 @@ def test_only_what_was_written_can_be_corrupted() -> None:
 
 def test_actions_are_named_one_by_one_or_all_at_once() -> None:
     assert named("kill,eio,kill,") == (action_called("kill"), action_called("eio"))
-    assert set(named("all")) == set(actions()) - {REHEARSAL, SIZE}
+    assert set(named("all")) == set(actions()) - {REHEARSAL, SIZE, CONCURRENT}
     assert set(named("reset,all")) == set(named("all"))
     assert named("rehearsal") == (REHEARSAL,)
     assert named("") == ()
@@ -124,7 +126,7 @@ def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
     assert set(map(str, actions())) - set(map(str, named("host"))) == {
         "kill-copier", "fs-shutdown", "dm-error", "dm-delay", "dm-drop-writes", "dm-corrupt",
         "nfs-stop", "target-removed", "fail-make-request", "blk-error", "sysrq-crash", "rehearsal",
-        "size",
+        "size", "concurrent", "dm-shrink", "copies-forbidden",
     }  # fmt: skip
 
 

@@ -89,7 +89,7 @@ class BdevCfr(CopyPath):
         return None
 
     def layer(self, kind: str) -> str:
-        if kind == "device mapper" and self.mapped:
+        if kind == "copy limit" or (kind == "device mapper" and self.mapped):
             return self.ref
         return super().layer(kind)
 

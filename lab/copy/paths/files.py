@@ -213,6 +213,9 @@ class CopyrefCopy(SyncedPath):
             if isinstance(layer, Copyref) and drive and not layer.copy_limits.none:
                 yield cls(profile, layer, drive)
 
+    def layer(self, kind: str) -> str:
+        return self.ref if kind == "copy limit" else super().layer(kind)
+
     def sizes(self) -> Iterator[tuple[str, Layout]]:
         yield from self.at_limits()
 

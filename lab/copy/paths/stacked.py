@@ -54,6 +54,9 @@ class BdevCfrStacked(SyncedPath):
         mssrl, mcl = (max(1, each // self._scale) for each in (self._asked.mssrl, self._asked.mcl))
         return CopyLimits(msrc=self._asked.msrc, mssrl=mssrl, mcl=mcl)
 
+    def layer(self, kind: str) -> str:
+        return self.ref if kind == "copy limit" else super().layer(kind)
+
     def request(self, copy: Copy) -> dict[str, object]:
         return super().request(copy) | {"direct": (True, True)}
 

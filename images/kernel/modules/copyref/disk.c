@@ -32,6 +32,7 @@
 
 #define COPYREF_DEPTH		128
 #define COPYREF_MOST_RANGES	U16_MAX
+#define COPYREF_MOST_SECTORS	(SZ_1M >> SECTOR_SHIFT)	/* to read or write at once */
 
 struct copyref_cmd {
 	struct work_struct work;
@@ -57,30 +58,27 @@ int copyref_rw(struct copyref *ref, struct iov_iter *iter, loff_t at)
 	return moved == wanted ? 0 : -EIO;
 }
 
+/* All bios of a request at once: one by one, what the page cache writes would be slow. */
 static int copyref_rw_request(struct copyref *ref, struct request *rq,
 			      loff_t at)
 {
 	unsigned int direction = op_is_write(req_op(rq)) ? ITER_SOURCE : ITER_DEST;
-	struct bvec_iter each;
+	struct bio_vec bvec, *bvecs;
+	struct req_iterator each;
 	struct iov_iter iter;
-	struct bio_vec bvec;
-	struct bio *bio;
-	int error = 0;
+	int error, parts = 0;
 
-	__rq_for_each_bio(bio, rq) {
-		unsigned int parts = 0;
-
-		bio_for_each_bvec(bvec, bio, each)
-			parts++;
-		iov_iter_bvec(&iter, direction,
-			      __bvec_iter_bvec(bio->bi_io_vec, bio->bi_iter),
-			      parts, bio->bi_iter.bi_size);
-		iter.iov_offset = bio->bi_iter.bi_bvec_done;
-		error = copyref_rw(ref, &iter, at);
-		if (error)
-			break;
-		at += bio->bi_iter.bi_size;
-	}
+	rq_for_each_bvec(bvec, rq, each)
+		parts++;
+	bvecs = kmalloc_array(parts, sizeof(*bvecs), GFP_NOIO);
+	if (!bvecs)
+		return -ENOMEM;
+	parts = 0;
+	rq_for_each_bvec(bvec, rq, each)
+		bvecs[parts++] = bvec;
+	iov_iter_bvec(&iter, direction, bvecs, parts, blk_rq_bytes(rq));
+	error = copyref_rw(ref, &iter, at);
+	kfree(bvecs);
 	return error;
 }
 
@@ -397,6 +395,7 @@ static int copyref_add_disk(struct copyref *ref)
 		.logical_block_size	= ref->block_size,
 		.physical_block_size	= granularity,
 		.discard_granularity	= granularity,
+		.max_hw_sectors		= COPYREF_MOST_SECTORS,
 		.max_hw_discard_sectors	= COPYREF_SECTORS,
 		.max_write_zeroes_sectors = COPYREF_SECTORS,
 	};

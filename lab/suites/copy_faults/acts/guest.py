@@ -169,6 +169,35 @@ def fail_bios(scene: Scene) -> Effect:
     return Effect(after=after)
 
 
+# A disk of the lab's own driver has `limits` as well, on every kernel; of a partition the disk has
+# them.  While a request is held the kernel may wait with the new ones for its end.
+_COPY_LIMIT = """disk=$(readlink -f /sys/class/block/"$(basename "$(readlink -f "$1")")")
+test -e "$disk/partition" && disk=$(dirname "$disk")
+file=$disk/limits
+test -e "$file" || file=$disk/queue/copy_max_bytes
+was=$(cat "$file")
+"""
+_NO_COPIES = f"""{_COPY_LIMIT}echo "$was"
+case $file in */limits) echo 0 0 0 ;; *) echo 0 ;; esac >"$file"
+"""
+_COPIES_AGAIN = f"""{_COPY_LIMIT}echo "$2" | tee "$file" >/dev/null"""
+
+COPY_LIMIT = Need(_COPY_LIMIT, "a limit to copies in sysfs: copyref, or block-layer copies")
+
+
+def forbid_copies(scene: Scene) -> Effect:
+    """The disk is told to allow no copies any more, and afterwards what it allowed before."""
+    bench, node = scene.bench, scene.bench.path.node
+    telling = bench.meanwhile(_NO_COPIES, node)
+    time.sleep(_HEAD_START)
+
+    def after(deadline: float) -> None:
+        _ends(scene, telling, f"lowering the limit to copies of {node}")(deadline)
+        bench.sh(_COPIES_AGAIN, node, telling.said.strip(), deadline=deadline)
+
+    return Effect(after=after)
+
+
 def _disk_below(scene: Scene) -> str:
     return f"/dev/lab/{scene.bench.path.layer('block layer')}"
 

@@ -67,10 +67,19 @@ OWN = (
         Action("dm-corrupt", HELD, _DM, lies=True),
         guest.swap_table, disturbs="a layer below changed what was written",
     ),
+    Act(
+        Action("dm-shrink", HELD, _DM),
+        guest.swap_table, disturbs="a layer below lost its second half",
+    ),
     Act(Action("nfs-stop", HELD, "nfs"), guest.stop_server),
     Act(
         Action("target-removed", HELD, "NVMe target"),
         guest.remove_target, disturbs="the target was taken from its initiator",
+    ),
+    Act(
+        Action("copies-forbidden", HELD, "copy limit"),
+        guest.forbid_copies, disturbs="the disk was told to allow no copies",
+        need=guest.COPY_LIMIT,
     ),
     Act(
         Action("fail-make-request", HELD, _BLOCK),
