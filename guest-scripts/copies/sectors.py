@@ -13,9 +13,12 @@ Requests:  {"op": "sectors.write", "node": PATH, "offset": BYTES, "data": DATA, 
            {"op": "sectors.zone", "node": PATH, "offset": BYTES}
            {"op": "sectors.reset_zone", "node": PATH, "offset": BYTES}
 Answers:   {"data": DATA, "unreadable": [[offset, bytes, errno], ...]}
+           {"as_moved": true, "unreadable": []}
            {"start": BYTES, "pointer": BYTES, "capacity": BYTES, "condition": N}
 
-DATA is base64 of zlib: tags repeat themselves.  `size` makes a file of that many bytes.
+DATA is base64 of zlib: tags repeat themselves.  `size` makes a file of that many bytes.  A read may
+have "moves": [[from, to, bytes], ...]: if what is read is what was last written there with these
+parts of it moved, it need not be told, which takes as long as all else under emulation.
 """
 
 import base64
@@ -38,10 +41,13 @@ PIECE = 1 << 20
 opened, cached = {}, {}
 """Files by node: past the page cache, and descriptors through it."""
 
+written = {}
+"""By node where data were last written, and which."""
+
 
 def write(request):
     """Write data, on the medium when this returns, and let the file system come to rest."""
-    data = zlib.decompress(base64.b64decode(request["data"]))
+    data = _given(request)
     target = _open(request["node"], request.get("size"))
     for at in range(0, len(data), PIECE):
         target.write(request["offset"] + at, data[at : at + PIECE])
@@ -49,6 +55,23 @@ def write(request):
     if request.get("size"):
         rest(target.fd)
     return {}
+
+
+def _given(request):
+    data = zlib.decompress(base64.b64decode(request["data"]))
+    written[request["node"]] = (request["offset"], data)
+    return data
+
+
+def _moved(request):
+    """What was last written to the place, with the moves made; b"" if that was another place."""
+    at, data = written.get(request["node"], (0, b""))
+    if (at, len(data)) != (request["offset"], request["bytes"]):
+        return b""
+    moved = bytearray(data)
+    for start, to, size in request["moves"]:
+        moved[to - at : to - at + size] = data[start - at : start - at + size]
+    return moved
 
 
 def rest(fd):
@@ -86,6 +109,8 @@ def _pieces(read_at, request):
             except OSError as problem:
                 data += bytes(unit)
                 unreadable.append([block, unit, problem.errno])
+    if "moves" in request and not unreadable and data == _moved(request):
+        return {"as_moved": True, "unreadable": []}
     packed = base64.b64encode(zlib.compress(bytes(data), 1)).decode()
     return {"data": packed, "unreadable": unreadable}
 
@@ -100,7 +125,7 @@ def _attempt(read_at, offset, size):
 
 def write_cached(request):
     """Write data to the page cache, where it stays unless the kernel sees to it, and read it."""
-    data = zlib.decompress(base64.b64decode(request["data"]))
+    data = _given(request)
     fd, at = _open_cached(request["node"]), request["offset"]
     for start in range(0, len(data), PIECE):
         os.pwrite(fd, data[start : start + PIECE], at + start)

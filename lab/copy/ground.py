@@ -9,7 +9,8 @@ import base64
 import errno
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,13 +21,22 @@ Ask = Callable[..., dict[str, Any]]
 """Asks the executor in the guest: keyword arguments to its answer.  Raises GuestError."""
 
 
+@dataclass(frozen=True)
+class Guess:
+    """What is likely to be read: what was last written there with parts moved (from, to, how many
+    sectors), which is `data`.  Where it is just that, only that is told."""
+
+    moves: Sequence[tuple[int, int, int]]
+    data: bytes
+
+
 class Ground(Protocol):
     """Tagged sectors, written and read."""
 
     def write(self, sector: int, data: bytes) -> None:
         """Write data from a sector on; it is on the medium when this returns."""
 
-    def read(self, extent: Extent) -> bytes:
+    def read(self, extent: Extent, guess: Guess | None = None) -> bytes:
         """The bytes of an extent."""
 
 
@@ -41,7 +51,7 @@ class MediumGround:
         with self._medium.open("r+b", buffering=0) as file:
             os.pwrite(file.fileno(), data, sector * SECTOR)
 
-    def read(self, extent: Extent) -> bytes:
+    def read(self, extent: Extent, guess: Guess | None = None) -> bytes:
         """The bytes of an extent; what lies behind the end of the file reads as zeroes."""
         with self._medium.open("rb", buffering=0) as file:
             data = os.pread(file.fileno(), extent.sectors * SECTOR, extent.start * SECTOR)
@@ -59,7 +69,7 @@ class PairedGround:
         for medium in (self._target, self._source):
             medium.write(sector, data)
 
-    def read(self, extent: Extent) -> bytes:
+    def read(self, extent: Extent, guess: Guess | None = None) -> bytes:
         return self._target.read(extent)
 
 
@@ -80,11 +90,12 @@ class GuestGround:
         size = {"size": self._size} if self._size else {}
         self._ask(op="sectors.write", data=packed(data), **self._at(sector), **size)
 
-    def read(self, extent: Extent) -> bytes:
+    def read(self, extent: Extent, guess: Guess | None = None) -> bytes:
         """The bytes of an extent; sectors that cannot be read say so themselves."""
-        return _unpacked(
-            extent, self._ask(op="sectors.read", **self._at(extent.start), **self._of(extent))
+        answer = self._ask(
+            op="sectors.read", **self._at(extent.start), **self._of(extent), **_guessing(guess)
         )
+        return _unpacked(extent, answer, guess)
 
     def _at(self, sector: int) -> dict[str, object]:
         return {"node": self._node, "offset": sector * SECTOR}
@@ -100,9 +111,12 @@ class CachedGround(GuestGround):
     def write(self, sector: int, data: bytes) -> None:
         self._ask(op="sectors.write_cached", data=packed(data), **self._at(sector))
 
-    def read(self, extent: Extent) -> bytes:
-        answer = self._ask(op="sectors.read_cached", **self._at(extent.start), **self._of(extent))
-        return _unpacked(extent, answer)
+    def read(self, extent: Extent, guess: Guess | None = None) -> bytes:
+        answer = self._ask(
+            op="sectors.read_cached", **self._at(extent.start), **self._of(extent),
+            **_guessing(guess),
+        )  # fmt: skip
+        return _unpacked(extent, answer, guess)
 
 
 def packed(data: bytes) -> str:
@@ -110,7 +124,15 @@ def packed(data: bytes) -> str:
     return base64.b64encode(zlib.compress(data, 1)).decode()
 
 
-def _unpacked(extent: Extent, answer: dict[str, Any]) -> bytes:
+def _guessing(guess: Guess | None) -> dict[str, object]:
+    if guess is None:
+        return {}
+    return {"moves": [[each * SECTOR for each in move] for move in guess.moves]}
+
+
+def _unpacked(extent: Extent, answer: dict[str, Any], guess: Guess | None) -> bytes:
+    if guess and answer.get("as_moved"):
+        return guess.data
     data = bytearray(zlib.decompress(base64.b64decode(answer["data"])))
     for offset, size, number in answer["unreadable"]:
         at = offset - extent.start * SECTOR

@@ -8,10 +8,11 @@ can be, otherwise a file or device through the guest.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from itertools import groupby, islice
 from typing import Any
 
-from lab.copy.ground import Ground
+from lab.copy.ground import Ground, Guess
 from lab.copy.model import SECTOR, Copy, Extent
 from lab.copy.tags import CANNOT_BE_READ, TAG_BYTES, Tag, describe, mark
 
@@ -44,7 +45,24 @@ class Tagging:
 
     def data(self) -> bytes:
         """The bytes of the whole window."""
-        return b"".join(self.sector(address) for address in self.window)
+        return _tagged(self)
+
+    def copied(self, copy: Copy) -> Guess:
+        """The window after a copy that went well."""
+        data, first = bytearray(self.data()), self.window.start
+        for source, target in copy.pieces():
+            to, start, size = target.start - first, source.start - first, source.sectors
+            data[to * SECTOR : (to + size) * SECTOR] = self.data()[
+                start * SECTOR : (start + size) * SECTOR
+            ]
+        moves = [(source.start, target.start, source.sectors) for source, target in copy.pieces()]
+        return Guess(moves, bytes(data))
+
+
+@lru_cache(maxsize=4)
+def _tagged(tagging: Tagging) -> bytes:
+    """Asked for again and again while its case lasts."""
+    return b"".join(tagging.sector(address) for address in tagging.window)
 
 
 @dataclass(frozen=True)
@@ -134,13 +152,17 @@ def classify(copy: Copy, tagging: Tagging, data: bytes) -> Findings:
 
     Source and destination must not overlap, and both lie inside the window.
     """
+    sources = {address for source in copy.sources for address in source}
+    if data == tagging.copied(copy).data:
+        # As a rule; sector by sector it takes ten times as long.
+        around = tagging.window.sectors - copy.target.sectors - len(sources)
+        return Findings(copy, (SectorState.NEW,) * copy.target.sectors, (), (), around)
     seen = dict(_sectors(tagging.window, data))
     states = [
         sector_state(seen[address], tagging.sector(address), tagging.sector(origin))
         for address, origin in copy.origins().items()
     ]
     states = list(_whole_units(states, copy.unit))
-    sources = {address for source in copy.sources for address in source}
     target = copy.target
     outside = [address for address in tagging.window if address not in target]
     changed = [address for address in outside if seen[address] != tagging.sector(address)]

@@ -138,3 +138,46 @@ def test_a_copy_that_fails_half_way_says_so(lab: Lab, model: str, fault: str) ->
 
 def test_every_fault_of_the_driver_is_made() -> None:
     assert {fault.split()[0] for fault in (*BROKEN, *FAILURES)} == set(FAULTS) - {"rename"}
+
+
+GIB = 1 << 30
+
+RACE = f"""
+import array, fcntl, json, os, sys, time
+sys.path += ["/run/lab/copies", "/run/lab/layers"]
+import copyrefs
+from direct import Direct
+piece, size = 1 << 20, {GIB}
+with Direct("/dev/copyref-model") as disk:
+    for at in range(0, size, piece):
+        disk.write(at, (b"%16d" % at) * (piece // 16))
+    disk.sync()
+    start = time.monotonic()
+    copyrefs.by_ioctl(disk.fd, [[0, size]], size)
+    offloaded = time.monotonic() - start
+    assert disk.read(2 * size - piece, piece) == disk.read(size - piece, piece) != bytes(piece)
+    start = time.monotonic()
+    for at in range(0, size, piece):
+        disk.write(2 * size + at, disk.read(at, piece))
+    disk.sync()
+    print(json.dumps([offloaded, time.monotonic() - start]))
+"""
+
+
+def test_a_gibibyte_is_copied_fifty_times_as_fast_as_by_reading_and_writing(lab: Lab) -> None:
+    if not os.environ.get("LAB_COPYREF"):
+        pytest.skip("LAB_COPYREF=1 copies 1 GiB by a reflink, and by reading and writing")
+    blocks = GIB // 512
+    lab(
+        "up", NAME, "--name", "race", "--set", "devices[0].namespaces[0].size=5G",
+        "--set", "layers[model].size=3G",
+        "--set", f"layers[model].copy={{mssrl: {blocks}, mcl: {blocks}, msrc: 1}}",
+        deadline=1800,
+    )  # fmt: skip
+    try:
+        done = lab("ssh", "race", "--", f"/usr/bin/python3 -IS -c '{RACE}'", deadline=1800)
+    finally:
+        lab("down", "race")
+    offloaded, by_hand = json.loads(done.stdout)
+    print(f"1 GiB: {offloaded:.3f} s by reflink, {by_hand:.1f} s by reading and writing")
+    assert by_hand >= 50 * offloaded

@@ -21,8 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.copy.ground import GuestGround
-from lab.copy.model import SECTOR, Extent
+from lab.copy.ground import GuestGround, MediumGround
+from lab.copy.model import SECTOR, Copy, Extent
+from lab.copy.oracle import Tagging, flip_bit
 from lab.copy.paths import OWN
 from lab.copy.paths.base import CopyPath
 from lab.copy.tags import describe
@@ -123,6 +124,38 @@ def test_what_is_written_through_the_guest_is_read_back(directory: Path, opened:
     assert ground.read(Extent(8, 24)) == data
     assert node.read_bytes()[8 * SECTOR : 32 * SECTOR] == data
     assert ground.read(Extent(0, 40)) == bytes(8 * SECTOR) + data + bytes(8 * SECTOR)
+
+
+def test_only_what_is_as_guessed_is_not_told(directory: Path, opened: None) -> None:
+    node = directory / "made"
+    ground = GuestGround(ask, str(node), 8, 1 << 20)
+    copy = Copy((Extent(16, 8), Extent(48, 8)), 80)
+    tagging = Tagging(Extent(8, 120), 3, 7)
+    guess = tagging.copied(copy)
+    ground.write(tagging.window.start, tagging.data())
+
+    def told() -> dict[str, Any]:
+        offset, size = 8 * SECTOR, 120 * SECTOR
+        moves = [[at * SECTOR for at in move] for move in guess.moves]
+        return ask(
+            op="sectors.read", node=str(node), offset=offset, bytes=size, unit=4096, moves=moves
+        )
+
+    assert "as_moved" not in told()
+    assert ground.read(tagging.window, guess) == tagging.data()
+    with node.open("r+b") as file:
+        file.seek(8 * SECTOR)
+        file.write(guess.data)
+    assert told() == {"as_moved": True, "unreadable": []}
+    assert ground.read(tagging.window, guess) == guess.data
+    # A single bit is seen, and where something else was written last nothing is taken for known.
+    flip_bit(MediumGround(node), 100)
+    assert ground.read(tagging.window, guess) == MediumGround(node).read(tagging.window)
+    flip_bit(MediumGround(node), 100)
+    assert told()["as_moved"]
+    ground.write(8, tagging.sector(8))
+    assert "as_moved" not in told()
+    assert ground.read(tagging.window, guess) == guess.data
 
 
 def test_more_than_a_piece_is_written_and_read_whole(directory: Path, opened: None) -> None:

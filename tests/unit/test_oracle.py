@@ -240,3 +240,18 @@ def test_a_flipped_bit_is_foreign_whatever_the_sector_held(tmp_path: Path, was: 
     assert (int.from_bytes(before) ^ int.from_bytes(after)).bit_count() == 1
     found = classify(COPY, TAGGING, MediumGround(medium).read(WINDOW))
     assert [at for at in COPY.target if found.destination[at - 48] is SectorState.FOREIGN] == [50]
+
+
+@given(scenes())
+def test_what_is_guessed_of_a_copy_is_what_a_perfect_one_leaves(scene: Scene) -> None:
+    copy, tagging = scene.copy, scene.tagging
+    guess = tagging.copied(copy)
+    done = {to: tagging.sector(origin) for to, origin in copy.origins().items()}
+    assert guess.data == contents(done, tagging)
+    moved = bytearray(tagging.data())
+    for source, target, sectors in guess.moves:
+        first = tagging.window.start
+        start, to = (source - first) * SECTOR, (target - first) * SECTOR
+        size = sectors * SECTOR
+        moved[to : to + size] = tagging.data()[start : start + size]
+    assert moved == guess.data

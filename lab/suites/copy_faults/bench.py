@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.copy.concurrent import Crowd, Rivals
-from lab.copy.ground import Ground
+from lab.copy.ground import Ground, Guess
 from lab.copy.model import SECTOR, Completion, Copy, Layout
 from lab.copy.oracle import Findings, Tagging, classify
 from lab.copy.paths.base import CopyPath
@@ -190,12 +190,12 @@ class Bench:
 
     def look(self, copy: Copy, tagging: Tagging) -> Findings:
         """What became of a copy; see read()."""
-        return classify(copy, tagging, self.read(tagging))
+        return classify(copy, tagging, self.read(tagging, tagging.copied(copy)))
 
-    def read(self, tagging: Tagging) -> bytes:
+    def read(self, tagging: Tagging, guess: Guess | None = None) -> bytes:
         """Let the oracle read the ground; what cannot even be opened is lost, sector by sector."""
         try:
-            return self.ground.read(tagging.window)
+            return self.ground.read(tagging.window, guess)
         except GuestError as error:
             if not self.guest.machine.alive():
                 raise

@@ -162,8 +162,9 @@ class BenchCase:
             anew = told.aftermath is Aftermath.REMOUNTED
             problem = self._revive() if told.ended else bench.mend(rebooted=anew)
         plant.medium(bench.ground, copy, tagging, _succeeded(told))
-        data = bench.read(tagging)
-        findings, *others = crowd.findings(data) if crowd else (classify(copy, tagging, data),)
+        findings, *others = (
+            crowd.findings(bench.read(tagging)) if crowd else (bench.look(copy, tagging),)
+        )
         if bench.path.on_medium and told.ended:
             problem = self._revive()
         elif problem:
@@ -284,7 +285,7 @@ class BenchCase:
         if completion is None:
             self._revive()
             return CachedCopy(completion)
-        data = bench.instrument.cache.read(tagging.window)
+        data = bench.instrument.cache.read(tagging.window, tagging.copied(copy))
         read = classify(copy, tagging, self._plant.cached(data, copy, tagging))
         return CachedCopy(completion, read, bench.look(copy, tagging))
 
