@@ -214,8 +214,11 @@ class _Composer:
 def _scalar(event: _Event) -> object:
     text: str = event.value
     # implicit[0]: neither quoted nor tagged, so its looks decide what it is.
-    if not event.implicit[0]:
-        return text
+    return looks(text) if event.implicit[0] else text
+
+
+def looks(text: str) -> object:
+    """What a scalar without quotes is taken for (YAML 1.2.2, 10.3.2 Tag Resolution)."""
     lowered = text.lower()
     if lowered in _WORDS and text in (lowered, lowered.upper(), lowered.title()):
         return _WORDS[lowered]

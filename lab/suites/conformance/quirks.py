@@ -21,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from lab import yamlfile
+from lab.document import looks
 from lab.suites.conformance.matrix import RuleDifference
 
 CONSEQUENCES = {
@@ -99,4 +100,16 @@ def dump(quirks: Iterable[Quirk]) -> str:
     """The quirks as a file of them."""
     rows: list[dict[str, Any]] = [quirk.model_dump() for quirk in quirks]
     # In ASCII: not every character would be read back as it was.
-    return yaml.safe_dump({"quirks": rows}, sort_keys=False)
+    return yaml.dump({"quirks": rows}, Dumper=_Dumper, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's, which leaves out quotes by the rules of YAML 1.1, where 0E0 is no number."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Quoted where the lab's own reader would take it for something else."""
+        style = None if isinstance(looks(data), str) else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)

@@ -63,6 +63,18 @@ def test_quirks_read_back_as_they_were_written(
 
 
 @pytest.mark.parametrize(
+    "text", ["0E0", "1e5", ".5", "0o17", "12", "null", "plain words", "a: b", "~"]
+)
+def test_a_consequence_that_looks_like_a_number_is_read_back_as_text(
+    tmp_path: Path, text: str
+) -> None:
+    wanted = [Quirk(path="", device="", rule="", situation="", consequence=text)]
+    path = tmp_path / "quirks.yaml"
+    path.write_text(quirks.dump(wanted))
+    assert quirks.load(path) == wanted
+
+
+@pytest.mark.parametrize(
     ("keys", "covered"),
     [
         ({}, True),
