@@ -18,10 +18,10 @@ from lab.guest.boot import Platform
 from lab.guest.guest import Guest
 from lab.profile.models import Profile
 from lab.results.coverage import Circumstance
-from lab.suites.copy_faults import absent, rehearsal
-from lab.suites.copy_faults import crowd as crowds
+from lab.suites.copy_faults import absent, behind, rehearsal
 from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.acts.ability import able
+from lab.suites.copy_faults.behind import Setups
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import BenchCase, CaseResult
 from lab.suites.copy_faults.cell import Setup
@@ -39,10 +39,6 @@ from lab.suites.watch import Watcher
 NAME = "copy-faults"
 
 _UP = "name that profile, and --set what was set when it was started"
-
-Setups = Callable[[Bench, Callable[[int], None]], Iterator[tuple[int, Setup]]]
-"""From a bench, and a function that takes the number of cases, to numbers and cases; the next is
-asked for when the one before has been judged."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +91,9 @@ def as_sweep(profile: Profile, options: CopyFaultsOptions) -> Sweep:
         _sweep(path, options) if path.limits.none or not drawn else _generated(path, options)
     )
     if SIZE in options.selection.actions:
-        setups = _with_sizes(setups, path)
+        setups = behind.with_sizes(setups, path)
     if CONCURRENT in options.possible(path) and not drawn and not path.limits.none:
-        setups = _with_crowds(setups, path, options)
+        setups = behind.with_crowds(setups, path, first)
     return Sweep(
         profile, path, NAME, options.document(), first, setups, options.plant,
         options.hang_deadline, minimised=drawn is not None and drawn.minimise,
@@ -175,7 +171,10 @@ def _generated(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setup
                 where = replace(whole, selection=replace(whole.selection, actions=able_to))
             if undisturbed:
                 _, action = strike(where, drawn.seed, number, [REHEARSED])
-                yield number, _crowded(replace(setup, action=action), drawn.seed, number, path)
+                yield (
+                    number,
+                    behind.crowded(replace(setup, action=action), drawn.seed, number, path),
+                )
                 continue
             found = rehearsal.points(bench, plan, options.plant)
             try:
@@ -185,7 +184,7 @@ def _generated(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setup
                 continue
             torn = cut(plan, point, drawn.seed, number)
             struck = replace(setup, point=point, action=action, cut=torn)
-            yield number, _crowded(struck, drawn.seed, number, path)
+            yield number, behind.crowded(struck, drawn.seed, number, path)
 
     return _rehearsal(draw(whole, drawn.seed, 1), path, options), setups
 
@@ -195,44 +194,6 @@ def _rehearsal(plan: Layout, path: CopyPath, options: CopyFaultsOptions) -> Setu
         plan, REHEARSED, REHEARSAL, path.name, path.ref, fua=options.fua,
         block_error=options.block_error,
     )  # fmt: skip
-
-
-def _crowded(setup: Setup, seed: int, number: int, path: CopyPath) -> Setup:
-    """The same with rivals, if that is what is to happen."""
-    if setup.action != CONCURRENT:
-        return setup
-    return replace(setup, rivals=crowds.draw(path, setup.layout, seed, number))
-
-
-def _with_crowds(before: Setups, path: CopyPath, options: CopyFaultsOptions) -> Setups:
-    """The same, and behind it the regular copy with several crowds of others."""
-    plan = path.layout(options.ranges, options.blocks)
-
-    def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
-        last = 0
-        for number, setup in before(bench, lambda total: expect(total + crowds.SWEPT)):
-            last = max(last, number)
-            yield number, setup
-        for at in range(1, crowds.SWEPT + 1):
-            setup = replace(_rehearsal(plan, path, options), action=CONCURRENT)
-            yield last + at, _crowded(setup, 0, at, path)
-
-    return setups
-
-
-def _with_sizes(before: Setups, path: CopyPath) -> Setups:
-    """The same with copies at, and just above, each limit of the device behind it."""
-    found = list(path.sizes())
-
-    def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
-        last = 0
-        for number, setup in before(bench, lambda total: expect(total + len(found))):
-            last = max(last, number)
-            yield number, setup
-        for number, (name, plan) in enumerate(found, last + 1):
-            yield number, Setup(plan, REHEARSED, SIZE, path.name, path.ref, size=name)
-
-    return setups
 
 
 def carry_out(sweep: Sweep, watcher: Watcher[CaseResult], *, on: Guest | None = None) -> Report:
