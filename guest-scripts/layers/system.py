@@ -47,25 +47,34 @@ def failure(tried, problem):
 def run(argv, deadline=60.0, text=None, well=(0,)):
     """Run a program to its end and return its stdout.
 
-    Raises Failure unless it ends in time with an exit status among `well`.
+    Raises Failure unless it ends in time with an exit status among `well`; `deadline` is as that of
+    wait_for.
     """
     # Here, because a guest without layers starts no program, and importing this costs a tenth of
     # a second under emulation.
     import subprocess
 
     tried = " ".join(argv)
+    pipe, given = subprocess.PIPE, subprocess.PIPE if text is not None else None
     try:
-        done = subprocess.run(
-            argv, input=text, capture_output=True, text=True, timeout=deadline, check=False
-        )
+        program = subprocess.Popen(argv, stdin=given, stdout=pipe, stderr=pipe, text=True)
     except FileNotFoundError:
         raise Failure(tried, f"{argv[0]} is not in this image") from None
-    except subprocess.TimeoutExpired:
-        raise Failure(tried, f"no end within {deadline:.0f} s") from None
-    if done.returncode not in well:
-        said = (done.stderr or done.stdout).strip()
-        raise Failure(tried, said or f"exit status {done.returncode}", _errno_in(said))
-    return done.stdout
+    with program:
+        began = time.monotonic()
+        for _ in range(round(deadline / LOOK) + 1):
+            try:
+                out, complaint = program.communicate(text, timeout=LOOK)
+                break
+            except subprocess.TimeoutExpired:
+                text = None  # which is on its way
+        else:
+            program.kill()
+            raise Failure(tried, f"no end within {time.monotonic() - began:.0f} s")
+    if program.returncode not in well:
+        said = (complaint or out).strip()
+        raise Failure(tried, said or f"exit status {program.returncode}", _errno_in(said))
+    return out
 
 
 def _errno_in(said):

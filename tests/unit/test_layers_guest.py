@@ -4,7 +4,9 @@
 import errno
 import os
 import struct
+import subprocess
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -491,3 +493,33 @@ def test_partitions_are_looked_for_when_udev_has_read_their_table_anew(
     spec = {"name": "d", "over": "fs", "partitions": [2**24], "direct_io": True, "block_size": 512}
     loop.Loop(spec).up()
     assert ran == ["losetup", "losetup", "sfdisk", "settle", "wait for /dev/loop7p1"]
+
+
+def test_a_program_of_the_guest_is_run_to_its_end_with_what_it_is_given() -> None:
+    system = load("system")
+    assert system.run(["cat"], text="given") == "given"
+    assert system.run(["sh", "-c", "echo said; exit 2"], well=(0, 2)) == "said\n"
+    # More than a pipe takes at once, both ways.
+    assert system.run(["cat"], text="x" * 300_000) == "x" * 300_000
+    with pytest.raises(system.Failure, match=r"^sh -c .*: No space left on device$") as caught:
+        system.run(["sh", "-c", "echo No space left on device >&2; exit 1"])
+    assert caught.value.error == "ENOSPC"
+    with pytest.raises(system.Failure, match="not in this image"):
+        system.run(["no-such-program"])
+
+
+def test_a_program_has_longer_where_the_guest_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = load("system")
+    with pytest.raises(system.Failure, match="no end within"):
+        system.run(["sleep", "60"], deadline=0.1)
+    wait = subprocess.Popen.communicate
+
+    def slowly(*args: Any, **keys: Any) -> Any:
+        try:
+            return wait(*args, **keys)
+        finally:
+            time.sleep(0.2)
+
+    # Each look takes ten times as long as on a guest that is not.
+    monkeypatch.setattr(subprocess.Popen, "communicate", slowly)
+    assert system.run(["sh", "-c", "sleep 0.5; echo done"], deadline=0.1) == "done\n"
