@@ -20,14 +20,8 @@ LIES = {
 }
 """What the device does then and tells nobody, by the action's name."""
 
-SHRINK = "dm-shrink"
-"""The device ends where its second half began."""
-
-ACTIONS = (*_TARGETS, SHRINK)
+ACTIONS = tuple(_TARGETS)
 """The names of what can be done to a device by its table."""
-
-_ALIGNED = 4096 // 512
-"""Sectors to which the end of a device that shrinks is rounded."""
 
 
 def struck(table: str, action: str) -> str:
@@ -35,21 +29,7 @@ def struck(table: str, action: str) -> str:
 
     Raises GuestError when a target does not say where its blocks are, as linear and flakey do.
     """
-    lines = table.splitlines()
-    return "\n".join(
-        _shrunk(lines) if action == SHRINK else [_struck(line, action) for line in lines]
-    )
-
-
-def _shrunk(lines: list[str]) -> list[str]:
-    """The targets of the first half."""
-    parts = [(int(start), int(length), rest) for start, length, *rest in map(str.split, lines)]
-    end = sum(length for _, length, _ in parts) // 2 // _ALIGNED * _ALIGNED
-    return [
-        " ".join([str(start), str(min(length, end - start)), *rest])
-        for start, length, rest in parts
-        if start < end
-    ]
+    return "\n".join(_struck(line, action) for line in table.splitlines())
 
 
 def _struck(line: str, action: str) -> str:

@@ -373,10 +373,10 @@ def test_udev_goes_on_when_who_kept_it_quiet_is_killed(every: Every) -> None:
 
 def test_faults_in_the_guest(every: Every) -> None:
     run = every(
-        "loop-reflink", "--actions",
-        "fs-shutdown,dm-error,dm-delay,dm-shrink,kill-copier,blk-error", "--points", "write:1",
+        "loop-reflink", "--actions", "fs-shutdown,dm-error,dm-delay,kill-copier,blk-error",
+        "--points", "write:1",
     )  # fmt: skip
-    assert run["verdicts"] == {"holds": 5}
+    assert run["verdicts"] == {"holds": 4}
     # Debian 13's kernel does not have it: the others go on without.
     assert list(run["lacking"]) == ["blk-error"]
     assert "error_injection: No such file or directory" in run["lacking"]["blk-error"]
@@ -385,7 +385,6 @@ def test_faults_in_the_guest(every: Every) -> None:
     assert outcomes["dm-error"]["disturbed"] == "a layer below began to fail"
     assert outcomes["dm-delay"]["completion"]["status"] == 0
     assert outcomes["dm-delay"]["destination"] == "128 new"
-    assert outcomes["dm-shrink"]["disturbed"] == "a layer below lost its second half"
     assert outcomes["kill-copier"]["completion"] is None
     (killed,) = (case for case in run["cases"] if case["action"] == "kill-copier")
     assert killed["rules"]["NO-HANG"]["evidence"].startswith("completed ")

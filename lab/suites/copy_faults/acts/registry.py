@@ -67,10 +67,6 @@ OWN = (
         Action("dm-corrupt", HELD, _DM, lies=True),
         guest.swap_table, disturbs="a layer below changed what was written",
     ),
-    Act(
-        Action("dm-shrink", HELD, _DM),
-        guest.swap_table, disturbs="a layer below lost its second half",
-    ),
     Act(Action("nfs-stop", HELD, "nfs"), guest.stop_server),
     Act(
         Action("target-removed", HELD, "NVMe target"),

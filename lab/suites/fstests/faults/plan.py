@@ -2,7 +2,7 @@
 """The faults that are made while a suite runs, as a file tells them:
 
 - layer: flakey       # of the profile, a dm-flakey or dm-linear
-  action: dm-error    # or dm-delay, dm-drop-writes, dm-corrupt, dm-shrink
+  action: dm-error    # or dm-delay, dm-drop-writes, dm-corrupt
   every: 20s          # again and again, while a case runs
   for: 2s             # the last 2 of these 20 seconds
 - disk: LABNVME0      # SERIAL or SERIAL:NSID

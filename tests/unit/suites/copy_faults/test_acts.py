@@ -63,12 +63,6 @@ def test_every_action_that_strikes_a_device_mapper_layer_has_a_table() -> None:
     assert [act.name for act in OWN if act.action.layer == "device mapper"] == list(ACTIONS)
 
 
-def test_a_device_that_shrinks_ends_in_the_middle_of_its_table() -> None:
-    table = "0 1000 linear 259:1 8\n1000 3000 linear 259:2 0\n4000 48 linear 259:1 5000"
-    assert struck(table, "dm-shrink") == "0 1000 linear 259:1 8\n1000 1024 linear 259:2 0"
-    assert struck("0 64 linear 259:1 0", "dm-shrink") == "0 32 linear 259:1 0"
-
-
 @pytest.mark.parametrize(
     ("action", "table"),
     [
