@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Copies with rivals: what is drawn can be carried out, meets, and is read again as it was told."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +15,10 @@ from lab.copy.model import Copy, Extent
 from lab.copy.oracle import Tagging
 from lab.copy.paths.base import Observation
 from lab.errors import UsageError
-from lab.faults.actions import CONCURRENT
+from lab.faults.actions import CONCURRENT, REHEARSAL
 from lab.faults.model import REHEARSED
 from lab.profile.models import CopyLimits
+from lab.suites.copy_faults import behind
 from lab.suites.copy_faults import crowd as crowds
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.generate import draw, space
@@ -112,3 +115,23 @@ def test_what_the_disk_may_be_asked_to_write_spans_all_destinations() -> None:
     assert [each["op"] for each in asked["copies"]] == ["nvme.copy"] * 2
     (write,) = asked["writes"]
     assert write["offset"] == 2300 * 512
+
+
+def test_a_sweep_has_its_crowds_behind_all_others_and_counts_them() -> None:
+    path = nvme_path(2**26)
+    first = Setup(path.layout(2, 16), REHEARSED, REHEARSAL, path.name, path.ref)
+    bench: Any = None
+    told: list[int] = []
+
+    def before(_: Any, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
+        yield 0, first
+        expect(4)
+        yield from ((number, replace(first, cut=number)) for number in (1, 2, 3))
+
+    found = list(behind.with_crowds(before, path, first)(bench, told.append))
+    assert told == [4 + crowds.SWEPT]
+    assert [number for number, _ in found] == list(range(4 + crowds.SWEPT))
+    behind_all = [setup for _, setup in found[4:]]
+    assert all(setup.action == CONCURRENT and setup.rivals for setup in behind_all)
+    assert len({setup.rivals for setup in behind_all}) == crowds.SWEPT
+    assert not any(setup.rivals for _, setup in found[:4])
