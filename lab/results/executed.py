@@ -47,7 +47,11 @@ def of_series(report: CoverageReport) -> str:
     if not report.series:
         return ""
     counts = {when: report.count(when) for when in reversed(list(_SAID))}
-    words = [f"{count} were {_SAID[when]}" for when, count in counts.items() if count]
+    words = [
+        f"{count} {'was' if count == 1 else 'were'} {_SAID[when]}"
+        for when, count in counts.items()
+        if count
+    ]
     return f"Of {len(report.series)} lines of code in the series {', '.join(words)}."
 
 

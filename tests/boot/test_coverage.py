@@ -130,7 +130,7 @@ def test_files_that_copies_execute(lab: Lab, covered: dict[str, Any], tmp_path: 
         *("--html", str(tmp_path / "pages")),
         deadline=600,
     )
-    assert f"never                 {FILE}:" in done.stdout
+    assert f"{'never':23}{FILE}:" in done.stdout
     hits = {
         one.get("filename"): sum(int(line.get("hits", 0)) > 0 for line in one.iter("line"))
         for one in ElementTree.parse(xml).iter("class")

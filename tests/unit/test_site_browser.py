@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from lab.results.coverage import NEVER, Circumstance
+from tests.unit.coverage.test_told import put, report
 from tests.unit.test_nightly import Bench, bench, carry_out, plan
 from tests.unit.test_site import pages, timeline
 from tests.unit.test_site_size import events
@@ -23,6 +25,9 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium is installed")
 
 PHONE, TABLET, DESK = WIDTHS = (390, 820, 1400)
 """CSS pixels."""
+
+DEEP = "drivers/gpu/drm/amd/display/dc/dml2_0/display_mode_vba_util_32.c"
+"""As long as a path in the kernel gets."""
 
 FRAME = """\
 <!doctype html><body><script>
@@ -77,7 +82,8 @@ def told(site: Path, name: str, *options: str) -> dict[int, dict[str, Any]]:
 
 @pytest.fixture
 def site(tmp_path: Path, bench: Bench, plan: Any) -> Path:
-    """A night's pages, and those of a run with a wide matrix and of one of conformance."""
+    """A night's pages, and those of a run with a wide matrix, on a kernel with a series that
+    counts, and of one of conformance."""
     bench.failing = "debian-sid"
     carry_out(plan)
     actions = ("resume", "eio", "enospc", "torn", "corrupt", "delay", "kill", "power-cut")
@@ -89,6 +95,9 @@ def site(tmp_path: Path, bench: Bench, plan: Any) -> Path:
         for place, action in enumerate(actions)
     ]
     matrix = write_run(1, cells, boot=4.5)
+    found = report(NEVER, Circumstance.PLAIN, Circumstance.FAULT)
+    lines = tuple(line.model_copy(update={"file": DEEP}) for line in found.series)
+    put(matrix, found.model_copy(update={"series": lines}))
     timeline(matrix, *(event for number in range(8, 40) for event in events(number)))
     both = [
         judged("write:1 eio", "violated", "PREFIX") | {"path": path}

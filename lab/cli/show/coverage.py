@@ -28,8 +28,7 @@ def print_coverage(report: CoverageReport, name: str) -> None:
     for caution in executed.cautions(report):
         console.print(Text(caution, "yellow"))
     found = executed.asked(report)
-    if found:
-        console.print(_series(report, _SHOWN))
+    _print_series(console, report, _SHOWN)
     if len(found) > _SHOWN:
         console.print(f"… and {len(found) - _SHOWN} more", style="dim")
     console.print(f"by file, as pages, as XML: lab results coverage {name}", style="dim")
@@ -47,13 +46,17 @@ def print_files(report: CoverageReport) -> None:
     console.print(executed.headline(report))
     for sentence in filter(None, (executed.of_series(report), *executed.cautions(report))):
         console.print(sentence)
-    if executed.asked(report):
-        console.print(_series(report, len(report.series)))
+    _print_series(console, report, len(report.series))
 
 
-def _series(report: CoverageReport, number: int) -> Table:
-    table = Table("executed", "where", "function", "", box=None, pad_edge=False)
+def _print_series(console: Console, report: CoverageReport, number: int) -> None:
+    """What was not executed with a fault: where, whole on any terminal, with the code below."""
+    room = max(map(len, WORDS.values())) + 2
     for one in executed.asked(report)[:number]:
         style = "bold red" if one.when == NEVER else "yellow"
-        table.add_row(Text(WORDS[one.when], style), one.where, one.function, Text(one.text))
-    return table
+        function = f"  {one.function}()" if one.function else ""
+        said = Text.assemble((WORDS[one.when].ljust(room), style), one.where, (function, "dim"))
+        console.print(said, soft_wrap=True)
+        code = Text(" " * (room + 4) + one.text)
+        code.truncate(console.width, overflow="ellipsis")
+        console.print(code)

@@ -99,8 +99,8 @@ def test_the_sentences() -> None:
         "Of 7 lines of code in block cases executed 3 (43 %), 2 of them (29 %) with a fault."
     )
     assert executed.of_series(made) == (
-        "Of 4 lines of code in the series 2 were executed by cases with a fault, 1 were executed "
-        "by cases without a fault only, 1 were executed by nothing."
+        "Of 4 lines of code in the series 2 were executed by cases with a fault, 1 was executed "
+        "by cases without a fault only, 1 was executed by nothing."
     )
     assert executed.of_series(report()) == ""
     lost = CountRecord(case="7", circumstance=FAULT, lost="its guest was gone")
@@ -125,8 +125,8 @@ def test_the_page_of_a_run_has_the_table(tmp_path: Path) -> None:
     run = write_run(1, [judged("write:1 eio")])
     put(run, report(NEVER, PLAIN, FAULT))
     page = pages(tmp_path, run)[f"{run}.html"]
-    assert '<td class="bad">never</td><td class="case">block/copy.c:10</td>' in page
-    assert '<td class="odd">without a fault only</td><td class="case">block/copy.c:12</td>' in page
+    assert '<td class="bad">never</td><td class="case">block/copy.c:10 <span' in page
+    assert '<td class="odd">without a fault only</td><td class="case">block/copy.c:12 <span' in page
     assert "block/copy.c:14" not in page
     assert "block/partitions</span>: 0 of 2 lines by cases" in page
 
@@ -139,7 +139,7 @@ def test_a_night_has_all_its_runs_together(plan: Any, bench: Bench, tmp_path: Pa
     page = pages(tmp_path)[f"{night.id}.html"]
     assert "<h2>Coverage: series+gcov:block</h2>" in page
     assert page.count('<td class="bad">never</td>') == 1
-    assert '<td class="odd">without a fault only</td><td class="case">block/copy.c:12</td>' in page
+    assert '<td class="odd">without a fault only</td><td class="case">block/copy.c:12 <span' in page
     with session() as store:
         found = last_night(store)
         assert found
@@ -157,11 +157,12 @@ def test_a_page_without_coverage_says_nothing_of_it(tmp_path: Path) -> None:
 def test_the_terminal_lists_what_was_not_executed_with_a_fault(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
     print_coverage(report(NEVER, PLAIN, FAULT), "RUN")
     said = capsys.readouterr().out
-    assert "never                 block/copy.c:10  blkdev_copy  done += 0;" in said
-    assert "without a fault only  block/copy.c:12" in said
+    assert f"{'never':23}block/copy.c:10  blkdev_copy()\n" in said
+    assert f"\n{' ' * 27}done += 0;\n" in said
+    assert "without a fault only   block/copy.c:12" in said
     assert "lab results coverage RUN" in said
     print_files(report(FAULT))
     assert "block/copy.c                 5         3             2" in capsys.readouterr().out
