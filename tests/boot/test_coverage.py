@@ -138,8 +138,9 @@ def test_files_that_copies_execute(lab: Lab, covered: dict[str, Any], tmp_path: 
     assert hits[FILE] > 50
     assert hits["block/blk-mq.c"] > 200
     assert hits["drivers/nvme/host/pci.c"] > 50
-    page = next((tmp_path / "pages").glob("index.ioctl.c*.html")).read_text()
-    assert re.search(r"lab_ends", page)
+    # block/ioctl.c has a page that begins like this too.
+    found = list((tmp_path / "pages").glob("index.ioctl.c*.html"))
+    assert ["lab_ends" in page.read_text() for page in found].count(True) == 1
 
 
 @needs_sources
