@@ -49,9 +49,33 @@ def take(
     start = time.monotonic()
     plain = target.with_name(target.name.removesuffix(SUFFIX) + ".elf")
     try:
-        size = take_plain(guest.machine, guest.record.kernel, plain, allowed, progress)
-        progress("pack the memory")
+        take_plain(guest.machine, guest.record.kernel, plain, allowed, progress)
+    except OSError as error:
+        raise not_writable(plain, error) from error
+    progress("pack the memory")
+    return pack(guest, plain, target, allowed, time.monotonic() - start, case=case, why=why)
+
+
+def pack(
+    guest: Guest,
+    plain: Path,
+    target: Path,
+    allowed: DumpSettings,
+    spent: float,
+    *,
+    case: str = "",
+    why: str = "",
+) -> DumpNote:
+    """Pack the memory in `plain`, which is gone then, into `target`, and write a note beside it;
+    reading it took `spent` seconds.
+
+    Raises TooLarge and HostError; nothing is left then.
+    """
+    start = time.monotonic()
+    try:
+        memory_size = plain.stat().st_size - vmcore.HEAD
         run(["zstd", "-q", "-1", "-f", plain, "-o", target], deadline=_PACK_DEADLINE)
+        packed = target.stat().st_size
     except BaseException as error:
         target.unlink(missing_ok=True)
         if isinstance(error, OSError):
@@ -59,7 +83,6 @@ def take(
         raise
     finally:
         plain.unlink(missing_ok=True)
-    packed = target.stat().st_size
     if packed > allowed.size:
         target.unlink()
         raise TooLarge(
@@ -73,9 +96,9 @@ def take(
         taken=datetime.now(UTC).isoformat(timespec="seconds"),
         why=why,
         case=case,
-        memory=size,
+        memory=memory_size,
         size=packed,
-        seconds=round(time.monotonic() - start, 3),
+        seconds=round(spent + time.monotonic() - start, 3),
     )
     write_note(target, note)
     return note

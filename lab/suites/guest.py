@@ -21,8 +21,10 @@ from lab.guest.relay import KernelMessages, Relay, RelayGone
 from lab.guest.session import Session
 from lab.guest.spare import Spare
 from lab.guest.speed import Speed
+from lab.host import settings
 from lab.host.process import me
 from lab.inside import evidence
+from lab.inside.panicked import PanicWatch
 from lab.profile.models import Profile
 from lab.results.cases import CaseStatus
 from lab.results.coverage import Circumstance
@@ -96,6 +98,8 @@ class RunGuest:
         self._kept = False
         self._lost = False
         self._reset = False
+        self._dumps = settings.load().dumps
+        self._watch: PanicWatch | None = None
         self._session: Session | None = None
         self._relay: Relay | None = None
         self._spares: deque[Spare] = deque()
@@ -108,6 +112,7 @@ class RunGuest:
         if on:
             on.machine.hear(self._hear)
             return
+        self._watch = PanicWatch.over(run, self.guest, self._dumps)
         for each in filter(None, (self.guest.peer, self.guest)):
             self._note_beginning(each)
 
@@ -119,6 +124,8 @@ class RunGuest:
         try:
             if isinstance(error, LabError) and not self._lost:
                 self.hear_panic()
+                if self._watch:
+                    self._watch.wait()
                 if not self.guest.machine.alive():
                     # Whatever broke first, this is what the user must know.
                     died = self.guest.machine.died()
@@ -139,9 +146,18 @@ class RunGuest:
         if self._on:
             self.guest.machine.close()
         elif self._kept:
+            if self._watch:
+                self._watch.unwatch()
             self.guest.release()
         else:
+            self._forget_memory()
             self.guest.down()
+
+    def _forget_memory(self) -> None:
+        """What nobody kept of a panic is gone; whatever comes now is meant."""
+        if self._watch:
+            self._watch.mean()
+            self._watch.forget()
 
     def keep(self) -> str:
         """Let the guest outlive the run; its name."""
@@ -176,6 +192,7 @@ class RunGuest:
                     self._note(f"there was no spare: {spare.problem}")
                 spare.close()
         self._lost = False
+        self._watch = PanicWatch.over(self.run, self.guest, self._dumps)
         self._note_beginning(self.guest, "spare" if spared else "checkpoint")
         # A run that has lost its guest once will again, as likely as not.
         wanted = self.guest.record.profile.guest.spares
@@ -190,7 +207,11 @@ class RunGuest:
 
     def _hear(self, event: str, data: dict[str, Any]) -> None:
         """QEMU tells of something."""
-        self._reset = self._reset or event == "SHUTDOWN"
+        if event == "SHUTDOWN":
+            self._reset = True
+            # Who else ends QEMU does so himself.
+            if self._watch and data.get("guest"):
+                self._watch.stopped()
         self.run.qmp_event(event, data)
 
     def _note(self, text: str) -> None:
@@ -216,14 +237,17 @@ class RunGuest:
                 self._counts.take(self._session, _COUNTS_DEADLINE)
             self._counts.work_for(case, circumstance)
 
-    def last_counts(self) -> None:
-        """Take what the kernel has counted, before it is ended on purpose."""
+    def about_to_end(self) -> None:
+        """It is about to be ended on purpose: take what the kernel has counted, and leave its
+        memory alone."""
+        if self._watch:
+            self._watch.mean()
         if self._counts and self._session and self.guest.machine.alive():
             self._counts.end(self._session, _COUNTS_DEADLINE)
 
     def end(self) -> None:
         """Kill the guest on purpose."""
-        self.last_counts()
+        self.about_to_end()
         self.guest.machine.kill()
 
     def listen(self) -> Relay:
@@ -329,15 +353,16 @@ class RunGuest:
 
     def dump(self, case: str, why: str) -> None:
         """Keep the guest's memory among the evidence, before it is ended, as the settings allow."""
-        evidence.keep(self.run, self.guest, case, why)
+        evidence.keep(self.run, self.guest, case, why, self._watch)
 
     def lose(self) -> None:
         """End a boot, dead or alive, which is of no use any more; the guest is booted again when
         it is needed."""
-        self.last_counts()
+        self.about_to_end()
         if self._counts:
             self._counts.lose("its guest was gone")
             self._counts.forget()
+        self._forget_memory()
         self._disconnect()
         self.guest.machine.kill()
         if not self._lost:

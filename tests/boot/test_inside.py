@@ -20,7 +20,8 @@ import pytest
 from lab.artifacts.kernel import ensure_kernel
 from lab.host.command import run as run_program
 from lab.inside import vmcore
-from tests.boot.conftest import LAB, Lab, wait_for
+from tests.boot.conftest import LAB, Lab, guest_of_a_run, wait_for
+from tests.boot.test_fsx import AT_WORK, PLAIN
 
 symbols = pytest.mark.skipif(
     "LAB_SYMBOLS" not in os.environ, reason="LAB_SYMBOLS is not set: fetches a gigabyte"
@@ -149,6 +150,34 @@ def test_a_copy_that_hangs_in_a_run_leaves_its_guests_memory(lab: Lab) -> None:
     assert core(lab, dump).flags & drgn.ProgramFlags.IS_LINUX_KERNEL
     assert f"dump of 1, {dump.stat().st_size >> 20} MiB" in lab("results", "show", run).stdout
     assert f"lab drgn {run}:1" in lab("results", "show", f"{run}:1").stdout
+
+
+def test_a_kernel_that_panics_in_a_run_leaves_its_memory(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "plain.yaml").write_text(PLAIN)
+    crashing = Lab(lab.state, {**lab.env, "XDG_CONFIG_HOME": str(settings(lab, "run: 1"))})
+    running = crashing.start(
+        "run", str(tmp_path / "plain.yaml"), "fsx", "--json", "--",
+        "--seed", "1", "--cases", "1", "--ops", "400",
+    )  # fmt: skip
+    guest = guest_of_a_run(lab)
+    lab("ssh", guest, "--", f"{AT_WORK}; exec >/dev/null 2>&1; echo c >/proc/sysrq-trigger",
+        status=None)  # fmt: skip
+    out, err = running.communicate(timeout=900)
+    assert running.returncode == 1, err
+    run = json.loads(out)
+    assert run["error"] is None
+    (crashed,) = run["cases"]
+    assert crashed["status"] == "crashed"
+    assert crashed["reason"].startswith("Kernel panic - not syncing: sysrq triggered crash")
+    place = lab.state / "lab/runs" / run["run"] / "dumps"
+    (dump,) = place.glob("*.elf*")
+    assert json.loads((place / "001.json").read_text())["case"].endswith(crashed["name"])
+    program = core(lab, dump)
+    assert program.flags & drgn.ProgramFlags.IS_LINUX_KERNEL
+    # It is of the moment of the panic: the last that the kernel logged is in it.
+    plain = lab.state / "core.elf"
+    assert b"Kernel panic - not syncing: sysrq triggered crash" in plain.read_bytes()
+    plain.unlink()
 
 
 def settings(lab: Lab, dumps: str) -> Path:

@@ -136,9 +136,9 @@ class Bench:
         case = "" if circumstance is Circumstance.OUTSIDE else self.case
         self._own.works_for(case, circumstance)
 
-    def last_counts(self) -> None:
-        """Take what the kernel has counted, before the case ends it."""
-        self._own.last_counts()
+    def about_to_end(self) -> None:
+        """The case ends the guest: take what its kernel has counted before."""
+        self._own.about_to_end()
 
     def end(self) -> None:
         """Kill the guest on purpose."""

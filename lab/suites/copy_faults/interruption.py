@@ -241,7 +241,7 @@ class Interruption:
             try:
                 grip = self._hold()
                 # What is done may be its end.
-                bench.last_counts()
+                bench.about_to_end()
                 self._do(grip)
             except NotReached:
                 told = InterruptionResult(bench.completed(self._hang), reached=False)
