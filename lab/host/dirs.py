@@ -34,10 +34,10 @@ def _made(root: Path, *parts: str) -> Path:
     try:
         # mkdir() makes the directories above as the umask says: others could read them.
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for above in reversed(path.parents):
-            if root in above.parents:
-                above.mkdir(exist_ok=True, mode=0o700)
-        path.mkdir(exist_ok=True, mode=0o700)
+        at = root
+        for name in path.relative_to(root).parts:
+            at /= name
+            at.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise not_writable(path, error) from error
     if not os.access(path, os.W_OK):
