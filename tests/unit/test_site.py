@@ -281,7 +281,7 @@ def test_a_run_of_conformance(tmp_path: Path) -> None:
         ],
     )  # fmt: skip
     page = pages(tmp_path, run)[f"{run}.html"]
-    assert "<th>loop-reflink (the reference)</th><th>nvme-copy</th>" in page
+    assert "<th>loop-reflink<br>(the reference)</th><th>nvme-copy</th>" in page
     row = r"<tr><th>(\S+ \S+)</th>\s+<td class=\"(\S+?)\">.*?<td class=\"(\S+?)\">"
     rows = re.findall(row, page, re.DOTALL)
     assert rows == [
