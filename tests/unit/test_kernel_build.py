@@ -236,6 +236,16 @@ def test_the_environment_makes_no_other_kernel(
         assert heard["CCACHE_DIR"] == str(out)
 
 
+def test_gdbs_scripts_are_made_where_they_are_asked_for(sources: Path) -> None:
+    (sources / "Makefile").write_text(MAKEFILE + "scripts_gdb:\n\ttouch $(O)/vmlinux-gdb.py\n")
+    checkout, base, _ = prepared(sources)
+    out = checkout.directory / "out"
+    for wanted in ("CONFIG_A=y\n", "CONFIG_GDB_SCRIPTS=y\n"):
+        make.configure(checkout.tree, out, wanted)
+        make.build(checkout.tree, out, base, quiet)
+        assert (out / "vmlinux-gdb.py").exists() == ("GDB" in wanted)
+
+
 def test_a_build_that_fails_ends_with_the_error_and_the_patch(sources: Path) -> None:
     place = patches(
         sources,
@@ -412,9 +422,11 @@ def test_what_ships_has_what_the_lab_cannot_do_without() -> None:
                  "FAIL_MAKE_REQUEST", "BLK_ERROR_INJECTION", "BLK_DEV_ZONED_LOOP", "DM_CLONE",
                  "MD_RAID1"):  # fmt: skip
         assert options[f"CONFIG_{name}"] == "y", name
-    assert config.variants() == ["kasan", "kmemleak", "lockdep"]
-    for variant, option in (("kasan", "KASAN"), ("kmemleak", "DEBUG_KMEMLEAK"),
-                            ("lockdep", "PROVE_LOCKING")):  # fmt: skip
+    assert config.variants() == ["debug", "kasan", "kmemleak", "lockdep"]
+    for variant, option in (
+        ("debug", "GDB_SCRIPTS"), ("kasan", "KASAN"), ("kmemleak", "DEBUG_KMEMLEAK"),
+        ("lockdep", "PROVE_LOCKING"),
+    ):  # fmt: skip
         assert config.options(config.text((variant,)))[f"CONFIG_{option}"] == "y"
 
 

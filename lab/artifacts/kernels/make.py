@@ -115,11 +115,18 @@ def build(tree: Path, out: Path, base: str, progress: Progress, more: Sequence[s
 
     why_not = confine.why_not()
     progress(f"compile, outside of a sandbox: {why_not}" if why_not else "compile")
-    words = ["--output-sync=target", *_argv(tree, out), *more, "vmlinux", "modules"]
+    words = ["--output-sync=target", *_argv(tree, out), *more, *_goals(out)]
     status = goal(words, on_line, DEADLINE, out, writable=[tree])
     (out / "build.log").write_text("".join(f"{line}\n" for line in log))
     if status != 0:
         raise _failure(tree, out, base, list(log))
+
+
+def _goals(out: Path) -> list[str]:
+    """What is made of a configuration: `all`, without images that nobody boots."""
+    made = out / ".config"
+    scripts = made.is_file() and "CONFIG_GDB_SCRIPTS=y" in made.read_text().splitlines()
+    return ["vmlinux", "modules", *(["scripts_gdb"] if scripts else [])]
 
 
 def goal(

@@ -89,7 +89,8 @@ class KernelTree(KernelSource):
         if options and options.get("CONFIG_DEBUG_INFO") != "y":
             raise UsageError(
                 f"{self.tree}: built without debugging information",
-                hint="build it with CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT=y",
+                hint="build it with CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT=y; the lab does of "
+                "sources with --config debug",
             )
         return self.tree
 
