@@ -10,12 +10,15 @@ from typing import Any
 from lab.errors import GuestError
 from lab.foreign import decoded, tamed
 from lab.guest.session import Channel, Session
+from lab.host.patience import Patience
 
 _PIECE = 1 << 16
 
 _LONGEST = 16 << 20
 """Bytes of an answer at most; a map of all sectors of a window comes nowhere near it."""
 
+_LOOK = 0.02
+"""Seconds at least between two looks at whether the guest had a processor."""
 _STOOD_STILL = 1.0
 """Seconds behind a deadline after which this process was not late but stopped."""
 
@@ -40,6 +43,7 @@ class Executor:
 
     def __init__(self, session: Session, program: Sequence[str] = COPIES) -> None:
         self._channel: Channel = session.channel(program)
+        self._process = session.process
         self._received = bytearray()
         self._looked = 0
         """Bytes received in which there is no end of a line."""
@@ -69,12 +73,13 @@ class Executor:
 
     def answer(self, deadline: float) -> dict[str, Any] | None:
         """The answer to the request sent, or None if none comes within `deadline` seconds, of which
-        those do not count in which this process was stopped.
+        those do not count in which this process was stopped, or the guest had no processor.
 
         Raises GuestError when the guest or its executor ends, or reports that it could not
         carry the request out at all.
         """
         end = time.monotonic() + deadline
+        patience = Patience(self._process, deadline)
         while not self._found():
             self._channel.settimeout(max(0.001, end - time.monotonic()))
             try:
@@ -82,7 +87,10 @@ class Executor:
             except TimeoutError:
                 late = time.monotonic() - end
                 if late < _STOOD_STILL:
-                    return None
+                    if (left := patience.left()) <= 0:
+                        return None
+                    end = time.monotonic() + max(_LOOK, left)
+                    continue
                 # This lab did: what the guest said meanwhile was not heard yet.
                 end += late + min(late, deadline)
                 continue

@@ -47,13 +47,18 @@ class Guest:
         """A new connection to it: its agent's, or SSH where another process talks to that, or the
         kernel has no port for it.  Raises GuestError, or HostError if QEMU has died."""
         with self.machine.talked_to():
-            if self.record.agent:
-                with suppress(GuestError):
-                    return PortSession(self.directory, deadline=PORT_DEADLINE)
-            # With paramiko, whose import takes longer than all that is done over the port.
-            from lab.guest.ssh import SshSession
+            session = self._session()
+        session.process = self.machine.process
+        return session
 
-            return SshSession(self.record.port, keys.of(self.directory), deadline=SSH_DEADLINE)
+    def _session(self) -> Session:
+        if self.record.agent:
+            with suppress(GuestError):
+                return PortSession(self.directory, deadline=PORT_DEADLINE)
+        # With paramiko, whose import takes longer than all that is done over the port.
+        from lab.guest.ssh import SshSession
+
+        return SshSession(self.record.port, keys.of(self.directory), deadline=SSH_DEADLINE)
 
     def await_ready(self) -> None:
         """Wait until every device is there.  Raises GuestError."""

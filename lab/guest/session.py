@@ -5,13 +5,14 @@ There are two kinds: SSH, and the port on which the guest's agent answers.  argv
 """
 
 import shlex
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 from lab.errors import GuestError, GuestGone
+from lab.host.patience import Patience
+from lab.host.process import Process
 
 _MOST = 64 << 20
 """Bytes of a command's output: what is longer comes in files, or from a guest that floods."""
@@ -84,6 +85,9 @@ class Result:
 class Session(ABC):
     """A connection to a guest; use it as a context manager."""
 
+    process: Process | None = None
+    """The guest's QEMU, where that is known: a deadline does not pass while it has no processor."""
+
     @property
     @abstractmethod
     def is_open(self) -> bool:
@@ -111,11 +115,11 @@ class Session(ABC):
         away, and, if `check`, when its exit status is not 0.
         """
         channel = self.channel(argv)
-        end = time.monotonic() + deadline
+        patience = Patience(self.process, deadline)
         try:
             if stdin is not None:
                 _provide(channel, argv, stdin, deadline)
-            result = _collect(channel, tuple(argv), end)
+            result = _collect(channel, tuple(argv), patience)
         finally:
             channel.close()
         # Over SSH, one that a signal ended has no status either.
@@ -148,13 +152,13 @@ def _provide(channel: Channel, argv: Sequence[str], stdin: bytes, deadline: floa
         return
 
 
-def _collect(channel: Channel, argv: tuple[str, ...], end: float) -> Result:
+def _collect(channel: Channel, argv: tuple[str, ...], patience: Patience) -> Result:
     out, err = bytearray(), bytearray()
     channel.settimeout(0.05)
     # Both streams must be drained while it runs: either, when full, would stop the command.
     while not (channel.closed or (channel.exit_status_ready() and channel.eof_received)):
         _drain(channel, out, err)
-        if time.monotonic() > end:
+        if patience.over():
             raise GuestError(f"no end within its deadline in the guest: {shlex.join(argv)}")
     while channel.recv_ready() or channel.recv_stderr_ready():
         _drain(channel, out, err)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +72,26 @@ class Process:
             if self.alive() and group != os.getpgid(0):
                 os.killpg(group, signal.SIGKILL)
         self.kill()
+
+
+@dataclass(frozen=True)
+class Brood:
+    """All processes of a session, which has the number of the one that began it."""
+
+    leader: int
+
+    def kept_waiting(self) -> float:
+        """Seconds in which they would have run and had no processor, those of all together."""
+        return sum(each.kept_waiting() for each in self._members())
+
+    def _members(self) -> Iterator[Process]:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    # As in Process.of: the session is field 6.
+                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                    if int(fields[3]) == self.leader:
+                        yield Process(int(entry.name), int(fields[19]))
 
 
 def me() -> Process:

@@ -13,7 +13,8 @@ from typing import Any
 
 from lab.errors import GuestError, GuestGone, HostError, LabError, LackError, TooSlow
 from lab.host.command import missing
-from lab.host.process import Process
+from lab.host.patience import Patience
+from lab.host.process import Brood, Process
 from lab.vm import trace
 from lab.vm.argv import CONSOLE_SOCKET, PID_FILE, PORT_SOCKET, QMP_SOCKET, TRACE_LOG
 from lab.vm.ending import EXIT_STATUS, STDERR, ending, exit_status, said
@@ -96,22 +97,22 @@ class Machine:
         process = _wait_for_pid(directory, supervisor, argv[0])
         machine = cls(directory, process, on_event)
         try:
-            machine._connect(time.monotonic() + _LAUNCH_DEADLINE)
+            machine._connect(Patience(process, _LAUNCH_DEADLINE))
         except BaseException:
             machine.kill()
             raise
         return machine
 
-    def _connect(self, end: float) -> None:
-        """Connect to a QEMU that has its pid file, but may not listen yet, until `end`."""
+    def _connect(self, patience: Patience) -> None:
+        """Connect to a QEMU that has its pid file, but may not listen yet."""
         while True:
             try:
-                self._qmp = Qmp(self.directory, self._on_event)
+                self._qmp = Qmp(self.directory, self._on_event, self.process)
                 return
             except HostError as error:
                 if not self.alive():
                     raise _launch_error(self.directory, "QEMU") from error
-                if time.monotonic() > end:
+                if patience.over():
                     raise LateStart(
                         f"QEMU does not answer: {error.message}", detail=self.said()
                     ) from error
@@ -121,7 +122,7 @@ class Machine:
     def qmp(self) -> Qmp:
         """The QMP connection, made at first use."""
         if self._qmp is None:
-            self._qmp = Qmp(self.directory, self._on_event)
+            self._qmp = Qmp(self.directory, self._on_event, self.process)
         return self._qmp
 
     def hear(self, on_event: EventSink) -> None:
@@ -319,8 +320,9 @@ class Machine:
 
 
 def _wait_for_pid(directory: Path, supervisor: subprocess.Popen[bytes], qemu: str) -> Process:
-    end = time.monotonic() + _LAUNCH_DEADLINE
-    while time.monotonic() < end:
+    # The supervisor, what puts up the walls, and QEMU.
+    patience = Patience(Brood(supervisor.pid), _LAUNCH_DEADLINE)
+    while not patience.over():
         with contextlib.suppress(FileNotFoundError, ValueError):
             process = Process.of(int((directory / PID_FILE).read_text()))
             if process:
@@ -329,9 +331,7 @@ def _wait_for_pid(directory: Path, supervisor: subprocess.Popen[bytes], qemu: st
             raise _launch_error(directory, qemu)
         time.sleep(0.005)
     supervisor.kill()
-    raise LateStart(
-        f"{qemu} wrote no pid file within {_LAUNCH_DEADLINE:.0f} s", detail=said(directory)
-    )
+    raise LateStart(f"{qemu} wrote no pid file within {patience}", detail=said(directory))
 
 
 def _launch_error(directory: Path, qemu: str) -> HostError:

@@ -20,10 +20,14 @@ from qemu.qmp import ExecuteError, Message, QMPClient, QMPError
 
 from lab.errors import HostError, TooSlow
 from lab.host import dirs
+from lab.host.patience import Patience
+from lab.host.process import Process
 from lab.vm.argv import QMP_SOCKET
 
 CONNECT_DEADLINE = 10.0
 """Seconds for QEMU to greet: it talks to one client at a time."""
+_LOOK = 0.02
+"""Seconds at least between two looks at whether QEMU had a processor."""
 _GRACE = 0.5
 """Seconds for a task to end by itself."""
 _PARTING = 5.0
@@ -47,9 +51,13 @@ class QmpLost(HostError):
 class Qmp:
     """A connection to the QMP socket in a guest's directory; close it, or use it as a context."""
 
-    def __init__(self, directory: Path, on_event: EventSink | None = None) -> None:
-        """Connect.  Raises HostError when nobody listens or no greeting comes in time."""
+    def __init__(
+        self, directory: Path, on_event: EventSink | None = None, process: Process | None = None
+    ) -> None:
+        """Connect.  Raises HostError when nobody listens or no greeting comes in time; time does
+        not count in which QEMU, `process`, had no processor."""
         self._directory = directory
+        self._process = process
         self._on_event = on_event
         self._loop = asyncio.new_event_loop()
         # What a task fails with is raised where it is awaited; nobody else need read of it.
@@ -121,11 +129,13 @@ class Qmp:
 
     def _run(self, work: Coroutine[Any, Any, T], deadline: float, what: str) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        patience = Patience(self._process, deadline)
         try:
-            return future.result(deadline)
-        except TimeoutError as error:
+            while (left := patience.left()) > 0:
+                with contextlib.suppress(TimeoutError):
+                    return future.result(max(left, _LOOK))
             future.cancel()
-            raise QmpTimeout(f"QMP {what}: no answer from QEMU within {deadline:.0f} s") from error
+            raise QmpTimeout(f"QMP {what}: no answer from QEMU within {patience}")
         except ExecuteError as error:
             raise HostError(f"QMP {what}: {error}") from error
         except (QMPError, OSError, EOFError, asyncio.CancelledError) as error:

@@ -18,6 +18,7 @@ from lab.errors import GuestError
 from lab.guest import executor as executor_module
 from lab.guest.executor import Executor
 from lab.guest.session import Session
+from lab.host import patience
 from tests import ROOT
 from tests.unit.builders import until
 
@@ -95,6 +96,8 @@ def executor(argv: Sequence[str]) -> Iterator[tuple[Executor, Channel]]:
     channel = Channel(argv)
 
     class Local:
+        process = None
+
         def channel(self, _: Sequence[str]) -> Channel:
             return channel
 
@@ -181,10 +184,13 @@ def test_an_answer_that_came_while_the_lab_was_stopped_is_heard(
     channel = Stopped(said)
 
     class Local:
+        process = None
+
         def channel(self, _: Sequence[str]) -> Stopped:
             return channel
 
     monkeypatch.setattr(executor_module, "time", channel)
+    monkeypatch.setattr(patience, "time", channel)
     stopped = Executor(cast(Session, Local()), ("x",))
     stopped.send(op="x")
     assert stopped.answer(30.0) == found

@@ -2,24 +2,30 @@
 """Deadlines on a host that is busy: what waits for a processor has longer."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from lab.errors import HostError
+from lab.errors import GuestError, HostError
 from lab.guest import making, shelf
 from lab.guest.boot import LISTENS, NotReady, await_line
 from lab.guest.checkpoints import Recipe
+from lab.guest.executor import Executor
+from lab.guest.session import Session
 from lab.host.patience import Patience
-from lab.host.process import Process
-from lab.vm.argv import CONSOLE_LOG
+from lab.host.process import Brood, Process
+from lab.vm import qmp
+from lab.vm.argv import CONSOLE_LOG, QMP_SOCKET
 from lab.vm.machine import Machine
-from lab.vm.qmp import QmpTimeout
-from tests.unit.builders import idle
+from lab.vm.qmp import Qmp, QmpTimeout
+from tests.unit.builders import idle, until
 from tests.unit.test_shelf import program, recipe  # noqa: F401  fixtures
 
 HOGS = 4
@@ -70,6 +76,81 @@ def test_a_guest_that_has_no_processor_is_waited_for(crowded: Process, tmp_path:
     with pytest.raises(NotReady, match=r"not ready within 1 s, .* on this busy host"):
         await_line(Machine(tmp_path, crowded), LISTENS, 1.0)
     assert time.monotonic() - began > 2.0
+
+
+class Silent:
+    """A session to a guest that says nothing, ever; and the channel of whatever it starts."""
+
+    closed = eof_received = False
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._seconds = 0.0
+
+    def channel(self, _argv: Sequence[str]) -> "Silent":
+        return self
+
+    def settimeout(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def recv(self, _size: int) -> bytes:
+        time.sleep(self._seconds)
+        raise TimeoutError
+
+    def no(self) -> bool:
+        return False
+
+    exit_status_ready = recv_ready = recv_stderr_ready = no
+
+    def sendall(self, data: bytes) -> None: ...
+    def close(self) -> None: ...
+
+
+def test_what_a_guest_without_a_processor_is_asked_has_longer(crowded: Process) -> None:
+    silent = cast(Session, Silent(crowded))
+    time.sleep(1)
+    began = time.monotonic()
+    with pytest.raises(GuestError, match="no end within its deadline"):
+        Session.run(silent, ["x"], deadline=1.0)
+    assert time.monotonic() - began > 2.0
+    executor = Executor(silent, ["x"])
+    executor.send(op="x")
+    began = time.monotonic()
+    assert executor.answer(1.0) is None
+    assert time.monotonic() - began > 2.0
+
+
+def test_a_qemu_without_a_processor_has_longer_to_answer(
+    crowded: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / QMP_SOCKET))
+        listener.listen()
+        time.sleep(1)
+        began = time.monotonic()
+        monkeypatch.setattr(qmp, "CONNECT_DEADLINE", 1.0)
+        with pytest.raises(QmpTimeout, match=r"within 1 s, .* on this busy host"):
+            Qmp(tmp_path, process=crowded)
+        assert time.monotonic() - began > 2.0
+
+
+def test_all_processes_of_a_session_are_waited_for() -> None:
+    first = min(os.sched_getaffinity(0))
+    turning = f"import os; os.sched_setaffinity(0, [{first}])\nwhile 1: 0"
+    # The one that leads the session sleeps.
+    words = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {turning!r}])"
+    running = [
+        subprocess.Popen([sys.executable, "-c", words], start_new_session=True) for _ in range(3)
+    ]
+    try:
+        until(lambda: Brood(running[0].pid).kept_waiting() > 1.0)
+        leader = Process.of(running[0].pid)
+        assert leader
+        assert leader.kept_waiting() < 1.0
+    finally:
+        for one in running:
+            os.killpg(one.pid, signal.SIGKILL)
+            one.wait()
 
 
 @pytest.mark.parametrize(

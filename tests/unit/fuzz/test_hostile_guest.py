@@ -83,6 +83,8 @@ class Said:
 class Talks:
     """A session whose programs say what they were given."""
 
+    process = None
+
     def __init__(self, data: bytes) -> None:
         self._data = data
 
