@@ -29,6 +29,7 @@ import sys
 import time
 
 from direct import Direct
+from patience import Patience
 
 # include/uapi/linux/nvme_ioctl.h: struct nvme_passthru_cmd, NVME_IOCTL_IO_CMD, ..._ADMIN_CMD
 PASSTHRU = struct.Struct("<BBHIIIQQIIIIIIIIII")
@@ -53,13 +54,13 @@ def find(serial, nsid, deadline=10.0):
 
     The first of them: a namespace that is reached through a target as well has the same serial.
     """
-    end = time.monotonic() + deadline
+    patience = Patience(deadline)
     while True:
         found = {name: identity(name) for name in sorted(os.listdir(BLOCK))}
         for name, known in found.items():
             if known == (serial, str(nsid)):
                 return f"{DEV}/{name}"
-        if time.monotonic() > end:
+        if patience.over():
             there = ", ".join(" ".join(known) for known in found.values() if known) or "none"
             raise LookupError(f"no namespace {nsid} with serial {serial}; there are: {there}")
         time.sleep(0.02)

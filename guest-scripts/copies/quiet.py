@@ -16,24 +16,26 @@ import time
 from contextlib import ExitStack, contextmanager
 
 import system
+from patience import Patience
 
 UNLOCKED = ("dm-", "md", "drbd", "ram", "zram")
 """Disks that udev does not lock (systemd, src/udev/udev-worker.c, worker_lock_whole_disk), and
 those that it does not probe."""
 
 PATIENCE = 30.0
-"""Seconds for udev to end what it has begun; a probe takes a fifth of one under emulation."""
+"""Seconds for udev to end what it has begun, of a guest that is not slowed down; a probe takes a
+fifth of one under emulation."""
 POLL = 0.005
 
 
 @contextmanager
 def undisturbed():
     """Keep udev from probing any disk meanwhile.  Raises Failure where one stays locked."""
-    end = time.monotonic() + PATIENCE
+    patience = Patience(PATIENCE)
     with ExitStack() as locked:
         for name in sorted(os.listdir("/sys/block")):
             if not name.startswith(UNLOCKED):
-                _lock(locked, f"/dev/{name}", end)
+                _lock(locked, f"/dev/{name}", patience)
         yield
 
 
@@ -43,7 +45,7 @@ def settled(request):
     return {}
 
 
-def _lock(locked, node, end):
+def _lock(locked, node, patience):
     try:
         # Read-only: by closing it nothing is written, and so nothing probed.
         fd = os.open(node, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -54,9 +56,9 @@ def _lock(locked, node, end):
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > end:
+            if patience.over():
                 raise system.Failure(
-                    f"flock {node}", f"somebody, such as udev, has had it for {PATIENCE:.0f} s"
+                    f"flock {node}", f"somebody, such as udev, has had it for {patience}"
                 ) from None
             time.sleep(POLL)
         else:

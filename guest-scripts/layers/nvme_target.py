@@ -12,6 +12,7 @@ import disk_properties
 import properties
 import system
 from layer import Layer, Made
+from patience import Patience
 from targets import Backed, identity, refuse_in_use, serial
 
 NVMET = f"{system.CONFIGFS}/nvmet"
@@ -20,7 +21,7 @@ SERVICE = 4420
 """The TCP port that IANA gave to NVMe over fabrics."""
 
 PATIENCE = 60.0
-"""Seconds that a target may take to appear."""
+"""Seconds that a target may take to appear, of a guest that is not slowed down."""
 NOT_YET = ("ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "EIO", "EINVAL")
 """What connecting says while nobody listens, or listens but has no such subsystem yet."""
 
@@ -152,13 +153,13 @@ def connect(target, where):
 
 def connect_to(target, where):
     """Connect to the nvmet layer of that name, if we are not.  Raises Failure."""
-    end = time.monotonic() + PATIENCE
+    patience = Patience(PATIENCE)
     while not controllers(target):
         try:
             _connect(target, where)
         except system.Failure as problem:
             # The other guest may still be on its way to making the target.
-            if problem.error not in NOT_YET or time.monotonic() > end:
+            if problem.error not in NOT_YET or patience.over():
                 raise
             time.sleep(0.2)
 

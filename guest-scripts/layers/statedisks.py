@@ -11,6 +11,7 @@ import subprocess
 import time
 
 import system
+from patience import Patience
 
 START_READ_ONLY = "/sys/module/md_mod/parameters/start_ro"
 """Arrays write nothing before somebody writes to them (Documentation/admin-guide/md.rst)."""
@@ -23,12 +24,20 @@ BUSY = 10
 
 
 def run(argv, within):
-    """Run a program to its end."""
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        timeout=within, check=False,
-    )  # fmt: skip
-    return {"status": done.returncode, "said": done.stdout.decode(errors="replace")[-4000:]}
+    """Run a program to its end.  Raises subprocess.TimeoutExpired."""
+    patience = Patience(within)
+    with subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as running:
+        said = None
+        while said is None:
+            try:
+                said, _ = running.communicate(timeout=1)
+            except subprocess.TimeoutExpired:
+                if patience.over():
+                    running.kill()
+                    raise
+    return {"status": running.returncode, "said": said.decode(errors="replace")[-4000:]}
 
 
 def rescan(node):
@@ -78,12 +87,12 @@ def release(place):
 
 def soon(act):
     """Do what fails while something is busy.  Raises OSError."""
-    end = time.monotonic() + BUSY
+    patience = Patience(BUSY)
     while True:
         try:
             return act()
         except OSError:
-            if time.monotonic() > end:
+            if patience.over():
                 raise
             time.sleep(0.02)
 

@@ -6,6 +6,7 @@ import os
 import time
 
 import udev
+from patience import Patience
 
 BLOCK = "/sys/class/block"
 CONFIGFS = "/sys/kernel/config"
@@ -211,22 +212,29 @@ def wait_for(found, what, deadline=PATIENCE, cure=""):
     """Call `found` until it returns something true, and return that.  Raises Failure, which says
     what cures it, if that is known.
 
-    `deadline` is in seconds of a guest in which a look takes no time: looks are counted, and not
-    the clock, since each takes as much longer as the guest is slower.
+    `deadline` is in seconds of a guest that is not slowed down and in which a look takes no time:
+    looks are counted, and not the clock alone, since each takes as much longer as the guest is
+    slower.
     """
-    began = time.monotonic()
-    for _ in range(round(deadline / LOOK) + 1):
+    patience, looks = Patience(deadline), 0
+    while looks <= round(deadline / LOOK) or not patience.over():
         if result := found():
             return result
         time.sleep(LOOK)
-    waited = time.monotonic() - began
-    raise Failure(what, f"not there within {waited:.0f} s", cure=cure)
+        looks += 1
+    raise Failure(what, f"not there within {patience}", cure=cure)
 
 
 def settle():
     """Wait until udev has handled what happened so far: it opens every new block device."""
-    if not udev.is_at_rest():
-        run(["udevadm", "settle", f"--timeout={PATIENCE:.0f}"])
+    patience = Patience(PATIENCE)
+    while not udev.is_at_rest():
+        try:
+            run(["udevadm", "settle", f"--timeout={PATIENCE:.0f}"])
+            break
+        except Failure:
+            if patience.over():
+                raise
 
 
 def block_name(device):

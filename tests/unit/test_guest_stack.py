@@ -40,6 +40,8 @@ LACKING = {
 class Told:
     """A machine whose guest has written this to its second serial port."""
 
+    process = None
+
     def __init__(self, directory: Path, text: str, alive: bool = True) -> None:
         self.directory = directory
         self.process = me()

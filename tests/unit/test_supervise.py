@@ -2,6 +2,7 @@
 """The shell that runs QEMU: its record of how that ended, and whose words are in stderr."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from lab.host.process import Process
 from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.ending import EXIT_STATUS, OUT_OF_MEMORY, STDERR
 from lab.vm.machine import SUPERVISOR, Machine
+from tests import cgroup
 
 # As QEMU 11.1.3 said it under a name that has no "qemu" in it.
 WORDS = "q11.sh: block/accounting.c:243: block_account_one_io: Assertion `x' failed."
@@ -88,3 +90,24 @@ def test_what_the_host_killed_for_want_of_memory_is_told_as_such(
     assert before <= now
     (tmp_path / OUT_OF_MEMORY).write_text(f"7 {after}\n")
     assert machine.died().message.endswith(f"was killed by signal 9{words}")
+
+
+@pytest.mark.skipif(bool(cgroup.why_not()), reason=cgroup.why_not())
+def test_of_who_is_short_of_memory_the_guest_dies_first_and_it_is_told(tmp_path: Path) -> None:
+    """The kernel takes what stands for QEMU here, although that has less than its neighbour."""
+    waits = "import sys; held = b'1' * (80 << 20); print(); sys.stdin.read()"
+    grows = "held = [b'1' * (1 << 20)]\nwhile True: held.append(b'1' * (1 << 20))"
+    with cgroup.memory(160 << 20) as group, (tmp_path / STDERR).open("wb") as err:
+        words = cgroup.inside(group, sys.executable, "-c", waits)
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as neighbour:
+            assert neighbour.stdin
+            assert neighbour.stdout
+            try:
+                assert neighbour.stdout.readline() == b"\n"
+                words = cgroup.inside(group, str(SUPERVISOR), sys.executable, "-c", grows)
+                subprocess.run(words, cwd=tmp_path, stderr=err, timeout=120, check=True)
+                assert neighbour.poll() is None
+            finally:
+                neighbour.stdin.close()
+    told = Machine(tmp_path, Process(1, 1)).died().message
+    assert told.endswith("was killed by signal 9, as the host had run out of memory")
