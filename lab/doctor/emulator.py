@@ -15,7 +15,7 @@ from lab.doctor.finding import Finding, State, degraded, failed, missing, ok
 from lab.errors import LabError
 from lab.host import qemu
 from lab.host.cures import Cure, install
-from lab.vm import trace, walls
+from lab.vm import bound, trace, walls
 from lab.vm.argv import SANDBOX, TRACED, network
 from lab.vm.graph import Drive
 from lab.vm.support import FEATURES
@@ -122,6 +122,14 @@ def landlock() -> Finding:
         cure = Cure.anywhere("util-linux 2.41 and a kernel with Landlock: those of Debian 13 do")
         return degraded(f"QEMU may open all files that you may: {reason}", cure)
     return ok("QEMU opens nothing but its directory and artifacts")
+
+
+def memory() -> Finding:
+    """What keeps QEMU from taking more memory than its guest's, and some."""
+    if reason := bound.why_not():
+        cure = Cure.anywhere("prlimit, of util-linux, and no lower limit (`ulimit -d`)")
+        return degraded(f"QEMU may take all memory: {reason}", cure)
+    return ok(f"QEMU takes no more than its guest's and {bound.SPARE >> 30} GiB")
 
 
 def accelerator() -> Finding:

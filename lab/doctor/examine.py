@@ -49,6 +49,7 @@ CHECKS = (
     Check("device features", emulator.features, State.DEGRADED, QEMU),
     Check("faults", emulator.faults, State.MISSING, QEMU),
     Check("Landlock", emulator.landlock, State.DEGRADED),
+    Check("memory of QEMU", emulator.memory, State.DEGRADED),
     Check(KVM, emulator.accelerator, State.DEGRADED, QEMU),
     Check("vhost-vsock", emulator.vsock, State.DEGRADED),
     Check("other QEMUs", emulator.others, State.DEGRADED),

@@ -17,6 +17,7 @@ from lab.host.patience import Patience
 from lab.host.process import Brood, Process
 from lab.vm import trace
 from lab.vm.argv import CONSOLE_SOCKET, PID_FILE, PORT_SOCKET, QMP_SOCKET, TRACE_LOG
+from lab.vm.bound import bounded
 from lab.vm.ending import EXIT_STATUS, STDERR, ending, exit_status, said
 from lab.vm.graph import Drive, Rule
 from lab.vm.qmp import EventSink, Qmp, QmpLost, QmpTimeout
@@ -35,7 +36,8 @@ _CRASHES = {
     for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 }
 
-_NO_PROGRAM = ("stdbuf: failed to run command", "setpriv: failed to execute")
+_NO_PROGRAM = ("stdbuf: failed to run command", "setpriv: failed to execute",
+               "prlimit: failed to execute")  # fmt: skip
 
 _NO_TRACE = "use a QEMU that was built with --enable-trace-backends=log, its default"
 
@@ -43,6 +45,7 @@ _CURES = {
     "is not a valid device model name": "this QEMU lacks a device the profile needs: "
     "install the distribution's qemu-system-x86, or name another with LAB_QEMU",
     "No space left on device": "free space on the file system of the state directory",
+    "Sanitizer": "set LAB_BOUND=no: a QEMU that looks for faults of its own needs terabytes",
     "Cannot allocate memory": "give the profile less memory, or end other guests (lab ls)",
     "kvm": "set LAB_ACCEL=tcg",
 }
@@ -72,8 +75,8 @@ class Machine:
         reach: Reach,
         on_event: EventSink | None = None,
     ) -> "Machine":
-        """Start QEMU in `directory`, within walls where this host has some, and wait until its QMP
-        socket answers.
+        """Start QEMU in `directory`, within walls where this host has some and with so much memory
+        and no more, and wait until its QMP socket answers.
 
         Raises HostError with QEMU's exit status and stderr when it ends instead.
         """
@@ -85,7 +88,7 @@ class Machine:
         with (directory / STDOUT).open("wb") as out, (directory / STDERR).open("wb") as err:
             try:
                 supervisor = subprocess.Popen(
-                    [str(SUPERVISOR), *walled(directory, reach), *argv],
+                    [str(SUPERVISOR), *bounded(reach.memory), *walled(directory, reach), *argv],
                     cwd=directory,
                     stdin=subprocess.DEVNULL,
                     stdout=out,

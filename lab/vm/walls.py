@@ -37,10 +37,12 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "kvm", "net/tun", "vfio
 
 @dataclass(frozen=True)
 class Reach:
-    """What a QEMU may read, and what it may write as well, beside its own directory."""
+    """What a QEMU may read, and what it may write as well, beside its own directory; and the bytes
+    of its guest's memory."""
 
     read: tuple[Path, ...]
     write: tuple[Path, ...]
+    memory: int
 
     @classmethod
     def of(cls, profile: Profile, boot: Boot, memory: Memory | None = None) -> "Reach":
@@ -52,7 +54,8 @@ class Reach:
             devices.append(Path("/sys/bus/pci/devices"))
         # QEMU opens it for writing although it maps a copy (file_ram_open() in its physmem.c).
         mapped = [memory.path] if memory and memory.path else []
-        return cls((*_programs(boot.qemu), *files), (*devices, *mapped))
+        read = (*_programs(boot.qemu), *files)
+        return cls(read, (*devices, *mapped), profile.machine.memory)
 
 
 def _programs(qemu: str) -> tuple[Path, ...]:

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.errors import HostError
+from lab.guest.registry import Record
+from lab.vm import bound
+from lab.vm.machine import Machine
 from tests.boot.conftest import Lab
 
 SERIAL = "LABNVME0"
@@ -189,6 +193,22 @@ def test_qemu_is_sandboxed_and_the_first_to_go_when_memory_runs_out(lab: Lab, gu
     process = Path("/proc") / str(lab.ls()[guest]["pid"])
     assert int((process / "oom_score_adj").read_text()) >= 800
     assert "Seccomp:\t2" in (process / "status").read_text()
+
+
+@pytest.mark.skipif(bool(bound.why_not()), reason=bound.why_not())
+def test_qemu_gets_no_more_memory_than_its_guest_needs(lab: Lab, guest: str) -> None:
+    directory = lab.state / "lab/guests" / guest
+    record = Record.model_validate_json((directory / "guest.json").read_bytes())
+    machine = Machine(directory, record.qemu)
+    more = {"qom-type": "memory-backend-ram", "id": "more", "size": bound.SPARE}
+    try:
+        with pytest.raises(HostError, match="Cannot allocate memory"):
+            machine.execute("object-add", more)
+        machine.execute("object-add", {**more, "size": bound.SPARE // 4})
+        machine.execute("object-del", {"id": "more"})
+    finally:
+        machine.close()
+    lab("ssh", guest, "--", "true")
 
 
 def test_unknown_guest_is_a_usage_error(lab: Lab, guest: str) -> None:

@@ -420,7 +420,7 @@ def test_a_kernel_that_hangs_under_kvm_is_given_up(
 def launched(directory: Path, *argv: str) -> HostError:
     """How the launch of something that is no QEMU is reported."""
     with pytest.raises(HostError) as caught:
-        Machine.launch(directory, argv, Reach((), ()))
+        Machine.launch(directory, argv, Reach((), (), 1 << 30))
     return caught.value
 
 

@@ -61,7 +61,7 @@ def guest(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("standing")
 def test_a_program_works_in_its_directory_and_reads_what_it_was_given(guest: Path) -> None:
-    reach = Reach((guest.parent.parent / "artifact",), ())
+    reach = Reach((guest.parent.parent / "artifact",), (), 1 << 30)
     script = (
         "set -e; cat ../../artifact >here; mkdir new; mv here new/there; cat new/there; rm -r new;"
         "date >/dev/null; cat /etc/passwd /proc/self/status >/dev/null"
@@ -80,7 +80,7 @@ def test_a_program_works_in_its_directory_and_reads_what_it_was_given(guest: Pat
     ],
 )  # fmt: skip
 def test_a_program_reaches_nothing_else(guest: Path, script: str) -> None:
-    status, said = within(guest, Reach((guest.parent.parent / "artifact",), ()), script)
+    status, said = within(guest, Reach((guest.parent.parent / "artifact",), (), 1 << 30), script)
     assert status != 0
     assert "denied" in said or "Permission" in said, said
     assert sorted(path.name for path in guest.parent.parent.iterdir()) == [
@@ -96,7 +96,7 @@ def test_walls_stay_when_the_directory_takes_another_place(guest: Path) -> None:
         "echo a >before; while [ ! -e go ]; do sleep 0.05; done;"
         "cat before moved >after && cat ../../secret"
     )
-    words = [str(SUPERVISOR), *walled(guest, Reach((), ())), "sh", "-c", script]
+    words = [str(SUPERVISOR), *walled(guest, Reach((), (), 1 << 30)), "sh", "-c", script]
     with (guest / STDERR).open("w") as err, subprocess.Popen(words, cwd=guest, stderr=err) as run:
         until((guest / "before").exists)
         place = guest.rename(guest.with_name("two"))
@@ -124,14 +124,14 @@ def test_a_qemu_reads_what_it_is_of_and_what_its_guest_is(tmp_path: Path) -> Non
     kernel = dirs.cache("artifacts", "kernel") / "k-1"
     files = (kernel / "vmlinux", kernel / "root", kernel / "modules")
     profile = load("nvme-copy")
-    assert Reach.of(profile, boot("/usr/bin/env")) == Reach(files, ())
-    assert Reach.of(profile, boot(str(own))) == Reach((own.parents[1], *files), ())
+    assert Reach.of(profile, boot("/usr/bin/env")) == Reach(files, (), 1 << 30)
+    assert Reach.of(profile, boot(str(own))) == Reach((own.parents[1], *files), (), 1 << 30)
     built = tmp_path / "build/qemu"
     built.parent.mkdir()
     built.touch()
     memory = Memory(tmp_path / "memory", shared=False)
     found = Reach.of(profile, boot(str(built)), memory)
-    assert found == Reach((Path("/"), *files), (tmp_path / "memory",))
+    assert found == Reach((Path("/"), *files), (tmp_path / "memory",), 1 << 30)
 
 
 def test_a_host_without_walls_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_host_without_walls_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path
     walls.why_not.cache_clear()
     try:
         assert walls.why_not() == "setpriv: Landlock is not supported"
-        assert walled(tmp_path, Reach((), ())) == []
+        assert walled(tmp_path, Reach((), (), 1 << 30)) == []
     finally:
         walls.why_not.cache_clear()
 
@@ -151,6 +151,6 @@ def test_whoever_wants_no_walls_has_none(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("LAB_LANDLOCK", "no")
     walls.why_not.cache_clear()
     try:
-        assert walled(tmp_path, Reach((), ())) == []
+        assert walled(tmp_path, Reach((), (), 1 << 30)) == []
     finally:
         walls.why_not.cache_clear()
