@@ -13,8 +13,9 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,9 +35,9 @@ _DEADLINE = 120.0
 PART = int(os.environ.get("LAB_KILLS_PART", "0"))
 """Which faults are drawn: each part has others, so that many can be made piece by piece."""
 
-STOPPED = 25.0
-"""Seconds that a process stands still which is stopped: longer than QMP's deadline and QEMU's for
-its start."""
+STOPPED = 35.0
+"""Seconds that a process stands still which is stopped: longer than QMP's deadline, QEMU's for its
+start, and that for which others wait for the store."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,16 @@ def command(
     inject: str = "",
     log: Path | None = None,
     deadline: float = _DEADLINE,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Ending:
     """Run a command of the lab with a home directory of its own, in a process of its own.
 
     `inject` is what strace takes for --inject; with `log` it writes each call of CALLS there,
     behind the number of the thread.  Threads and children are followed, until these run another
-    program.  What a signal stops goes on after STOPPED seconds.
+    program.  What a signal stops goes on after STOPPED seconds; `meanwhile` is called before.
     """
-    out, err = home.parent / "out", home.parent / "err"
+    said = tempfile.mkdtemp(prefix="said-", dir=home.parent)
+    out, err = Path(said, "out"), Path(said, "err")
     pid = os.fork()
     if pid == 0:
         _become(argv, home, out, err, stop=bool(inject or log))
@@ -85,7 +88,7 @@ def command(
         try:
             _await_tracer(pid, tracer)
             os.kill(pid, signal.SIGCONT)
-            found = _ended(pid, out, err, deadline, stops="SIGSTOP" in inject)
+            found = _ended(pid, out, err, deadline, meanwhile if "SIGSTOP" in inject else None)
         finally:
             tracer.terminate()
     return found
@@ -177,24 +180,37 @@ def _await_tracer(pid: int, tracer: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.005)
 
 
-def _ended(pid: int, out: Path, err: Path, deadline: float, *, stops: bool = False) -> Ending:
+def _ended(
+    pid: int,
+    out: Path,
+    err: Path,
+    deadline: float,
+    meanwhile: Callable[[], object] | None = None,
+) -> Ending:
     end = time.monotonic() + deadline
     while True:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
             break
-        if stops and (stopped := _stopped(pid)):
-            time.sleep(STOPPED)
-            for each in stopped:
-                os.kill(each, signal.SIGCONT)
-            stops = False
+        if meanwhile and (stopped := _stopped(pid)):
+            began = time.monotonic()
+            try:
+                meanwhile()
+                time.sleep(max(0.0, STOPPED - (time.monotonic() - began)))
+            finally:
+                for each in stopped:
+                    os.kill(each, signal.SIGCONT)
+            meanwhile = None
         if time.monotonic() > end:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise AssertionError(f"no end: {err.read_text()}")
         time.sleep(0.005)
     code = os.waitstatus_to_exitcode(status)
-    return Ending(code if code >= 0 else 128 - code, out.read_text(), err.read_text())
+    try:
+        return Ending(code if code >= 0 else 128 - code, out.read_text(), err.read_text())
+    finally:
+        shutil.rmtree(out.parent)
 
 
 def _stopped(session: int) -> list[int]:

@@ -11,6 +11,8 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ import lab.results.site.write
 import lab.suites.copy_faults.bundle  # noqa: F401  what commands load is loaded once
 from lab.results.store.database import session
 from lab.results.store.feed import feed
-from tests.kills import ERRORS, PART, at, command, counted, files, processes_in, why_not
+from tests.kills import ERRORS, PART, Ending, at, command, counted, files, processes_in, why_not
 from tests.unit.builders import until
 from tests.unit.suites.copy_faults.test_bundle import recorded
 from tests.unit.test_store import judged, write_run
@@ -55,7 +57,7 @@ class Ground:
 
     def fresh(self) -> Path:
         """A copy, for one fault."""
-        copy = self.place / "copy" / "home"
+        copy = self.place / f"copy-{os.getpid()}" / "home"
         shutil.rmtree(copy.parent, ignore_errors=True)
         copy.parent.mkdir()
         shutil.copytree(self.home, copy)
@@ -127,3 +129,41 @@ def test_a_step_that_fails_is_told_and_loses_nothing(flow: str, ground: Ground) 
         assert "Traceback" not in ended.err, (what, ended.err)
         assert "bug of the lab" not in ended.err, (what, ended.err)
         check(ground, copy, before, what)
+
+
+@pytest.mark.skipif(DRAWN < 5, reason="LAB_KILLS_EVERYWHERE is not set")
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_command_that_stands_still_anywhere_goes_on_and_others_work(
+    flow: str, ground: Ground
+) -> None:
+    """They stand still beside each other, each in a home directory of its own."""
+    draw = random.Random(f"{flow} stopped {PART}")
+    calls = counted(ground.argv(flow), ground.fresh())
+    numbers = range(1, len(calls) + 1)
+    drawn = numbers if len(calls) <= DRAWN else sorted(draw.sample(numbers, DRAWN))
+    with ProcessPoolExecutor(len(drawn), get_context("fork")) as pool:
+        running = [pool.submit(stopped, ground, flow, calls, number) for number in drawn]
+        stops = sum(each.result() for each in running)
+    print(f"{flow}: {stops} stops", flush=True)
+    assert stops >= len(drawn) / 2
+
+
+def stopped(ground: Ground, flow: str, calls: list[str], number: int) -> bool:
+    """Have a command stand still before one of its steps; whether it came to that."""
+    copy = ground.fresh()
+    before = dict(files(copy))
+    name, when = at(calls, number)
+    what = f"{flow} stopped before {name}, step {number} of {len(calls)}"
+    others: list[Ending] = []
+    ended = command(
+        ground.argv(flow), copy, f"{name}:signal=SIGSTOP:{when}",
+        meanwhile=lambda: others.append(command(["results", "list", "--json"], copy)),
+    )  # fmt: skip
+    for other in others:
+        # It waits for the store for so long, and says who has it.
+        assert other.status in (0, 3), (what, other)
+        assert "Traceback" not in other.err, (what, other)
+        assert "bug of the lab" not in other.err, (what, other)
+    assert ended.status == 0, (what, ended)
+    check(ground, copy, before, what)
+    return bool(others)
