@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import cgroup
 from tests.boot.conftest import Lab, make_lab, wait_for
 
 
@@ -159,6 +160,19 @@ def test_qemu_that_died_is_reported_and_cleared(own: Lab) -> None:
     assert "lab: ready" in done.stderr  # the console's last lines
     own("up", "nvme-copy")
     assert own.ls()["nvme-copy"]["state"] == "up"
+
+
+@pytest.mark.skipif(bool(cgroup.why_not()), reason=cgroup.why_not())
+def test_a_host_short_of_memory_loses_the_guest_and_that_is_told(own: Lab) -> None:
+    with cgroup.memory(512 << 20) as group:
+        # No checkpoint of it is made, which would be a guest more.
+        words = cgroup.inside(group, own.program, "up", "nvme-copy", "--boot", "cold")
+        subprocess.run(words, env=own.env, capture_output=True, timeout=300, check=True)
+        fill = "cat /dev/zero >/dev/shm/all; cat /dev/zero >/run/all"
+        done = own("ssh", "nvme-copy", "--", fill, status=3)
+        assert "was killed by signal 9, as the host had run out of memory" in done.stderr
+        assert own.ls()["nvme-copy"]["state"] == "died"
+        own("down", "nvme-copy")
 
 
 def test_qemu_that_segfaults_in_its_boot_is_started_once_more(own: Lab) -> None:
