@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lab.errors import HostError
 from lab.faults.model import Point, Stage
+from lab.host.patience import Patience
 from lab.vm.graph import Drive, Rule
 from lab.vm.machine import STDOUT, Machine
 
@@ -165,14 +166,14 @@ class Stepper:
             self._await_any(point, deadline)
 
     def _await_any(self, point: Point, deadline: float) -> None:
-        end = time.monotonic() + deadline
+        patience = Patience(self._machine.process, deadline)
         while not (first := self._first()):
             if not self._machine.alive():
                 raise self._machine.died()
             if self._ended():
                 raise NotReached(f"the copy ended before it came to {point}")
-            if time.monotonic() > end:
-                raise HostError(f"the copy did not come to {point} within {deadline:.0f} s")
+            if patience.over():
+                raise HostError(f"the copy did not come to {point} within {patience}")
             time.sleep(_POLL)
         self._held = first
         self._machine.holding = True

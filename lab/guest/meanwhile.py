@@ -4,31 +4,34 @@
 import time
 
 from lab.guest.session import Channel
+from lab.host.patience import Patience
+from lab.host.process import Process
 
 
 class Meanwhile:
     """One that was started; it is waited for once."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, process: Process | None) -> None:
+        """On that channel to a guest, whose QEMU is `process`."""
         self._channel = channel
+        self._process = process
         self.said = ""
         """What it printed, the first 4 KiB, once it has ended."""
 
     def ended(self, deadline: float) -> str:
         """Wait for its end, `deadline` seconds at most; what is wrong with that, or ''."""
-        end = time.monotonic() + deadline
-        overdue = f"it did not end within {deadline:.1f} s"
+        patience = Patience(self._process, deadline)
         while not self._channel.exit_status_ready():
-            if time.monotonic() > end:
-                return overdue
+            if patience.over():
+                return f"it did not end within {patience}"
             time.sleep(0.01)
         status = self._channel.recv_exit_status()
         # What it said may come behind its status; what it has started may keep that open.
-        self._channel.settimeout(max(0.1, end - time.monotonic()))
+        self._channel.settimeout(max(0.1, patience.left()))
         try:
             self.said = self._channel.recv(4096).decode(errors="replace")
             complaint = self._channel.recv_stderr(4096).decode(errors="replace").strip()
         except TimeoutError:
-            return overdue
+            return f"it did not end within {patience}"
         self._channel.close()
         return f"exit status {status}: {complaint}" if status else ""

@@ -262,6 +262,8 @@ class Blkdebug:
     """Stands for a machine whose device does `events` one after the other, as far as the
     breakpoints let it: block/blkdebug.c with qemu-io's break and resume in front."""
 
+    process = None
+
     def __init__(self, directory: Path, events: list[str], alive: bool = True) -> None:
         self.directory = directory
         self.holding = False
@@ -322,6 +324,8 @@ def stepper_on(device: Blkdebug) -> Stepper:
 class Disks:
     """Stands for a machine with two disks, whose I/O has one order as long as nothing is held; what
     is held on one keeps nothing back on the other."""
+
+    process = None
 
     def __init__(self, directory: Path, events: list[tuple[str, str]]) -> None:
         self.directory = directory

@@ -30,6 +30,7 @@ from lab.guest.oops import Console
 from lab.guest.traces import where
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
+from lab.host.patience import Patience
 from lab.results.coverage import Circumstance
 from lab.suites.copy_faults import fua
 from lab.suites.copy_faults.crowd import taggings
@@ -319,15 +320,16 @@ class Bench:
 
     def meanwhile(self, script: str, *words: str) -> Meanwhile:
         """Start a shell script in the guest, and go on."""
-        return Meanwhile(self._own.connect().channel(["sh", "-ec", script, "sh", *words]))
+        channel = self._own.connect().channel(["sh", "-ec", script, "sh", *words])
+        return Meanwhile(channel, self.guest.machine.process)
 
     def await_panic(self, deadline: float) -> None:
         """Wait until the guest's kernel has panicked, which it must begin to in `deadline` seconds,
         and has said all of it.  Raises GuestError."""
-        end = time.monotonic() + deadline
+        patience = Patience(self.guest.machine.process, deadline)
         while not self._own.panic():
-            if time.monotonic() > end:
-                raise GuestError(f"the guest's kernel did not panic within {deadline:.0f} s")
+            if patience.over():
+                raise GuestError(f"the guest's kernel did not panic within {patience}")
             time.sleep(0.02)
         self._own.hear_panic()
 

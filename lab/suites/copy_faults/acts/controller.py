@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lab.errors import GuestError
+from lab.host.patience import Patience
 from lab.suites.copy_faults.failures import DeviceFailure
 from lab.vm.graph import Drive
 
@@ -48,10 +49,10 @@ def unplug(bench: "Bench") -> None:
 def await_unplugged(bench: "Bench", deadline: float) -> None:
     """Wait until the controller is gone.  Raises DeviceFailure if that takes longer."""
     controller = _id(bench.drive)
-    end = time.monotonic() + deadline
+    patience = Patience(bench.guest.machine.process, deadline)
     while any(child["name"] == controller for child in _devices(bench)):
-        if time.monotonic() > end:
-            raise DeviceFailure(f"the controller was not gone {deadline:.1f} s after its unplug")
+        if patience.over():
+            raise DeviceFailure(f"the controller was not gone {patience} after its unplug")
         time.sleep(0.02)
     # QEMU tells of it a moment after it is gone from the list, to whoever still listens.
     end = time.monotonic() + _TELLING

@@ -43,6 +43,7 @@ class _Opener:
         bad = struck(good, window.action)
         times = (str(window.every - window.length), str(window.length))
         words = f"{window.action} of {window.layer}"
+        self._process = session.process
         self._channel: Channel = session.channel([_WINDOWS, window.layer, good, bad, *times, words])
 
     def begin(self) -> None:
@@ -56,7 +57,7 @@ class _Opener:
         """End it, and wait until the layer is whole.  Raises GuestError when that fails."""
         with suppress(OSError):
             self._channel.shutdown_write()
-        opening = Meanwhile(self._channel)
+        opening = Meanwhile(self._channel, self._process)
         if problem := opening.ended(_DEADLINE):
             raise GuestError(f"faults: {self.window}: {problem}")
         self.opened = int(opening.said)
