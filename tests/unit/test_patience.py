@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -18,9 +19,13 @@ from lab.guest import making, shelf
 from lab.guest.boot import LISTENS, NotReady, await_line
 from lab.guest.checkpoints import Recipe
 from lab.guest.executor import Executor
-from lab.guest.session import Session
+from lab.guest.meanwhile import Meanwhile
+from lab.guest.session import Channel, Session
 from lab.host.patience import Patience
 from lab.host.process import Brood, Process
+from lab.suites.copy_faults.acts.controller import await_unplugged
+from lab.suites.copy_faults.bench import Bench
+from lab.suites.copy_faults.failures import DeviceFailure
 from lab.vm import qmp
 from lab.vm.argv import CONSOLE_LOG, QMP_SOCKET
 from lab.vm.machine import Machine
@@ -117,6 +122,28 @@ def test_what_a_guest_without_a_processor_is_asked_has_longer(crowded: Process) 
     executor.send(op="x")
     began = time.monotonic()
     assert executor.answer(1.0) is None
+    assert time.monotonic() - began > 2.0
+
+
+class Stays:
+    """A bench whose controller never goes."""
+
+    def __init__(self, process: Process) -> None:
+        self.guest, self.drive = self, SimpleNamespace(id="d0n1")
+        self.machine = SimpleNamespace(process=process, execute=lambda *_: [{"name": "d0"}])
+
+
+def test_what_is_told_of_a_device_is_not_told_of_a_host_that_is_busy(crowded: Process) -> None:
+    silent = cast(Channel, Silent(crowded))
+    time.sleep(1)
+    began = time.monotonic()
+    said = Meanwhile(silent, crowded).ended(1.0)
+    assert "did not end within 1 s" in said
+    assert "on this busy host" in said
+    assert time.monotonic() - began > 2.0
+    began = time.monotonic()
+    with pytest.raises(DeviceFailure, match=r"not gone 1 s, .* on this busy host after"):
+        await_unplugged(cast(Bench, Stays(crowded)), 1.0)
     assert time.monotonic() - began > 2.0
 
 
