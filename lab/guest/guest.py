@@ -46,19 +46,18 @@ class Guest:
     def connect(self) -> Session:
         """A new connection to it: its agent's, or SSH where another process talks to that, or the
         kernel has no port for it.  Raises GuestError, or HostError if QEMU has died."""
+        process = self.machine.process
         with self.machine.talked_to():
-            session = self._session()
-        session.process = self.machine.process
-        return session
+            if self.record.agent:
+                with suppress(GuestError):
+                    return PortSession(self.directory, deadline=PORT_DEADLINE, process=process)
+            # With paramiko, whose import takes longer than all that is done over the port.
+            from lab.guest.ssh import SshSession
 
-    def _session(self) -> Session:
-        if self.record.agent:
-            with suppress(GuestError):
-                return PortSession(self.directory, deadline=PORT_DEADLINE)
-        # With paramiko, whose import takes longer than all that is done over the port.
-        from lab.guest.ssh import SshSession
-
-        return SshSession(self.record.port, keys.of(self.directory), deadline=SSH_DEADLINE)
+            where = keys.of(self.directory)
+            session = SshSession(self.record.port, where, deadline=SSH_DEADLINE)
+            session.process = process
+            return session
 
     def await_ready(self) -> None:
         """Wait until every device is there.  Raises GuestError."""

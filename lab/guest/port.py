@@ -31,6 +31,8 @@ from lab.guest.frames import (
 from lab.guest.portchannel import PortChannel
 from lab.guest.session import Channel, Session
 from lab.host import dirs, lock
+from lab.host.patience import Patience
+from lab.host.process import Process
 from lab.vm.argv import PORT_SOCKET
 
 LOCK = "port.lock"
@@ -43,11 +45,13 @@ _RETRY = 2.0
 class PortSession(Session):
     """A connection to the agent of a guest; one thread reads what comes."""
 
-    def __init__(self, directory: Path, *, deadline: float) -> None:
-        """Connect to the port of the guest in `directory` within `deadline` seconds.
+    def __init__(self, directory: Path, *, deadline: float, process: Process | None = None) -> None:
+        """Connect to the port of the guest in `directory`, whose QEMU is `process`, within
+        `deadline` seconds.
 
         Raises GuestError when nobody answers: no agent, or one that talks to another process.
         """
+        self.process = process
         self._changed = threading.Condition()
         self._channels: dict[int, PortChannel] = {}
         self._number = 0
@@ -57,7 +61,7 @@ class PortSession(Session):
         self._owned = _held(directory)
         try:
             _connect(self._socket, directory)
-            rest = self._greet(time.monotonic() + deadline)
+            rest = self._greet(Patience(process, deadline))
         except OSError as error:
             self._socket.close()
             self._owned.close()
@@ -68,28 +72,28 @@ class PortSession(Session):
         self._reader = threading.Thread(target=self._read, args=(rest,), name="port", daemon=True)
         self._reader.start()
 
-    def _greet(self, end: float) -> bytes:
+    def _greet(self, patience: Patience) -> bytes:
         """Greet until the agent answers; what came behind its answer."""
         data = b""
         while True:
             digits = secrets.token_hex(16)
             waiting = Greeted(digits)
-            self._socket.settimeout(max(0.01, end - time.monotonic()))
+            self._socket.settimeout(max(0.01, patience.left()))
             self._socket.sendall(data + greeting(digits))
-            again = min(end, time.monotonic() + _RETRY)
-            while (left := again - time.monotonic()) > 0:
-                self._socket.settimeout(left)
+            again = time.monotonic() + _RETRY
+            while (wait := again - time.monotonic()) > 0:
+                if (left := patience.left()) <= 0:
+                    raise TimeoutError("no answer in time")
+                self._socket.settimeout(max(0.01, min(wait, left)))
                 try:
                     said = self._socket.recv(PIECE)
                 except TimeoutError:
-                    break
+                    continue
                 if not said:
                     raise ConnectionError("QEMU has closed it")
                 if (rest := waiting.feed(said)) is not None:
                     self._socket.settimeout(None)
                     return rest
-            if time.monotonic() >= end:
-                raise TimeoutError("no answer in time")
             # Somebody before may have been cut short in the middle of a frame.
             data = filler()
 

@@ -20,6 +20,7 @@ from lab.guest.boot import LISTENS, NotReady, await_line
 from lab.guest.checkpoints import Recipe
 from lab.guest.executor import Executor
 from lab.guest.meanwhile import Meanwhile
+from lab.guest.port import PortSession
 from lab.guest.session import Channel, Session
 from lab.host.patience import Patience
 from lab.host.process import Brood, Process
@@ -27,7 +28,7 @@ from lab.suites.copy_faults.acts.controller import await_unplugged
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.failures import DeviceFailure
 from lab.vm import qmp
-from lab.vm.argv import CONSOLE_LOG, QMP_SOCKET
+from lab.vm.argv import CONSOLE_LOG, PORT_SOCKET, QMP_SOCKET
 from lab.vm.machine import Machine
 from lab.vm.qmp import Qmp, QmpTimeout
 from tests.unit.builders import idle, until
@@ -158,6 +159,19 @@ def test_a_qemu_without_a_processor_has_longer_to_answer(
         monkeypatch.setattr(qmp, "CONNECT_DEADLINE", 1.0)
         with pytest.raises(QmpTimeout, match=r"within 1 s, .* on this busy host"):
             Qmp(tmp_path, process=crowded)
+        assert time.monotonic() - began > 2.0
+
+
+def test_an_agent_without_a_processor_has_longer_to_answer(
+    crowded: Process, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / PORT_SOCKET))
+        listener.listen()
+        time.sleep(1)
+        began = time.monotonic()
+        with pytest.raises(GuestError, match="does not answer on its port"):
+            PortSession(tmp_path, deadline=1.0, process=crowded)
         assert time.monotonic() - began > 2.0
 
 
