@@ -20,6 +20,23 @@ def slower():
     return min(max(1.0, (time.monotonic() - start) / SECONDS), AT_MOST)
 
 
+def ended(running, seconds, text=None):
+    """What a program (a subprocess.Popen, with `text` to read) has said to stdout and stderr, when
+    it has ended.  Raises subprocess.TimeoutExpired, and has killed it then."""
+    # Here, as in system.run().
+    import subprocess
+
+    patience = Patience(seconds)
+    while True:
+        try:
+            return running.communicate(text, timeout=min(1, seconds))
+        except subprocess.TimeoutExpired:
+            text = None  # it was given that
+            if patience.over():
+                running.kill()
+                raise
+
+
 class Patience:
     """A deadline in seconds of an emulated guest whose host does nothing else.  The speed is
     measured when these have passed: until then it costs nothing."""

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import system
-from patience import Patience
+from patience import Patience, ended
 
 START_READ_ONLY = "/sys/module/md_mod/parameters/start_ro"
 """Arrays write nothing before somebody writes to them (Documentation/admin-guide/md.rst)."""
@@ -25,18 +25,10 @@ BUSY = 10
 
 def run(argv, within):
     """Run a program to its end.  Raises subprocess.TimeoutExpired."""
-    patience = Patience(within)
     with subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as running:
-        said = None
-        while said is None:
-            try:
-                said, _ = running.communicate(timeout=1)
-            except subprocess.TimeoutExpired:
-                if patience.over():
-                    running.kill()
-                    raise
+        said, _ = ended(running, within)
     return {"status": running.returncode, "said": said.decode(errors="replace")[-4000:]}
 
 

@@ -6,7 +6,7 @@ import os
 import time
 
 import udev
-from patience import Patience
+from patience import Patience, ended
 
 BLOCK = "/sys/class/block"
 CONFIGFS = "/sys/kernel/config"
@@ -56,25 +56,20 @@ def run(argv, deadline=60.0, text=None, well=(0,)):
     import subprocess
 
     tried = " ".join(argv)
-    pipe, given = subprocess.PIPE, subprocess.PIPE if text is not None else None
+    pipe = subprocess.PIPE
+    began = time.monotonic()
     try:
-        program = subprocess.Popen(argv, stdin=given, stdout=pipe, stderr=pipe, text=True)
+        with subprocess.Popen(
+            argv, stdin=None if text is None else pipe, stdout=pipe, stderr=pipe, text=True
+        ) as running:
+            out, err = ended(running, deadline, text)
     except FileNotFoundError:
         raise Failure(tried, f"{argv[0]} is not in this image") from None
-    with program:
-        began = time.monotonic()
-        for _ in range(round(deadline / LOOK) + 1):
-            try:
-                out, complaint = program.communicate(text, timeout=LOOK)
-                break
-            except subprocess.TimeoutExpired:
-                text = None  # which is on its way
-        else:
-            program.kill()
-            raise Failure(tried, f"no end within {time.monotonic() - began:.0f} s")
-    if program.returncode not in well:
-        said = (complaint or out).strip()
-        raise Failure(tried, said or f"exit status {program.returncode}", _errno_in(said))
+    except subprocess.TimeoutExpired:
+        raise Failure(tried, f"no end within {time.monotonic() - began:.0f} s") from None
+    if running.returncode not in well:
+        said = (err or out).strip()
+        raise Failure(tried, said or f"exit status {running.returncode}", _errno_in(said))
     return out
 
 

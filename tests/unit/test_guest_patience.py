@@ -102,3 +102,17 @@ def test_a_program_that_is_late_is_given_time_by_the_guests_speed(
     else:
         with pytest.raises(disks.subprocess.TimeoutExpired):
             disks.run(argv, 0.5)
+
+
+def test_a_module_that_takes_long_to_load_is_given_time_by_the_guests_speed(
+    patience: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As XFS did, on a host on which its guest had a twentieth of a processor: the layer was told
+    as not supported."""
+    system = load(SCRIPTS / "system.py")
+    argv = ["sh", "-c", "sleep 2; cat"]
+    monkeypatch.setattr(patience, "SECONDS", SLOW)
+    assert system.run(argv, deadline=1, text="what it reads") == "what it reads"
+    monkeypatch.setattr(patience, "SECONDS", FAST)
+    with pytest.raises(system.Failure, match=r"no end within \d+ s"):
+        system.run(["sleep", "60"], deadline=0.5)
