@@ -3,9 +3,11 @@
 
 RLIMIT_DATA (getrlimit(2)), which prlimit(1) sets before it becomes QEMU, counts all that a process
 may write to and shares with nobody: the guest's memory, QEMU's own, and what it translates.  What
-it asks for beyond that it does not get, and says so.  Unlike a cgroup it needs nobody's permission,
-and nothing of it is left to be removed.  A cgroup would count the page cache of the guest's media
-as well, which the kernel takes back when it wants to.
+it allocates beyond that it does not get, and says so.  Not kept back is what is mapped in the place
+of another mapping (MAP_FIXED, mm/mmap.c), as QEMU maps memory of a guest that the host has it add;
+a guest has no way to.  Unlike a cgroup it needs nobody's permission, and nothing of it is left to
+be removed.  A cgroup would count the page cache of the guest's media as well, which the kernel
+takes back when it wants to.
 """
 
 import os
