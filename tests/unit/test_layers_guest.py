@@ -4,9 +4,7 @@
 import errno
 import os
 import struct
-import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -512,14 +510,5 @@ def test_a_program_has_longer_where_the_guest_is_slow(monkeypatch: pytest.Monkey
     system = load("system")
     with pytest.raises(system.Failure, match="no end within"):
         system.run(["sleep", "60"], deadline=0.1)
-    wait = subprocess.Popen.communicate
-
-    def slowly(*args: Any, **keys: Any) -> Any:
-        try:
-            return wait(*args, **keys)
-        finally:
-            time.sleep(0.2)
-
-    # Each look takes ten times as long as on a guest that is not.
-    monkeypatch.setattr(subprocess.Popen, "communicate", slowly)
+    monkeypatch.setattr(load("patience"), "slower", lambda: 20.0)
     assert system.run(["sh", "-c", "sleep 0.5; echo done"], deadline=0.1) == "done\n"
