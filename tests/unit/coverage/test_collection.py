@@ -75,6 +75,8 @@ class LocalChannel:
 class LocalSession:
     """A session to this host."""
 
+    process = None
+
     def __init__(self, gcov: Path) -> None:
         self._gcov = gcov
         self.channels: list[LocalChannel] = []
