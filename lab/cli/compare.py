@@ -95,7 +95,7 @@ def export(
 
     As KCIDB's JSON, a summary in Markdown for a mailing list, or JUnit XML for CI systems.  As a
     mail: what copies came to, findings first; as tables: by path, fault and rule, in Markdown; of a
-    night both on all kernels but the baseline.
+    night both on all kernels but the baseline, unless that is the only one.
     """
     from lab.errors import UsageError
 

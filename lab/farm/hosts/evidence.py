@@ -4,14 +4,12 @@
 import shutil
 from collections.abc import Sequence
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lab.artifacts.depot import VARIABLE, Progress, opened
 from lab.errors import HostError, UsageError
 from lab.host import dirs
 from lab.results.store.query import night_named, run_named
-from lab.results.store.schema import JobRow
 
 
 def send(run: str) -> None:
@@ -47,8 +45,8 @@ def bring(run: str, progress: Progress) -> bool:
 
 
 def runs_named(session: Session, name: str, *, baseline: bool = True) -> Sequence[str]:
-    """The run of that id, or those of the night of that id, by its unique beginning; `baseline`:
-    those on the night's baseline, too.
+    """The run of that id, or those of the night of that id, by its unique beginning; without
+    `baseline` not those on the night's baseline, unless it has no other kernel.
 
     Raises UsageError.
     """
@@ -56,7 +54,6 @@ def runs_named(session: Session, name: str, *, baseline: bool = True) -> Sequenc
         return [run_named(session, name).id]
     except UsageError:
         night = night_named(session, name)
-    asked = select(JobRow.run_id).where(JobRow.night_id == night.id, JobRow.run_id.is_not(None))
-    if not baseline:
-        asked = asked.where(JobRow.baseline.is_(False))
-    return [run for run in session.scalars(asked.order_by(JobRow.position)) if run]
+    others = any(not job.baseline for job in night.jobs)
+    wanted = (job for job in night.jobs if baseline or not (job.baseline and others))
+    return [job.run_id for job in wanted if job.run_id]

@@ -158,7 +158,14 @@ def test_evidence_comes_back(store: str, depot: Path, tmp_path: Path) -> None:
         runs = list(evidence.runs_named(opened, night[:14]))
         assert len(runs) == 2
         assert list(evidence.runs_named(opened, runs[0])) == [runs[0]]
-        assert {job.host for job in opened.get_one(NightRow, night).jobs} == {"a"}
+        jobs = opened.get_one(NightRow, night).jobs
+        assert {job.host for job in jobs} == {"a"}
+        first, second = jobs
+        assert first.baseline and not second.baseline
+        assert list(evidence.runs_named(opened, night, baseline=False)) == [second.run_id]
+        # A night of one kernel has no other than its baseline.
+        second.baseline = True
+        assert list(evidence.runs_named(opened, night, baseline=False)) == runs
     for run in runs:
         assert evidence.bring(run, print)
         assert not evidence.bring(run, print)
