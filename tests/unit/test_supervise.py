@@ -95,7 +95,7 @@ def test_what_the_host_killed_for_want_of_memory_is_told_as_such(
 @pytest.mark.skipif(bool(cgroup.why_not()), reason=cgroup.why_not())
 def test_of_who_is_short_of_memory_the_guest_dies_first_and_it_is_told(tmp_path: Path) -> None:
     """The kernel takes what stands for QEMU here, although that has less than its neighbour."""
-    waits = "import sys; held = b'1' * (80 << 20); print(); sys.stdin.read()"
+    waits = "import sys; held = b'1' * (80 << 20); print(flush=True); sys.stdin.read()"
     grows = "held = [b'1' * (1 << 20)]\nwhile True: held.append(b'1' * (1 << 20))"
     with cgroup.memory(160 << 20) as group, (tmp_path / STDERR).open("wb") as err:
         words = cgroup.inside(group, sys.executable, "-c", waits)
