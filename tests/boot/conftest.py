@@ -102,7 +102,7 @@ class Lab:
 
     def processes(self, besides: Collection[str] = ()) -> list[str]:
         """Command lines of all processes that work below the state directory, `besides` those of
-        some guests."""
+        some guests; without what supervisors start for a moment, and end with themselves."""
         others = {self.state / "lab/guests" / name for name in besides}
         found = []
         for entry in Path("/proc").iterdir():
@@ -110,7 +110,7 @@ class Lab:
                 continue
             try:
                 cwd = (entry / "cwd").readlink()
-                if cwd.is_relative_to(self.state) and cwd not in others:
+                if cwd.is_relative_to(self.state) and cwd not in others and not of_moments(entry):
                     found.append((entry / "cmdline").read_text().replace("\0", " "))
             except OSError:
                 continue
@@ -127,6 +127,17 @@ class Lab:
         guests = self.state / "lab/guests"
         entries = sorted(str(path) for path in guests.iterdir()) if guests.exists() else []
         return entries + self.processes(besides) + self.loops()
+
+
+def of_moments(process: Path) -> bool:
+    """Whether lab/vm/supervise.sh started it from its look at the sizes of the logs, which is a
+    child of the supervisor itself; raises OSError if it has ended."""
+    for _ in range(2):
+        # proc(5): the name, in parentheses, may have blanks.
+        process = process.with_name((process / "stat").read_text().rpartition(")")[2].split()[1])
+        if "supervise.sh" not in (process / "cmdline").read_text():
+            return False
+    return True
 
 
 def make_lab(state: Path) -> Lab:

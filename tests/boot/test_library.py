@@ -17,7 +17,7 @@ import pytest
 import lab
 from lab.face import connection
 from lab.guest import keys, registry
-from tests.boot.conftest import Lab, wait_for
+from tests.boot.conftest import Lab, of_moments, wait_for
 
 COPY = "nvme-copy --serial LABNVME0 --to 4096 0+64 128+64"
 
@@ -240,6 +240,26 @@ def test_a_guest_belongs_to_its_program(lab: Lab) -> None:
     program.wait()
     assert f"{name}: left behind by a lab that was killed; removed" in lab("ls").stderr
     assert lab.leftovers() == before
+
+
+def test_what_a_supervisor_runs_for_a_moment_is_not_left_over(
+    lab: Lab, attached: lab.GuestHandle
+) -> None:
+    """Else a test would fail that compares what there is at two moments."""
+
+    def sleeps(process: Path) -> bool:
+        try:
+            said = (process / "cmdline").read_bytes()
+            return said == b"sleep\0005\0" and (process / "cwd").readlink() == attached.directory
+        except OSError:
+            return False
+
+    def found() -> list[bool]:
+        return [of_moments(each) for each in filter(sleeps, Path("/proc").glob("[0-9]*"))]
+
+    assert wait_for(found, "the sleep between two looks at the logs") == [True]
+    assert "sleep 5 " not in lab.leftovers()
+    assert any("qemu-system" in each for each in lab.leftovers())
 
 
 def test_a_guest_that_has_died_or_was_taken_down_says_so(here: None) -> None:
