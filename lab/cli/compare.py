@@ -181,9 +181,10 @@ def bundle(
     Elsewhere `lab replay` takes it as it is.
     """
     from lab.cli.terminal import warn
+    from lab.results.runs import spelled_out
     from lab.suites.copy_faults.bundle import make_bundle
 
-    run, _, wanted = case.partition(":")
+    run, _, wanted = spelled_out(case).partition(":")
     target = file or Path(f"lab-{run}.tar.gz")
     with phases() as progress:
         progress("pack the run's evidence")
@@ -210,10 +211,11 @@ def html(
     """
     from lab.farm.outcome import last_night
     from lab.host import dirs
+    from lab.results.runs import LATEST
     from lab.results.site.write import write
     from lab.results.store.database import session
     from lab.results.store.feed import feed
-    from lab.results.store.query import LATEST, run_named
+    from lab.results.store.query import run_named
     from lab.results.store.schema import RunRow
 
     with phases() as progress, session() as store:

@@ -48,8 +48,10 @@ def replay(
 
     Exit status 1 if it does not come to the same.
     """
+    from lab.results.runs import spelled_out
     from lab.suites.crash_states.replay import is_of
 
+    case = spelled_out(case)
     if is_of(case):
         raise typer.Exit(_replay_state(case, times, json=json))
     from lab.suites.copy_faults.bundle import bundle_named, case_in

@@ -51,7 +51,7 @@ def show(
     """Show the cases of a run and what is worth a look, or one case with its sectors."""
     from lab.results import coverage, runs
 
-    run, _, wanted = run.partition(":")
+    run, _, wanted = runs.spelled_out(run).partition(":")
     past = runs.load(run)
     if wanted:
         _show_case(run, wanted, past.document, json=json)

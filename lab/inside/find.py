@@ -38,6 +38,7 @@ def dump_named(what: str) -> tuple[Path, DumpNote | None] | None:
     run, _, case = what.partition(":")
     if not case and registry.read(registry.directory(run)):
         return None
+    run = runs.spelled_out(run)
     place = runs.directory(run)
     found = dumps.of_case(place, *_names(run, case)) if case else dumps.of_run(place)
     kept = [(path, note) for path, note in found if path.is_file()]

@@ -16,6 +16,8 @@ from lab.host.dirs import not_writable
 from lab.results.run import BROKEN_OFF, DOCUMENT, PROFILE, TIMELINE
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_BEGINNING = re.compile(r"\d{8}(?:-\d{0,6}(?:-[0-9a-f]{0,3})?)?")
+LATEST = "latest"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,17 @@ def ids() -> list[str]:
     """The runs there are, the latest first."""
     names = (path.name for path in dirs.state("runs").iterdir())
     return sorted((name for name in names if _ID.fullmatch(name)), reverse=True)
+
+
+def spelled_out(text: str) -> str:
+    """RUN or RUN:CASE with the whole id of the run in place of `latest`, or of what only one begins
+    with; anything else, such as a bundle's name, as it is."""
+    run, colon, case = text.partition(":")
+    if not (run == LATEST or _BEGINNING.fullmatch(run)):
+        return text
+    there = ids()
+    found = there[:1] if run == LATEST else [each for each in there if each.startswith(run)]
+    return f"{found[0]}{colon}{case}" if len(found) == 1 else text
 
 
 def ended(run: str) -> bool:

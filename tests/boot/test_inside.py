@@ -192,14 +192,27 @@ HANGS = {
     "nvme-copy": {"controllers"},
     "loop-xfs-reflink": {"controllers", "loops"},
     "dm-flakey-loop": {"controllers", "loops", "mapped"},
-    "nvmet-loop-bdev": {"controllers"},
+    "target.yaml": {"controllers"},
 }
 """Profiles with a copy path over nvme, loop, dm-flakey and nvmet; what a report has of each."""
+
+TARGET = """
+description: XFS on an NVMe target over a namespace, which has copies where the target has none
+devices:
+  - {type: nvme, serial: LABNVME0, namespaces: [{size: 512M}]}
+layers:
+  - {name: target, type: nvmet, over: LABNVME0}
+  - {name: xfs, type: xfs, over: target, reflink: true}
+"""
 
 
 @symbols
 @pytest.mark.parametrize("profile", HANGS)
-def test_a_hang_is_told_by_the_function_that_waits(lab: Lab, profile: str) -> None:
+def test_a_hang_is_told_by_the_function_that_waits(
+    lab: Lab, profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("target.yaml").write_text(TARGET)
     args = ("--points", "write:1", "--actions", "resume", "--plant", "late-release")
     words = ("run", profile, "copy-faults", "--json", "--", *args, "--hang-deadline", "5")
     done = lab(*words, status=1, deadline=1800,
@@ -208,9 +221,10 @@ def test_a_hang_is_told_by_the_function_that_waits(lab: Lab, profile: str) -> No
     report = json.loads(lab("drgn", f"{run}:1", "--json", deadline=1800).stdout)
     # Whoever waits, waits for the request that is held at the bottom.
     assert all(task["waits"] for task in report["tasks"]) and report["tasks"]
+    assert not [frame for task in report["tasks"] for frame in task["stack"] if frame[:2] == "0x"]
     (bottom,) = (queue for queue in report["queues"] if queue["name"] == "nvme0n1")
     assert [request["state"] for request in bottom["requests"]] == ["in flight"]
     assert {part for part in ("controllers", "loops", "mapped") if report[part]} == HANGS[profile]
     assert report["lacking"] == {}
-    page = lab("results", "show", f"{run}:1").stdout
+    page = lab("results", "show", "latest:1").stdout
     assert f"waits in {report['tasks'][0]['waits']}" in page

@@ -20,6 +20,7 @@ from lab.host import dirs
 from lab.results.baseline import Comparison, compared
 from lab.results.kcidb import report
 from lab.results.markdown import summary
+from lab.results.runs import spelled_out
 from lab.results.store import feed as feeding
 from lab.results.store.database import session, url
 from lab.results.store.feed import case_rows, feed
@@ -124,6 +125,19 @@ def test_a_run_is_found_by_the_beginning_of_its_id() -> None:
 def test_the_latest_of_no_runs() -> None:
     with session() as store, pytest.raises(UsageError, match="no run yet"):
         run_named(store, "latest")
+    assert spelled_out("latest:1") == "latest:1"
+
+
+def test_a_run_by_what_only_one_begins_with() -> None:
+    one, two = (dirs.state("runs", f"20260101-00000{k}-1a2b").name for k in (1, 2))
+    for given, meant in (
+        ("latest", two), ("latest:write:2,eio", f"{two}:write:2,eio"), (f"{one}:4", f"{one}:4"),
+        ("20260101-000001:4", f"{one}:4"), ("20260101-000001-1a", one),
+        # More than one, none, and what is no run's.
+        ("20260101", "20260101"), ("20260102:1", "20260102:1"), ("./latest", "./latest"),
+        ("lab-latest.tar.gz:1", "lab-latest.tar.gz:1"), ("nvme-copy", "nvme-copy"), ("", ""),
+    ):  # fmt: skip
+        assert spelled_out(given) == meant
 
 
 def test_cases_and_rules_are_compared() -> None:

@@ -34,13 +34,12 @@ def blocked(program: drgn.Program) -> Iterator[BlockedTask]:
 def _task(program: drgn.Program, task: drgn.Object) -> BlockedTask:
     frames: list[drgn.StackFrame] = []
     try:
-        frames = list(program.stack_trace(task))[:_DEPTH]
+        frames = _of_kernel(program.stack_trace(task))[:_DEPTH]
     except unreadable as error:
         stack: tuple[str, ...] = (f"cannot be unwound: {error}",)
     else:
-        # Behind the entry are words of user space, which are no frames.
-        stack = tuple(_frame(frame) for frame in frames if frame.name)
-    names = [frame.name for frame in frames if frame.name]
+        stack = tuple(map(_frame, frames))
+    names = [frame.name for frame in frames]
     return BlockedTask(
         task.pid.value_(),
         task.comm.string_().decode(errors="replace"),
@@ -49,6 +48,15 @@ def _task(program: drgn.Program, task: drgn.Object) -> BlockedTask:
         stack,
         tuple(_locks(program, task)),
     )
+
+
+def _of_kernel(trace: drgn.StackTrace) -> list[drgn.StackFrame]:
+    """The frames up to the entry into the kernel: behind it are words of user space, which have
+    addresses for names."""
+    frames = list(trace)
+    while frames and (not frames[-1].name or frames[-1].name.startswith("0x")):
+        frames.pop()
+    return frames
 
 
 def _frame(frame: drgn.StackFrame) -> str:

@@ -11,12 +11,10 @@ from lab.results import runs
 from lab.results.remarks import INTERRUPTED, UNFINISHED
 from lab.results.store.schema import CaseRow, NightRow, RunRow
 
-LATEST = "latest"
-
 
 def run_named(session: Session, name: str) -> RunRow:
     """A run by its id, the unique beginning of one, or `latest`.  Raises UsageError."""
-    if name == LATEST:
+    if name == runs.LATEST:
         latest = session.scalars(select(RunRow).order_by(RunRow.id.desc()).limit(1)).first()
         if latest is None:
             raise UsageError("there is no run yet", hint="lab run nvme-copy copy-faults")
