@@ -78,6 +78,7 @@ def add_qemu(
     from lab.artifacts.qemus import names
     from lab.artifacts.qemus.source import QemuProgram, QemuSource, QemuTree
     from lab.errors import UsageError
+    from lab.host import dirs
 
     if sum(one is not None for one in (package, tree, path)) != 1:
         raise UsageError("say one of --package, --tree and --path")
@@ -85,10 +86,10 @@ def add_qemu(
     if package:
         source = names.package(package)
     elif tree:
-        source = QemuTree(tree=tree.expanduser().absolute())
+        source = QemuTree(tree=dirs.expanded(tree).absolute())
     else:
         assert path is not None
-        source = QemuProgram(path=path.expanduser().absolute())
+        source = QemuProgram(path=dirs.expanded(path).absolute())
     with phases() as progress:
         version = add(name, source, progress)
     print(f"{name}: {source.summary}, QEMU {version}")

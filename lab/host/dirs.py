@@ -59,6 +59,12 @@ def not_writable(path: Path, error: OSError) -> LackError:
     return LackError(f"cannot write {path}: {error.strerror or error}", hint=hint)
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with the directory that `~` or `~user` means; as it stands where there is none, which
+    Path.expanduser() has no LabError for."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def cache(*parts: str) -> Path:
     """A directory below the cache directory, created if missing."""
     return _made(platformdirs.user_cache_path("lab"), *parts)

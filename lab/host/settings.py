@@ -51,7 +51,7 @@ _STRICT = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def _absolute(path: Path) -> Path:
-    path = path.expanduser()
+    path = dirs.expanded(path)
     if not path.is_absolute():
         raise ValueError(f"{path} is relative; expected an absolute path, or one from ~")
     return path

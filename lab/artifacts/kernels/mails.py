@@ -218,7 +218,7 @@ def _headers(message: email.message.Message) -> tuple[tuple[str, str], ...]:
 def _known(charset: str) -> str:
     try:
         return codecs.lookup(charset).name
-    except LookupError:
+    except (LookupError, ValueError):
         return "utf-8"
 
 

@@ -52,7 +52,7 @@ def resolve(reference: str) -> KernelSource:
     kernel, counted, places = reference.partition(_COUNTED)
     if counted:
         return resolve(kernel).counting(gcov.paths(places))
-    if "/" in reference and _exists(path := Path(reference).expanduser()):
+    if "/" in reference and _exists(path := dirs.expanded(reference)):
         return found.at(path)
     if "/" in reference and (linux := _commit(reference)):
         return linux
@@ -87,7 +87,7 @@ def canonical(reference: str) -> str:
     kernel, found, places = reference.partition(_COUNTED)
     if found:
         return counting(canonical(kernel), places)
-    path = Path(reference).expanduser()
+    path = dirs.expanded(reference)
     if _exists(path):
         return str(path.absolute())
     if linux := _commit(reference):
@@ -113,7 +113,7 @@ def commit(tree: Path, rev: str) -> str:
 def _commit(reference: str) -> Linux | None:
     """The kernel that TREE@COMMIT means; None for any other reference."""
     where, _, rev = reference.partition("@")
-    tree = Path(where).expanduser().absolute()
+    tree = dirs.expanded(where).absolute()
     known_to_git = where and rev and (tree / ".git").exists()
     return Linux(source=tree, rev=rev) if known_to_git else None
 

@@ -2,7 +2,6 @@
 """What a QEMU can be called: a name, a path, or a Debian package."""
 
 import re
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -11,6 +10,7 @@ from lab.artifacts.book import Book
 from lab.artifacts.qemus.package import SUITE, QemuPackage
 from lab.artifacts.qemus.source import HostQemu, QemuProgram, QemuSource, QemuTree
 from lab.errors import UsageError
+from lab.host import dirs
 
 HOST = "host"
 """The one that a profile has unless it names another."""
@@ -38,7 +38,7 @@ def resolve(reference: str) -> QemuSource:
     """
     if source := BOOK.known().get(reference):
         return source
-    if "/" in reference and (path := Path(reference).expanduser()).exists():
+    if "/" in reference and (path := dirs.expanded(reference)).exists():
         path = path.absolute()
         return QemuTree(tree=path) if path.is_dir() else QemuProgram(path=path)
     if _PACKAGE.fullmatch(reference):
@@ -67,7 +67,7 @@ def canonical(reference: str) -> str:
 
     A name goes before a file of that name, which `./` tells apart.
     """
-    path = Path(reference).expanduser()
+    path = dirs.expanded(reference)
     if reference in BOOK.known() or "/" not in reference or not path.exists():
         return reference
     return str(path.absolute())

@@ -71,7 +71,9 @@ class CopyRecording:
                 [LogMark.read(each) for each in document["marks"]],
                 int(document["size"]),
             )
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (
+            OSError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError
+        ) as error:  # fmt: skip
             raise UsageError(f"{directory / OPERATIONS}: no recording: {error}") from error
 
     def base(self, medium: Path) -> None:

@@ -30,6 +30,8 @@ Meant = Callable[[str], object]
 """Whether a word can stand for tests of a suite."""
 
 _DIRECTIVE = re.compile(r"#\s*(if|ifdef|ifndef|elif|else|endif|include|define|undef)\b")
+_UNCONDITIONAL = re.compile(r"#\s*(if|elif)")
+"""With it, pcpp looks for the word behind it without seeing whether there is one."""
 _INCLUDE = re.compile(r'#\s*include\s*["<]([^">]+)[">]')
 _COMMENT = re.compile(r"(?P<before>.*?)(?:^|(?<=\s))(?:#|//)(?P<comment>.*)")
 _RELEASE = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
@@ -175,6 +177,8 @@ class _ListReading:
             if _DIRECTIVE.match(line):
                 self.conditional = True
                 lines.append(line.partition("//")[0].rstrip())
+                if _UNCONDITIONAL.fullmatch(lines[-1]):
+                    raise UsageError(f"{self.suite}: {path}:{number}: {lines[-1]} has no condition")
                 if include := _INCLUDE.match(line):
                     self._include(path, include[1], number)
                 continue

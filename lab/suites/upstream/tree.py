@@ -14,7 +14,7 @@ from lab.artifacts import cache, erofs
 from lab.artifacts.cache import Progress
 from lab.artifacts.image import Image
 from lab.errors import HostError, UsageError
-from lab.host import settings
+from lab.host import dirs, settings
 from lab.suites.upstream.elf import ElfFile, programs
 
 MACHINE = "x64"
@@ -61,7 +61,7 @@ def choose_tree(layout: TreeLayout, asked: Path | None) -> Path:
 
 def find_tree(layout: TreeLayout, tree: Path) -> Path:
     """The tree at a path.  Raises UsageError when it is no tree of that suite, or is not built."""
-    tree = tree.expanduser().resolve()
+    tree = dirs.expanded(tree).resolve()
     if not os.access(tree / layout.entry, os.X_OK):
         raise UsageError(
             f"{tree}: no tree of {layout.suite}: it has no program `{layout.entry}`",

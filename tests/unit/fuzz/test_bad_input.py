@@ -19,6 +19,8 @@ import yaml
 
 from lab.artifacts import image
 from lab.artifacts.kernels import mails, quilt, series
+from lab.artifacts.kernels import names as kernels
+from lab.artifacts.qemus import names as qemus
 from lab.errors import LabError, ProfileError, UsageError
 from lab.farm import page, plan
 from lab.host import dirs, settings
@@ -164,6 +166,25 @@ def test_settings_are_read_or_refused_with_their_place() -> None:
     assert refused > INPUTS // 10
 
 
+def test_the_home_of_nobody_is_no_place_for_a_tree() -> None:
+    path = dirs.config(settings.FILE)
+    path.parent.mkdir(parents=True)
+    path.write_text("suites:\n  fstests:\n    tree: ~nobody-is-called-that/xfstests\n")
+    with pytest.raises(ProfileError, match=r":3: .*tree: .*~nobody-is-called-that/.* is relative"):
+        settings.load()
+    for resolve in (kernels.canonical, qemus.canonical):
+        assert resolve("~nobody-is-called-that/linux") == "~nobody-is-called-that/linux"
+
+
+def test_a_file_of_terabytes_is_in_no_workload(tmp_path: Path) -> None:
+    path = tmp_path / "given.yaml"
+    path.write_text(
+        "workloads:\n- name: large\n  steps:\n  - creat: a\n  - write: {path: a, length: 4T}\n"
+    )
+    with pytest.raises(ProfileError, match=r":5: .*4T: a file of a workload has 16M at most"):
+        workloads.load(path)
+
+
 def read_series(path: Path) -> None:
     """All that is made of a series before git gets it."""
     found = series.read_all([path])
@@ -178,6 +199,13 @@ def test_mailboxes_are_read_or_refused(tmp_path: Path) -> None:
     take = in_file(tmp_path / "given.mbox", read_series)
     take(MAILBOX)
     endure(take, mutants([MAILBOX, MAILBOX.replace(b"\n", b"\r\n")]), errors=(UsageError,))
+
+
+def test_a_charset_that_can_be_no_name_is_that_of_no_mail(tmp_path: Path) -> None:
+    mailbox = MAILBOX.replace(b'charset="utf-8', b'charset="u\0f-8')
+    assert mailbox != MAILBOX
+    (tmp_path / "given.mbox").write_bytes(mailbox)
+    read_series(tmp_path / "given.mbox")
 
 
 def test_packed_mailboxes_are_read_or_refused(tmp_path: Path) -> None:
@@ -204,6 +232,13 @@ def test_lists_of_tests_are_read_or_refused(tmp_path: Path) -> None:
     take = in_file(tmp_path / "given.txt", load)
     take(LISTED)
     endure(take, mutants([LISTED]), errors=(UsageError,))
+
+
+def test_a_list_with_a_condition_that_is_none_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "given.txt"
+    path.write_text("generic/001\n#if// why\ngeneric/002\n#endif\n")
+    with pytest.raises(UsageError, match=r"given.txt:2: #if has no condition"):
+        Lists("fstests", lambda word: "/" in word, (path,)).entries("6.8.0")
 
 
 def test_logs_of_operations_are_read_or_refused(tmp_path: Path) -> None:
@@ -292,6 +327,12 @@ def test_recordings_of_copies_are_read_or_refused(tmp_path: Path) -> None:
     right = json.dumps({"size": 4096, "operations": [], "marks": []}).encode()
     take(right)
     endure(take, mutants([right]), errors=(UsageError,))
+
+
+def test_a_recording_of_a_disk_without_an_end_is_none(tmp_path: Path) -> None:
+    (tmp_path / OPERATIONS_OF_COPIES).write_text('{"size": 1e999, "operations": [], "marks": []}')
+    with pytest.raises(UsageError, match="no recording: cannot convert float infinity"):
+        CopyRecording.load(tmp_path)
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])

@@ -20,7 +20,7 @@ have just that.  `run` has a shell in the guest carry out a command in the file 
 directory: what a workload with one leaves is judged by its structure alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,9 +48,23 @@ def _below(value: object) -> object:
     return "" if value == "." else value
 
 
+FILE_SIZE = 16 << 20
+"""Bytes that a file of a workload may have: the model has the content of all after each step."""
+
+
+def _in_file(parse: Callable[[object], int]) -> BeforeValidator:
+    def parsed(value: object) -> int:
+        size = parse(value)
+        if size > FILE_SIZE:
+            raise ValueError(f"{value}: a file of a workload has {FILE_SIZE >> 20}M at most")
+        return size
+
+    return BeforeValidator(parsed)
+
+
 _NAME = (Annotated[str, BeforeValidator(_below)], ...)
-_AT = (Annotated[int, BeforeValidator(parse_offset)], 0)
-_LENGTH = (Annotated[int, BeforeValidator(parse_size)], ...)
+_AT = (Annotated[int, _in_file(parse_offset)], 0)
+_LENGTH = (Annotated[int, _in_file(parse_size)], ...)
 _TEXT = (str, ...)
 _MODES = Literal["extend", "keep-size", "punch", "zero", "zero-keep-size", "collapse"]
 
@@ -63,7 +77,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("write", "direct", "mapped"), _WRITE),
     **dict.fromkeys(("copy", "clone", "dedupe"), _SHARE),
     "falloc": {"path": _NAME, "mode": (_MODES, ...), "at": _AT, "length": _LENGTH},
-    "truncate": {"path": _NAME, "length": (Annotated[int, BeforeValidator(parse_offset)], ...)},
+    "truncate": {"path": _NAME, "length": (Annotated[int, _in_file(parse_offset)], ...)},
     "setxattr": {"path": _NAME, "name": _TEXT, "value": _TEXT},
     "removexattr": {"path": _NAME, "name": _TEXT},
     COMMAND: {"command": _TEXT},
