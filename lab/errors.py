@@ -72,5 +72,9 @@ class GuestError(LabError):
     """The guest died, hung, panicked or refused an operation the lab needs."""
 
 
+class KernelHang(GuestError):
+    """A task in a guest's kernel waits for what does not come."""
+
+
 class GuestGone(GuestError):
     """The connection to a guest broke, mostly a moment before its QEMU has ended."""

@@ -187,8 +187,10 @@ def _unforeseen(error: Exception) -> LabError:
 
     words = str(error) or type(error).__name__
     whose = plugins.culprit(error) or "the lab"
-    if isinstance(error, OSError):
-        return LabError(words, hint="check that file system, or what lab writes to")
+    # A library that the system cannot open is told by ld.so in words, and has no errno.
+    unopened = isinstance(error, ImportError) and "cannot open shared object file" in words
+    if unopened or isinstance(error, OSError):
+        return LabError(words, hint="check that file system, or what lab reads or writes there")
     try:
         report = dirs.state() / "unforeseen.txt"
         report.write_text("".join(traceback.format_exception(error)))

@@ -25,18 +25,28 @@ _CONSOLE = "console"
 
 
 def tasks(machine: Machine, deadline: float) -> str:
-    """The blocked tasks, then all tasks, as the kernel tells within `deadline` seconds; empty if it
-    does not.  The console is loud afterwards.  Raises GuestError when somebody else has the
-    console, HostError when QEMU does not answer."""
+    """The blocked tasks, then all tasks; see _told()."""
+    return _told(machine, deadline, BLOCKED, ALL_TASKS)
+
+
+def blocked(machine: Machine, deadline: float) -> str:
+    """The blocked tasks alone; see _told()."""
+    return _told(machine, deadline, BLOCKED)
+
+
+def _told(machine: Machine, deadline: float, *keys: bytes) -> str:
+    """What the kernel tells within `deadline` seconds; empty if it does not.  The console is loud
+    afterwards.  Raises GuestError when somebody else has the console, HostError when QEMU does not
+    answer."""
     log = machine.directory / CONSOLE_LOG
     start = log.stat().st_size
     end = time.monotonic() + deadline
     with connected(machine.directory) as console:
-        for key in (LOUD, BLOCKED, ALL_TASKS):
+        for key in (LOUD, *keys):
             machine.execute("chardev-send-break", {"id": _CONSOLE})
             console.sendall(key)
             # What the kernel prints must be taken, or QEMU waits for us with the guest's CPU.
-            console.settimeout(_PAUSE if key is not ALL_TASKS else _QUIET)
+            console.settimeout(_QUIET if key is keys[-1] else _PAUSE)
             while time.monotonic() < end:
                 try:
                     if not console.recv(1 << 16):

@@ -7,6 +7,7 @@ line for each caller, of which those with `?` were only found on the stack.
 
 import re
 from collections.abc import Iterable
+from itertools import dropwhile
 
 _RIP = re.compile(r"RIP: 0010:(?P<function>[\w.]+)\+0x")
 _CALLER = re.compile(r"(?P<guess>\? )?(?P<function>[\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[\w+\])?")
@@ -18,6 +19,15 @@ _IDLE = {"pv_native_safe_halt", "native_safe_halt", "default_idle", "acpi_safe_h
 """Where a processor is that has nothing to do."""
 
 _SLEEPS = "__schedule"
+
+WAITING = re.compile(
+    r"context_switch|_*schedule(_loop|_timeout.*|_preempt_disabled|_hrtimeout.*)?|io_schedule.*"
+    r"|.*wait_for_common.*|_*wait_for_completion.*|_*(wait|action)_on_bit.*|out_of_line_wait.*"
+    r"|bit_wait.*|_*mutex_lock.*|_*ww_mutex.*|_*rwsem_down.*|_*down_(read|write).*|_*down.*"
+    r"|blk_wait_io|_*wait_event.*|prepare_to_wait.*|folio_wait.*|__wait_on.*|percpu_(down|rwsem).*"
+    r"|_*asm_.*|kthread_.*"
+)
+"""Functions that wait for whoever calls them."""
 
 
 def traces(messages: Iterable[str]) -> list[tuple[str, ...]]:
@@ -45,7 +55,10 @@ def traces(messages: Iterable[str]) -> list[tuple[str, ...]]:
 
 def where(messages: Iterable[str], most: int = 6) -> str:
     """The innermost functions of the first trace, `f <- g`, rather one of a task that ran than of
-    one that slept; '' if there is none."""
+    one that slept, and of that from whoever waits; '' if there is none."""
     found = traces(messages)
     running = [trace for trace in found if trace[0] != _SLEEPS]
-    return " <- ".join(next(iter(running or found), ())[:most])
+    if not running:
+        waiting = (tuple(dropwhile(WAITING.fullmatch, trace)) or trace for trace in found)
+        return " <- ".join(next(waiting, ())[:most])
+    return " <- ".join(running[0][:most])

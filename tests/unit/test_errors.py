@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli import main
+from lab.cli import _unforeseen, main
 from lab.cli.terminal import print_error
 from lab.copy.plant import KINDS
 from lab.errors import GuestError, HostError, LabError, ProfileError, UsageError
@@ -292,3 +292,13 @@ def test_the_shell_completes_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     with python(LAB) as process:
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (0, "profile\n", "")
+
+
+def test_a_library_that_cannot_be_opened_is_no_bug_of_the_lab() -> None:
+    opened = ImportError(
+        "/usr/lib/_agg.so: cannot open shared object file: No space left on device"
+    )
+    said = _unforeseen(opened)
+    assert said.message.endswith("No space left on device")
+    assert "bug" not in said.hint
+    assert "bug of the lab" in _unforeseen(ImportError("cannot import name 'gone'")).hint

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Tasks that wait and cannot be interrupted: their stacks, and what they wait for."""
 
-import re
 from collections.abc import Iterator
 
 import drgn
@@ -9,17 +8,9 @@ from drgn.helpers.linux.locking import mutex_owner, rwsem_owner
 from drgn.helpers.linux.pid import for_each_task
 from drgn.helpers.linux.sched import task_state_to_char
 
+from lab.guest.traces import WAITING
 from lab.inside.report.model import BlockedTask
 from lab.inside.report.names import function, unreadable
-
-_WAITING = re.compile(
-    r"context_switch|_*schedule(_loop|_timeout.*|_preempt_disabled|_hrtimeout.*)?|io_schedule.*"
-    r"|.*wait_for_common.*|_*wait_for_completion.*|_*(wait|action)_on_bit.*|out_of_line_wait.*"
-    r"|bit_wait.*|_*mutex_lock.*|_*ww_mutex.*|_*rwsem_down.*|_*down_(read|write).*|_*down.*"
-    r"|blk_wait_io|_*wait_event.*|prepare_to_wait.*|folio_wait.*|__wait_on.*|percpu_(down|rwsem).*"
-    r"|_*asm_.*|kthread_.*"
-)
-"""Functions that wait for whoever calls them."""
 
 _DEPTH = 40
 
@@ -43,7 +34,7 @@ def _task(program: drgn.Program, task: drgn.Object) -> BlockedTask:
     return BlockedTask(
         task.pid.value_(),
         task.comm.string_().decode(errors="replace"),
-        next((name for name in names if not _WAITING.fullmatch(name)), names[0] if names else ""),
+        next((name for name in names if not WAITING.fullmatch(name)), names[0] if names else ""),
         tuple(dict.fromkeys(what for frame in frames for what in _on(program, frame))),
         stack,
         tuple(_locks(program, task)),

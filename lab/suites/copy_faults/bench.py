@@ -15,7 +15,7 @@ from lab.copy.paths.base import CopyPath
 from lab.copy.paths.instrument import Subject
 from lab.copy.paths.traced import TRACE_EVENTS
 from lab.copy.tags import unreadable
-from lab.errors import GuestError, LabError
+from lab.errors import GuestError, KernelHang, LabError
 from lab.faults.actions import Action
 from lab.faults.model import Stage
 from lab.faults.stepper import Bystanding, Fault, Stepper
@@ -303,7 +303,11 @@ class Bench:
             return f"QEMU hangs: {error.message}"
         news = self._console.news()
         if not any(map(fatal, news)):
-            return ""
+            if not isinstance(error, KernelHang):
+                return ""
+            self.dump(error.message)
+            machine.kill()
+            return error.message
         hear_out(machine, _AFTERMATH)
         news += self._console.news()
         said = next(filter(fatal, news))

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from lab.errors import GuestError
+from lab.errors import GuestError, KernelHang
 from lab.guest.oops import Console
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.failures import DeviceFailure
@@ -74,6 +74,15 @@ def test_a_kernel_that_fails_during_a_copy_is_a_finding(tmp_path: Path, said: st
         raise GuestError("the executor in the guest ended")
     assert machine.killed
     assert machine.kept in said
+
+
+def test_a_kernel_that_hangs_and_keeps_silent_is_the_cases_and_is_kept(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    hang = KernelHang("the guest's kernel hangs: a task waits in copy_here")
+    with pytest.raises(DeviceFailure, match=hang.message), bench(machine).device_may_fail():
+        raise hang
+    assert machine.killed
+    assert machine.kept == hang.message
 
 
 def test_what_the_kernel_said_before_the_copy_is_not_of_it(tmp_path: Path) -> None:
