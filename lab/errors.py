@@ -72,6 +72,10 @@ class GuestError(LabError):
     """The guest died, hung, panicked or refused an operation the lab needs."""
 
 
+class GuestSilence(GuestError):
+    """A guest that should tell of something does not, and nobody says why."""
+
+
 class KernelHang(GuestError):
     """A task in a guest's kernel waits for what does not come."""
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from lab.errors import GuestError, LabError
-from lab.guest import boot, keys, openssh, readback, registry, stack
+from lab.errors import GuestError, GuestSilence, LabError
+from lab.guest import blocked, boot, keys, openssh, readback, registry, stack
 from lab.guest.begin import begin
 from lab.guest.boot import Platform, Progress
 from lab.guest.port import PortSession
@@ -73,7 +73,10 @@ class Guest:
         if self.peer and not stack.found(self.peer.directory):
             self.peer.bring_up(progress)
         self.await_ready()
-        parts = stack.collect(self.machine, progress)
+        try:
+            parts = stack.collect(self.machine, progress)
+        except GuestSilence as silence:
+            raise blocked.explained(silence, self) from silence
         stack.require(self.record.profile, parts)
         found = readback.found(self.directory)
         readback.require(found)

@@ -5,16 +5,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from errno import ENOSPC
 from typing import Any, TextIO
 
-from lab.errors import GuestError, KernelHang, LabError
+from lab.errors import GuestError, GuestSilence
 from lab.foreign import decoded, tamed
-from lab.guest import lastwords, sysrq
+from lab.guest import lastwords
 from lab.guest.kmsg import oopsed, stalled
-from lab.guest.oops import Console, unstamped
-from lab.guest.traces import where
+from lab.guest.oops import Console
 from lab.host.command import tail
 from lab.host.dirs import not_writable
 from lab.host.patience import Patience
@@ -39,9 +37,6 @@ _WORDS = 100
 _AFTERMATH = 2.0
 """Seconds without a word after which the trace of an oops is complete."""
 
-_TELLS = 30.0
-"""Seconds in which a kernel that is asked must have told of its blocked tasks."""
-
 _QUOTED = 60
 """Lines of the console in the error."""
 
@@ -49,8 +44,8 @@ _QUOTED = 60
 def steps(machine: Machine) -> Iterator[dict[str, Any]]:
     """The steps that the guest tells, as they come, up to its last word.
 
-    Raises GuestError when it tells of a failure, stops telling, or its kernel oopses or gets
-    nowhere; HostError if QEMU dies.
+    Raises GuestError when it tells of a failure or its kernel oopses or gets nowhere, GuestSilence
+    when it stops telling, HostError if QEMU dies.
     """
     words: list[str] = []
     with (machine.directory / LAYERS_LOG).open(errors="replace") as log:
@@ -104,7 +99,8 @@ class _Ear:
             if stall and patience.over():
                 raise self._quoting(f"the guest's kernel hangs while its layers come up: {stall}")
             if patience.over():
-                raise self._overdue(patience)
+                silence = f"layers up in the guest: nothing within {patience}"
+                raise GuestSilence(silence, detail=self._quoted())
             time.sleep(0.01)
 
     def _require_room(self) -> None:
@@ -113,16 +109,8 @@ class _Ear:
             # QEMU drops what it cannot write, so nothing would ever come.
             raise not_writable(directory, OSError(ENOSPC, os.strerror(ENOSPC)))
 
-    def _overdue(self, patience: Patience) -> GuestError:
-        """Why nothing came: a kernel need not complain of a task that waits for ever, so it is
-        asked (as of what waits for a bio, block/blk.h, blk_wait_io())."""
-        said = ""
-        with suppress(LabError):
-            said = sysrq.blocked(self._machine, _TELLS)
-        if place := where(map(unstamped, said.splitlines())):
-            message = f"the guest's kernel hangs while its layers come up: a task waits in {place}"
-            return KernelHang(message, detail=tail(said, _QUOTED))
-        return self._quoting(f"layers up in the guest: nothing within {patience}")
-
     def _quoting(self, message: str) -> GuestError:
-        return GuestError(message, detail=tail(lastwords.console(self._machine), _QUOTED))
+        return GuestError(message, detail=self._quoted())
+
+    def _quoted(self) -> str:
+        return tail(lastwords.console(self._machine), _QUOTED)

@@ -34,22 +34,23 @@ def traces(messages: Iterable[str]) -> list[tuple[str, ...]]:
     """The functions of each trace in messages of a kernel (without their time), innermost first;
     those of processors that had nothing to do are left out."""
     found: list[list[str]] = []
-    inside = False
+    inside = begun = False
     for message in map(str.strip, messages):
         if rip := _RIP.match(message):
             # The second of a trace, where it was interrupted, goes on with the first.
             if not inside:
                 found.append([])
+                begun = True
             found[-1].append(rip["function"])
         elif message == _BEGINS:
-            if not found or inside:
+            if not begun:
                 found.append([])
-            inside = True
+            inside, begun = True, False
         elif inside and (caller := _CALLER.fullmatch(message)):
             if not caller["guess"]:
                 found[-1].append(caller["function"])
         elif not _WITHIN.match(message):
-            inside = False
+            inside = begun = False
     return [tuple(trace) for trace in found if trace and trace[0] not in _IDLE]
 
 
@@ -58,7 +59,14 @@ def where(messages: Iterable[str], most: int = 6) -> str:
     one that slept, and of that from whoever waits; '' if there is none."""
     found = traces(messages)
     running = [trace for trace in found if trace[0] != _SLEEPS]
-    if not running:
-        waiting = (tuple(dropwhile(WAITING.fullmatch, trace)) or trace for trace in found)
-        return " <- ".join(next(waiting, ())[:most])
-    return " <- ".join(running[0][:most])
+    return " <- ".join(running[0][:most]) if running else _waiting(found, most)
+
+
+def waits(messages: Iterable[str], most: int = 6) -> str:
+    """The same of tasks that wait, all of them."""
+    return _waiting(traces(messages), most)
+
+
+def _waiting(found: list[tuple[str, ...]], most: int) -> str:
+    waiting = (tuple(dropwhile(WAITING.fullmatch, trace)) or trace for trace in found)
+    return " <- ".join(next(waiting, ())[:most])

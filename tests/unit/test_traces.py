@@ -74,3 +74,7 @@ def test_what_ran_is_told_rather_than_what_slept() -> None:
     assert [trace[0] for trace in traces(both)] == ["__schedule", "queued_spin_lock_slowpath"]
     assert where(both, 3) == "queued_spin_lock_slowpath <- _raw_spin_lock_irqsave <- copy_done"
     assert where(messages(ASLEEP)) == "__schedule <- schedule"
+
+
+def test_tasks_that_sleep_have_a_trace_each() -> None:
+    assert len(traces(messages(ASLEEP + ASLEEP))) == 2
