@@ -18,7 +18,7 @@ from lab.artifacts.cache import Artifact
 from lab.artifacts.cmdline import KERNEL_ARGS
 from lab.errors import LabError, TooSlow
 from lab.guest import checkpoints, initrd, shelf
-from lab.guest.boot import Progress, await_line, empty_logs
+from lab.guest.boot import Progress, QemuDefect, await_line, empty_logs
 from lab.guest.checkpoints import KIND, MEMORY, STATE, Recipe
 from lab.host import qemu
 from lab.vm import checkpoint
@@ -45,7 +45,14 @@ def ensure(recipe: Recipe, progress: Progress) -> Artifact:
 
     def build(directory: Path) -> dict[str, str]:
         progress(f"checkpoint {recipe.name}: boot")
-        return _build(recipe, directory)
+        try:
+            return _build(recipe, directory)
+        except QemuDefect as defect:
+            # As a guest is (begin()); else nobody would try it again for an hour.
+            progress(f"checkpoint {recipe.name}: boot once more: {defect.message}")
+            for file in directory.iterdir():
+                file.unlink()
+            return _build(recipe, directory)
 
     room = recipe.profile.machine.memory // 4 + _ROOM
     try:

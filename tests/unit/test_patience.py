@@ -16,7 +16,7 @@ import pytest
 
 from lab.errors import GuestError, HostError
 from lab.guest import making, shelf
-from lab.guest.boot import LISTENS, NotReady, await_line
+from lab.guest.boot import LISTENS, NotReady, QemuDefect, await_line
 from lab.guest.checkpoints import Recipe
 from lab.guest.executor import Executor
 from lab.guest.meanwhile import Meanwhile
@@ -212,3 +212,23 @@ def test_that_the_host_is_slow_is_no_reason_to_make_no_checkpoint(
         making.ensure(recipe, lambda _: None)
     assert making.failed(recipe) == told
     assert [one.why for one in shelf.failures()] == ([told] if told else [])
+
+
+def test_a_checkpoint_that_qemu_broke_is_made_from_nothing_once_more(
+    recipe: Recipe,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+
+    def build(_recipe: Recipe, directory: Path) -> dict[str, str]:
+        found.append([file.name for file in directory.iterdir()])
+        (directory / "memory").touch()
+        if len(found) == 1:
+            raise QemuDefect("Kernel panic - not syncing: Fatal exception in interrupt")
+        return {}
+
+    monkeypatch.setattr(making, "_build", build)
+    monkeypatch.setattr(making, "prune", lambda: None)
+    assert making.ensure(recipe, lambda _: None).path.is_dir()
+    assert found == [[], []]
+    assert making.failed(recipe) == ""
