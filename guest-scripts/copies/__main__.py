@@ -23,6 +23,7 @@ import sys
 # Its ioctls, its way past the page cache and its Extended Copy.
 sys.path.append(os.environ.get("LAB_LAYERS", "/run/lab/layers"))
 
+import allocations
 import ending
 import quiet
 
@@ -49,18 +50,24 @@ def copy(function, request):
         return child.run(lambda: attempt(function, request))
     ended = attempt(function, request)
     if request.get("fall_back") and ending.failed(ended):
-        return attempt(function, {**request, "emulate": True})
+        again = attempt(function, {**request, "emulate": True, "failing": None})
+        return {key: ended[key] for key in ("struck",) if key in ended} | again
     return ended
 
 
 def attempt(function, request):
-    """How it ended, while udev leaves the disks alone."""
+    """How it ended, while udev leaves the disks alone; `failing`: an allocation fails meanwhile
+    (allocations.py)."""
 
     def work():
         with quiet.undisturbed():
             return function(request)
 
-    return ending.of(work)
+    if not request.get("failing"):
+        return ending.of(work)
+    with allocations.failing(*request["failing"]) as told:
+        ended = ending.of(work)
+    return ended | told
 
 
 def serve():

@@ -21,6 +21,7 @@ import struct
 import time
 from contextlib import ExitStack
 
+import allocations
 import files
 from direct import open_node
 from meter import Meter
@@ -74,6 +75,8 @@ def by_ioctl(fd, ranges, to):
         "B", b"".join(struct.pack("<QQQQ", offset, size, 0, 0) for offset, size in ranges)
     )
     address, _ = entries.buffer_info()
-    fcntl.ioctl(fd, BLKCOPY, bytearray(struct.pack("<QQQQ", to, len(ranges), address, 0)))
-    os.fsync(fd)
+    command = bytearray(struct.pack("<QQQQ", to, len(ranges), address, 0))
+    with allocations.counted():
+        fcntl.ioctl(fd, BLKCOPY, command)
+        os.fsync(fd)
     return {"errno": 0, "done": len(ranges), "seconds": time.monotonic() - start}

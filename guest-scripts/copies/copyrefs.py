@@ -15,6 +15,7 @@ import os
 import struct
 import time
 
+import allocations
 import files
 from direct import open_node
 from meter import Meter
@@ -45,7 +46,8 @@ def by_ioctl(fd, ranges, to):
     address, _ = entries.buffer_info()
     command = bytearray(COPY.pack(address, len(ranges), DURABLE, to, 0))
     try:
-        fcntl.ioctl(fd, COPYREF_COPY, command)
+        with allocations.counted():
+            fcntl.ioctl(fd, COPYREF_COPY, command)
     except OSError as problem:
         problem.done = whole(ranges, COPY.unpack(command)[-1])
         raise

@@ -12,6 +12,7 @@ disk, and nothing could fail.  An fsync that fails promises nothing, so "done" i
 import os
 import time
 
+import allocations
 import ioctls
 
 
@@ -30,14 +31,15 @@ def copy(request):
 def ranges(source, target, wanted, to, by):
     """Copy ranges with one of the functions below, sync the target, and answer."""
     start = time.monotonic()
-    for done, (offset, size) in enumerate(wanted):
-        try:
-            by(source, offset, size, target, to)
-        except OSError as problem:
-            problem.done = done
-            raise
-        to += size
-    os.fsync(target)
+    with allocations.counted():
+        for done, (offset, size) in enumerate(wanted):
+            try:
+                by(source, offset, size, target, to)
+            except OSError as problem:
+                problem.done = done
+                raise
+            to += size
+        os.fsync(target)
     return {"errno": 0, "done": len(wanted), "seconds": time.monotonic() - start}
 
 

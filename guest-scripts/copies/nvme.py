@@ -28,6 +28,7 @@ import struct
 import sys
 import time
 
+import allocations
 from direct import Direct
 from patience import Patience
 
@@ -104,7 +105,8 @@ def command(node, number, opcode, nsid, cdw, buffer, timeout=TIMEOUT_MS):
     fd = os.open(node, os.O_RDWR | os.O_CLOEXEC)
     try:
         start = time.monotonic()
-        status = fcntl.ioctl(fd, number, packed)
+        with allocations.counted():
+            status = fcntl.ioctl(fd, number, packed)
         seconds = time.monotonic() - start
     finally:
         os.close(fd)

@@ -104,7 +104,7 @@ def add_kernel(
     ] = None,
     config: Annotated[
         list[str] | None,
-        typer.Option(help="debug, kasan, kmemleak, lockdep or a file; can be repeated."),
+        typer.Option(help="debug, kasan, kmemleak, lockdep, ubsan or a file; can be repeated."),
     ] = None,
 ) -> None:
     """Give a kernel a name.  It is built at its first use, or by `lab kernel build`."""

@@ -36,9 +36,16 @@ class Action:
     """QEMU is killed at the point."""
     undisturbed: bool = False
     """Nothing is done to the copy."""
+    beforehand: bool = False
+    """It is done before the copy begins, at no point of it."""
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def at_a_point(self) -> bool:
+        """It is done where a copy has come to a point."""
+        return not (self.undisturbed or self.beforehand)
 
     @property
     def costs_boot(self) -> bool:
@@ -69,4 +76,4 @@ CONCURRENT = Action("concurrent", undisturbed=True)
 
 def named(point: Point, action: Action) -> str:
     """How people call what is done at a point: `write:2 eio`, or `rehearsal`."""
-    return str(action) if action.undisturbed else f"{point} {action}"
+    return f"{point} {action}" if action.at_a_point else str(action)

@@ -3,7 +3,8 @@
 
 Patterns are anchored at the start of the message and written as the kernel prints them, so
 that ordinary text that mentions a bug is none (Linux kernel/hung_task.c, kernel/watchdog.c,
-lib/bug.c, mm/kasan/report.c, kernel/panic.c, kernel/rcu/tree_stall.h).
+lib/bug.c, mm/kasan/report.c, kernel/panic.c, kernel/rcu/tree_stall.h, kernel/locking/lockdep.c,
+lib/ubsan.c, mm/kmemleak.c).
 """
 
 import re
@@ -17,9 +18,18 @@ _STALL = (
     r"|watchdog: (?:BUG: soft lockup|CPU\d+: Watchdog detected hard LOCKUP)"
     r"|rcu: INFO: rcu_\w+ (?:self-)?detected (?:stall|expedited stalls)"
 )
+_LOCKS = (
+    r"WARNING: (?:possible (?:circular locking|recursive locking|irq lock inversion) "
+    r"|\S+-safe -> \S+-unsafe lock order|inconsistent lock state|suspicious RCU usage"
+    r"|bad (?:unlock balance|contention) detected!|held lock freed!|Nested lock was not taken"
+    r"|\S+ still has locks held!|lock held when returning to user space!)"
+    r"|\[ BUG: Invalid wait context \]"
+)
+_SANITIZED = r"UBSAN: \S+ in |kmemleak: \d+ new suspected memory leaks"
 _FATAL = rf"{_STALL}|(?:watchdog: )?BUG: |{_OOPS}"
 _TROUBLE = re.compile(
-    _FATAL + r"|WARNING: (?:CPU: \d+|\S+:\d+ at )|nvme nvme\d+: I/O tag \d+ .*timeout"
+    rf"{_FATAL}|{_LOCKS}|{_SANITIZED}"
+    r"|WARNING: (?:CPU: \d+|\S+:\d+ at )|nvme nvme\d+: I/O tag \d+ .*timeout"
 )
 _IS_FATAL = re.compile(_FATAL)
 _IS_OOPS = re.compile(_OOPS)
@@ -27,7 +37,8 @@ _IS_STALL = re.compile(_STALL)
 
 
 def complaints(messages: list[str]) -> tuple[str, ...]:
-    """The messages that speak of a hang, a lockup, an oops or a timed-out command."""
+    """The messages that speak of a hang, a lockup, an oops, a timed-out command, or of what the
+    kernel's own checks found."""
     return tuple(message for message in messages if _TROUBLE.match(message))
 
 

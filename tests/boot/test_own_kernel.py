@@ -125,3 +125,24 @@ def test_errors_of_the_guests_own_block_layer(lab: Lab) -> None:
     assert disturbed == {"the block layer failed what it was told to"}
     timeline = (lab.state / "lab/runs" / run["run"] / "timeline.jsonl").read_text()
     assert "injecting I/O error for" in timeline
+
+
+def test_each_allocation_of_a_copy_fails_once(lab: Lab) -> None:
+    args = ["--actions", "failslab,fail-page-alloc", "--ranges", "1", "--blocks", "8"]
+    done = lab("run", "nvme-copy", "copy-faults", "--json", "--kernel", KERNEL, "--", *args)
+    run = json.loads(done.stdout)
+    first, *cases = run["cases"]
+    assert first["name"] == "rehearsal" and set(run["verdicts"]) == {"holds"}
+    # One after the other, and none for which no allocation failed.
+    slabs = [case["name"] for case in cases if case["action"] == "failslab"]
+    assert len(slabs) >= 3
+    assert slabs == [f"failslab {nth}" for nth in range(1, len(slabs) + 1)]
+    for case in cases:
+        assert case["outcome"]["disturbed"].partition(":")[0].endswith("copying task failed")
+    told = {case["outcome"]["completion"]["error"] for case in cases}
+    assert any(error and "Cannot allocate memory" in error for error in told)
+    assert any("<- nvme_" in case["outcome"]["disturbed"] for case in cases)
+    timeline = (lab.state / "lab/runs" / run["run"] / "timeline.jsonl").read_text()
+    assert timeline.count("FAULT_INJECTION: forcing a failure.") >= 3
+    again = lab("replay", f"{run['run']}:failslab 2", "--json", deadline=600)
+    assert json.loads(again.stdout)["cases"][0]["name"] == "failslab 2"

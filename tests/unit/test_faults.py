@@ -125,7 +125,7 @@ def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
     assert set(map(str, actions())) - set(map(str, named("host"))) == {
         "kill-copier", "fs-shutdown", "dm-error", "dm-delay", "dm-drop-writes", "dm-corrupt",
         "nfs-stop", "target-removed", "fail-make-request", "blk-error", "sysrq-crash", "rehearsal",
-        "size", "concurrent", "copies-forbidden",
+        "size", "concurrent", "copies-forbidden", "failslab", "fail-page-alloc",
     }  # fmt: skip
 
 

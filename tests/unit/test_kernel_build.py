@@ -422,10 +422,10 @@ def test_what_ships_has_what_the_lab_cannot_do_without() -> None:
                  "FAIL_MAKE_REQUEST", "BLK_ERROR_INJECTION", "BLK_DEV_ZONED_LOOP", "DM_CLONE",
                  "MD_RAID1"):  # fmt: skip
         assert options[f"CONFIG_{name}"] == "y", name
-    assert config.variants() == ["debug", "kasan", "kmemleak", "lockdep"]
+    assert config.variants() == ["debug", "kasan", "kmemleak", "lockdep", "ubsan"]
     for variant, option in (
         ("debug", "GDB_SCRIPTS"), ("kasan", "KASAN"), ("kmemleak", "DEBUG_KMEMLEAK"),
-        ("lockdep", "PROVE_LOCKING"),
+        ("lockdep", "PROVE_LOCKING"), ("ubsan", "UBSAN_BOUNDS"),
     ):  # fmt: skip
         assert config.options(config.text((variant,)))[f"CONFIG_{option}"] == "y"
 

@@ -82,9 +82,9 @@ def print_summary(console: Console, report: Report) -> None:
 
 
 def _rehearsals(report: Report) -> Iterator[Text]:
-    """The copies without any fault, which stand in no column."""
+    """The copies that were made to come to no point, which stand in no column."""
     for case in report.cases:
-        if case.setup.action.undisturbed:
+        if not case.setup.action.at_a_point:
             yield Text.assemble(f"{case.setup.name}: ", _cell(case.result))
 
 
@@ -94,7 +94,7 @@ def _matrices(report: Report, width: int) -> Iterator[Table]:
     cells = {
         (case.setup.point, case.setup.action): case.result
         for case in report.cases
-        if not case.setup.action.undisturbed
+        if case.setup.action.at_a_point
     }
     if not cells:
         return

@@ -109,6 +109,9 @@ class CopyPath(ABC):
     """A copy can be held at its reads and writes, which QEMU sees."""
     splits: ClassVar[bool] = False
     """A copy above a limit of the device is carried out in parts, and not refused."""
+    by_its_task: ClassVar[bool] = True
+    """The task that asks for the copy does so by system calls around which nothing else happens,
+    so that what the kernel allocates for it can be told."""
     copies_last: ClassVar[bool] = False
     """The destination must come behind all that is written, as in a zone."""
 
@@ -176,6 +179,8 @@ class CopyPath(ABC):
         """Whether the action means something on this path."""
         if not self.survives_boot and (action.costs_boot or action.lies):
             return False
+        if action.beforehand:
+            return self.by_its_task
         if action == CONCURRENT:
             return self.any_shape and not self.copies_last
         if action.layer:

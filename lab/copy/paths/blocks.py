@@ -19,6 +19,7 @@ class ScsiXcopy(CopyPath):
     """Extended Copy within a disk of the guest's SCSI target."""
 
     name = "scsi-xcopy"
+    by_its_task = False
     does = "Extended Copy within a SCSI disk of the kernel's target, a command for each range"
     needs = "a tcm-loop layer over an emulated disk, which nothing stands on"
     module = "scsi"
@@ -44,6 +45,7 @@ class DmKcopyd(CopyPath):
     """A mirror that comes into line, region by region."""
 
     name = "dm-kcopyd"
+    by_its_task = False
     does = "a dm-mirror that kcopyd brings into line, a region for each range"
     needs = "an emulated NVMe namespace without zones, metadata or layers"
     module = "mirror"

@@ -66,6 +66,8 @@ class Bench:
         """Actions that this guest's kernel has not what they need for, with what it said."""
         self.broken = False
         """A rule was violated in some case already."""
+        self.struck = True
+        """The last case came to what was to be done to it, or did not live to tell."""
         self.gone = False
         """No guest comes up any more, not even on fresh media."""
         self._own = own

@@ -185,7 +185,7 @@ class BenchCase:
             offload=offload,
             recovery=self._recover(problem),
             reached=told.reached,
-            disturbed=self._act.disturbs if told.reached else "",
+            disturbed=self._disturbed(told),
             corrupted=told.corrupted,
             lost=told.lost,
             lied=told.lied,
@@ -244,6 +244,11 @@ class BenchCase:
             return ""
         operation = "read" if self._point.stage is Stage.READ else "write"
         return f"{operation} {self._point.k} failed with errno {self._act.errno}"
+
+    def _disturbed(self, told: InterruptionResult) -> str:
+        if not told.reached:
+            return ""
+        return f"{self._act.disturbs}: {told.place}" if told.place else self._act.disturbs
 
     def _recover(self, problem: str) -> Recovery:
         """The same copy again, on fresh tags, with nothing in its way.

@@ -37,10 +37,14 @@ class Setup:
     rivals: Rivals = ALONE
     """What copies and writes at the same time."""
 
+    allocation: int = 0
+    """Which of the copying task's allocations fails, from 1 on; 0 where none is to."""
+
     @property
     def name(self) -> str:
-        """How people call it: `write:2 eio`, `rehearsal` or `above mcl`."""
-        return self.size or named(self.point, self.action)
+        """How people call it: `write:2 eio`, `rehearsal`, `above mcl` or `failslab 3`."""
+        called = self.size or named(self.point, self.action)
+        return f"{called} {self.allocation}" if self.allocation else called
 
     def document(self) -> dict[str, Any]:
         """Its JSON; addresses and lengths in sectors, extents as [start, sectors]."""
@@ -61,6 +65,7 @@ class Setup:
             "blk_error": str(self.block_error),
             "size": self.size or None,
             "rivals": self.rivals.document() if self.rivals else None,
+            "allocation": self.allocation or None,
         }
 
     @classmethod
@@ -89,6 +94,7 @@ class Setup:
             # Bundles of before have none.
             str(document.get("size") or ""),
             _rivals(document.get("rivals"), layout),
+            _number(document.get("allocation") or 0),
         )  # fmt: skip
 
 

@@ -99,12 +99,16 @@ def space(options: CopyFaultsOptions, path: CopyPath) -> Space:
 
 
 def _drawable(selection: Selection) -> Selection:
-    """What can be drawn of a selection: copies at a limit have their own shapes, and come behind.
-    Raises UsageError where nothing else was asked for."""
-    actions = tuple(action for action in selection.actions if action != SIZE)
+    """What can be drawn of a selection: copies at a limit have their own shapes, how many
+    allocations a copy makes nobody knows, and both come behind.  Raises UsageError where nothing
+    else was asked for."""
+    actions = tuple(
+        action for action in selection.actions if action != SIZE and not action.beforehand
+    )
     if not actions:
+        asked = ", ".join(map(str, selection.actions))
         raise UsageError(
-            f"the copies of {SIZE} are those at a limit: nothing to draw",
+            f"the copies of {asked} are those of a sweep: nothing to draw",
             hint=f"leave out --cases, or ask for {REHEARSAL} as well",
         )
     return replace(selection, actions=actions)

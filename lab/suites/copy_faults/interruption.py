@@ -14,6 +14,7 @@ from lab.copy.plant import Plant
 from lab.crash import writelog
 from lab.crash.writelog import LogEntry
 from lab.errors import LabError
+from lab.faults import allocations
 from lab.faults.model import Stage
 from lab.faults.stepper import NotReached, Stepper
 from lab.faults.throttle import FOREVER, Throttle
@@ -38,7 +39,8 @@ class InterruptionResult:
     `waited`: seconds from the release to the completion, or to the end of a copy whose caller was
     killed.  `ended`: the guest is gone, or must be ended.  `messages`: of the kernel.  `entries`:
     the write log's.  `corrupted`, `lost`, `lied`: what the lab did to the medium (Effect).
-    `blind`: why the write log cannot tell what was durable.
+    `blind`: why the write log cannot tell what was durable.  `place`: the functions in which the
+    kernel was when an allocation failed.
     """
 
     completion: Completion | None = None
@@ -54,6 +56,7 @@ class InterruptionResult:
     lost: tuple[int, ...] = ()
     lied: str = ""
     blind: str = ""
+    place: str = ""
 
 
 class Interruption:
@@ -69,6 +72,7 @@ class Interruption:
         self._point = setup.point
         self._act = registry.find(setup.action.name)
         self._block_error = setup.block_error
+        self._allocation = setup.allocation
         self._tagging = tagging
         self._plant = plant
         self._hang = hang
@@ -103,6 +107,7 @@ class Interruption:
             aftermath = Aftermath.KILLED if ends else Aftermath.REMOUNTED
         return replace(
             told, aftermath=aftermath, messages=messages, entries=entries,
+            place=allocations.place(messages) if self._act.allocation else "",
             ended=ends or told.waited is None or self._act.action.costs_boot,
         )  # fmt: skip
 
@@ -131,6 +136,8 @@ class Interruption:
     def _start(self) -> None:
         path = self._bench.path
         asked = crowds.request(path, self._crowd) if self._crowd else path.request(self._copy)
+        if self._act.allocation:
+            asked["failing"] = [self._act.allocation, self._allocation]
         self._bench.start(self._plant.request({**asked, **self._act.request}))
 
     def _hold(self) -> Grip:
@@ -203,6 +210,8 @@ class Interruption:
         if self._crowd and self._bench.answered:
             # Whether any of them ran at the same time.
             return replace(told, reached=self._bench.answered.get("met", 0) > 0)
+        if self._act.allocation and self._bench.answered:
+            return replace(told, reached=bool(self._bench.answered.get("struck")))
         return told
 
     def _ended(self, since: float, effect: Effect, *, reached: bool = True) -> InterruptionResult:

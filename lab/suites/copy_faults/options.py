@@ -26,6 +26,9 @@ MAX_DEADLINE = 3600.0
 
 MAX_CASES = 1_000_000
 
+ALLOCATIONS = 64
+"""Those of a kind that a copy makes, of which one is made to fail, at most."""
+
 
 @dataclass(frozen=True)
 class GeneratedCases:
@@ -49,7 +52,8 @@ class CopyFaultsOptions:
     release within which a copy must complete.  `path` and `ref`: the offload path and the disk or
     layer it is tried on, '' for the profile's own.  `fua`: the copy itself must be durable.
     `torn_at`: blocks of its range that a torn write leaves, 0 for half of them.  `block_error`:
-    what `blk-error` fails.
+    what `blk-error` fails.  `allocations`: how many of each kind are made to fail at most, one in
+    each case.
     """
 
     ranges: int
@@ -63,6 +67,7 @@ class CopyFaultsOptions:
     fua: bool = False
     torn_at: int = 0
     block_error: BlockError = ALIKE
+    allocations: int = ALLOCATIONS
 
     def possible(self, path: CopyPath) -> tuple[Action, ...]:
         """The actions that mean something on the path.  Raises UsageError when none does."""
@@ -88,7 +93,7 @@ class CopyFaultsOptions:
                     f"point {point}: a copy of {self.ranges} ranges by {path.name} has none",
                     hint=f"it has {_listed(points)}",
                 )
-        faults = [action for action in self.possible(path) if not action.undisturbed]
+        faults = [action for action in self.possible(path) if action.at_a_point]
         found = [cell for cell in self.selection.on(path, points) if cell[1] in faults]
         if faults and not found:
             wanted = _listed(self.selection.among(points))
@@ -109,6 +114,7 @@ class CopyFaultsOptions:
             "fua": self.fua,
             "torn_at": self.torn_at or None,
             "blk_error": str(self.block_error),
+            "allocations": self.allocations,
             "cases": drawn.cases if drawn else None,
             "seed": drawn.seed if drawn else None,
             "minimise": drawn.minimise if drawn else None,
@@ -139,12 +145,14 @@ def parse(args: Sequence[str]) -> CopyFaultsOptions:
         raise UsageError(f"copy-faults: --torn-at must lie within the {blocks} blocks of a range")
     if not 0 < given.hang_deadline <= MAX_DEADLINE:
         raise UsageError(f"copy-faults: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
+    if given.allocations < 1:
+        raise UsageError("copy-faults: --allocations must be positive")
     points = [Point.parse(text) for text in given.points.split(",") if text]
     actions = registry.named(given.actions) or registry.swept()
     return CopyFaultsOptions(
         ranges, blocks, Selection(actions, tuple(dict.fromkeys(points))),
         plant.find(given.plant), given.hang_deadline, drawn, given.path, given.on, given.fua,
-        given.torn_at, BlockError.parse(given.blk_error),
+        given.torn_at, BlockError.parse(given.blk_error), given.allocations,
     )  # fmt: skip
 
 
@@ -165,6 +173,7 @@ def _parser() -> Parser:
     add("--fua", action="store_true", help="ask for copies that are durable by themselves")
     add("--torn-at", type=int, default=0, metavar="N", help="blocks a torn write leaves [half]")
     add("--blk-error", default="", metavar="K=V,…", help="op, sectors, status, chance of blk-error")
+    add("--allocations", type=int, default=ALLOCATIONS, metavar="N", help="that fail, at most [64]")
     add("--hang-deadline", type=float, default=10.0, metavar="S", help="seconds to complete [10]")
     add("--plant", default="", metavar="KIND", help="plant a defect; `help` lists the kinds")
     return parser

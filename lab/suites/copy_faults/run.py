@@ -12,7 +12,7 @@ from lab.copy.paths import find
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.nvme import check_limits
 from lab.copy.plant import Plant
-from lab.faults.actions import CONCURRENT, REHEARSAL, SIZE, named
+from lab.faults.actions import CONCURRENT, REHEARSAL, SIZE
 from lab.faults.model import REHEARSED, Point
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
@@ -70,6 +70,11 @@ class Sweep:
         asked_for = 0 < number <= self.drawn
         return self.rehearses and setup.action == REHEARSAL and not asked_for
 
+    def is_past_the_last(self, setup: Setup, result: CaseResult) -> bool:
+        """Whether a case has only shown that a copy makes no such allocation any more."""
+        none = bool(setup.allocation) and not result.facts.reached
+        return self.rehearses and none and result.verdict != "violated"
+
 
 def run(asked: Assignment[CopyFaultsOptions], watcher: Watcher[CaseResult]) -> Report:
     """Run the suite in a guest of its own, or in one that is up; see as_sweep() and carry_out()."""
@@ -92,6 +97,9 @@ def as_sweep(profile: Profile, options: CopyFaultsOptions) -> Sweep:
     )
     if SIZE in options.selection.actions:
         setups = behind.with_sizes(setups, path)
+    beforehand = [action for action in options.possible(path) if action.beforehand]
+    if beforehand and not path.limits.none:
+        setups = behind.with_allocations(setups, first, beforehand, options.allocations)
     if CONCURRENT in options.possible(path) and not drawn and not path.limits.none:
         setups = behind.with_crowds(setups, path, first)
     return Sweep(
@@ -144,7 +152,7 @@ def _leave_out(
     if not bench.broken:
         raise nothing
     for action in options.possible(path):
-        if not action.undisturbed:
+        if action.at_a_point:
             bench.lacking[action] = nothing.message
 
 
@@ -231,9 +239,12 @@ def _judge_all(sweep: Sweep, bench: Bench, report: Report, watcher: Watcher[Case
     work without a fault."""
     known: set[tuple[object, ...]] = set()
     for number, setup in sweep.setups(bench, watcher.on_total):
-        watcher.on_begin(named(setup.point, setup.action))
+        watcher.on_begin(setup.name)
         judged = JudgedCase(number, setup, _judge(sweep, bench, number, setup))
         rehearsed = sweep.is_rehearsal(number, setup)
+        bench.struck = judged.result.facts.reached or bool(judged.result.facts.crash)
+        if sweep.is_past_the_last(setup, judged.result):
+            continue
         if not rehearsed or rehearsal.is_case(judged.result, first=not number):
             report.cases.append(judged)
             watcher.on_case(judged.result)

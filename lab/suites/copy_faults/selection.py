@@ -20,10 +20,15 @@ class Selection:
     points: tuple[Point, ...] = ()
 
     def possible(self, path: CopyPath) -> tuple[Action, ...]:
-        """The actions that mean something on the path; where nothing can be held, a copy without
-        any fault."""
+        """The actions that mean something on the path; where nothing can be held, those without a
+        point, or a copy without any fault."""
         if not path.held:
-            return tuple(each for each in self.actions if each.undisturbed) or (REHEARSAL,)
+            unheld = (
+                each
+                for each in self.actions
+                if each.undisturbed or (each.beforehand and path.possible(each))
+            )
+            return tuple(unheld) or (REHEARSAL,)
         return tuple(action for action in self.actions if path.possible(action))
 
     def among(self, points: Iterable[Point]) -> list[Point]:

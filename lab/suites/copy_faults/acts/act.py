@@ -62,6 +62,9 @@ class Act:
     provokes: str = ""
     """A word in what the kernel must complain of, since the act is that."""
     need: Need | None = None
+    allocation: str = ""
+    """The kind of allocation of the copying task of which one fails, as the kernel's fault
+    injection calls it."""
     in_guest: bool = False
     """The guest does it, although it strikes no layer."""
     swept: bool = False
@@ -81,7 +84,7 @@ class Act:
     @property
     def harms(self) -> bool:
         """Something is done to the copy, beyond holding it and letting it go."""
-        return self.do is not None or bool(self.errno) or self.action.ends_guest
+        return self.do is not None or bool(self.errno or self.allocation) or self.action.ends_guest
 
     def unprovoked(self, complaints: Sequence[str]) -> tuple[str, ...]:
         """The kernel's complaints but for what the act itself provokes."""

@@ -27,8 +27,17 @@ _DISK = 'disk=$(basename "$(readlink -f "$1")")\n'
 _RULES = f"{_DISK}file=/sys/kernel/debug/block/$disk/error_injection\n"
 """Documentation/block/error-injection.rst, for the disk that $1 leads to."""
 
+
+def _allocations(kind: str, option: str) -> Need:
+    """What allocations that fail need; guest-scripts/copies/allocations.py has them fail."""
+    trial = f"cat /sys/kernel/debug/{kind}/probability /proc/self/make-it-fail"
+    return Need(trial, f"{option} and FAULT_INJECTION_DEBUG_FS")
+
+
 FAULT_INJECTION = Need(f"cat {_FAULTS}/probability", "FAIL_MAKE_REQUEST")
 ERROR_INJECTION = Need(f'{_RULES}cat "$file"', "BLK_ERROR_INJECTION, which Linux has from 7.2 on")
+FAILSLAB = _allocations("failslab", "FAILSLAB")
+FAIL_PAGE_ALLOC = _allocations("fail_page_alloc", "FAIL_PAGE_ALLOC")
 
 _KILL = 'kill -KILL "$(cat /run/lab/copier.pid)"'
 

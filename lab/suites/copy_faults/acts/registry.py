@@ -88,6 +88,16 @@ OWN = (
         fails_on=True, need=guest.ERROR_INJECTION,
     ),
     Act(
+        Action("failslab", beforehand=True),
+        disturbs="a slab allocation of the copying task failed", fault=fault.nothing,
+        need=guest.FAILSLAB, allocation="failslab", in_guest=True,
+    ),
+    Act(
+        Action("fail-page-alloc", beforehand=True),
+        disturbs="a page allocation of the copying task failed", fault=fault.nothing,
+        need=guest.FAIL_PAGE_ALLOC, allocation="fail_page_alloc", in_guest=True,
+    ),
+    Act(
         Action("sysrq-crash", HELD, ends_guest=True),
         guest.crash, Aftermath.CRASHED, in_guest=True,
     ),

@@ -27,7 +27,7 @@ NEEDS = [act.need.trial for act in OWN if act.need]
 ONLY_HOLDS = {"resume", "throttle"}
 """What is done to these copies is to hold them, and to let them go."""
 
-UNHELD = {"concurrent", "eio-unheld", "rehearsal", "size"}
+UNHELD = {"concurrent", "eio-unheld", "fail-page-alloc", "failslab", "rehearsal", "size"}
 """The fault layer counts to the request by itself, or there is none."""
 
 ENDS = {"kill", "power-cut", "power-cut-kept", "power-cut-prefix"}
@@ -41,13 +41,14 @@ def test_every_act_does_something_or_only_holds() -> None:
 @pytest.mark.parametrize("act", OWN, ids=lambda act: act.name)
 def test_a_record_does_not_contradict_itself(act: Act) -> None:
     assert (act.errno != 0) == (act.fault in (fault.fail, fault.fail_unheld, fault.tear))
-    assert (act.fault is fault.nothing) == act.action.undisturbed
+    assert (act.fault is fault.nothing) == (not act.action.at_a_point)
+    assert bool(act.allocation) == act.action.beforehand
     if act.action.ends_guest:
         assert act.aftermath not in (Aftermath.LIVE, Aftermath.UNPLUGGED)
     assert (act.survivors is None) == (act.aftermath not in POWER_CUTS)
     assert not act.hold or act.action.throttles
-    assert act.need is None or act.action.layer
-    assert act.action.at or act.action.undisturbed
+    assert act.need is None or act.action.layer or act.allocation
+    assert bool(act.action.at) == act.action.at_a_point
 
 
 def test_no_two_acts_have_one_name() -> None:
