@@ -29,7 +29,7 @@ from lab.suites.copy_faults import crowd as crowds
 from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
-from lab.suites.copy_faults.failures import DeviceFailure
+from lab.suites.copy_faults.failures import DeviceFailure, GroundLost
 from lab.suites.copy_faults.interruption import Interruption, InterruptionResult
 
 
@@ -113,7 +113,8 @@ class BenchCase:
     def run(self) -> CaseResult:
         """Carry the case out and judge it.
 
-        Raises HostError or GuestError when the lab, and not the copy, failed.
+        Raises HostError or GuestError when the lab, and not the copy, failed, GroundLost where
+        nobody can see any more what became of the copy.
         """
         point, action, run = self._point, self._action, self._bench.run
         start = time.monotonic()
@@ -150,6 +151,8 @@ class BenchCase:
                 ).carry_out()
         except DeviceFailure as failure:
             told = InterruptionResult(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
+        if told.ended and not bench.path.survives_boot:
+            raise GroundLost(told.crash or f"no completion within {self._hang:.1f} s")
         elsewhere = bench.taps.elsewhere()
         seen = self._seen(told, elsewhere, tagging)
         offload = (

@@ -8,6 +8,10 @@ class DeviceFailure(Exception):
     """The device under test crashed or hung: a finding, and no failure of the lab."""
 
 
+class GroundLost(DeviceFailure):
+    """It did, and what the copy was made on is gone with it: what became of that nobody can see."""
+
+
 class NotSupported(Exception):
     """The path does not work on this kernel or device, even without a fault: what was said."""
 

@@ -25,7 +25,12 @@ from lab.suites.copy_faults.behind import Setups
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import BenchCase, CaseResult
 from lab.suites.copy_faults.cell import Setup
-from lab.suites.copy_faults.failures import DeviceFailure, NothingToStrike, NotSupported
+from lab.suites.copy_faults.failures import (
+    DeviceFailure,
+    GroundLost,
+    NothingToStrike,
+    NotSupported,
+)
 from lab.suites.copy_faults.generate import cut, draw, space, strike
 from lab.suites.copy_faults.minimise import minimise
 from lab.suites.copy_faults.options import CopyFaultsOptions
@@ -70,10 +75,11 @@ class Sweep:
         asked_for = 0 < number <= self.drawn
         return self.rehearses and setup.action == REHEARSAL and not asked_for
 
-    def is_past_the_last(self, setup: Setup, result: CaseResult) -> bool:
-        """Whether a case has only shown that a copy makes no such allocation any more."""
-        none = bool(setup.allocation) and not result.facts.reached
-        return self.rehearses and none and result.verdict != "violated"
+    def is_past_the_last(self, setup: Setup, result: CaseResult, rehearsed: set[str]) -> bool:
+        """Whether a case has only shown that a copy makes no such allocation any more: without a
+        fault it broke no other rules than `rehearsed`, those that the rehearsal broke."""
+        none = bool(setup.allocation) and not result.facts.reached and not result.facts.crash
+        return self.rehearses and none and rehearsed.issuperset(broken_rules(result))
 
 
 def run(asked: Assignment[CopyFaultsOptions], watcher: Watcher[CaseResult]) -> Report:
@@ -238,13 +244,16 @@ def _judge_all(sweep: Sweep, bench: Bench, report: Report, watcher: Watcher[Case
     """Carry out and judge one case after the other.  Raises NotSupported where the path does not
     work without a fault."""
     known: set[tuple[object, ...]] = set()
+    without_fault: set[str] = set()
     for number, setup in sweep.setups(bench, watcher.on_total):
         watcher.on_begin(setup.name)
         judged = JudgedCase(number, setup, _judge(sweep, bench, number, setup))
         rehearsed = sweep.is_rehearsal(number, setup)
         bench.struck = judged.result.facts.reached or bool(judged.result.facts.crash)
-        if sweep.is_past_the_last(setup, judged.result):
+        if sweep.is_past_the_last(setup, judged.result, without_fault):
             continue
+        if setup.action == REHEARSAL:
+            without_fault.update(broken_rules(judged.result))
         if not rehearsed or rehearsal.is_case(judged.result, first=not number):
             report.cases.append(judged)
             watcher.on_case(judged.result)
@@ -268,8 +277,9 @@ def _judge(sweep: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
     try:
         result = BenchCase(bench, setup, sweep.plant, sweep.hang_deadline).run()
     except DeviceFailure as failure:
-        # It did not even boot again on what the case had left; on fresh media it may.
-        result = absent.judged(setup, str(failure), time.monotonic() - start)
+        # It may not even boot again on what the case had left; on fresh media it may.
+        told = absent.lost if isinstance(failure, GroundLost) else absent.judged
+        result = told(setup, str(failure), time.monotonic() - start)
         bench.renew_if_possible()
     bench.works_for(Circumstance.OUTSIDE)
     return result

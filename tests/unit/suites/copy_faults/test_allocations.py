@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from lab.copy.contract import judge
 from lab.copy.paths import find
 from lab.errors import GuestError, UsageError
 from lab.faults import allocations as said
@@ -23,7 +24,7 @@ from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.options import ALLOCATIONS, parse
 from lab.suites.copy_faults.run import Sweep, as_sweep
-from tests.unit.builders import facts, nvme_path
+from tests.unit.builders import facts, findings, nvme_path
 from tests.unit.suites.copy_faults.test_rehearsal import ROOM
 from tests.unit.test_guest_copies import load as of_the_guest
 
@@ -173,7 +174,7 @@ def carried_out(bench: Bench, *args: str) -> tuple[list[str], list[int]]:
         yield 0, first
         expect(1)
 
-    names = []
+    names: list[str] = []
     subject: Any = bench
     setups = behind.with_allocations(before, first, actions, parse([*args]).allocations)
     for number, setup in setups(subject, expected.append):
@@ -214,17 +215,20 @@ def test_a_case_that_only_showed_that_there_are_no_more_is_none() -> None:
     sweep = as_sweep(ROOM, parse(["--ranges", "1", "--actions", "failslab"]))
     setup = replace(sweep.first, action=FAILSLAB, allocation=3)
 
-    def is_none(sweep: Sweep, setup: Setup, verdict: str, **seen: Any) -> bool:
-        result: Any = SimpleNamespace(facts=facts(**seen), verdict=verdict)
-        return sweep.is_past_the_last(setup, result)
+    def is_none(sweep: Sweep, setup: Setup, rehearsed: str = "", **seen: Any) -> bool:
+        observed = facts(**seen)
+        result: Any = SimpleNamespace(facts=observed, rules=judge(observed))
+        return sweep.is_past_the_last(setup, result, set(rehearsed.split()))
 
-    assert is_none(sweep, setup, "not exercised", reached=False)
-    assert is_none(sweep, setup, "fell back", reached=False)
-    assert not is_none(sweep, setup, "violated", reached=False)
-    assert not is_none(sweep, setup, "holds", reached=True)
-    assert not is_none(sweep, sweep.first, "not exercised", reached=False)
+    copies_nothing = findings({})
+    assert is_none(sweep, setup, reached=False)
+    assert not is_none(sweep, setup, reached=True)
+    assert not is_none(sweep, setup, reached=False, findings=copies_nothing)
+    assert is_none(sweep, setup, "COMPLETE", reached=False, findings=copies_nothing)
+    assert not is_none(sweep, setup, "NO-HANG", reached=False, crash="BUG: x")
+    assert not is_none(sweep, sweep.first, reached=False)
     # Of a replay it is what there is to tell.
-    assert not is_none(replace(sweep, rehearses=False), setup, "not exercised", reached=False)
+    assert not is_none(replace(sweep, rehearses=False), setup, reached=False)
 
 
 def test_such_a_case_is_named_and_read_again_as_it_was() -> None:
