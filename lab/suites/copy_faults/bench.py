@@ -270,9 +270,11 @@ class Bench:
 
     def completed(self, deadline: float) -> Completion | None:
         """The end of the copy as its caller was told, or None: when it does not come in `deadline`
-        seconds, or the caller was killed."""
+        seconds, or the caller was killed.  Raises DeviceFailure when it does not come and the
+        kernel has said why."""
         self.answered = answer = self.executor.answer(deadline)
         if answer is None:
+            self._raise_crash(GuestError("the copy did not end"))
             return None
         self.run.emit("guest", "completion", **answer)
         return None if "killed" in answer else self.instrument.completion(answer)
@@ -291,8 +293,12 @@ class Bench:
         try:
             yield
         except LabError as error:
-            if not (crash := self._crash(error)):
-                raise
+            self._raise_crash(error)
+            raise
+
+    def _raise_crash(self, error: LabError) -> None:
+        """Raise DeviceFailure if QEMU or the guest's kernel is what came to an error."""
+        if crash := self._crash(error):
             self.run.emit("guest", "crash", text=crash)
             raise DeviceFailure(crash) from error
 

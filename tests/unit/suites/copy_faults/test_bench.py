@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from lab.errors import GuestError, KernelHang
+from lab.guest.executor import Executor
 from lab.guest.oops import Console
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.failures import DeviceFailure
@@ -83,6 +84,20 @@ def test_a_kernel_that_hangs_and_keeps_silent_is_the_cases_and_is_kept(tmp_path:
         raise hang
     assert machine.killed
     assert machine.kept == hang.message
+
+
+def test_a_copy_that_does_not_end_since_its_kernel_failed_is_told_as_that(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    found = bench(machine)
+    found._executor = cast(Executor, SimpleNamespace(answer=lambda deadline: None))
+    with found.device_may_fail():
+        assert found.completed(0.1) is None
+        assert not machine.killed
+        with machine.console.open("a") as log:
+            log.write(OOPS + TRACE)
+        with pytest.raises(DeviceFailure, match="BUG: kernel NULL pointer"):
+            found.completed(0.1)
+    assert machine.killed
 
 
 def test_what_the_kernel_said_before_the_copy_is_not_of_it(tmp_path: Path) -> None:
