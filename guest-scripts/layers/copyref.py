@@ -8,8 +8,6 @@ import properties
 import system
 from layer import Layer, Made, device_below
 
-MODULE = "/run/lab/modules/copyref.ko"
-"""The host has compiled it for this kernel."""
 PARAMETERS = "/sys/module/copyref/parameters"
 
 
@@ -27,8 +25,7 @@ class Copyref(Layer):
         return f"/dev/copyref-{self.name}"
 
     def up(self):
-        if not os.path.isdir(PARAMETERS):
-            system.run(["insmod", MODULE])
+        system.insmod("copyref")
         if not os.path.exists(self.node):
             self._make()
         system.write(f"{self._sysfs}/limits", self.limits())

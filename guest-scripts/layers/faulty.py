@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Device-mapper targets that fail, wait or write down what passes."""
+"""Device-mapper targets that fail, wait, write down or put off what passes."""
 
 import dm
 import system
@@ -95,6 +95,19 @@ class Dust(dm.Mapped):
 
     def options_asked(self, words):
         yield dm.read("block_size", self.spec["block_size"], int(words[5]))
+
+
+class Reorder(dm.Mapped):
+    """dm-reorder, by the lab's own module (images/kernel/modules/dm-reorder)."""
+
+    module = "dm_mod"
+
+    def make(self):
+        system.insmod("dm-reorder")
+        super().make()
+
+    def table(self):
+        yield f"0 {self.sectors()} reorder {self.below()}"
 
 
 class LogWrites(dm.Mapped):

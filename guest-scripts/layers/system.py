@@ -97,6 +97,13 @@ def modprobe(*names):
             run(["modprobe", name])
 
 
+def insmod(name):
+    """Load a module of the lab's own, unless that is done.  Raises Failure."""
+    if not os.path.exists(f"/sys/module/{name.replace('-', '_')}"):
+        # The host has compiled it for this kernel.
+        run(["insmod", f"/run/lab/modules/{name}.ko"])
+
+
 def is_mounted(path):
     """Whether something is mounted at a path; by the kernel's table, since a file system that is
     shut down fails the look at the path itself, which os.path.ismount() takes for a no."""

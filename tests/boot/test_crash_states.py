@@ -41,12 +41,14 @@ def test_copies_leave_nothing_that_the_contract_forbids(lab: Lab) -> None:
     assert "3 of 3 came to the same" in replayed.stdout
 
 
-def ace(lab: Lab, *words: str, status: int) -> dict[str, Any]:
-    """The JSON of a run on file systems."""
+def ace(lab: Lab, *words: str, status: int, changes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The JSON of a run on file systems, with changes to the profile."""
+    changed = [word for change in changes for word in ("--set", change)]
     asked = ["--workload", "ace", "--seed", "1", *words]
     done = lab(
-        "run", "virtio-scsi", "crash-states", "--json", "--", *asked, status=status, deadline=1800
-    )
+        "run", "virtio-scsi", "crash-states", *changed, "--json", "--", *asked, status=status,
+        deadline=1800,
+    )  # fmt: skip
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -209,6 +211,28 @@ def test_each_planted_defect_is_found_made_small_and_replayed(lab: Lab, plant: s
     failure = bad["failures"][0]
     assert len(failure["operations"]) <= 2
     assert len(failure["loss"]["lost"] + failure["loss"]["torn"]) <= 1
+    number = failure["number"]
+    said = lab("replay", f"{bad['run']}:{number}", "--times", "20", deadline=900).stdout
+    assert "20 of 20 came to the same" in said
+
+
+REORDER = "layers=[{name: late, type: dm-reorder, over: LABSCSI0}]"
+
+
+@LONG
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [("ext4", "SYNCED"), ("xfs", "SYNCED"), ("btrfs", "MOUNTS"), ("f2fs", "SYNCED")],
+)
+def test_a_disk_that_writes_behind_its_flushes_is_found(lab: Lab, kind: str, rule: str) -> None:
+    bad = ace(
+        lab, "--fs", kind, "--losses", "0", "--only", "creat-new/fsync", status=1,
+        changes=(REORDER,),
+    )  # fmt: skip
+    failure = bad["failures"][0]
+    assert failure["rules"] == [rule]
+    assert len(failure["operations"]) <= 2
+    assert failure["loss"]["lost"] == []
     number = failure["number"]
     said = lab("replay", f"{bad['run']}:{number}", "--times", "20", deadline=900).stdout
     assert "20 of 20 came to the same" in said

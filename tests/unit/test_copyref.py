@@ -16,8 +16,8 @@ from lab.artifacts.kernels import external
 from lab.copy.model import Completion
 from lab.copy.paths import find
 from lab.errors import BuildError, ProfileError, UsageError
-from lab.profile.layers import BaseLayer, Node
-from lab.profile.layers.copyref import FAULTS, NAME, Copyref
+from lab.profile.layers import OWN, BaseLayer, Node
+from lab.profile.layers.copyref import FAULTS, NAME
 from lab.profile.layers.kinds import Layer
 from lab.profile.load import load
 from tests import ROOT
@@ -269,6 +269,6 @@ def test_a_module_of_a_kernel_that_is_gone_is_not_kept(tmp_path: Path) -> None:
     assert old in kernel.superseded(quiet)
 
 
-def test_the_layer_asks_for_the_module_that_there_is() -> None:
-    for name in Copyref.kernel_modules:
-        assert (ROOT / "images/kernel/modules" / name / "Kbuild").is_file()
+def test_layers_ask_for_the_modules_that_there_are() -> None:
+    asked = {name for kind in OWN for name in kind.kernel_modules}
+    assert asked == {each.parent.name for each in DRIVER.parent.glob("*/Kbuild")}

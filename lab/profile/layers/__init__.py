@@ -8,7 +8,14 @@ package (see kinds.py), and the class for the guest that it names.
 from lab.profile.layers.base import BaseLayer, Node, Use
 from lab.profile.layers.copyref import Copyref
 from lab.profile.layers.data import DmCrypt, DmIntegrity, DmVerity
-from lab.profile.layers.faulty import DmDelay, DmDust, DmError, DmFlakey, DmLogWrites
+from lab.profile.layers.faulty import (
+    DmDelay,
+    DmDust,
+    DmError,
+    DmFlakey,
+    DmLogWrites,
+    DmReorder,
+)
 from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, FileSystem, Nfs, Xfs, Zonefs
 from lab.profile.layers.kcopyd import DmClone, DmMirror, DmSnapshot, DmThin
 from lab.profile.layers.loop import Loop, Zloop
@@ -24,7 +31,7 @@ OWN: tuple[type[BaseLayer], ...] = (
     Ext4, Xfs, Btrfs, F2fs, Zonefs, Nfs,
     Loop, Zloop, Copyref, NullBlk, ScsiDebug,
     DmLinear, DmZoned, Partition, Md,
-    DmFlakey, DmError, DmDelay, DmDust, DmLogWrites,
+    DmFlakey, DmError, DmDelay, DmDust, DmReorder, DmLogWrites,
     DmSnapshot, DmThin, DmMirror, DmClone,
     DmCrypt, DmIntegrity, DmVerity,
     DmVdo, DmPcache,

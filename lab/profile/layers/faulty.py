@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Device-mapper targets that fail, wait or write down what passes: faults made in the guest."""
+"""Device-mapper targets that fail, wait, write down or put off what passes: faults made in the
+guest."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
@@ -142,6 +143,17 @@ class DmDust(Over):
     block_size: Literal[512, 1024, 2048, 4096] = Field(512, description="Bytes of a bad block")
     bad_blocks: tuple[Annotated[int, Span(0, 2**54, "as block number")], ...] = Field(
         (), description="Numbers of the bad blocks"
+    )
+
+
+class DmReorder(Over):
+    """Acknowledges flushes before it writes."""
+
+    guest_class = "faulty.Reorder"
+    kernel_modules = ("dm-reorder",)
+    type: Literal["dm-reorder"] = Field(
+        description="Answers flushes at once, and writes behind the next what came before them; "
+        "by a module of the lab's own"
     )
 
 

@@ -31,14 +31,16 @@ class FsBench:
     """The guest's end, and the disks below it.
 
     Media lie in the guest's directory: with a guest whose lab was killed they are swept.  That of
-    a file system over several disks is one file, of which each has a part.
+    a file system over several disks is one file, of which each has a part.  `reorder` is what the
+    layer of dm-reorder on the only disk is called, if there is one.
     """
 
-    def __init__(self, own: RunGuest, disks: Sequence[EmulatedDisk]) -> None:
+    def __init__(self, own: RunGuest, disks: Sequence[EmulatedDisk], reorder: str = "") -> None:
         self.own = own
         self.scratch = own.guest.directory / "states"
         self.scratch.mkdir(exist_ok=True)
         self._disks = tuple(disks)
+        self._reorder = reorder
         self._executor: Executor | None = None
         self._states: list[StateDisk] = []
         self._trace: DiskTrace | None = None
@@ -88,6 +90,9 @@ class FsBench:
     def put(self, kind: FileSystemKind, medium: Path, logs: Sequence[Path] = ()) -> None:
         """Let the disks of a file system be the parts of this file; a log for each, if any."""
         self._connect()
+        if self._reorder:
+            # Once it is that of the profile, over what the disk was then.
+            self.must(op="release", place=self._place(kind))
         for number, node in enumerate(self.nodes(kind)):
             part = MediumPart(medium, number * kind.size, kind.size)
             self._states[number].put(part, logs[number] if logs else None)
@@ -133,7 +138,7 @@ class FsBench:
         with made.open("wb") as file:
             os.truncate(file.fileno(), kind.disks * kind.size)
         self.put(kind, made)
-        for argv in kind.made(self.nodes(kind)):
+        for argv in kind.made(self.nodes(kind), self._reorder):
             done = self.ask(op="run", argv=argv, within=self.own.speed.patience)
             if done["status"]:
                 raise GuestError(f"{' '.join(argv)}: exit status {done['status']}: {done['said']}")
@@ -157,7 +162,7 @@ class FsBench:
         self.must(op="umount", place=self._place(kind))
 
     def _place(self, kind: FileSystemKind) -> dict[str, Any]:
-        return kind.place(self.nodes(kind))
+        return kind.place(self.nodes(kind), self._reorder)
 
     def carry_out(self, kind: FileSystemKind, step: Step) -> None:
         """Have a step carried out.  Raises StepRefused, when the file system is unmounted again."""
@@ -177,8 +182,10 @@ class FsBench:
         the sectors of the medium that it has read before it wrote to them."""
         self.put(kind, medium)
         self.trace.drop()
+        # Without dm-reorder: what it had put off went with the power.
+        place = kind.place(self.nodes(kind))
         answer = self.ask(
-            op="judge", place=self._place(kind), type=kind.type, options=kind.options,
+            op="judge", place=place, type=kind.type, options=kind.options,
             check=list(kind.check), within=self.own.speed.patience,
         )  # fmt: skip
         if "stage" not in answer:

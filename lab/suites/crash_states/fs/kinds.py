@@ -8,6 +8,8 @@ from typing import Any
 MIB = 1 << 20
 
 _ARRAY = "/dev/md127"
+_SECTOR = 512
+"""Bytes; the device mapper's unit."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,29 @@ class FileSystemKind:
         """Bytes of the medium that each of several disks has; 0 of a single one."""
         return self.size if self.disks > 1 else 0
 
-    def made(self, nodes: Sequence[str]) -> list[list[str]]:
-        """The commands that make it on disks, the first of which assembles them."""
+    def made(self, nodes: Sequence[str], reorder: str = "") -> list[list[str]]:
+        """The commands that make it on disks, the first of which assembles them; `reorder` is what
+        dm-reorder on its only disk is called, if it is there."""
         if self.array:
             return [[*self.array, *nodes], [*self.make, _ARRAY]]
+        if reorder:
+            place = self.place(nodes, reorder)
+            return [place["assemble"], [*self.make, place["node"]]]
         return [[*self.make, *nodes]]
 
-    def place(self, nodes: Sequence[str]) -> dict[str, Any]:
+    def place(self, nodes: Sequence[str], reorder: str = "") -> dict[str, Any]:
         """Where it is, as guest-scripts/suites/crashfs takes it: the node that is mounted, the
         disks below, and what puts them together and takes them apart."""
+        if reorder:
+            # Nobody would answer for udev, which is at rest while media are exchanged.
+            dmsetup = ["dmsetup", "--noudevsync", "--noudevrules"]
+            table = f"0 {self.size // _SECTOR} reorder {nodes[0]}"
+            return {
+                "node": f"/dev/mapper/{reorder}",
+                "disks": list(nodes),
+                "assemble": [*dmsetup, "create", reorder, "--table", table],
+                "release": [*dmsetup, "remove", reorder],
+            }
         if self.array:
             return {
                 "node": _ARRAY,

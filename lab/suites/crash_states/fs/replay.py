@@ -10,11 +10,10 @@ from lab.errors import UsageError
 from lab.guest.boot import Platform, Progress
 from lab.profile.models import Profile
 from lab.results.runs import PastRun
-from lab.suites.crash_states.fs.bench import FsBench
 from lab.suites.crash_states.fs.judging import FsJudging
 from lab.suites.crash_states.fs.kinds import KINDS
 from lab.suites.crash_states.fs.record import failure_place, load
-from lab.suites.crash_states.fs.run import disks_for
+from lab.suites.crash_states.fs.run import bench_on
 from lab.suites.crash_states.report import CrashReport
 from lab.suites.guest import RunGuest
 from lab.suites.record import recorded
@@ -50,7 +49,7 @@ def look_again(
         recording.open() as log,
         RunGuest(run, profile, platform, progress) as own,
     ):
-        bench = FsBench(own, disks_for(profile, [kind]))
+        bench = bench_on(own, profile, [kind])
         judging = FsJudging(bench, kind, StatePlan(), lambda: None)
         for _ in range(times):
             broken = judging.again(recording, log, done.loss)

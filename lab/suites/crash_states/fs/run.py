@@ -3,12 +3,13 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from lab.errors import ProfileError
 from lab.guest.boot import Platform
+from lab.profile.layers.faulty import DmReorder
 from lab.profile.models import Profile, VirtioScsi
 from lab.results.coverage import Circumstance
 from lab.results.run import Run
@@ -32,16 +33,22 @@ Todo = deque[tuple[str, FsWorkload]]
 
 
 def disks_for(profile: Profile, kinds: Iterable[FileSystemKind]) -> list[EmulatedDisk]:
-    """The disks whose media are exchanged.  Raises ProfileError where there are too few for these
-    file systems."""
+    """The disks whose media are exchanged; nothing may stand on them but dm-reorder, on a single
+    one.  Raises ProfileError where there are too few for these file systems."""
     disks = find_disks(profile)
-    used = {use.ref for layer in profile.layers for use in layer.uses()}
+    most = max(kinds, key=lambda kind: kind.disks)
+    reordered = _reordered(profile) if most.disks == 1 else {}
+    used = {
+        use.ref
+        for layer in profile.layers
+        if layer.name not in reordered.values()
+        for use in layer.uses()
+    }
     found = [
         disks[device.serial]
         for device in profile.devices
         if isinstance(device, VirtioScsi) and device.serial not in used
     ]
-    most = max(kinds, key=lambda kind: kind.disks)
     if len(found) < most.disks:
         few = "a virtio-scsi disk" if most.disks == 1 else f"{most.disks} virtio-scsi disks"
         raise ProfileError(
@@ -50,6 +57,22 @@ def disks_for(profile: Profile, kinds: Iterable[FileSystemKind]) -> list[Emulate
             "FUA: no fsync there outlives a power cut",
         )
     return found
+
+
+def bench_on(own: RunGuest, profile: Profile, kinds: Sequence[FileSystemKind]) -> FsBench:
+    """What file systems of these kinds are tried on in a guest of a profile."""
+    disks = disks_for(profile, kinds)
+    return FsBench(own, disks, _reordered(profile).get(disks[0].drive.serial, ""))
+
+
+def _reordered(profile: Profile) -> dict[str, str]:
+    """The layers of dm-reorder that nothing stands on, by what they stand on."""
+    used = {use.ref for layer in profile.layers for use in layer.uses()}
+    return {
+        layer.over: layer.name
+        for layer in profile.layers
+        if isinstance(layer, DmReorder) and layer.name not in used
+    }
 
 
 @dataclass
@@ -164,7 +187,7 @@ class _Lane:
     def __init__(self, campaign: FsCampaign, own: RunGuest) -> None:
         self._campaign = campaign
         kinds = [KINDS[name] for name in campaign.options.file_systems]
-        self._bench = FsBench(own, disks_for(campaign.profile, kinds))
+        self._bench = bench_on(own, campaign.profile, kinds)
 
     def work(self) -> None:
         """Until there are no more.  Raises LabError."""

@@ -48,6 +48,27 @@ def test_a_profile_with_too_few_disks_is_refused() -> None:
         disks_for(load("nvme-copy"), [KINDS["ext4"]])
 
 
+def test_a_disk_under_dm_reorder_is_one_for_file_systems_on_one_disk() -> None:
+    late = "{name: late, type: dm-reorder, over: LABSCSI0}"
+    pair = load("virtio-scsi-pair", [f"layers=[{late}]"])
+    assert len(disks_for(pair, [KINDS["ext4"]])) == 2
+    with pytest.raises(ProfileError, match="btrfs-raid1 needs 2 virtio-scsi disks"):
+        disks_for(pair, [KINDS["btrfs-raid1"]])
+    mounted = f"layers=[{late}, {{name: top, type: ext4, over: late}}]"
+    with pytest.raises(ProfileError, match="ext4 needs a virtio-scsi disk"):
+        disks_for(load("virtio-scsi", [mounted]), [KINDS["ext4"]])
+
+
+def test_a_file_system_on_dm_reorder_is_made_and_mounted_there() -> None:
+    kind, node = KINDS["ext4"], "/dev/lab/LABSCSI0"
+    place = kind.place([node], "late")
+    assert (place["node"], place["disks"]) == ("/dev/mapper/late", [node])
+    assert place["assemble"][-1] == f"0 {64 << 11} reorder {node}"
+    assemble, make = kind.made([node], "late")
+    assert assemble == place["assemble"]
+    assert make[-1] == place["node"]
+
+
 def test_the_plants_are_listed() -> None:
     with pytest.raises(Help, match=r"drop-flush +DURABLE +flushes do nothing"):
         parse(["--plant", "help"])
