@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A night that must show a planted regression, and nothing else.
+"""Kernels with a defect of the lab's own: what must find it does, and shows nothing else.
 
-Debian's kernel against one that the lab builds of Debian's sources with a patch of its own, by
-three profiles and two suites: twelve runs, and a kernel to compile.  It is run when
-LAB_KERNEL_SOURCE names the sources, as in tests/boot/test_kernels.py.
+Each is compiled, so they are run when LAB_KERNEL_SOURCE names the sources, as in
+tests/boot/test_kernels.py.  One is for a night of twelve runs, by three profiles and two suites,
+against Debian's kernel; one for crash states.
 """
 
 import json
@@ -64,3 +64,40 @@ def test_the_page_shows_the_planted_regression_and_nothing_else(
     assert {(what, where) for what, where in listed} == {
         (case, f"{suite} on {profile}") for _, suite, profile, case in changed
     }
+
+
+UNSYNCED = ROOT / "images/kernel/patches/planted"
+CONFIGS = ("lean", "ext4-on-scsi")
+
+
+@pytest.fixture
+def unsynced(lab: Lab) -> Iterator[str]:
+    """A kernel whose fsync does nothing."""
+    configs = [
+        word for name in CONFIGS
+        for word in ("--config", str(ROOT / f"tests/fixtures/kernel/{name}.config"))
+    ]  # fmt: skip
+    lab("kernel", "add", "unsynced", "--source", os.environ["LAB_KERNEL_SOURCE"],
+        "--series", str(UNSYNCED), *configs)  # fmt: skip
+    lab("kernel", "build", "unsynced", deadline=7200)
+    yield "unsynced"
+    # Not `lab kernel rm`: what was compiled is for the next time.
+    (lab.state / "lab/kernels/unsynced.json").unlink()
+
+
+def test_crash_states_find_a_kernel_whose_fsync_does_nothing(lab: Lab, unsynced: str) -> None:
+    done = lab(
+        "run", "virtio-scsi", "crash-states", "--kernel", unsynced, "--json", "--",
+        "--workload", "ace", "--fs", "ext4", "--losses", "0", "--seed", "1",
+        "--only", "creat-new/fsync,creat-new/sync,creat-new/nothing", status=1, deadline=1800,
+    )  # fmt: skip
+    run = json.loads(done.stdout)
+    assert {case["name"]: case["status"] for case in run["cases"]} == {
+        "creat-new/fsync": "fail", "creat-new/sync": "pass", "creat-new/nothing": "pass",
+    }  # fmt: skip
+    failure = run["failures"][0]
+    assert failure["rules"] == ["SYNCED"]
+    assert len(failure["operations"]) == 2
+    number = failure["number"]
+    said = lab("replay", f"{run['run']}:{number}", "--times", "20", deadline=900).stdout
+    assert "20 of 20 came to the same" in said
