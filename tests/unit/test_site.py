@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from errno import EMFILE
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,23 @@ def test_a_distribution_has_a_curve_for_each_name_that_has_values() -> None:
     both = distribution({"one <b>": steps([1.0]), "two": steps([1.0, 2.0]), "no": []}, "ms", "x")
     assert ">one &lt;b&gt;</text>" in both and ">two</text>" in both and ">no</text>" not in both
     assert ">ms</text>" in both
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_page_that_cannot_be_written_leaves_no_piece_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    run = write_run(1, [judged("write:1 eio")])
+    directory = Path("/dev/shm", tmp_path.parent.name + tmp_path.name) if elsewhere else tmp_path
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(EMFILE, "many")))
+    try:
+        with pytest.raises(HostError, match="many"):
+            pages(directory, run)
+        assert list(directory.iterdir()) == []
+        assert list((dirs.state() / "scratch").iterdir()) == []
+    finally:
+        if elsewhere:
+            directory.rmdir()
 
 
 def test_pictures_are_in_the_colours_of_the_page(tmp_path: Path) -> None:

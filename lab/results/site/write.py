@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Writing the site: the index, and pages of a night, of its runs, and of their cases."""
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from lab.foreign import harmless
 from lab.host.dirs import not_writable
+from lab.host.scratch import scratch
 from lab.results.news import Night
 from lab.results.remarks import remarks
 from lab.results.sectors.model import STATES, WORDS
@@ -36,19 +40,46 @@ def write(session: Session, directory: Path, night: Night | None, runs: Sequence
     Pages that are there already and have not changed what they tell are written all the same;
     those of other nights and runs are left.  Raises HostError when the directory cannot be written.
     """
-    pages = _environment()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _runs(session, pages, directory, runs)
-        if night:
-            _page(pages, directory, "night", f"{night.row.id}.html", nights.told(session, night))
-        _without_end(session, pages, directory)
-        return _page(pages, directory, "index", "index.html", _index(session, directory))
+        with _beside(directory) as place:
+            press = _Press(_environment(), directory, place)
+            _runs(session, press, runs)
+            if night:
+                press.page("night", f"{night.row.id}.html", nights.told(session, night))
+            _without_end(session, press)
+            return press.page("index", "index.html", _index(session, directory))
     except OSError as error:
         raise not_writable(directory, error) from error
 
 
-def _runs(session: Session, pages: Environment, directory: Path, runs: Sequence[RunRow]) -> None:
+@contextmanager
+def _beside(directory: Path) -> Iterator[Path]:
+    """A place on the directory's file system for pages that are not whole yet."""
+    with scratch() as place:
+        if place.stat().st_dev == directory.stat().st_dev:
+            yield place
+            return
+    with tempfile.TemporaryDirectory(prefix=".lab-", dir=directory) as name:
+        yield Path(name)
+
+
+@dataclass(frozen=True)
+class _Press:
+    """What makes pages, which whoever reads them finds whole."""
+
+    templates: Environment
+    directory: Path
+    place: Path
+
+    def page(self, template: str, name: str, told: Mapping[str, Any]) -> Path:
+        """Write a page; where it is."""
+        new = self.place / name
+        new.write_text(self.templates.get_template(f"{template}.html").render(told))
+        return new.replace(self.directory / name)
+
+
+def _runs(session: Session, press: _Press, runs: Sequence[RunRow]) -> None:
     """The pages of runs and of their cases: see allowance.py."""
     runs = list({run.id: run for run in runs}.values())
     counted = _counted(session, [run.id for run in runs])
@@ -57,18 +88,18 @@ def _runs(session: Session, pages: Environment, directory: Path, runs: Sequence[
     ):
         context, cases = of_run.told(session, run, allowed)
         for case in cases:
-            _page(pages, directory, "case", case.key.page, {"case": case, "run": run})
-        _page(pages, directory, "run", f"{run.id}.html", context)
+            press.page("case", case.key.page, {"case": case, "run": run})
+        press.page("run", f"{run.id}.html", context)
 
 
-def _without_end(session: Session, pages: Environment, directory: Path) -> None:
+def _without_end(session: Session, press: _Press) -> None:
     """The pages of the latest runs that have no end; those of runs that have one by now go."""
     for run in latest(session, RECENT):
         if run.seconds is None:
             told = unended(run)
-            _page(pages, directory, "unended", told.page, {"told": told, "run": run})
+            press.page("unended", told.page, {"told": told, "run": run})
         else:
-            (directory / page_of(run.id)).unlink(missing_ok=True)
+            (press.directory / page_of(run.id)).unlink(missing_ok=True)
 
 
 def _counted(session: Session, runs: Sequence[str]) -> Mapping[str, tuple[int, int]]:
@@ -104,16 +135,6 @@ def _environment() -> Environment:
 def _finalize(value: Any) -> Any:
     """What is put into a page: nothing that a browser would not show."""
     return harmless(value) if type(value) is str else value
-
-
-def _page(
-    pages: Environment, directory: Path, template: str, name: str, told: Mapping[str, Any]
-) -> Path:
-    path = directory / name
-    new = path.with_suffix(".new")
-    new.write_text(pages.get_template(f"{template}.html").render(told))
-    new.replace(path)
-    return path
 
 
 def _index(session: Session, directory: Path) -> dict[str, Any]:
