@@ -2,8 +2,7 @@
 """The bench: a guest with its executor, one offload path, and the taps that observe both."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,15 @@ from lab.copy.paths.base import CopyPath
 from lab.copy.paths.instrument import Subject
 from lab.copy.paths.traced import TRACE_EVENTS
 from lab.copy.tags import unreadable
-from lab.errors import GuestError, KernelHang, LabError
+from lab.errors import GuestError, LabError
 from lab.faults.actions import Action
 from lab.faults.model import Stage
 from lab.faults.stepper import Bystanding, Fault, Stepper
 from lab.guest import retries, stack
 from lab.guest.executor import Executor
 from lab.guest.guest import Guest
-from lab.guest.kmsg import fatal
-from lab.guest.lastwords import hear_out
 from lab.guest.meanwhile import Meanwhile
 from lab.guest.media import create_media
-from lab.guest.oops import Console
-from lab.guest.traces import where
 from lab.host.clone import clone
 from lab.host.dirs import not_writable
 from lab.host.patience import Patience
@@ -35,19 +30,16 @@ from lab.results.coverage import Circumstance
 from lab.suites.copy_faults import fua
 from lab.suites.copy_faults.crowd import taggings
 from lab.suites.copy_faults.failures import DeviceFailure
+from lab.suites.copy_faults.inquest import Inquest
 from lab.suites.copy_faults.taps import Taps
 from lab.suites.guest import RunGuest
-from lab.vm.argv import CONSOLE_LOG, TRACE_LOG
+from lab.vm.argv import TRACE_LOG
 from lab.vm.graph import Drive
 from lab.vm.machine import ARGV, PLUGGED
-from lab.vm.qmp import QmpTimeout
 
 _ANSWER_DEADLINE = 60.0
 _MEND_DEADLINE = 180.0
 _CLOSE_DEADLINE = 30.0
-
-_AFTERMATH = 2.0
-"""Seconds without a word after which the trace of a kernel that failed is complete."""
 
 
 class Bench:
@@ -116,8 +108,8 @@ class Bench:
 
     def _connect(self) -> None:
         """Start the executor and the taps in a guest that was just booted, or was up."""
-        self._console = Console(self.guest.directory / CONSOLE_LOG)
-        with self._failure_is_its_own():
+        self.inquest = Inquest(self.run, self.guest.machine, self.dump)
+        with self.inquest.guest_may_fail():
             session = self._own.connect()
             self.guest.machine.trace(TRACE_EVENTS)
             self._executor = Executor(session)
@@ -274,55 +266,10 @@ class Bench:
         kernel has said why."""
         self.answered = answer = self.executor.answer(deadline)
         if answer is None:
-            self._raise_crash(GuestError("the copy did not end"))
+            self.inquest.hold(GuestError("the copy did not end"))
             return None
         self.run.emit("guest", "completion", **answer)
         return None if "killed" in answer else self.instrument.completion(answer)
-
-    @contextmanager
-    def device_may_fail(self) -> Iterator[None]:
-        """What goes wrong inside because QEMU or the guest's kernel crashed, or hangs, is raised as
-        DeviceFailure; of such a kernel the memory is kept, and it is killed."""
-        self._console.news()
-        with self._failure_is_its_own():
-            yield
-
-    @contextmanager
-    def _failure_is_its_own(self) -> Iterator[None]:
-        """The same, by all that the kernel has said since somebody listened."""
-        try:
-            yield
-        except LabError as error:
-            self._raise_crash(error)
-            raise
-
-    def _raise_crash(self, error: LabError) -> None:
-        """Raise DeviceFailure if QEMU or the guest's kernel is what came to an error."""
-        if crash := self._crash(error):
-            self.run.emit("guest", "crash", text=crash)
-            raise DeviceFailure(crash) from error
-
-    def _crash(self, error: LabError) -> str:
-        """How QEMU or the guest's kernel came to an error, if one did."""
-        machine = self.guest.machine
-        if crash := machine.crash():
-            return crash
-        if isinstance(error, QmpTimeout):
-            return f"QEMU hangs: {error.message}"
-        news = self._console.news()
-        if not any(map(fatal, news)):
-            if not isinstance(error, KernelHang):
-                return ""
-            self.dump(error.message)
-            machine.kill()
-            return error.message
-        hear_out(machine, _AFTERMATH)
-        news += self._console.news()
-        said = next(filter(fatal, news))
-        self.dump(said)
-        machine.kill()
-        place = where(news[news.index(said) :])
-        return f"the guest's kernel: {said}" + (f"; in {place}" if place else "")
 
     def sh(self, script: str, *words: str, deadline: float) -> str:
         """Run a shell script in the guest, with `words` as its arguments; what it prints.  Raises

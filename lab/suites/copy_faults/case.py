@@ -145,7 +145,7 @@ class BenchCase:
         rivals = self._setup.rivals
         crowd = bench.crowd(copy, rivals, tagging) if rivals else None
         try:
-            with bench.device_may_fail():
+            with bench.inquest.device_may_fail():
                 told = Interruption(
                     bench, self._setup, tagging, plant, self._hang, crowd
                 ).carry_out()
@@ -264,7 +264,7 @@ class BenchCase:
         copy, tagging = layout.copy, bench.tag(layout)
         completion = None
         try:
-            with bench.device_may_fail():
+            with bench.inquest.device_may_fail():
                 bench.start(bench.path.request(copy))
                 completion = bench.completed(self._hang)
         except DeviceFailure as failure:
@@ -287,7 +287,7 @@ class BenchCase:
         bench, copy = self._bench, self._layout.copy
         tagging = bench.tag_cached(self._layout)
         completion = None
-        with suppress(DeviceFailure), bench.device_may_fail():
+        with suppress(DeviceFailure), bench.inquest.device_may_fail():
             bench.start(self._plant.request(bench.path.request(copy)))
             completion = bench.completed(self._hang)
         if completion is None:

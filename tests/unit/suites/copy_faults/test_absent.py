@@ -48,7 +48,7 @@ def test_sectors_that_are_gone_with_the_guest_are_not_judged() -> None:
         path=SimpleNamespace(passthrough=False, survives_boot=False),
         run=SimpleNamespace(emit=lambda *_, **__: None),
         tag=lambda layout: None,
-        device_may_fail=device_may_fail,
+        inquest=SimpleNamespace(device_may_fail=device_may_fail),
     )
     with pytest.raises(GroundLost, match="soft lockup"):
         BenchCase(bench, setup, Plant(), 10.0).run()

@@ -9,9 +9,9 @@ import pytest
 
 from lab.errors import GuestError, KernelHang
 from lab.guest.executor import Executor
-from lab.guest.oops import Console
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.failures import DeviceFailure
+from lab.suites.copy_faults.inquest import Inquest
 from lab.suites.guest import RunGuest
 
 OOPS = "[   47.771283] BUG: kernel NULL pointer dereference, address: 0000000000000008\r\n"
@@ -57,7 +57,7 @@ def bench(machine: Machine) -> Bench:
     guest = SimpleNamespace(machine=machine)
     found._own = cast(RunGuest, SimpleNamespace(guest=guest, dump=machine.dump))
     found.case = "1"
-    found._console = Console(machine.console)
+    found.inquest = Inquest(found.run, machine, found.dump)  # type: ignore[arg-type]
     return found
 
 
@@ -68,7 +68,7 @@ def test_a_kernel_that_fails_during_a_copy_is_a_finding(tmp_path: Path, said: st
         pytest.raises(
             DeviceFailure, match=r"the guest's kernel: .*BUG: .*; in wait_here <- called_by"
         ),
-        bench(machine).device_may_fail(),
+        bench(machine).inquest.device_may_fail(),
     ):
         with machine.console.open("a") as log:
             log.write(said + TRACE)
@@ -80,7 +80,7 @@ def test_a_kernel_that_fails_during_a_copy_is_a_finding(tmp_path: Path, said: st
 def test_a_kernel_that_hangs_and_keeps_silent_is_the_cases_and_is_kept(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     hang = KernelHang("the guest's kernel hangs: a task waits in copy_here")
-    with pytest.raises(DeviceFailure, match=hang.message), bench(machine).device_may_fail():
+    with pytest.raises(DeviceFailure, match=hang.message), bench(machine).inquest.device_may_fail():
         raise hang
     assert machine.killed
     assert machine.kept == hang.message
@@ -90,7 +90,7 @@ def test_a_copy_that_does_not_end_since_its_kernel_failed_is_told_as_that(tmp_pa
     machine = Machine(tmp_path)
     found = bench(machine)
     found._executor = cast(Executor, SimpleNamespace(answer=lambda deadline: None))
-    with found.device_may_fail():
+    with found.inquest.device_may_fail():
         assert found.completed(0.1) is None
         assert not machine.killed
         with machine.console.open("a") as log:
@@ -102,6 +102,6 @@ def test_a_copy_that_does_not_end_since_its_kernel_failed_is_told_as_that(tmp_pa
 
 def test_what_the_kernel_said_before_the_copy_is_not_of_it(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
-    with pytest.raises(GuestError), bench(machine).device_may_fail():
+    with pytest.raises(GuestError), bench(machine).inquest.device_may_fail():
         raise GuestError("the executor in the guest ended")
     assert not machine.killed
