@@ -50,6 +50,8 @@ class Executor:
         self._reply: dict[str, Any] | None = None
         self._number = 0
         self._cut = False
+        self.excused = 0.0
+        """Seconds of the wait for the last answer that do not count, see answer()."""
 
     def send(self, **request: object) -> None:
         """Send a request; the answer to the one before, if it was not taken, is lost."""
@@ -79,7 +81,7 @@ class Executor:
         carry the request out at all.
         """
         end = time.monotonic() + deadline
-        patience = Patience(self._process, deadline)
+        patience, stood = Patience(self._process, deadline), 0.0
         while not self._found():
             self._channel.settimeout(max(0.001, end - time.monotonic()))
             try:
@@ -93,6 +95,7 @@ class Executor:
                     continue
                 # This lab did: what the guest said meanwhile was not heard yet.
                 end += late + min(late, deadline)
+                stood += late
                 continue
             if not data:
                 words = (
@@ -102,6 +105,7 @@ class Executor:
                     "the executor in the guest ended", detail=words.decode(errors="replace")
                 )
             self._received += data
+        self.excused = stood + patience.excused()
         reply, self._reply = self._reply, None
         assert reply is not None
         if "error" in reply:

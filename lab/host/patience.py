@@ -41,8 +41,11 @@ class Patience:
         spent = time.monotonic() - self._began
         if spent <= self._seconds:
             return self._seconds - spent
-        waited = max(0.0, self._kept_waiting() - self._waited)
-        return min(self._seconds + waited, _AT_MOST * self._seconds) - spent
+        return min(self._seconds + self.excused(), _AT_MOST * self._seconds) - spent
+
+    def excused(self) -> float:
+        """Seconds until now that do not count."""
+        return max(0.0, self._kept_waiting() - self._waited)
 
     def _kept_waiting(self) -> float:
         return self._process.kept_waiting() if self._process else 0.0

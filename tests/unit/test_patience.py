@@ -14,6 +14,8 @@ from typing import cast
 
 import pytest
 
+from lab.copy.contract.rules import no_hang
+from lab.copy.contract.verdict import Ruling
 from lab.errors import GuestError, HostError
 from lab.guest import making, shelf
 from lab.guest.boot import LISTENS, NotReady, QemuDefect, await_line
@@ -25,13 +27,15 @@ from lab.guest.session import Channel, Session
 from lab.host.patience import Patience
 from lab.host.process import Brood, Process
 from lab.suites.copy_faults.acts.controller import await_unplugged
+from lab.suites.copy_faults.acts.scene import Effect
 from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.failures import DeviceFailure
+from lab.suites.copy_faults.interruption import Interruption
 from lab.vm import qmp
 from lab.vm.argv import CONSOLE_LOG, PORT_SOCKET, QMP_SOCKET
 from lab.vm.machine import Machine
 from lab.vm.qmp import Qmp, QmpTimeout
-from tests.unit.builders import idle, until
+from tests.unit.builders import DONE, facts, idle, until
 from tests.unit.test_shelf import program, recipe  # noqa: F401  fixtures
 
 HOGS = 4
@@ -124,6 +128,39 @@ def test_what_a_guest_without_a_processor_is_asked_has_longer(crowded: Process) 
     began = time.monotonic()
     assert executor.answer(1.0) is None
     assert time.monotonic() - began > 2.0
+
+
+class Late(Silent):
+    """A channel of a guest that answers after two seconds."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(process)
+        self._until = time.monotonic() + 2
+
+    def recv(self, size: int) -> bytes:
+        if time.monotonic() > self._until:
+            return b'{"number": 1}\n'
+        return super().recv(size)
+
+
+def test_how_long_an_answer_took_is_told_without_what_does_not_count(crowded: Process) -> None:
+    time.sleep(1)
+    executor = Executor(cast(Session, Late(crowded)), ["x"])
+    executor.send(op="x")
+    began = time.monotonic()
+    assert executor.answer(1.0) == {}
+    assert 0.5 < executor.excused < time.monotonic() - began
+
+
+@pytest.mark.parametrize(("excused", "verdict"), [(8.0, Ruling.HOLDS), (0.0, Ruling.VIOLATED)])
+def test_a_copy_whose_qemu_had_no_processor_does_not_hang(excused: float, verdict: Ruling) -> None:
+    interruption = object.__new__(Interruption)
+    interruption._hang = 10.0
+    interruption._bench = cast(Bench, SimpleNamespace(
+        completed=lambda _: DONE, answered={}, executor=SimpleNamespace(excused=excused)
+    ))  # fmt: skip
+    told = interruption._ended(time.monotonic() - 15, Effect())
+    assert no_hang(facts(waited=told.waited, deadline=10.0)).verdict == verdict
 
 
 class Stays:

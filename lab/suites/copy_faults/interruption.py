@@ -217,10 +217,14 @@ class Interruption:
     def _ended(self, since: float, effect: Effect, *, reached: bool = True) -> InterruptionResult:
         """Wait for the end of the copy."""
         completion = self._bench.completed(self._hang)
+        waited = time.monotonic() - since
+        if waited > self._hang:
+            # Is it the copy that took so long, or did its QEMU have no processor?
+            waited = max(0.0, waited - self._bench.executor.excused)
         # Whoever was killed is told nothing, but has ended.
         answered = self._bench.answered is not None
         return InterruptionResult(
-            completion, time.monotonic() - since if answered else None, reached=reached,
+            completion, waited if answered else None, reached=reached,
             corrupted=effect.corrupted, lost=effect.lost, lied=effect.lied,
         )  # fmt: skip
 
