@@ -59,14 +59,11 @@ def where(messages: Iterable[str], most: int = 6) -> str:
     one that slept, and of that from whoever waits; '' if there is none."""
     found = traces(messages)
     running = [trace for trace in found if trace[0] != _SLEEPS]
-    return " <- ".join(running[0][:most]) if running else _waiting(found, most)
+    if running:
+        return " <- ".join(running[0][:most])
+    return waits_in(found[0], most) if found else ""
 
 
-def waits(messages: Iterable[str], most: int = 6) -> str:
-    """The same of tasks that wait, all of them."""
-    return _waiting(traces(messages), most)
-
-
-def _waiting(found: list[tuple[str, ...]], most: int) -> str:
-    waiting = (tuple(dropwhile(WAITING.fullmatch, trace)) or trace for trace in found)
-    return " <- ".join(next(waiting, ())[:most])
+def waits_in(trace: tuple[str, ...], most: int = 6) -> str:
+    """The innermost functions of a task that sleeps, from whoever waits on, `f <- g`."""
+    return " <- ".join((tuple(dropwhile(WAITING.fullmatch, trace)) or trace)[:most])
