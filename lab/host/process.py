@@ -23,11 +23,9 @@ class Process:
     def of(cls, pid: int) -> "Process | None":
         """The live process with this pid; None when there is none or it is a zombie."""
         try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
+            fields = _stat(Path(f"/proc/{pid}"))
         except (FileNotFoundError, ProcessLookupError):
             return None
-        # The name in parentheses may itself contain spaces and parentheses.
-        fields = stat.rpartition(")")[2].split()
         return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
 
     def alive(self) -> bool:
@@ -88,10 +86,17 @@ class Brood:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    # As in Process.of: the session is field 6.
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                    # The session is field 6.
+                    fields = _stat(entry)
                     if int(fields[3]) == self.leader:
                         yield Process(int(entry.name), int(fields[19]))
+
+
+def _stat(process: Path) -> list[str]:
+    """Fields 3 and on of proc_pid_stat(5).  Raises OSError."""
+    # The name before them, in parentheses, may itself contain blanks and parentheses, and is cut
+    # after 15 bytes, in the middle of a character too.
+    return (process / "stat").read_bytes().rpartition(b")")[2].decode().split()
 
 
 def me() -> Process:

@@ -15,7 +15,7 @@ import pytest
 from lab.errors import GuestError, GuestGone, HostError
 from lab.host import dirs, lock, qemu
 from lab.host.command import missing, run, tail
-from lab.host.process import Process, me, working_in
+from lab.host.process import Brood, Process, me, working_in
 from lab.vm.argv import CONSOLE_LOG, PID_FILE
 from lab.vm.ending import EXIT_STATUS, STDERR, ending
 from lab.vm.machine import Machine
@@ -521,3 +521,19 @@ def test_a_dead_qemu_is_reported_with_its_last_words_and_the_consoles(tmp_path: 
         "stderr:", *(f"line {number}" for number in range(4, 9)),
         "console:", "[ 1.0] booting \N{REPLACEMENT CHARACTER}", "[ 2.0] Kernel panic",
     ]  # fmt: skip
+
+
+def test_a_process_whose_name_is_cut_within_a_character_is_one_like_others() -> None:
+    # PR_SET_NAME, which the kernel cuts after 15 bytes.
+    named = (
+        "import ctypes, sys; ctypes.CDLL(None).prctl(15, 14 * b'x' + 'ü'.encode()); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    with python(named) as running:
+        assert running.stdout
+        running.stdout.readline()
+        with pytest.raises(UnicodeDecodeError):
+            Path(f"/proc/{running.pid}/stat").read_text(encoding="utf-8")
+        found = Process.of(running.pid)
+        assert found and found.alive()
+        assert Brood(os.getsid(0)).kept_waiting() >= 0
