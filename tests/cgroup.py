@@ -38,6 +38,9 @@ def memory(size: int) -> Iterator[Path]:
         if not limits:
             raise LookupError(f"{group}: no memory controller")
         limits[0].write_text(str(size))
+        for name, most in (("memory.memsw.limit_in_bytes", size), ("memory.swap.max", 0)):
+            if (group / name).exists():
+                (group / name).write_text(str(most))
         yield group
     finally:
         end = time.monotonic() + 20

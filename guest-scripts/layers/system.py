@@ -237,6 +237,7 @@ def settle():
         except Failure:
             if patience.over():
                 raise
+            time.sleep(LOOK)
 
 
 def block_name(device):

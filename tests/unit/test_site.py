@@ -249,16 +249,16 @@ def test_a_page_that_cannot_be_written_leaves_no_piece_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
 ) -> None:
     run = write_run(1, [judged("write:1 eio")])
-    directory = Path("/dev/shm", tmp_path.parent.name + tmp_path.name) if elsewhere else tmp_path
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(EMFILE, "many")))
-    try:
-        with pytest.raises(HostError, match="many"):
-            pages(directory, run)
-        assert list(directory.iterdir()) == []
-        assert list((dirs.state() / "scratch").iterdir()) == []
-    finally:
-        if elsewhere:
-            directory.rmdir()
+    directory = tmp_path / "site" if elsewhere else dirs.state("site")
+
+    def refuse(*_: Any) -> Path:
+        raise OSError(EMFILE, "too many")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(HostError, match="too many"):
+        pages(directory, run)
+    assert list(directory.iterdir()) == []
+    assert elsewhere or list((dirs.state() / "scratch").iterdir()) == []
 
 
 def test_pictures_are_in_the_colours_of_the_page(tmp_path: Path) -> None:

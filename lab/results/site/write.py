@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from lab.foreign import harmless
+from lab.host import dirs
 from lab.host.dirs import not_writable
 from lab.host.scratch import scratch
 from lab.results.news import Night
@@ -55,11 +56,12 @@ def write(session: Session, directory: Path, night: Night | None, runs: Sequence
 
 @contextmanager
 def _beside(directory: Path) -> Iterator[Path]:
-    """A place on the directory's file system for pages that are not whole yet."""
-    with scratch() as place:
-        if place.stat().st_dev == directory.stat().st_dev:
+    """A place for pages that are not whole yet, from which they can be moved into the directory:
+    where that is the lab's own, one that the next command sweeps should the lab be killed."""
+    if directory.resolve().is_relative_to(dirs.state().resolve()):
+        with scratch() as place:
             yield place
-            return
+        return
     with tempfile.TemporaryDirectory(prefix=".lab-", dir=directory) as name:
         yield Path(name)
 

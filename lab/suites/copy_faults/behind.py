@@ -54,6 +54,8 @@ def with_allocations(before: Setups, first: Setup, actions: Sequence[Action], mo
                 expect(total := total + 1)
                 yield last, replace(first, action=action, allocation=nth)
                 if not bench.struck:
+                    # None failed any more: it is no case.
+                    expect(total := total - 1)
                     break
             if not bench.struck and nth == 1:
                 bench.lacking[action] = "the copying task makes no such allocation"

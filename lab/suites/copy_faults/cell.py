@@ -11,6 +11,8 @@ from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
 from lab.suites.copy_faults.acts import registry
 
+MAX_ALLOCATIONS = 10_000
+"""Allocations of a copy that are tried: more than any makes."""
 _LARGEST = 1 << 22
 """Sectors of a window that is tagged and checked, at most; a bundle may say anything."""
 
@@ -86,15 +88,20 @@ class Setup:
         path, ref, fua = document["path"], document["on"], document["fua"]
         if not (isinstance(path, str) and isinstance(ref, str) and isinstance(fua, bool)):
             raise TypeError("path, on or fua")
+        action = registry.action_called(str(document["action"]))
+        # Bundles of before have none.
+        allocation = _number(document.get("allocation") or 0)
+        if bool(allocation) != action.beforehand or allocation > MAX_ALLOCATIONS:
+            raise ValueError(f"{action} at allocation {allocation}")
         return cls(
             layout, Point.parse(str(document["point"])),
-            registry.action_called(str(document["action"])),
+            action,
             path, ref, _number(document["cut"]), fua,
             BlockError.parse(str(document.get("blk_error", ""))),
             # Bundles of before have none.
             str(document.get("size") or ""),
             _rivals(document.get("rivals"), layout),
-            _number(document.get("allocation") or 0),
+            allocation,
         )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from lab.faults.blkerror import ALIKE, BlockError
 from lab.faults.model import Point
 from lab.suites.arguments import Help, Parser
 from lab.suites.copy_faults.acts import registry
+from lab.suites.copy_faults.cell import MAX_ALLOCATIONS
 from lab.suites.copy_faults.failures import NothingToStrike
 from lab.suites.copy_faults.selection import Cell, Selection
 
@@ -145,8 +146,8 @@ def parse(args: Sequence[str]) -> CopyFaultsOptions:
         raise UsageError(f"copy-faults: --torn-at must lie within the {blocks} blocks of a range")
     if not 0 < given.hang_deadline <= MAX_DEADLINE:
         raise UsageError(f"copy-faults: --hang-deadline must be within {MAX_DEADLINE:.0f} s")
-    if given.allocations < 1:
-        raise UsageError("copy-faults: --allocations must be positive")
+    if not 1 <= given.allocations <= MAX_ALLOCATIONS:
+        raise UsageError(f"copy-faults: --allocations must be within 1 and {MAX_ALLOCATIONS}")
     points = [Point.parse(text) for text in given.points.split(",") if text]
     actions = registry.named(given.actions) or registry.swept()
     return CopyFaultsOptions(

@@ -229,15 +229,23 @@ def carry_out(sweep: Sweep, watcher: Watcher[CaseResult], *, on: Guest | None = 
                 own.describe(report)
                 try:
                     _judge_all(sweep, bench, report, watcher)
+                except DeviceFailure as failure:
+                    # In a copy without a fault whose points were counted.
+                    _add(report, watcher, sweep.first, absent.lost(sweep.first, str(failure), 0.0))
                 finally:
                     report.lacking = {str(act): said for act, said in bench.lacking.items()}
         except DeviceFailure as failure:
-            result = absent.judged(sweep.first, str(failure), 0.0)
-            report.cases.append(JudgedCase(0, sweep.first, result))
-            watcher.on_case(result)
+            _add(report, watcher, sweep.first, absent.judged(sweep.first, str(failure), 0.0))
         except NotSupported as why:
             report.not_supported = str(why)
     return report
+
+
+def _add(report: Report, watcher: Watcher[CaseResult], setup: Setup, result: CaseResult) -> None:
+    """Add a case that nobody had set up, and by which the run ends."""
+    number = 1 + max((each.number for each in report.cases), default=-1)
+    report.cases.append(JudgedCase(number, setup, result))
+    watcher.on_case(result)
 
 
 def _judge_all(sweep: Sweep, bench: Bench, report: Report, watcher: Watcher[CaseResult]) -> None:

@@ -190,7 +190,8 @@ def test_each_allocation_is_a_case_until_there_are_no_more() -> None:
     assert names == [
         "rehearsal", "failslab 1", "failslab 2", "failslab 3", "fail-page-alloc 1",
     ]  # fmt: skip
-    assert expected == [1, 2, 3, 4, 5]
+    # What shows that none is left is begun, and is no case.
+    assert expected == [1, 2, 3, 4, 3, 4, 3]
     assert bench.lacking == {PAGES: "the copying task makes no such allocation"}
 
 
@@ -199,7 +200,7 @@ def test_no_more_are_tried_than_were_asked_for() -> None:
     names, _ = carried_out(bench, "--actions", "failslab", "--allocations", "3")
     assert names == ["rehearsal", "failslab 1", "failslab 2", "failslab 3"]
     assert len(carried_out(bench, "--actions", "failslab")[0]) == 1 + ALLOCATIONS
-    with pytest.raises(UsageError, match="must be positive"):
+    with pytest.raises(UsageError, match="within 1 and"):
         parse(["--allocations", "0"])
 
 
@@ -237,10 +238,11 @@ def test_such_a_case_is_named_and_read_again_as_it_was() -> None:
     setup = replace(first, action=PAGES, allocation=12)
     assert setup.name == "fail-page-alloc 12"
     assert Setup.read(setup.document()) == setup
-    old = {key: value for key, value in setup.document().items() if key != "allocation"}
-    assert Setup.read(old).allocation == 0
-    with pytest.raises(ValueError, match="-1"):
-        Setup.read({**setup.document(), "allocation": -1})
+    old = {key: value for key, value in first.document().items() if key != "allocation"}
+    assert Setup.read(old) == first
+    for wrong, of in ((-1, setup), (0, setup), (1 << 47, setup), (1, first)):
+        with pytest.raises(ValueError, match=str(wrong)):
+            Setup.read({**of.document(), "allocation": wrong})
     assert path.possible(PAGES)
 
 
