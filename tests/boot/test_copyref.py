@@ -44,7 +44,7 @@ BROKEN: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """What the driver is told, the rule that must notice (OFFLOADED by `fell back`: the caller has its
 data), and what else shows it.  `rename` is not among them, which only a comparison with another
-path can tell."""
+path can tell, see below."""
 
 FAILURES = {"fail 2 28": "ENOSPC", "short 2": "EIO"}
 """What the driver is told, and what the copy's caller is told then, which is true."""
@@ -141,6 +141,19 @@ def test_a_copy_that_fails_half_way_says_so(lab: Lab, model: str, fault: str) ->
 
 def test_every_fault_of_the_driver_is_made() -> None:
     assert {fault.split()[0] for fault in (*BROKEN, *FAILURES)} == set(FAULTS) - {"rename"}
+
+
+def test_another_errno_than_the_file_systems_is_a_difference_from_the_reference(lab: Lab) -> None:
+    if not os.environ.get("LAB_COPYREF"):
+        pytest.skip("LAB_COPYREF=1 makes all faults of the driver")
+    done = lab(
+        "run", NAME, "conformance", "--json", "--set", "layers[model].fault=rename 0 28",
+        "--", "--actions", "eio",
+        status=1, deadline=1800,
+    )  # fmt: skip
+    (difference,) = json.loads(done.stdout)["differences"]
+    assert (difference["rule"], difference["situation"]) == ("ERROR-CLASS", "write eio")
+    assert difference["here"]["evidence"] == "the caller is told ENOSPC"
 
 
 GIB = 1 << 30
