@@ -22,12 +22,16 @@ from lab.artifacts.kernels.scratch import AppliedSeries, Scratch
 from lab.errors import HostError, UsageError
 from lab.host import dirs, lock
 from lab.host.command import run
+from lab.host.walk import walk
 
 _LEFT_BY_BUILDS = (
     "/.git", "/.config", "/include/config", "/include/generated", "/arch/*/include/generated",
     "*.o", "*.ko", "*.cmd", "*.a", "/vmlinux", "/source", "/Documentation/output",
 )  # fmt: skip
 """What a build in the sources leaves, with which make refuses to build outside of them."""
+
+_TRIAL = "trial"
+"""Directories in which a series is tried on sources: this, and the number of the process."""
 
 _COMPILED = (".o", ".ko", ".cmd", ".a")
 
@@ -113,6 +117,7 @@ class Checkout:
         of the patches.  Raises SeriesRejection when they do not fit.
         """
         self.directory.mkdir(mode=0o700, exist_ok=True)
+        _sweep(dirs.cache("linux"), _TRIAL)
         base = self._base(rev, progress, patched=bool(patches))
         if not base:
             return "", None
@@ -135,7 +140,7 @@ class Checkout:
         """
         files = {file for mail in patches for file in mail.files}
         progress("look for what the patches touch")
-        with _place(dirs.cache("linux") / f"trial-{os.getpid()}") as directory:
+        with _place(dirs.cache("linux") / f"{_TRIAL}-{os.getpid()}") as directory:
             if self.is_git:
                 commit = self.commit(rev)
                 scratch = Scratch.of_commit(directory, self.source, commit, files, keep=False)
@@ -246,10 +251,7 @@ class Checkout:
 @contextlib.contextmanager
 def _place(directory: Path) -> Iterator[Path]:
     """An empty directory that is gone afterwards, as is what a killed lab left of its like."""
-    for left in directory.parent.glob(f"{directory.name.partition('-')[0]}*"):
-        pid = left.name.partition("-")[2]
-        if not (pid and Path("/proc", pid).exists() and int(pid) != os.getpid()):
-            shutil.rmtree(left, ignore_errors=True)
+    _sweep(directory.parent, directory.name.partition("-")[0])
     directory.mkdir()
     try:
         yield directory
@@ -257,8 +259,17 @@ def _place(directory: Path) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def _sweep(parent: Path, name: str) -> None:
+    """Remove the directories `name`, and `name-PID` of processes that have ended: those of a lab
+    that was killed, and those that could not be removed."""
+    for left in parent.glob(f"{name}*"):
+        pid = left.name.partition("-")[2]
+        if not (pid and Path("/proc", pid).exists() and int(pid) != os.getpid()):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _sources(directory: Path) -> Iterator[Path]:
-    for place, directories, files in os.walk(directory):
+    for place, directories, files in walk(directory):
         if ".git" in directories:
             directories.remove(".git")
         yield from (Path(place, file) for file in files if not file.endswith(_COMPILED))

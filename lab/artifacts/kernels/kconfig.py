@@ -5,11 +5,12 @@ The language is that of Documentation/kbuild/kconfig-language.rst; what is read 
 option stands, its `depends on`, the `if` blocks around it and the `choice` that it is one of.
 """
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from lab.host.walk import walk
 
 ARCHITECTURE = "x86"
 """The only directory of `arch` whose options count: `source "arch/$(SRCARCH)/Kconfig"`."""
@@ -113,7 +114,7 @@ def find(tree: Path, names: Iterable[str]) -> dict[str, list[Symbol]]:
 
 
 def _files(tree: Path) -> Iterator[Path]:
-    for place, directories, files in os.walk(tree):
+    for place, directories, files in walk(tree):
         if Path(place) == tree:
             directories[:] = sorted(set(directories) - _NO_OPTIONS)
         elif Path(place) == tree / "arch":

@@ -15,6 +15,7 @@ from lab.artifacts.cache import Progress
 from lab.artifacts.image import Image
 from lab.errors import HostError, UsageError
 from lab.host import dirs, settings
+from lab.host.walk import walk
 from lab.suites.upstream.elf import ElfFile, programs
 
 MACHINE = "x64"
@@ -140,7 +141,7 @@ def _named(tree: Path, found: Sequence[ElfFile]) -> str:
 def _fingerprint(tree: Path) -> str:
     """A hash of names, modes, sizes and times: what changes with the content, read quickly."""
     digest = hashlib.sha256()
-    for directory, subdirectories, files in os.walk(tree):
+    for directory, subdirectories, files in walk(tree):
         subdirectories[:] = sorted(name for name in subdirectories if name != ".git")
         for name in sorted(files):
             status = Path(directory, name).lstat()
