@@ -191,6 +191,14 @@ def _unforeseen(error: Exception) -> LabError:
     unopened = isinstance(error, ImportError) and "cannot open shared object file" in words
     if unopened or isinstance(error, OSError):
         return LabError(words, hint="check that file system, or what lab reads or writes there")
+    # clone(2) has failed, of which CPython's threads tell no errno.
+    if isinstance(error, RuntimeError) and words == "can't start new thread":
+        return LabError(
+            "the system lets lab start no more threads",
+            hint="see `ulimit -u`, and pids.max and memory.max of its cgroup",
+        )
+    if isinstance(error, MemoryError):
+        return LabError("lab has no more memory", hint="see `ulimit -v`, or free some")
     try:
         report = dirs.state() / "unforeseen.txt"
         report.write_text("".join(traceback.format_exception(error)))

@@ -302,3 +302,12 @@ def test_a_library_that_cannot_be_opened_is_no_bug_of_the_lab() -> None:
     assert said.message.endswith("No space left on device")
     assert "bug" not in said.hint
     assert "bug of the lab" in _unforeseen(ImportError("cannot import name 'gone'")).hint
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("can't start new thread"), MemoryError()], ids=["threads", "memory"]
+)
+def test_what_the_host_has_no_more_of_is_no_bug(error: Exception) -> None:
+    said = _unforeseen(error)
+    assert "bug" not in said.hint and "no more" in said.message
+    assert "ulimit" in said.hint
