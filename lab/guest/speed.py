@@ -35,9 +35,8 @@ class Speed:
         return min(60.0, 5.0 + self.slower)
 
     def sysctls(self) -> list[str]:
-        """The kernel's own watchdogs, stretched alike; and SysRq, for all it can do."""
+        """The kernel's own watchdogs, stretched alike."""
         return [
             f"kernel.hung_task_timeout_secs={round(_HUNG_TASK * self.slower)}",
             f"kernel.watchdog_thresh={min(_LOCKUP_AT_MOST, round(_LOCKUP * self.slower))}",
-            "kernel.sysrq=1",
         ]

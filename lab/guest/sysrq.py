@@ -2,7 +2,8 @@
 """What a guest's kernel says of its tasks when nothing else answers any more.
 
 The request goes over the serial console, which the kernel hears in an interrupt: a break, then a
-key (Linux Documentation/admin-guide/sysrq.rst).  The guest must have set kernel.sysrq to 1.
+key (Linux Documentation/admin-guide/sysrq.rst).  guest-scripts/init
+has it do whatever is asked.
 """
 
 import time

@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,6 +186,18 @@ def test_the_guest_is_cut_off_from_the_network(lab: Lab, guest: str, listener: i
 
 def test_the_console_shows_the_boot(lab: Lab, guest: str) -> None:
     assert "lab: ready" in lab("console", guest).stdout
+
+
+def test_a_guests_kernel_says_over_the_console_whatever_it_is_asked(lab: Lab, guest: str) -> None:
+    """A distribution's kernel is built to tell no tasks there (CONFIG_MAGIC_SYSRQ_DEFAULT_ENABLE),
+    and a guest that hangs can be asked nowhere else."""
+    script = f"""
+from lab.guest import guests, sysrq
+print(sysrq.blocked(guests.attach({guest!r}).machine, 60.0))
+"""
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, env=lab.env, capture_output=True, text=True, check=False)
+    assert "sysrq: Show Blocked State" in done.stdout, done
 
 
 def test_qemu_is_sandboxed_and_the_first_to_go_when_memory_runs_out(lab: Lab, guest: str) -> None:

@@ -51,7 +51,7 @@ def kill_copier(scene: Scene) -> Effect:
 def crash(scene: Scene) -> Effect:
     """The guest's kernel crashes; what it still says is on the console."""
     bench = scene.bench
-    bench.meanwhile("echo 1 >/proc/sys/kernel/sysrq; echo c >/proc/sysrq-trigger")
+    bench.meanwhile("echo c >/proc/sysrq-trigger")
     bench.await_panic(_PANIC_DEADLINE)
     return Effect()
 
