@@ -94,9 +94,9 @@ def command(
     return found
 
 
-def counted(argv: Sequence[str], home: Path) -> list[str]:
+def counted(argv: Sequence[str], home: Path, deadline: float = _DEADLINE) -> list[str]:
     """The calls of CALLS that a command makes in its first thread, in order."""
-    return next(iter(threads(argv, home).values()))
+    return next(iter(threads(argv, home, deadline).values()))
 
 
 def threads(argv: Sequence[str], home: Path, deadline: float = _DEADLINE) -> dict[str, list[str]]:
