@@ -3,8 +3,8 @@
 
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -92,9 +92,14 @@ class Book(Generic[D]):
             for directory in more:
                 shutil.rmtree(directory, ignore_errors=True)
 
-    def _locked(self) -> AbstractContextManager[None]:
-        """One process at a time gives and takes names."""
-        return lock.held(dirs.state() / f"{self.command}s.lock", deadline=_DEADLINE)
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One process at a time gives and takes names, and removes what one left that was killed
+        while it wrote."""
+        with lock.held(dirs.state() / f"{self.command}s.lock", deadline=_DEADLINE):
+            for left in self._place().glob("*.new"):
+                left.unlink(missing_ok=True)
+            yield
 
     def _place(self) -> Path:
         return dirs.state(f"{self.command}s")

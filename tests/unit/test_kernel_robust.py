@@ -22,6 +22,7 @@ from lab.artifacts.kernels.checkout import Checkout
 from lab.artifacts.kernels.linux import Linux
 from lab.artifacts.kernels.tree import KernelTree
 from lab.errors import UsageError
+from lab.host import dirs
 from tests import ROOT
 from tests.unit.builders import kernel_tree, quiet
 
@@ -165,6 +166,8 @@ def test_a_name_that_was_killed_half_way_is_no_name(
     worker.join(20)
     assert worker.exitcode == -signal.SIGKILL
     assert "mine" not in names.BOOK.known()
+    names.forget("another")
+    assert [path.name for path in dirs.state("kernels").iterdir()] == []
     names.BOOK.add("mine", KernelTree(tree=tmp_path / "other"))
     assert names.resolve("mine") == KernelTree(tree=tmp_path / "other")
 
