@@ -188,11 +188,17 @@ class FsHistory:
 
     def _touches(self, at: int, number: int, *, only_data: bool) -> bool:
         """Whether a step changes an inode, its entry, or of a directory (0 is the topmost) the
-        entries in it; the renaming of a directory above it is none of these."""
+        entries in it; the renaming of a directory above it is none of these.
+
+        With `only_data` whether fdatasync has to bring it into the log: what was written in place
+        changes times alone, for which neither ext4 (i_datasync_tid) nor XFS (ILOG_TIMESTAMP)
+        commits anything, and so nothing that came before it."""
         old, new = self.trees[at], self.trees[at + 1]
-        changed = old.inodes.get(number) != new.inodes.get(number)
-        if only_data or changed:
-            return changed
+        was, now = old.inodes.get(number), new.inodes.get(number)
+        if only_data:
+            return (was and len(was.data)) != (now and len(now.data))
+        if was != now:
+            return True
         before, after = old.entries(), new.entries()
         return any(
             number in (key[0], before.get(key), after.get(key))

@@ -238,3 +238,13 @@ def test_workloads_have_names_of_their_own() -> None:
     assert len({each.name for each in every}) == len(every) > 200
     kinds = {step["do"] for _, step in operations()}
     assert kinds >= {"copy", "clone", "dedupe", "falloc", "direct", "mapped", "link", "symlink"}
+
+
+def test_fdatasync_of_what_was_written_in_place_promises_nothing_of_others() -> None:
+    """Times alone have changed: neither ext4 nor XFS commits their log for these."""
+    over, longer = (EVERY[f"write-{where}/fdatasync"] for where in ("begin", "append"))
+    for of, promised in ((over, False), (longer, True)):
+        made = FsWorkload("x", ({"do": "creat", "path": "other"}, *of.steps), of.setup)
+        there = sighted(history(of).after)
+        found = broken(there, made, ended(made), ordered=True)
+        assert [each.rule for each in found] == ["SYNCED"] * promised, of.name
