@@ -125,8 +125,8 @@ class WorkloadJudging:
                 )
             )
             wall, busy = clock, spent
-            if judged.broken:
-                known.setdefault(judged.broken.rules, judged.broken)
+            for each in judged.broken:
+                known.setdefault(each.rules, each)
         return list(known.values())
 
     def _failure(self, recording: FsRecording, broken: BrokenState) -> StateFailure:
@@ -161,8 +161,9 @@ class WorkloadJudging:
             self._bench, self._kind, self._campaign.options.plan, self._campaign.reach
         )
         for judged in judging.states(recording):
-            if judged.broken and set(rules) <= set(judged.broken.rules):
-                return recording, judged.broken
+            for each in judged.broken:
+                if set(rules) <= set(each.rules):
+                    return recording, each
         recording.log.unlink()
         return None
 

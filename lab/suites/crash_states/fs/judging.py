@@ -70,7 +70,8 @@ class JudgedStates:
     coverage: EpochCoverage
     looked: int
     checked: int
-    broken: BrokenState | None
+    broken: tuple[BrokenState, ...]
+    """The first of each kind in the workload: of those that break the same rules."""
 
 
 class FsJudging:
@@ -85,11 +86,13 @@ class FsJudging:
         self._plan = plan
         self._reach = reach
         self._looked = self._checked = 0
+        self._known: set[tuple[str, ...]] = set()
         self._dice = random.Random(plan.seed)
 
     def states(self, recording: FsRecording) -> Iterator[JudgedStates]:
-        """Judge all states of a recording; after each epoch what they have come to, with the first
-        state that breaks a rule.  Raises LabError."""
+        """Judge all states of a recording; after each epoch what they have come to.  Raises
+        LabError."""
+        self._known.clear()
         levels = Levels(recording.levels(), DURABLE)
         with recording.open() as log:
             contents, looks = StateContents(log, recording.base), Looks()
@@ -107,7 +110,7 @@ class FsJudging:
         self, walk: LogWalk, epoch: EpochWalk, recording: FsRecording, contents: StateContents,
         looks: Looks,
     ) -> JudgedStates:  # fmt: skip
-        broken = None
+        broken: list[BrokenState] = []
         self._looked = self._checked = 0
         for state in epoch:
             if state.state.cut < recording.start:
@@ -116,9 +119,11 @@ class FsJudging:
                 continue
             found = self._state(walk, state, recording, contents, looks)
             epoch.coverage.wrong += bool(found)
-            if found and broken is None:
-                broken = self._smaller(recording, walk.log, state, found)
-        return JudgedStates(epoch.coverage, self._looked, self._checked, broken)
+            kind = tuple(sorted({each.rule for each in found}))
+            if found and kind not in self._known:
+                self._known.add(kind)
+                broken.append(self._smaller(recording, walk.log, state, found))
+        return JudgedStates(epoch.coverage, self._looked, self._checked, tuple(broken))
 
     def _state(
         self, walk: LogWalk, state: DistinctState, recording: FsRecording,
