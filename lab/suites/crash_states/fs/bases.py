@@ -8,8 +8,10 @@ from pathlib import Path
 from lab.host.clone import clone
 from lab.suites.crash_states.fs.bench import FsBench
 from lab.suites.crash_states.fs.kinds import FileSystemKind
-from lab.suites.crash_states.fs.record import base_name
+from lab.suites.crash_states.fs.record import BASE, base_name
 from lab.suites.crash_states.fs.workload import FsWorkload
+
+_PARTIAL = ".new"
 
 
 class BaseMedia:
@@ -30,7 +32,7 @@ class BaseMedia:
         with lock:
             if not path.exists():
                 made = bench.make(kind, workload.setup)
-                new = path.with_suffix(".new")
+                new = path.with_suffix(_PARTIAL)
                 clone(made, new)
                 new.replace(path)
                 made.unlink()
@@ -39,6 +41,14 @@ class BaseMedia:
     def keep(self, kind: FileSystemKind, workload: FsWorkload) -> None:
         """One that is needed to see a failure again."""
         self._wanted.add(base_name(kind, workload))
+
+    def take_over(self, directory: Path) -> None:
+        """Begin with the media of another run: its failures can be seen again on these alone.
+        Raises HostError."""
+        for path in sorted(directory.glob(BASE.format("*", "*"))):
+            if path.suffix != _PARTIAL:
+                clone(path, self._directory / path.name)
+                self._each[path.name] = threading.Lock()
 
     def close(self) -> None:
         """Remove the others."""

@@ -1,25 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a run has come to so far, written as it comes: another run goes on behind it.
 
-`judged.jsonl` in the run's directory has a line with what was asked for, and then one for each
-workload that all was judged of: its case, the coverage of its epochs, its failures.
+`judged.jsonl` in the run's directory has a line with what was asked for and what it is tried on,
+and then one for each workload that all was judged of: its case, the coverage of its epochs, its
+failures, and what tells its steps from others of that name.
 """
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
 from lab.host.dirs import not_writable
+from lab.profile.models import Profile
 from lab.results import cases, runs
 from lab.results.cases import Case
 from lab.suites.crash_states.options import CrashOptions
 from lab.suites.crash_states.report import CoverageRow, StateFailure
 
 JUDGED = "judged.jsonl"
+
+Ground = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class JudgedWorkload:
     case: Case
     rows: tuple[CoverageRow, ...] = ()
     failures: tuple[StateFailure, ...] = ()
+    meaning: str = ""
+    """Of the workload; '' where that is not known."""
 
     def document(self) -> dict[str, Any]:
         """Its JSON."""
@@ -36,6 +43,7 @@ class JudgedWorkload:
             "case": self.case.document(),
             "coverage": [row.document() for row in self.rows],
             "failures": [each.document() for each in self.failures],
+            "meaning": self.meaning,
         }
 
     @classmethod
@@ -45,15 +53,16 @@ class JudgedWorkload:
             cases.read(document["case"]),
             tuple(map(CoverageRow.read, document["coverage"])),
             tuple(map(StateFailure.read, document["failures"])),
+            str(document.get("meaning", "")),
         )
 
 
 class ProgressLog:
     """Where it is written down."""
 
-    def __init__(self, directory: Path, options: CrashOptions) -> None:
+    def __init__(self, directory: Path, options: CrashOptions, ground: Ground) -> None:
         self._path = directory / JUDGED
-        self._append({"options": options.document()})
+        self._append({"options": options.document(), "ground": ground})
 
     def add(self, judged: JudgedWorkload) -> None:
         """All of a workload is judged.  Raises HostError."""
@@ -65,6 +74,27 @@ class ProgressLog:
                 file.write(json.dumps(document) + "\n")
         except OSError as error:
             raise not_writable(self._path, error) from error
+
+
+def ground_of(profile: Profile, kernel: str) -> Ground:
+    """What makes the results of two runs those of one: the same guest, and the same kernel in it,
+    by the key of its artifact."""
+    return {
+        "profile": hashlib.sha256(profile.model_dump_json().encode()).hexdigest(),
+        "kernel": kernel,
+    }
+
+
+def check_ground(run: str, ground: Ground) -> None:
+    """Raise UsageError where a run was on another profile or kernel than one that goes on with
+    it."""
+    then = next(_lines(run), {}).get("ground") or ground
+    others = [name for name, value in ground.items() if then.get(name) != value]
+    if others:
+        raise UsageError(
+            f"{run}: that was on another {' and '.join(others)}",
+            hint="results of two would be told as those of one: give the same, or begin anew",
+        )
 
 
 def asked(run: str) -> dict[str, Any]:

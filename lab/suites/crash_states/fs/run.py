@@ -5,12 +5,13 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.errors import ProfileError
 from lab.guest.boot import Platform
 from lab.profile.layers.faulty import DmReorder
 from lab.profile.models import Profile, VirtioScsi
+from lab.results import runs
 from lab.results.coverage import Circumstance
 from lab.results.run import Run
 from lab.suites.crash_states.fs import progress
@@ -56,6 +57,11 @@ def disks_for(profile: Profile, kinds: Iterable[FileSystemKind]) -> list[Emulate
             hint="take virtio-scsi, or virtio-scsi-pair with its two disks; QEMU's NVMe ignores "
             "FUA: no fsync there outlives a power cut",
         )
+    if len({disk.drive.block_size for disk in found[: most.disks]}) > 1:
+        raise ProfileError(
+            f"profile {profile.name}: crash-states of {most.name} needs disks of one block_size",
+            hint="their logs are put together to one",
+        )
     return found
 
 
@@ -95,7 +101,10 @@ class FsCampaign:
     def __post_init__(self) -> None:
         self.bases = BaseMedia(self.run.directory)
         self.plant = FS_PLANTS[self.options.plant] if self.options.plant else GOOD
-        self._log = ProgressLog(self.run.directory, self.options)
+        ground = progress.ground_of(self.profile, self.platform.kernel.key)
+        if self.options.resume:
+            progress.check_ground(self.options.resume, ground)
+        self._log = ProgressLog(self.run.directory, self.options, ground)
         self._pace = StatePace(self.ledger.watcher.progress, every=30.0, look=1)
 
     def carry_out(self) -> None:
@@ -118,14 +127,14 @@ class FsCampaign:
     def _take_over(self) -> None:
         """What the run that is resumed has come to is of this one."""
         run = self.options.resume
-        for judged in progress.judged(run) if run else ():
-            progress.take_over(run, judged.failures, self.run.directory)
-            self._failures = max([self._failures, *(each.number for each in judged.failures)])
-            pair = next(
-                (pair for pair in self.todo
-                 if (pair[0], pair[1].name) == (judged.case.section, judged.case.name)), None,
-            )  # fmt: skip
+        if not run:
+            return
+        self.bases.take_over(runs.directory(run))
+        for judged in progress.judged(run):
+            pair = next((pair for pair in self.todo if _is_of(judged, pair)), None)
             if pair:
+                progress.take_over(run, judged.failures, self.run.directory)
+                self._failures = max([self._failures, *(each.number for each in judged.failures)])
                 self.todo.remove(pair)
                 self.add(judged, KINDS[pair[0]], pair[1])
 
@@ -166,6 +175,7 @@ class FsCampaign:
 
     def add(self, judged: JudgedWorkload, kind: FileSystemKind, workload: FsWorkload) -> None:
         """All of a workload is judged."""
+        judged = replace(judged, meaning=workload.meaning)
         with self._lock:
             self.outcome.coverage += judged.rows
             self.outcome.failures += judged.failures
@@ -179,6 +189,13 @@ class FsCampaign:
         with self._lock:
             self._failures += 1
             return self._failures
+
+
+def _is_of(judged: JudgedWorkload, pair: tuple[str, FsWorkload]) -> bool:
+    """Whether it came of a workload on a file system, and not of another that had its name."""
+    section, workload = pair
+    named = (judged.case.section, judged.case.name) == (section, workload.name)
+    return named and judged.meaning in ("", workload.meaning)
 
 
 class _Lane:

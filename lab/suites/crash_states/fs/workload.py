@@ -48,6 +48,12 @@ class FsWorkload:
         """What all workloads share that begin with the same."""
         return hashlib.sha256(json.dumps([dict(step) for step in self.setup]).encode()).hexdigest()
 
+    @property
+    def meaning(self) -> str:
+        """What tells its steps, and what they begin with, from those of another."""
+        said = json.dumps([[dict(step) for step in each] for each in (self.setup, self.steps)])
+        return hashlib.sha256(said.encode()).hexdigest()
+
     def document(self) -> dict[str, Any]:
         """Its JSON."""
         return {

@@ -46,6 +46,9 @@ def test_a_profile_with_too_few_disks_is_refused() -> None:
         disks_for(one, [KINDS["btrfs"], KINDS["btrfs-raid1"]])
     with pytest.raises(ProfileError, match="ext4 needs a virtio-scsi disk"):
         disks_for(load("nvme-copy"), [KINDS["ext4"]])
+    uneven = load("virtio-scsi-pair", ["devices[0].block_size=4096"])
+    with pytest.raises(ProfileError, match="disks of one block_size"):
+        disks_for(uneven, [KINDS["btrfs-raid1"]])
 
 
 def test_a_disk_under_dm_reorder_is_one_for_file_systems_on_one_disk() -> None:

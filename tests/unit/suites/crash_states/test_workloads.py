@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Workloads on file systems: drawn ones, those of a file, and what a run has come to so far."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,15 @@ import pytest
 from lab.crash.marks import ACKNOWLEDGED, STARTED, LogMark
 from lab.crash.states import EpochCoverage
 from lab.errors import ProfileError, UsageError
+from lab.profile.load import load
 from lab.results.cases import Case, CaseStatus
 from lab.suites.crash_states.fs import given, progress
 from lab.suites.crash_states.fs.ace import sequences, workloads
+from lab.suites.crash_states.fs.bases import BaseMedia
 from lab.suites.crash_states.fs.history import CrashMoment
-from lab.suites.crash_states.fs.kinds import SINGLE
+from lab.suites.crash_states.fs.kinds import KINDS, SINGLE
 from lab.suites.crash_states.fs.progress import JudgedWorkload, ProgressLog
-from lab.suites.crash_states.fs.record import FsRecording
+from lab.suites.crash_states.fs.record import FsRecording, base_name
 from lab.suites.crash_states.fs.selection import chosen
 from lab.suites.crash_states.fs.workload import FsWorkload
 from lab.suites.crash_states.loss import PowerLoss
@@ -125,7 +128,8 @@ def test_what_a_run_came_to_is_read_back_and_a_line_that_was_broken_off_is_not(
 ) -> None:
     monkeypatch.setattr("lab.results.runs.directory", lambda _: tmp_path)
     options = parse(["--workload", "ace", "--fs", "ext4", "--losses", "2", "--seed", "5"])
-    log = ProgressLog(tmp_path, options)
+    ground = progress.ground_of(load("virtio-scsi"), "a-kernel")
+    log = ProgressLog(tmp_path, options, ground)
     coverage = EpochCoverage(3, 24, 1, enumerated=7, whole=4, distinct=5, wrong=1)
     loss = PowerLoss(9, (3,))
     judged = JudgedWorkload(
@@ -140,6 +144,37 @@ def test_what_a_run_came_to_is_read_back_and_a_line_that_was_broken_off_is_not(
     again = parse(["--resume", "run", "--shards", "2"]).resuming(progress.asked("run"))
     assert (again.workload, again.file_systems, again.plan) == ("ace", ("ext4",), options.plan)
     assert (again.shards, again.resume) == (2, "run")
+    progress.check_ground("run", ground)
+    for other, said in (
+        (progress.ground_of(load("virtio-scsi"), "another"), "another kernel"),
+        (progress.ground_of(load("virtio-scsi-pair"), "a-kernel"), "another profile"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            progress.check_ground("run", other)
+
+
+def test_what_a_run_begins_with_goes_along_with_its_failures(tmp_path: Path) -> None:
+    """Another file system, made anew, is none that their logs fit."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    for place in (old, new):
+        place.mkdir()
+    kind, of = KINDS["ext4"], next(iter(workloads()))
+    (old / base_name(kind, of)).write_bytes(b"made before")
+    (old / base_name(kind, of)).with_suffix(".new").write_bytes(b"half of one")
+    media = BaseMedia(new)
+    media.take_over(old)
+    media.keep(kind, of)
+    media.close()
+    assert [(path.name, path.read_bytes()) for path in new.iterdir()] == [
+        (base_name(kind, of), b"made before")
+    ]
+
+
+def test_a_workload_whose_steps_have_changed_is_another() -> None:
+    first, second, *_ = workloads()
+    renamed = replace(second, name=first.name)
+    assert first.meaning != renamed.meaning
+    assert first.meaning == replace(first, source="somewhere").meaning
 
 
 def test_a_step_that_wrote_nothing_has_begun_when_it_has_returned(tmp_path: Path) -> None:
