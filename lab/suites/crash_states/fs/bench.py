@@ -190,7 +190,8 @@ class FsBench:
         )  # fmt: skip
         if "stage" not in answer:
             raise GuestError(f"{kind.name}: the guest cannot let go of a state: {answer['said']}")
-        return answer, read_of(self.trace.take(), kind.disks, kind.size)
+        sectors = kind.size // self._disks[0].drive.block_size
+        return answer, read_of(self.trace.take(), kind.disks, sectors)
 
 
 def _sparse(source: Path, target: Path) -> None:

@@ -24,23 +24,22 @@ from lab.crash.walk import made_durable
 from lab.vm import trace
 
 READ, WRITE = "scsi_disk_dma_command_READ", "scsi_disk_dma_command_WRITE"
-"""The trace events of what QEMU's SCSI disks are asked for; they do not say which disk it is."""
+"""The trace events of what QEMU's SCSI disks are asked for; they do not say which disk it is, and
+count in its logical blocks (hw/scsi/scsi-disk.c, scsi_disk_dma_command)."""
 
-_SECTOR = 512
 _ARGUMENTS = re.compile(r".*\(sector (\d+), count (\d+)\)")
 
 
-def read_of(lines: Iterable[trace.TraceLine], disks: int, size: int) -> frozenset[int]:
+def read_of(lines: Iterable[trace.TraceLine], disks: int, each: int) -> frozenset[int]:
     """The sectors of a medium that a guest has read before it wrote to them; of the medium of
-    several disks of `size` bytes those that it may have: which disk it was is not told.
+    several disks of `each` sectors those that it may have: which disk it was is not told.
 
-    Raises HostError.
+    Sectors are as long as the disks' logical blocks.  Raises HostError.
     """
     if disks == 1:
         return frozenset(first_read(lines))
     # What was written to one disk may have been read from another.
     sectors = set(first_read(line for line in lines if line.event == READ))
-    each = size // _SECTOR
     return frozenset(sector + each * disk for sector in sectors for disk in range(disks))
 
 

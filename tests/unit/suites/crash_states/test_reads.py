@@ -31,9 +31,9 @@ def test_what_was_read_before_it_was_written_is_known() -> None:
         "scsi_disk_dma_command_READ Read (sector 9, count 3)",
     )
     assert list(first_read(lines)) == [8, 9, 11]
-    assert read_of(lines, 1, 16 * 512) == {8, 9, 11}
+    assert read_of(lines, 1, 16) == {8, 9, 11}
     # Which disk was read, and which was written to, is not told.
-    assert read_of(lines, 2, 16 * 512) == {8, 9, 10, 11, 24, 25, 26, 27}
+    assert read_of(lines, 2, 16) == {8, 9, 10, 11, 24, 25, 26, 27}
     with pytest.raises(HostError, match="cannot read"):
         list(first_read(told("scsi_disk_dma_command_READ something else")))
 
