@@ -109,13 +109,17 @@ class BlockJudge:
         ]
         outside = [at for at in self._strays if self._changed(at, medium)]
         if outside:
-            said = f"sector {outside[0] // SECTOR}, far from all copies, has changed"
-            found.append(Breach(0, "NEIGHBOUR", said))
+            found.append(far_from_all(outside[0] // SECTOR))
         return found
 
     def _changed(self, offset: int, medium: int) -> bool:
         now, before = (os.pread(file, self._unit, offset) for file in (medium, self._base))
         return now.ljust(self._unit, b"\0") != before.ljust(self._unit, b"\0")
+
+
+def far_from_all(sector: int) -> Breach:
+    """A sector has changed that is in the window of no copy."""
+    return Breach(0, "NEIGHBOUR", f"sector {sector}, far from all copies, has changed")
 
 
 def judge_copy(

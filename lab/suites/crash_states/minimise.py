@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from lab.crash.logfile import WriteLog
-from lab.suites.crash_states.blocks import Breach, judge_copy
+from lab.suites.crash_states.blocks import Breach, far_from_all, judge_copy
 from lab.suites.crash_states.copies import CopyOperation
 from lab.suites.crash_states.loss import PowerLoss
 from lab.suites.crash_states.recording import CopyRecording
@@ -21,13 +21,24 @@ class CopyFailure:
     def breaches(self, recording: CopyRecording, log: WriteLog) -> list[Breach]:
         """What is wrong with it; what other operations wrote is left out."""
         found = [each for each in recording.operations if each.number in self.operations]
-        return [
+        breaches = [
             breach
             for operation in found
             for breach in judge_copy(
                 recording, operation, self.loss.cut, self._window(operation, recording, log)
             )
         ]
+        strays = self._strays(recording, log)
+        return [*breaches, far_from_all(strays[0])] if strays else breaches
+
+    def _strays(self, recording: CopyRecording, log: WriteLog) -> list[int]:
+        """The sectors outside of all windows, which nobody was to write to, that hold something."""
+        held: dict[int, bytes] = {}
+        for entry, length in self.loss.survivors(log):
+            for at in range(entry.offset, entry.offset + length, 512):
+                if not any(wrote(operation, at) for operation in recording.operations):
+                    held[at // 512] = log.data(entry, at - entry.offset, 512)
+        return sorted(sector for sector, data in held.items() if any(data))
 
     def _window(self, of: CopyOperation, recording: CopyRecording, log: WriteLog) -> bytes:
         """The bytes of an operation's window in this state."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.crash.logfile import WriteLog
+from lab.crash.logfile import LogWriter, WriteLog
 from lab.crash.marks import DURABLE, Levels
 from lab.crash.states import StatePlan
 from lab.crash.walk import LogWalk, build
@@ -21,6 +21,7 @@ from lab.suites.crash_states.blocks import BlockJudge
 from lab.suites.crash_states.copies import CopyWorkload
 from lab.suites.crash_states.judging import CopyJudging, JudgedEpoch
 from lab.suites.crash_states.loss import PowerLoss
+from lab.suites.crash_states.minimise import CopyFailure
 from lab.suites.crash_states.plants import PLANTS
 from lab.suites.crash_states.recording import LOG, CopyRecording
 from tests.unit.builders import quiet
@@ -34,6 +35,29 @@ def judged(place: Path, recording: CopyRecording, plan: StatePlan = PLAN) -> lis
     scratch = place / "scratch"
     scratch.mkdir()
     return list(CopyJudging(recording, place / LOG, plan, scratch, quiet).epochs())
+
+
+def test_what_is_written_far_from_all_copies_is_seen_again_in_what_was_made_small(
+    tmp_path: Path,
+) -> None:
+    recording = recorded(tmp_path)
+    far = max(each.layout.window.end for each in recording.operations) + 128
+    with WriteLog(tmp_path / LOG) as log, LogWriter(tmp_path / "more", log.sector) as sink:
+        for entry in log:
+            if entry.length:
+                sink.write(entry.offset, log.data(entry))
+            else:
+                sink.flush()
+        sink.write(far * 512, b"x" * 512)
+        sink.flush()
+    (tmp_path / "more").replace(tmp_path / LOG)
+    (failure,) = (each for one in judged(tmp_path, recording) for each in one.failures)
+    assert failure.rules == ("NEIGHBOUR",)
+    assert f"sector {far}, far from all copies" in failure.evidence[0]
+    assert len(failure.operations) == 1
+    with WriteLog(tmp_path / LOG) as log:
+        again = CopyFailure(failure.operations, failure.loss).breaches(recording, log)
+    assert [str(each) for each in again] == list(failure.evidence)
 
 
 @pytest.mark.parametrize("profile", ["nvme-copy", "nvme-copy-4k"])
