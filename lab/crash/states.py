@@ -135,6 +135,10 @@ class EpochCoverage:
         else:
             self.whole += 1
 
+    def end(self) -> None:
+        """All states of the epoch were enumerated: which they were is not kept."""
+        self._seen.clear()
+
     @property
     def share(self) -> float:
         """Of the sets of whole writes, the part that was enumerated."""
@@ -148,10 +152,11 @@ def possible_torn(shape: EpochShape) -> int:
 
 
 def losses_within(shape: EpochShape, plan: StatePlan) -> int:
-    """The most losses, up to those planned, of which all choices stay within the plan's limit."""
+    """The most losses, up to those planned and those that there can be, of which all choices stay
+    within the plan's limit."""
     moments = [written for written, _, _ in shape.moments()]
     volatile = [sum(number not in shape.fua for number in range(written)) for written in moments]
-    for losses in range(plan.losses, 0, -1):
+    for losses in range(min(plan.losses, max(volatile, default=0)), 0, -1):
         if sum(comb(v, j) for v in volatile for j in range(losses + 1)) <= plan.limit:
             return losses
     return 0

@@ -118,6 +118,7 @@ class EpochWalk:
             weight = self._durable_weight(level) + found.weight
             coverage.wrong += weight > 0
             yield DistinctState(self.epoch, state, level, self._hashed ^ found.hash, weight)
+        coverage.end()
 
     def _durable_weight(self, level: int) -> int:
         if level not in self._whole:

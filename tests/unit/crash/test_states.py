@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lab.crash.logfile import LogWriter, WriteLog
 from lab.crash.marks import DURABLE, Levels, LogMark
-from lab.crash.states import StatePlan
+from lab.crash.states import EpochShape, StatePlan, losses_within
 from lab.crash.walk import DistinctState, LogWalk, build
 from lab.crash.writelog import Flag
 
@@ -254,3 +254,9 @@ def test_what_is_drawn_depends_on_the_seed_alone(seed: int) -> None:
 
     assert drawn(seed) == drawn(seed)
     assert drawn(seed) != drawn(seed + 1)
+
+
+def test_more_losses_than_there_are_writes_are_all_of_them() -> None:
+    """And cost no more: the choices are counted for each number of them."""
+    shape = EpochShape((1,) * 12, frozenset(), 0, lambda written: written, 12, lambda _: 0)
+    assert losses_within(shape, StatePlan(losses=10**9)) == 12
