@@ -2,6 +2,7 @@
 """A capability: a dict of its name, `supported` (None: not tried), and what there is to say; it is
 `wrong` where success was reported without reason."""
 
+import kernellog
 import system
 from area import NotTried
 
@@ -16,7 +17,7 @@ class Lies(Exception):
 
 def attempt(capability, action, *arguments):
     """Do something that returns what there is to say; its capability."""
-    log = system.KernelLog()
+    log = kernellog.KernelLog()
     try:
         return result(capability, True, action(*arguments))
     except NotTried as why:

@@ -8,6 +8,7 @@ import glob
 import os
 import time
 
+import byserial
 import disk_properties
 import properties
 import system
@@ -148,7 +149,7 @@ def connect(target, where):
     to itself.  The kernel gives up by itself when nobody answers.  Raises Failure.
     """
     connect_to(target, where)
-    return system.disk("nvme", serial(target), 1)
+    return byserial.disk("nvme", serial(target), 1)
 
 
 def connect_to(target, where):
@@ -174,7 +175,7 @@ def disconnect(target):
     """Close the connections to an nvmet layer, if there are any.  Raises Failure."""
     found = controllers(target)
     if found:
-        refuse_in_use(system.find_disk("nvme", serial(target), 1))
+        refuse_in_use(byserial.find_disk("nvme", serial(target), 1))
     for controller in found:
         # Returns when the disk is gone.
         system.write(f"{controller}/delete_controller", 1)

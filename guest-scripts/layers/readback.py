@@ -7,6 +7,7 @@ another one of, a word that nobody knows.
 
 import os
 
+import kernellog
 import system
 
 MODULES = "/sys/module"
@@ -32,7 +33,7 @@ def look(asked):
             *_parameter(parameter["module"], parameter["name"], parameter["value"]),
         )
     if asked["words"]:
-        unknown = _unknown_words(system.kernel_messages())
+        unknown = _unknown_words(kernellog.since_boot())
         for word in asked["words"]:
             if word in unknown:
                 yield _step(word, None, NONE, f"{UNKNOWN} {' '.join(unknown)}")

@@ -8,6 +8,7 @@ import contextlib
 import glob
 import os
 
+import byserial
 import disk_properties
 import properties
 import system
@@ -44,7 +45,7 @@ class TcmLoop(Backed):
         system.modprobe("target_core_file" if self.in_file else "target_core_iblock")
         self._enable()
         new = self._export()
-        made = Made({"": system.disk("scsi", serial(self.name), None)})
+        made = Made({"": byserial.disk("scsi", serial(self.name), None)})
         if new:
             _hear_news()
         return made
@@ -100,7 +101,7 @@ class TcmLoop(Backed):
     def down(self):
         luns = self._luns()
         if luns:
-            refuse_in_use(system.find_disk("scsi", serial(self.name), None))
+            refuse_in_use(byserial.find_disk("scsi", serial(self.name), None))
         for lun in luns:
             system.unlink(f"{lun}/{self.name}")
             system.remove_directory(lun)
@@ -115,7 +116,8 @@ def _hear_news():
     """Let each disk tell that there are more: it does so with its next command (SPC-4, 3Fh/0Eh
     REPORTED LUNS DATA HAS CHANGED), and udev then probes it."""
     stores = filter(os.path.islink, glob.glob(f"{PORT}/lun/lun_*/*"))
-    for node in [system.find_disk("scsi", serial(os.path.basename(each)), None) for each in stores]:
+    names = map(os.path.basename, stores)
+    for node in [byserial.find_disk("scsi", serial(name), None) for name in names]:
         if node:
             with contextlib.suppress(OSError), Direct(node, write=False) as disk:
                 disk.read(0, int(system.queue(node, "logical_block_size")))

@@ -4,8 +4,10 @@
 import contextlib
 import os
 
+import byserial
 import capability
 import disk_properties
+import kernellog
 import probe
 import properties
 import readback
@@ -71,7 +73,8 @@ class Stack:
     def _attempt(self, name, event, action, subject):
         """Do something and say how it ended, with the kernel's messages if it failed."""
         # Of a disk, the driver said what there is to say when it found it.
-        log = system.KernelLog(disk_properties.DRIVERS[subject["kind"]] if event == "disk" else ())
+        words = disk_properties.DRIVERS[subject["kind"]] if event == "disk" else ()
+        log = kernellog.KernelLog(words)
         step = {"event": event, "name": name, "status": "up"}
         try:
             return step | action(subject)
@@ -112,7 +115,7 @@ class Stack:
     def _find(self, disk):
         # pid 1 has waited for all disks, so that one which is not there now will not come.
         try:
-            device = system.disk(disk["kind"], disk["serial"], disk["nsid"], deadline=LATE)
+            device = byserial.disk(disk["kind"], disk["serial"], disk["nsid"], deadline=LATE)
         except system.Failure as problem:
             problem.cure = disk_properties.cure(disk["asked"])
             raise

@@ -15,7 +15,6 @@ SECTOR = 512
 TRUE, FALSE = ("y", "1", "on", "true"), ("n", "0", "off", "false")
 """What a file that says Y or N takes (kernel/params.c, param_set_bool)."""
 
-ERROR_LEVEL = 3
 PATIENCE = 20.0
 """Seconds to wait for something that the kernel or udev brings in a moment."""
 LOOK = 0.02
@@ -285,87 +284,3 @@ def signature(device, tag="TYPE"):
     nothing."""
     # Its exit status 2 says that there is nothing (blkid(8)).
     return run(["blkid", "-p", "-o", "value", "-s", tag, device], well=(0, 2)).strip()
-
-
-def disk(kind, serial, nsid, deadline=PATIENCE):
-    """The device node of a disk, by serial (and namespace id); never by its position.
-
-    Raises Failure when it does not appear.
-    """
-    which = f"{kind} disk {serial}" + (f" namespace {nsid}" if nsid else "")
-    return wait_for(lambda: find_disk(kind, serial, nsid), which, deadline)
-
-
-def find_disk(kind, serial, nsid):
-    """The device node of a disk, by serial (and namespace id); None if it is not there, or not
-    whole: the kernel makes the node, and only then `queue` (block/genhd.c, device_add_disk)."""
-    for name in sorted(os.listdir(BLOCK)):
-        whole = os.path.exists(f"/dev/{name}") and os.path.exists(f"{BLOCK}/{name}/queue")
-        if whole and _identity(kind, name) == (serial, nsid):
-            return f"/dev/{name}"
-    return None
-
-
-def _identity(kind, name):
-    """Serial and namespace id of a whole disk of that kind; None if it is another."""
-    path = f"{BLOCK}/{name}"
-    try:
-        if kind == "nvme" and name.startswith("nvme"):
-            return read(f"{path}/device/serial"), int(read(f"{path}/nsid"))
-        if kind == "virtio-blk" and name.startswith("vd"):
-            return read(f"{path}/serial"), None
-        if kind == "scsi" and name.startswith("sd"):
-            return scsi_serial(name), None
-    except (OSError, ValueError):  # a partition, or gone meanwhile
-        pass
-    return None
-
-
-def scsi_serial(name):
-    """The unit serial number of a SCSI disk (SPC: VPD page 80h, whose text starts at byte 4)."""
-    with open(f"{BLOCK}/{name}/device/vpd_pg80", "rb") as file:
-        return file.read()[4:].decode(errors="replace").strip("\0 ")
-
-
-def kernel_messages():
-    """All that the kernel has logged and still has, from the boot on."""
-    log = KernelLog()
-    log.rewind()
-    return log.messages()
-
-
-class KernelLog:
-    """The kernel's messages since this was made (Documentation/ABI/testing/dev-kmsg); with `words`
-    its errors since the boot that have one of them."""
-
-    def __init__(self, words=()):
-        self._words = words
-        self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.lseek(self._fd, 0, os.SEEK_SET if words else os.SEEK_END)
-
-    def rewind(self):
-        """Let the next call of `messages` begin with the oldest."""
-        os.lseek(self._fd, 0, os.SEEK_SET)
-
-    def messages(self):
-        """What was logged since the last call."""
-        found = []
-        while True:
-            try:
-                record = os.read(self._fd, 8192).decode(errors="replace")
-            except BlockingIOError:
-                return found
-            except OSError as problem:
-                if problem.errno == errno.EPIPE:  # overwritten while we read; go on behind the gap
-                    continue
-                raise
-            head, _, text = record.partition(";")
-            line = text.split("\n")[0]
-            if not self._words or (_is_error(head, line) and any(w in line for w in self._words)):
-                found.append(line)
-
-
-def _is_error(head, line):
-    """Whether a record of the kernel's log is an error or worse: the level is in the lowest three
-    bits of its first number.  What sd cannot use it calls a notice."""
-    return int(head.partition(",")[0]) & 7 <= ERROR_LEVEL or "nsupported" in line

@@ -243,7 +243,7 @@ class Silent:
 def test_a_trial_ends_as_supported_not_supported_or_not_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(system, "KernelLog", Silent)
+    monkeypatch.setattr(load("kernellog"), "KernelLog", Silent)
 
     def raising(problem: Exception) -> Any:
         def action() -> str:

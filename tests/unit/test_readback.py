@@ -88,7 +88,7 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(guest.system, "works", lambda argv: argv[-1] in has)
     monkeypatch.setattr(guest.system, "run", lambda argv: has[argv[-1]])
     said = 'Unknown kernel command line parameters "labword=1 quite", will be passed to user space.'
-    monkeypatch.setattr(guest.system, "kernel_messages", lambda: ["Linux version", said])
+    monkeypatch.setattr(guest.kernellog, "since_boot", lambda: ["Linux version", said])
     return tmp_path
 
 

@@ -36,7 +36,7 @@ class CrashFs:
             self.module = runpy.run_path(str(SCRIPTS / "suites/crashfs"))
         finally:
             sys.path.remove(str(SCRIPTS / "layers"))
-            for name in ("ioctls", "statedisks", "system"):
+            for name in ("ioctls", "kernellog", "statedisks", "system"):
                 sys.modules.pop(name, None)
         self._place = place
         self.module["below"].__globals__.update(MOUNT=str(place), TOP=str(place))

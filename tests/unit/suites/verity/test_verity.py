@@ -82,7 +82,7 @@ def test_what_the_guest_writes_is_what_the_host_expects(tmp_path: Path) -> None:
         write = runpy.run_path(str(ROOT / "guest-scripts/suites/checker"))["write"]
     finally:
         sys.path.remove(str(ROOT / "guest-scripts/layers"))
-        for name in ("system", "direct"):
+        for name in ("kernellog", "direct"):
             sys.modules.pop(name, None)
     by_guest = medium(tmp_path, 8)
     assert write(str(by_guest.path), SIZE, 8, "seed", 3) == {"errors": {}}
