@@ -23,6 +23,7 @@ from lab.cli import (
     compare,
     coverage,
     doctor,
+    export,
     fault,
     guest,
     host,
@@ -79,6 +80,7 @@ app.add_typer(checkpoint.app, name="checkpoint")
 app.add_typer(host.app, name="host")
 app.add_typer(fault.app, name="fault")
 compare.register(results.app)
+export.register(results.app)
 coverage.register(results.app)
 app.add_typer(results.app, name="results")
 guest.register(app)

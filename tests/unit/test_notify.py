@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.cli import compare, nightly
+from lab.cli import export, nightly
 from lab.errors import HostError, ProfileError, UsageError
 from lab.farm.notify.mail import mailbox
 from lab.farm.notify.secret import take
@@ -420,7 +420,7 @@ def test_a_night_tells_all_and_writes_its_pages(
     said = capsys.readouterr().err
     assert "no mail could be sent" in said and f"told: webhook at {LOCAL}" in said
     with pytest.raises(typer.Exit) as ended:
-        compare.notify()
+        export.notify()
     assert ended.value.exit_code == 3 and len(kept.got) == 3
 
 
@@ -452,8 +452,8 @@ def test_who_has_set_nothing_is_told_what_to_set(
     night: Night, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UsageError, match=r"nobody is to be told .*notify\.mail"):
-        compare.notify()
-    compare.notify(dry_run=True)
+        export.notify()
+    export.notify(dry_run=True)
     assert "Subject: [lab] night" in capsys.readouterr().out
     assert list(notices(NotifySettings()).tell(night)) == []
 

@@ -6,7 +6,8 @@ import json
 import pytest
 import typer
 
-from lab.cli.compare import ExportFormat, compare, export
+from lab.cli.compare import compare
+from lab.cli.export import ExportFormat, export
 from lab.cli.results import list_runs, show
 from lab.errors import UsageError
 from lab.results.run import PROFILE, Run

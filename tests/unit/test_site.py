@@ -189,7 +189,7 @@ def test_the_night_tells_of_planted_defects(plan: Any, bench: Bench, tmp_path: P
 def test_only_what_writes_pages_imports_what_draws() -> None:
     """It takes half a second."""
     code = (
-        "import lab.cli, lab.cli.results, lab.cli.compare, lab.cli.show.judged, lab.cli.nightly\n"
+        "import lab.cli, lab.cli.results, lab.cli.export, lab.cli.show.judged, lab.cli.nightly\n"
         "import lab.farm.outcome, lab.farm.notify.send, lab.results.sectors.text, sys\n"
         "print(*sys.modules)"
     )
