@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bench: a guest with its executor, one offload path, and the taps that observe both."""
+"""The bench: a guest with its executor, one offload path, what observes both, and the oracle."""
 
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lab.copy.concurrent import Crowd, Rivals
-from lab.copy.ground import Ground, Guess
-from lab.copy.model import SECTOR, Completion, Copy, Layout
-from lab.copy.oracle import Findings, Tagging, classify
+from lab.copy.ground import Ground
+from lab.copy.model import Completion, Copy
 from lab.copy.paths.base import CopyPath
 from lab.copy.paths.instrument import Subject
 from lab.copy.paths.traced import TRACE_EVENTS
-from lab.copy.tags import unreadable
 from lab.errors import GuestError, LabError
 from lab.faults.actions import Action
 from lab.faults.model import Stage
@@ -28,9 +25,9 @@ from lab.host.dirs import not_writable
 from lab.host.patience import Patience
 from lab.results.coverage import Circumstance
 from lab.suites.copy_faults import fua
-from lab.suites.copy_faults.crowd import taggings
 from lab.suites.copy_faults.failures import DeviceFailure
 from lab.suites.copy_faults.inquest import Inquest
+from lab.suites.copy_faults.oracle import Oracle
 from lab.suites.copy_faults.taps import Taps
 from lab.suites.guest import RunGuest
 from lab.vm.argv import TRACE_LOG
@@ -50,6 +47,8 @@ class Bench:
         self.path = path
         self.instrument = path.on(Subject(self.ask, own.guest.directory / path.drive.medium))
         """The path in this guest."""
+        self.oracle = Oracle(own.run, own.guest, self.instrument)
+        """What tags the ground of each copy, and reads it afterwards."""
         self.answered: dict[str, Any] | None = None
         """The executor's answer to the last copy; None if none came."""
         self.case = ""
@@ -63,7 +62,6 @@ class Bench:
         self.gone = False
         """No guest comes up any more, not even on fresh media."""
         self._own = own
-        self._generation = 0
         self._taps: Taps | None = None
         self._executor: Executor | None = None
         self._blind: str | None = None
@@ -159,43 +157,6 @@ class Bench:
     def ask(self, **request: object) -> dict[str, Any]:
         """Ask the executor for anything but a copy.  Raises GuestError."""
         return self.executor.request(_ANSWER_DEADLINE, **request)
-
-    def tag(self, layout: Layout) -> Tagging:
-        """Tag the window with a new generation, and let everything come to rest."""
-        self._generation += 1
-        tagging = Tagging(layout.window, self._generation, self.run.number)
-        try:
-            self.instrument.prepare(layout.copy, tagging)
-        except OSError as error:
-            raise not_writable(self.medium, error) from error
-        return tagging
-
-    def tag_cached(self, layout: Layout) -> Tagging:
-        """Tag the window through the page cache with a new generation, and leave it there."""
-        self._generation += 1
-        tagging = Tagging(layout.window, self._generation, self.run.number)
-        self.instrument.cache.write(tagging.window.start, tagging.data())
-        return tagging
-
-    def crowd(self, copy: Copy, rivals: Rivals, tagging: Tagging) -> Crowd:
-        """A copy with its rivals, on a window that was tagged."""
-        written = tuple(taggings(rivals, self._generation + 1, self.run.number))
-        self._generation += len(written)
-        return Crowd(copy, rivals, tagging, written, self.drive.block_size // SECTOR)
-
-    def look(self, copy: Copy, tagging: Tagging) -> Findings:
-        """What became of a copy; see read()."""
-        return classify(copy, tagging, self.read(tagging, tagging.copied(copy)))
-
-    def read(self, tagging: Tagging, guess: Guess | None = None) -> bytes:
-        """Let the oracle read the ground; what cannot even be opened is lost, sector by sector."""
-        try:
-            return self.ground.read(tagging.window, guess)
-        except GuestError as error:
-            if not self.guest.machine.alive():
-                raise
-            self.run.emit("lab", "not read", text=str(error))
-            return unreadable("what held it is gone") * tagging.window.sectors
 
     def renew(self) -> None:
         """Boot the guest again on fresh media: nothing on them could be used any more."""

@@ -141,9 +141,9 @@ class BenchCase:
     def _observe(self) -> tuple[Facts, InterruptionResult]:
         """What there was to be seen, and what the copy's caller was told."""
         bench, copy, plant = self._bench, self._layout.copy, self._plant
-        tagging = bench.tag(self._layout)
-        rivals = self._setup.rivals
-        crowd = bench.crowd(copy, rivals, tagging) if rivals else None
+        oracle, rivals = bench.oracle, self._setup.rivals
+        tagging = oracle.tag(self._layout)
+        crowd = oracle.crowd(copy, rivals, tagging) if rivals else None
         try:
             with bench.inquest.device_may_fail():
                 told = Interruption(
@@ -166,7 +166,7 @@ class BenchCase:
             problem = self._revive() if told.ended else bench.mend(rebooted=anew)
         plant.medium(bench.ground, copy, tagging, _succeeded(told))
         findings, *others = (
-            crowd.findings(bench.read(tagging)) if crowd else (bench.look(copy, tagging),)
+            crowd.findings(oracle.read(tagging)) if crowd else (oracle.look(copy, tagging),)
         )
         if bench.path.on_medium and told.ended:
             problem = self._revive()
@@ -261,7 +261,7 @@ class BenchCase:
         bench = self._bench
         # What is too long is so again; it must not have harmed what comes next.
         layout = bench.path.layout(1, 1) if self._is_excess() else self._layout
-        copy, tagging = layout.copy, bench.tag(layout)
+        copy, tagging = layout.copy, bench.oracle.tag(layout)
         completion = None
         try:
             with bench.inquest.device_may_fail():
@@ -272,7 +272,7 @@ class BenchCase:
         if completion is None:
             bench.dump(f"the same copy again: no completion within {self._hang:.1f} s")
             if bench.path.on_medium:
-                findings = bench.look(copy, tagging)
+                findings = bench.oracle.look(copy, tagging)
                 self._revive()
                 return Recovery(completion, findings, problem)
             # Whatever was wrong before, there may be no guest left.
@@ -280,12 +280,12 @@ class BenchCase:
             problem = problem or lost
         elif not problem:
             problem = bench.instrument.check(copy, completion)
-        return Recovery(completion, bench.look(copy, tagging), problem)
+        return Recovery(completion, bench.oracle.look(copy, tagging), problem)
 
     def _through_cache(self) -> CachedCopy:
         """The same copy again, of tags that are in the page cache only."""
         bench, copy = self._bench, self._layout.copy
-        tagging = bench.tag_cached(self._layout)
+        tagging = bench.oracle.tag_cached(self._layout)
         completion = None
         with suppress(DeviceFailure), bench.inquest.device_may_fail():
             bench.start(self._plant.request(bench.path.request(copy)))
@@ -295,7 +295,7 @@ class BenchCase:
             return CachedCopy(completion)
         data = bench.instrument.cache.read(tagging.window, tagging.copied(copy))
         read = classify(copy, tagging, self._plant.cached(data, copy, tagging))
-        return CachedCopy(completion, read, bench.look(copy, tagging))
+        return CachedCopy(completion, read, bench.oracle.look(copy, tagging))
 
 
 def _succeeded(told: InterruptionResult) -> bool:

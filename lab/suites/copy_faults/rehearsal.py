@@ -71,7 +71,7 @@ def _count(bench: Bench, layout: Layout, stage: Stage, plant: Plant) -> int:
 
     What a file system sends together is held once: while the first waits, the others go by.
     """
-    bench.tag(layout)
+    bench.oracle.tag(layout)
     bench.taps.forget()
     bench.run.emit("lab", "count", stage=stage)
     stepper = bench.stepper(layout.copy)

@@ -47,7 +47,7 @@ def test_sectors_that_are_gone_with_the_guest_are_not_judged() -> None:
     bench: Any = SimpleNamespace(
         path=SimpleNamespace(passthrough=False, survives_boot=False),
         run=SimpleNamespace(emit=lambda *_, **__: None),
-        tag=lambda layout: None,
+        oracle=SimpleNamespace(tag=lambda layout: None),
         inquest=SimpleNamespace(device_may_fail=device_may_fail),
     )
     with pytest.raises(GroundLost, match="soft lockup"):
