@@ -166,8 +166,9 @@ def check(ground: Ground, home: Path, clean: Clean, ended: Ending, what: str) ->
     assert known <= names <= NAMED | {"other"}, (what, names)
     if "other" in names:
         well(home, "kernel", "rm", "other")
-    if what.startswith("remove"):
-        # Of what was built any part may be gone.
+    if not what.startswith("build"):
+        # Of what was built any part may be gone; and whoever gives or takes a name removes what was
+        # left of the writing of one.
         if "toy" in names:
             well(home, "kernel", "rm", "toy")
         well(home, "kernel", "add", "toy", "--source", str(ground.place / "toy"))
