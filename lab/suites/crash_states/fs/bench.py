@@ -2,12 +2,13 @@
 """A guest that works on file systems, and looks at what power cuts left; some of it ends it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lab.errors import GuestError, HostError
-from lab.guest.executor import Executor
+from lab.foreign import decoded, tamed
+from lab.guest.executor import Executor, Reply
 from lab.guest.kmsg import fatal
 from lab.results.cases import CaseStatus
 from lab.suites.crash_states.fs.disk import MediumPart, StateDisk
@@ -21,6 +22,8 @@ from lab.vm.disks import EmulatedDisk
 PROGRAM = ("/run/lab/bin/crashfs",)
 
 _BLOCK, _SECTOR = 4096, 512
+_LONGEST = 512 << 20
+"""Characters of an answer at most: all that is on the largest medium, as text."""
 
 
 class StepRefused(Exception):
@@ -76,7 +79,7 @@ class FsBench:
         heard = tuple(answer.pop("kernel", ()))
         if trouble := next((line for line in heard if fatal(line)), ""):
             raise GuestLost(CaseStatus.CRASHED, trouble, heard + tuple(self.own.aftermath()))
-        return answer
+        return whole(answer, lambda at: self.ask(op="rest", at=at))
 
     def lose(self) -> None:
         """Give up a guest that is of no use any more; the next request boots it again."""
@@ -192,6 +195,26 @@ class FsBench:
             raise GuestError(f"{kind.name}: the guest cannot let go of a state: {answer['said']}")
         sectors = kind.size // self._disks[0].drive.block_size
         return answer, read_of(self.trace.take(), kind.disks, sectors)
+
+
+def whole(answer: dict[str, Any], rest: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+    """An answer, which was fetched in pieces if it is longer than a line.  `rest` asks for the
+    piece that begins with a character.  Raises GuestError where they are none."""
+    length = answer.get("longer")
+    if length is None:
+        return answer
+    if not isinstance(length, int) or length > _LONGEST:
+        raise GuestError(f"the guest has an answer of {length} characters, not {_LONGEST} at most")
+    text = ""
+    while len(text) < length:
+        piece = rest(len(text))["piece"]
+        if not piece:
+            raise GuestError(f"the guest's answer ends behind {len(text)} of {length} characters")
+        text += piece
+    try:
+        return Reply(tamed(decoded(text)))
+    except (ValueError, TypeError) as error:
+        raise GuestError(f"the guest's answer of {length} characters is none: {error}") from error
 
 
 def _sparse(source: Path, target: Path) -> None:

@@ -24,11 +24,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    create_model,
+    model_validator,
+)
 
 from lab import yamlfile
 from lab.errors import UsageError
-from lab.profile.units import parse_offset, parse_size
+from lab.profile.units import format_size, parse_offset, parse_size
 from lab.suites.crash_states.fs.history import Step
 from lab.suites.crash_states.fs.tree import StepImpossible
 from lab.suites.crash_states.fs.workload import COMMAND, FsWorkload
@@ -41,6 +49,15 @@ class _GivenModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _StepModel(_GivenModel):
+    @model_validator(mode="after")
+    def _ends_in_file(self) -> "_StepModel":
+        end = getattr(self, "at", 0) + getattr(self, "length", 0)
+        if end > FILE_SIZE:
+            raise ValueError(f"it ends at {end}; a file of a workload has {_MOST} at most")
+        return self
+
+
 def _below(value: object) -> object:
     """A path below the mount point; `.` is the topmost directory."""
     if not isinstance(value, str) or value.startswith("/") or ".." in value.split("/"):
@@ -49,14 +66,17 @@ def _below(value: object) -> object:
 
 
 FILE_SIZE = 16 << 20
-"""Bytes that a file of a workload may have: the model has the content of all after each step."""
+"""Bytes that a file of a workload may have: the model has the content of all after each step, and
+guest-scripts/suites/crashfs reads no more of one."""
+
+_MOST = format_size(FILE_SIZE)
 
 
 def _in_file(parse: Callable[[object], int]) -> BeforeValidator:
     def parsed(value: object) -> int:
         size = parse(value)
         if size > FILE_SIZE:
-            raise ValueError(f"{value}: a file of a workload has {FILE_SIZE >> 20}M at most")
+            raise ValueError(f"{value}: a file of a workload has {_MOST} at most")
         return size
 
     return BeforeValidator(parsed)
@@ -84,7 +104,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "sync": {},
 }
 STEPS = {
-    kind: create_model(f"step {kind}", __base__=_GivenModel, **fields)
+    kind: create_model(f"step {kind}", __base__=_StepModel, **fields)
     for kind, fields in _FIELDS.items()
 }
 """What each kind of step takes."""

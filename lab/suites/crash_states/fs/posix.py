@@ -88,7 +88,7 @@ def _content(
     there = found.inode
     if there.xattrs not in xattrs:
         return told(Inode("file", xattrs=there.xattrs), Inode("file", xattrs=xattrs[-1]))
-    return _between(there, versions)
+    return _between(there, versions) or found.unread
 
 
 def _between(there: Inode, versions: list[Inode]) -> str:

@@ -188,6 +188,13 @@ class Sighting:
     number: int
     size: int
 
+    @property
+    def unread(self) -> str:
+        """In words that there is more of a file than was read; '' if there is not."""
+        known = len(self.inode.data)
+        more = self.inode.kind == "file" and self.size > known
+        return f"{self.size} bytes, of which only {known} were read" if more else ""
+
 
 def seen(names: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Sighting], list[str]]:
     """What the guest saw, by name; and what it could not read, in words."""
@@ -217,6 +224,8 @@ def differences(names: Mapping[str, Sighting], tree: Tree) -> list[str]:
             found.append(f"{path} is there, and must not be")
         elif there.inode != wanted:
             found.append(f"{path}: {told(there.inode, wanted)}")
+        elif there.unread:
+            found.append(f"{path}: {there.unread}")
     return found
 
 

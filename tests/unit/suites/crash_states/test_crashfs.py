@@ -4,6 +4,7 @@
 60 sequences of operations in all; LAB_SEQUENCES=N makes that N.
 """
 
+import json
 import os
 import runpy
 import shutil
@@ -16,7 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.errors import GuestError
 from lab.suites.crash_states.fs.ace import BLOCK, SETUP, base, operations
+from lab.suites.crash_states.fs.bench import whole
+from lab.suites.crash_states.fs.given import FILE_SIZE
 from lab.suites.crash_states.fs.history import Step
 from lab.suites.crash_states.fs.tree import Tree, differences, seen
 from tests import ROOT
@@ -139,3 +143,39 @@ def test_what_a_guest_does_to_see_whether_it_can_write_leaves_nothing(crashfs: C
     crashfs.fresh()
     crashfs.module["use"]()
     assert crashfs.unlike(base()) == []
+
+
+@pytest.mark.parametrize("size", [2 << 20, FILE_SIZE])
+def test_a_file_as_large_as_a_workload_may_have_it_is_read_to_its_end(
+    crashfs: CrashFs, size: int
+) -> None:
+    crashfs.fresh()
+    step = {"do": "write", "path": "foo", "at": size - 4096, "length": 4096, "fill": "end"}
+    assert crashfs.do(step) == 0
+    assert crashfs.unlike(base().after(step)) == []
+
+
+def test_an_answer_that_is_longer_than_a_line_comes_in_pieces(crashfs: CrashFs) -> None:
+    crashfs.fresh()
+    step = {"do": "write", "path": "foo", "at": 0, "length": 10 << 20, "fill": "much"}
+    assert crashfs.do(step) == 0
+    walked = crashfs.module["walk"]()
+    begun = crashfs.module["in_pieces"](walked)
+    assert begun["longer"] > 10 << 20
+    pieces: list[int] = []
+
+    def rest(at: int) -> dict[str, Any]:
+        answer: dict[str, Any] = crashfs.module["rest"](at)
+        pieces.append(len(json.dumps(answer)))
+        return answer
+
+    assert whole(begun, rest) == walked
+    assert len(pieces) > 2
+    assert max(pieces) < 16 << 20
+    assert crashfs.module["in_pieces"]({"errno": 0}) == {"errno": 0}
+
+
+@pytest.mark.parametrize("begun", [{"longer": 1 << 40}, {"longer": "x"}, {"longer": 4}])
+def test_pieces_of_no_answer_are_told(begun: dict[str, Any]) -> None:
+    with pytest.raises(GuestError, match="answer"):
+        whole(begun, lambda at: {"piece": "{]"[at:]})

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.suites.crash_states.fs.ace import BLOCK, base, operations, sequences, workloads
+from lab.suites.crash_states.fs.given import FILE_SIZE
 from lab.suites.crash_states.fs.history import CrashMoment, FsHistory, Step
 from lab.suites.crash_states.fs.posix import Ruled, judge
 from lab.suites.crash_states.fs.tree import Inode, Sighting, Tree, differences, seen
@@ -78,7 +79,8 @@ def test_what_was_synced_must_be_there(name: str) -> None:
 def changed(there: dict[str, Sighting], path: str, **fields: Any) -> dict[str, Sighting]:
     """The same with something else in a file."""
     one = there[path]
-    return {**there, path: replace(one, inode=replace(one.inode, **fields))}
+    inode = replace(one.inode, **fields)
+    return {**there, path: replace(one, inode=inode, size=len(inode.data))}
 
 
 def test_a_write_may_be_there_in_part_and_nothing_else() -> None:
@@ -217,6 +219,15 @@ def test_what_a_guest_says_is_understood() -> None:
     assert found["a"] == Sighting(Inode("file", b"hello", (("user.x", "y"),)), 7, 5)
     assert found["l"].inode == Inode("link", target="a")
     assert wrong == ["bad cannot be read: Input/output error"]
+
+
+def test_a_file_of_which_only_the_beginning_was_read_is_not_what_that_is() -> None:
+    of = EVERY["write-begin/sync"]
+    there = sighted(history(of).after)
+    there["foo"] = replace(there["foo"], size=FILE_SIZE + 1)
+    said = f"foo: {FILE_SIZE + 1} bytes, of which only {2 * BLOCK} were read"
+    assert differences(there, history(of).after) == [said]
+    assert said in str(broken(there, of, ended(of)))
 
 
 @given(st.sampled_from(sorted(EVERY)), st.data())

@@ -92,6 +92,7 @@ def test_a_file_of_workloads_is_read(tmp_path: Path) -> None:
         ("- creat", "a step is one word"),
         ("- fsync: x", "there is no x"),
         ("- rename: {path: x}", "to"),
+        ("- write: {path: x, at: 16M, length: 1}", "ends at 16777217; .* 16M at most"),
     ],
 )
 def test_what_a_file_cannot_mean_is_told(tmp_path: Path, steps: str, said: str) -> None:
