@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -82,10 +83,18 @@ def _in_file(parse: Callable[[object], int]) -> BeforeValidator:
     return BeforeValidator(parsed)
 
 
+def _of_users(name: str) -> str:
+    """The name of an xattr that the guest reads back."""
+    if not name.startswith("user.") or name == "user.":
+        raise ValueError(f"{name!r} is no xattr of users, such as user.x; no others are looked at")
+    return name
+
+
 _NAME = (Annotated[str, BeforeValidator(_below)], ...)
 _AT = (Annotated[int, _in_file(parse_offset)], 0)
 _LENGTH = (Annotated[int, _in_file(parse_size)], ...)
 _TEXT = (str, ...)
+_XATTR = (Annotated[str, AfterValidator(_of_users)], ...)
 _MODES = Literal["extend", "keep-size", "punch", "zero", "zero-keep-size", "collapse"]
 
 _WRITE = {"path": _NAME, "at": _AT, "length": _LENGTH, "fill": (str, "")}
@@ -98,8 +107,8 @@ _FIELDS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("copy", "clone", "dedupe"), _SHARE),
     "falloc": {"path": _NAME, "mode": (_MODES, ...), "at": _AT, "length": _LENGTH},
     "truncate": {"path": _NAME, "length": (Annotated[int, _in_file(parse_offset)], ...)},
-    "setxattr": {"path": _NAME, "name": _TEXT, "value": _TEXT},
-    "removexattr": {"path": _NAME, "name": _TEXT},
+    "setxattr": {"path": _NAME, "name": _XATTR, "value": _TEXT},
+    "removexattr": {"path": _NAME, "name": _XATTR},
     COMMAND: {"command": _TEXT},
     "sync": {},
 }

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-Kind = Literal["file", "directory", "link"]
+Kind = Literal["file", "directory", "link", "FIFO", "socket", "device"]
+"""What workloads make, and what commands may."""
 
 
 @dataclass(frozen=True)
 class Inode:
-    """What a name stands for; of a file its bytes and user xattrs, of a link the target."""
+    """What a name stands for; of a file its bytes, of a file and a directory the xattrs of
+    users, of a link the target."""
 
     kind: Kind
     data: bytes = b""

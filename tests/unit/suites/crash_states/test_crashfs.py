@@ -8,6 +8,7 @@ import json
 import os
 import runpy
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from lab.suites.crash_states.fs.ace import BLOCK, SETUP, base, operations
 from lab.suites.crash_states.fs.bench import whole
 from lab.suites.crash_states.fs.given import FILE_SIZE
 from lab.suites.crash_states.fs.history import Step
-from lab.suites.crash_states.fs.tree import Tree, differences, seen
+from lab.suites.crash_states.fs.tree import Inode, Tree, differences, seen
 from tests import ROOT
 
 SEQUENCES = int(os.environ.get("LAB_SEQUENCES", "60"))
@@ -153,6 +154,25 @@ def test_a_file_as_large_as_a_workload_may_have_it_is_read_to_its_end(
     step = {"do": "write", "path": "foo", "at": size - 4096, "length": 4096, "fill": "end"}
     assert crashfs.do(step) == 0
     assert crashfs.unlike(base().after(step)) == []
+
+
+def test_xattrs_of_directories_are_read(crashfs: CrashFs) -> None:
+    crashfs.fresh()
+    step = {"do": "setxattr", "path": "A", "name": "user.x", "value": "y"}
+    assert crashfs.do(step) == 0
+    assert crashfs.unlike(base().after(step)) == []
+
+
+def test_nothing_is_opened_but_files(crashfs: CrashFs) -> None:
+    crashfs.fresh()
+    below = crashfs.module["below"]
+    os.mkfifo(below("fifo"))
+    with socket.socket(socket.AF_UNIX) as own:
+        own.bind(below("socket"))
+    names, unreadable = seen(crashfs.module["walk"]()["names"])
+    assert unreadable == []
+    assert (names["fifo"].inode, names["socket"].inode) == (Inode("FIFO"), Inode("socket"))
+    assert "foo: a FIFO, not a file" in differences({**names, "foo": names["fifo"]}, base())
 
 
 def test_an_answer_that_is_longer_than_a_line_comes_in_pieces(crashfs: CrashFs) -> None:

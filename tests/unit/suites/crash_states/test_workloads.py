@@ -92,6 +92,11 @@ def test_a_file_of_workloads_is_read(tmp_path: Path) -> None:
         ("- creat", "a step is one word"),
         ("- fsync: x", "there is no x"),
         ("- rename: {path: x}", "to"),
+        ("- setxattr: {path: x, name: trusted.x, value: v}", r"steps.0..name: 'trusted.x' .*users"),
+        (
+            "- removexattr: {path: x, name: user.}",
+            r"steps.0..name: 'user.' .* is no xattr of users",
+        ),
         ("- write: {path: x, at: 16M, length: 1}", "ends at 16777217; .* 16M at most"),
     ],
 )
