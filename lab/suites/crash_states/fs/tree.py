@@ -99,7 +99,13 @@ class _Change:
     def do_write(self, path: str, at: int, length: int, fill: str) -> None:
         self._put(path, at, filled(fill, length))
 
-    do_direct = do_mapped = do_write
+    do_direct = do_write
+
+    def do_mapped(self, path: str, at: int, length: int, fill: str) -> None:
+        size = len(self.inodes[self.names[path]].data)
+        if at + length > size:
+            raise StepImpossible(f"mapped until {at + length}: {path} ends at {size}")
+        self.do_write(path, at, length, fill)
 
     def do_falloc(self, path: str, mode: str, at: int, length: int) -> None:
         data = self.inodes[self.names[path]].data

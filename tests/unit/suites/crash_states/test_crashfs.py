@@ -4,6 +4,7 @@
 60 sequences of operations in all; LAB_SEQUENCES=N makes that N.
 """
 
+import errno
 import json
 import os
 import runpy
@@ -23,7 +24,7 @@ from lab.suites.crash_states.fs.ace import BLOCK, SETUP, base, operations
 from lab.suites.crash_states.fs.bench import whole
 from lab.suites.crash_states.fs.given import FILE_SIZE
 from lab.suites.crash_states.fs.history import Step
-from lab.suites.crash_states.fs.tree import Inode, Tree, differences, seen
+from lab.suites.crash_states.fs.tree import Inode, StepImpossible, Tree, differences, seen
 from tests import ROOT
 
 SEQUENCES = int(os.environ.get("LAB_SEQUENCES", "60"))
@@ -59,8 +60,6 @@ class CrashFs:
             self.module["do"](dict(step))
         except OSError as problem:
             return problem.errno or -1
-        except ValueError:  # of mmap, for what lies behind the end of the file
-            return -1
         return 0
 
     def unlike(self, tree: Tree) -> list[str]:
@@ -154,6 +153,19 @@ def test_a_file_as_large_as_a_workload_may_have_it_is_read_to_its_end(
     step = {"do": "write", "path": "foo", "at": size - 4096, "length": 4096, "fill": "end"}
     assert crashfs.do(step) == 0
     assert crashfs.unlike(base().after(step)) == []
+
+
+@pytest.mark.parametrize("path", ["foo", "new"])
+def test_a_mapping_behind_the_end_of_a_file_is_refused(crashfs: CrashFs, path: str) -> None:
+    crashfs.fresh()
+    tree = base().after({"do": "creat", "path": "new"})
+    assert crashfs.do({"do": "creat", "path": "new"}) == 0
+    size = len(tree.inodes[tree.names[path]].data)
+    step = {"do": "mapped", "path": path, "at": size, "length": 1, "fill": ""}
+    assert crashfs.do(step) == errno.EINVAL
+    with pytest.raises(StepImpossible, match=f"mapped.* {path} ends at {size}"):
+        tree.after(step)
+    assert crashfs.unlike(tree) == []
 
 
 def test_xattrs_of_directories_are_read(crashfs: CrashFs) -> None:

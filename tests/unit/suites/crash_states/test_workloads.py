@@ -97,6 +97,7 @@ def test_a_file_of_workloads_is_read(tmp_path: Path) -> None:
             "- removexattr: {path: x, name: user.}",
             r"steps.0..name: 'user.' .* is no xattr of users",
         ),
+        ("- creat: x\n      - mapped: {path: x, length: 4K}", "mapped.* x ends at 0"),
         ("- write: {path: x, at: 16M, length: 1}", "ends at 16777217; .* 16M at most"),
     ],
 )
