@@ -109,9 +109,17 @@ def _calls(
             calls.append((f"fsync-{_said(path)}", {"do": "fsync", "path": path}))
     there = [
         (said, call) for said, call in calls
-        if not call or not call.get("path") or call["path"] in tree.names
+        if not call or _allows(tree, call)
     ]  # fmt: skip
     return there or [("sync", {"do": "sync"})]
+
+
+def _allows(tree: Tree, step: Step) -> bool:
+    try:
+        tree.after(step)
+    except StepImpossible:
+        return False
+    return True
 
 
 def operations() -> Iterator[tuple[str, Step]]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest that works on file systems, and looks at what power cuts left; some of it ends it."""
 
+import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,17 @@ _BLOCK, _SECTOR = 4096, 512
 _LONGEST = 512 << 20
 """Characters of an answer at most: all that is on the largest medium, as text."""
 
+_MISSING = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS})
+"""Errors that say that there is no such operation."""
+_UNFIT = frozenset({"falloc", "clone", "dedupe", "direct"})
+"""Operations that a file system may want in units of its own, or only of some files: EINVAL."""
+
 
 class StepRefused(Exception):
+    """An operation fails on a file system that is whole, which said why."""
+
+
+class StepMissing(StepRefused):
     """The file system does not offer an operation, and said so."""
 
 
@@ -168,11 +178,14 @@ class FsBench:
         return kind.place(self.nodes(kind), self._reorder)
 
     def carry_out(self, kind: FileSystemKind, step: Step) -> None:
-        """Have a step carried out.  Raises StepRefused, when the file system is unmounted again."""
+        """Have a step carried out.  Raises StepRefused, when the file system is unmounted again,
+        and StepMissing."""
         answer = self.ask(op="do", step=dict(step))
         if answer["errno"]:
-            self.umount(kind)
-            raise StepRefused(f"{step['do']}: {answer['said']}")
+            if self.ask(op="umount", place=self._place(kind))["errno"]:
+                # What fails so that it cannot be unmounted may not be what is judged next.
+                self.lose()
+            raise refusal(step, answer)
 
     def must(self, **request: object) -> None:
         """Ask for what must succeed.  Raises GuestError."""
@@ -195,6 +208,14 @@ class FsBench:
             raise GuestError(f"{kind.name}: the guest cannot let go of a state: {answer['said']}")
         sectors = kind.size // self._disks[0].drive.block_size
         return answer, read_of(self.trace.take(), kind.disks, sectors)
+
+
+def refusal(step: Step, answer: Mapping[str, Any]) -> StepRefused:
+    """What it means that a step has failed, which the model allows."""
+    number = answer["errno"]
+    missing = number in _MISSING or (number == errno.EINVAL and step["do"] in _UNFIT)
+    said = f"{step['do']} {step.get('path', '')}".rstrip()
+    return (StepMissing if missing else StepRefused)(f"{said}: {answer['said']}")
 
 
 def whole(answer: dict[str, Any], rest: Callable[[int], dict[str, Any]]) -> dict[str, Any]:

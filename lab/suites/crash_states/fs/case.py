@@ -9,7 +9,7 @@ from lab.crash.excerpt import LogExcerpt
 from lab.crash.marks import STARTED
 from lab.results.cases import Case, CaseStatus, titled
 from lab.results.coverage import Circumstance
-from lab.suites.crash_states.fs.bench import FsBench, StepRefused
+from lab.suites.crash_states.fs.bench import FsBench, StepMissing, StepRefused
 from lab.suites.crash_states.fs.fewer import FailingWorkload, fewest
 from lab.suites.crash_states.fs.judging import BrokenState, FsJudging, RunEnds, now
 from lab.suites.crash_states.fs.kinds import FileSystemKind
@@ -48,8 +48,11 @@ class WorkloadJudging:
         try:
             base = self._campaign.bases.get(self._bench, self._kind, self._workload)
             recording = record(self._bench, self._kind, base, self._workload, self._campaign.plant)
+        except StepMissing as missing:
+            return JudgedWorkload(self._case(CaseStatus.NOTRUN, str(missing)))
         except StepRefused as refused:
-            return JudgedWorkload(self._case(CaseStatus.NOTRUN, str(refused)))
+            words = f"failed without any crash: {refused}"
+            return JudgedWorkload(self._case(CaseStatus.FAIL, str(refused), words))
         except GuestLost as lost:
             words = own.last_words(lost, self._title)
             self._bench.lose()

@@ -73,8 +73,10 @@ class _Change:
     def _free(self, path: str) -> None:
         """Raise unless a name can be made there."""
         parent = path.rpartition("/")[0]
-        if path in self.names or (parent and self.inodes[self.names[parent]].kind != "directory"):
-            raise StepImpossible(f"{path} is there, or {parent} is no directory")
+        if parent:
+            self._of_kind(parent, "directory")
+        if not path or path in self.names:
+            raise StepImpossible(f"{path or '.'} is there")
 
     def _add(self, path: str, inode: Inode) -> None:
         self._free(path)
@@ -82,12 +84,19 @@ class _Change:
         self.names[path] = number
         self.inodes[number] = inode
 
+    def _of_kind(self, path: str, *kinds: Kind) -> Inode:
+        """What a name stands for.  Raises unless it is one of these."""
+        found = self.inodes[self.names[path]]
+        if found.kind not in kinds:
+            raise StepImpossible(f"{path} is a {found.kind}, not a {' or a '.join(kinds)}")
+        return found
+
     def _set(self, path: str, **fields: Any) -> None:
         number = self.names[path]
         self.inodes[number] = replace(self.inodes[number], **fields)
 
     def _put(self, path: str, at: int, data: bytes) -> None:
-        old = self.inodes[self.names[path]].data.ljust(at, b"\0")
+        old = self._of_kind(path, "file").data.ljust(at, b"\0")
         self._set(path, data=old[:at] + data + old[at + len(data) :])
 
     def do_creat(self, path: str) -> None:
@@ -102,13 +111,13 @@ class _Change:
     do_direct = do_write
 
     def do_mapped(self, path: str, at: int, length: int, fill: str) -> None:
-        size = len(self.inodes[self.names[path]].data)
+        size = len(self._of_kind(path, "file").data)
         if at + length > size:
             raise StepImpossible(f"mapped until {at + length}: {path} ends at {size}")
         self.do_write(path, at, length, fill)
 
     def do_falloc(self, path: str, mode: str, at: int, length: int) -> None:
-        data = self.inodes[self.names[path]].data
+        data = self._of_kind(path, "file").data
         end = at + length
         if mode in ("extend", "zero"):
             data = data.ljust(end, b"\0")
@@ -120,7 +129,7 @@ class _Change:
         self._set(path, data=data)
 
     def do_truncate(self, path: str, length: int) -> None:
-        data = self.inodes[self.names[path]].data
+        data = self._of_kind(path, "file").data
         self._set(path, data=data[:length].ljust(length, b"\0"))
 
     def do_rename(self, path: str, to: str) -> None:
@@ -140,9 +149,12 @@ class _Change:
 
     def do_link(self, path: str, to: str) -> None:
         self._free(to)
+        self._of_kind(path, "file", "link")
         self.names[to] = self.names[path]
 
     def do_symlink(self, path: str, to: str) -> None:
+        if not path:
+            raise StepImpossible(f"{to}: a link to nothing")  # symlink(2)
         self._add(to, Inode("link", target=path))
 
     def _remove(self, path: str) -> None:
@@ -150,10 +162,17 @@ class _Change:
             raise StepImpossible(f"{path} is not empty")
         del self.names[path]
 
-    do_unlink = do_rmdir = _remove
+    def do_unlink(self, path: str) -> None:
+        self._of_kind(path, "file", "link")
+        self._remove(path)
+
+    def do_rmdir(self, path: str) -> None:
+        self._of_kind(path, "directory")
+        self._remove(path)
 
     def do_setxattr(self, path: str, name: str, value: str) -> None:
-        old = dict(self.inodes[self.names[path]].xattrs)
+        # xattr(7): links have none of users.
+        old = dict(self._of_kind(path, "file", "directory").xattrs)
         self._set(path, xattrs=tuple(sorted({**old, name: value}.items())))
 
     def do_removexattr(self, path: str, name: str) -> None:
@@ -162,20 +181,31 @@ class _Change:
         self._set(path, xattrs=tuple(sorted(old.items())))
 
     def do_copy(self, source: str, path: str, start: int, at: int, length: int) -> None:
-        data = self.inodes[self.names[source]].data[start : start + length]
+        data = self._range(source, start, length)
+        if self.names[source] == self.names.get(path) and abs(start - at) < length:
+            raise StepImpossible(f"{path}: a copy onto itself")  # copy_file_range(2)
         if path not in self.names:
             self.do_creat(path)
         self._put(path, at, data)
 
     do_clone = do_copy
 
-    def do_dedupe(self, **_: object) -> None:
+    def _range(self, path: str, at: int, length: int) -> bytes:
+        """Bytes of a file.  Raises unless all are there."""
+        found = self._of_kind(path, "file").data[at : at + length]
+        if len(found) < length:
+            raise StepImpossible(f"{path} ends before {at + length}")
+        return found
+
+    def do_dedupe(self, source: str, path: str, start: int, at: int, length: int) -> None:
         """Nothing that can be read changes."""
+        if self._range(source, start, length) != self._range(path, at, length):
+            raise StepImpossible(f"{source} and {path} do not hold the same")
 
     def do_fsync(self, path: str) -> None:
         """Nothing that can be read changes; '' is the topmost directory."""
-        if path and path not in self.names:
-            raise KeyError(path)
+        if path:
+            self._of_kind(path, "file", "directory")  # links are not followed
 
     do_fdatasync = do_fsync
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from lab.errors import GuestError
 from lab.suites.crash_states.fs.ace import BLOCK, SETUP, base, operations
-from lab.suites.crash_states.fs.bench import whole
+from lab.suites.crash_states.fs.bench import StepMissing, StepRefused, refusal, whole
 from lab.suites.crash_states.fs.given import FILE_SIZE
 from lab.suites.crash_states.fs.history import Step
 from lab.suites.crash_states.fs.tree import Inode, StepImpossible, Tree, differences, seen
@@ -168,6 +168,42 @@ def test_a_mapping_behind_the_end_of_a_file_is_refused(crashfs: CrashFs, path: s
     assert crashfs.unlike(tree) == []
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"do": "write", "path": "A", "at": 0, "length": 1, "fill": ""},
+        {"do": "truncate", "path": "link", "length": 0},
+        {"do": "falloc", "path": "A", "mode": "punch", "at": 0, "length": 1},
+        {"do": "creat", "path": ""},
+        {"do": "link", "path": "A", "to": "new"},
+        {"do": "symlink", "path": "", "to": "new"},
+        {"do": "unlink", "path": "A"},
+        {"do": "rmdir", "path": "foo"},
+        {"do": "setxattr", "path": "link", "name": "user.x", "value": ""},
+        {"do": "fsync", "path": "link"},
+        {
+            "do": "copy",
+            "source": "bar",
+            "path": "foo",
+            "start": BLOCK,
+            "at": 0,
+            "length": 2 * BLOCK,
+        },
+        {"do": "copy", "source": "A", "path": "foo", "start": 0, "at": 0, "length": 1},
+        {"do": "clone", "source": "bar", "path": "bar", "start": 0, "at": 1, "length": BLOCK},
+        {"do": "dedupe", "source": "bar", "path": "foo", "start": 0, "at": 0, "length": BLOCK},
+        {"do": "dedupe", "source": "same", "path": "new", "start": 0, "at": 0, "length": BLOCK},
+    ],
+)
+def test_the_model_allows_nothing_that_must_fail(crashfs: CrashFs, step: Step) -> None:
+    crashfs.fresh()
+    link = {"do": "symlink", "path": "foo", "to": "link"}
+    assert crashfs.do(link) == 0
+    assert crashfs.do(step)
+    with pytest.raises(StepImpossible):
+        base().after(link).after(step)
+
+
 def test_xattrs_of_directories_are_read(crashfs: CrashFs) -> None:
     crashfs.fresh()
     step = {"do": "setxattr", "path": "A", "name": "user.x", "value": "y"}
@@ -185,6 +221,38 @@ def test_nothing_is_opened_but_files(crashfs: CrashFs) -> None:
     assert unreadable == []
     assert (names["fifo"].inode, names["socket"].inode) == (Inode("FIFO"), Inode("socket"))
     assert "foo: a FIFO, not a file" in differences({**names, "foo": names["fifo"]}, base())
+
+
+@pytest.mark.parametrize(
+    ("step", "number", "kind", "said"),
+    [
+        ({"do": "fsync", "path": "foo"}, errno.EIO, StepRefused, "fsync foo: Input/output error"),
+        ({"do": "rename", "path": "a", "to": "b"}, errno.EUCLEAN, StepRefused, "rename a: "),
+        ({"do": "write", "path": "foo"}, errno.ENOSPC, StepRefused, "No space left"),
+        ({"do": "write", "path": "foo"}, errno.EINVAL, StepRefused, "Invalid argument"),
+        ({"do": "sync"}, errno.EROFS, StepRefused, "sync: Read-only file system"),
+        ({"do": "clone", "path": "a"}, errno.EOPNOTSUPP, StepMissing, "clone a: Operation not"),
+        ({"do": "dedupe", "path": "a"}, errno.EINVAL, StepMissing, "Invalid argument"),
+        ({"do": "falloc", "path": "a"}, errno.ENOSPC, StepRefused, "No space left"),
+        ({"do": "setxattr", "path": "a"}, errno.EOPNOTSUPP, StepMissing, "not supported"),
+        ({"do": "clone", "path": "a"}, errno.ENOTTY, StepMissing, "ioctl"),
+    ],
+)  # fmt: skip
+def test_only_what_a_file_system_does_not_have_is_missing(
+    step: Step, number: int, kind: type[StepRefused], said: str
+) -> None:
+    refused = refusal(step, {"errno": number, "said": os.strerror(number)})
+    assert type(refused) is kind
+    assert said in str(refused)
+
+
+def test_a_command_that_fails_is_told_with_its_last_words(crashfs: CrashFs) -> None:
+    crashfs.fresh()
+    with pytest.raises(OSError, match="exit status 3: alas") as raised:
+        crashfs.module["do"]({"do": "run", "command": "echo alas; exit 3"})
+    answer = crashfs.module["refused"](raised.value)
+    refused = refusal({"do": "run", "command": "…"}, answer)
+    assert (type(refused), str(refused)) == (StepRefused, "run: exit status 3: alas")
 
 
 def test_an_answer_that_is_longer_than_a_line_comes_in_pieces(crashfs: CrashFs) -> None:
