@@ -139,6 +139,33 @@ def test_disks_that_cannot_be_put_together_are_told(crashfs: CrashFs, tmp_path: 
     assert "no superblock" in found["said"]
 
 
+@pytest.mark.parametrize("stage", ["write", "umount", "done"])
+def test_a_state_that_cannot_be_let_go_of_is_told(
+    crashfs: CrashFs, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    crashfs.fresh()
+
+    def busy() -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    def no_room() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    own = crashfs.module["judge"].__globals__
+    monkeypatch.setitem(own, "mount_node", lambda *_: None)
+    monkeypatch.setitem(own, "leave", (lambda: None) if stage == "done" else busy)
+    if stage == "write":
+        monkeypatch.setitem(own, "use", no_room)
+    if stage == "done":
+        monkeypatch.setattr(own["statedisks"], "release", lambda _: busy())
+    place: dict[str, Any] = {"node": "/dev/null", "disks": [], "assemble": [], "release": []}
+    found: dict[str, Any] = own["judge"](place, "ext4", "", ["true"], 10)
+    assert found["held"] == "Device or resource busy"
+    said = "No space left on device" if stage == "write" else "Device or resource busy"
+    assert (found["stage"], found["said"]) == ("write" if stage == "write" else "umount", said)
+    assert found["names"]
+
+
 def test_what_a_guest_does_to_see_whether_it_can_write_leaves_nothing(crashfs: CrashFs) -> None:
     crashfs.fresh()
     crashfs.module["use"]()
