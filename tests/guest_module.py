@@ -16,8 +16,9 @@ def load(path: Path) -> Any:
     """A module of the caller's own, called by its directory and name; nothing is compiled beside
     it."""
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    # As the executor has it, which copies with what layers bring.
-    sys.path.insert(0, LAYERS)
+    # As the executor has it, which copies with what layers bring; and what lies beside it.
+    places = [LAYERS, str(path.parent)]
+    sys.path[:0] = places
     try:
         loader = SourceFileLoader(f"{path.parent.name}_{path.stem}", str(path))
         spec = spec_from_loader(loader.name, loader)
@@ -26,5 +27,5 @@ def load(path: Path) -> Any:
         loader.exec_module(module)
         return module
     finally:
-        sys.path.remove(LAYERS)
+        del sys.path[: len(places)]
         sys.dont_write_bytecode = before

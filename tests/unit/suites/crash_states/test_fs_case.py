@@ -46,7 +46,7 @@ class Holding(FsBench):
         own: Any = SimpleNamespace(
             guest=SimpleNamespace(directory=place), speed=SimpleNamespace(patience=1)
         )
-        disk: Any = SimpleNamespace(node="/dev/none")
+        disk: Any = SimpleNamespace(node="/dev/none", drive=SimpleNamespace(block_size=512))
         super().__init__(own, [disk])
         self.found = found
         self.lost = 0
