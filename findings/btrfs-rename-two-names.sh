@@ -6,8 +6,8 @@
 # nothing, ext4 and XFS have A/new after the next mount, and btrfs of Linux 6.12.118 and 7.2.13 has both:
 # foo and A/new are one inode with two links.  The log that fsync wrote says that A has the new name, and
 # not that the other directory has lost the old one; `btrfs check` finds no fault with what comes of
-# replaying it.  Who fsyncs the directory that a file left as well (the last column), or the file itself
-# in place of A, has one name.  The disk's content when power goes is a copy of it, read past all caches.
+# replaying it.  Who fsyncs the directory that a file left as well, or the file itself in place of A, has
+# one name.  The disk's content when power goes is a copy of it, read past all caches.
 . "$(dirname "$0")/lib"
 
 # Apart from the guest's, whose memory has to hold them all.
@@ -37,9 +37,19 @@ for make in "mkfs.ext4 -q -F" "mkfs.xfs -q -f" "mkfs.btrfs -q -f"; do
     echo "$type: $said" >&3
 done
 left "mkfs.btrfs -q -f" btrfs A >/dev/null
-echo "btrfs check of two names: $(btrfs check /dev/nvme0n1 2>&1 | grep -o 'no error found')" >&3
+echo "btrfs check of two names: $(btrfs check /dev/nvme0n1 2>&1 | /usr/bin/busybox grep -o 'no error found')" >&3
 END
 stated <<END
+6.12
+ext4: fsync of A: ./A/new (1 links); of both: ./A/new (1 links); of A/new: ./A/new (1 links)
+xfs: fsync of A: ./A/new (1 links); of both: ./A/new (1 links); of A/new: ./A/new (1 links)
+btrfs: fsync of A: ./A/new ./foo (2 links); of both: ./A/new (1 links); of A/new: ./A/new (1 links)
+btrfs check of two names: no error found
+7.2
+ext4: fsync of A: ./A/new (1 links); of both: ./A/new (1 links); of A/new: ./A/new (1 links)
+xfs: fsync of A: ./A/new (1 links); of both: ./A/new (1 links); of A/new: ./A/new (1 links)
+btrfs: fsync of A: ./A/new ./foo (2 links); of both: ./A/new (1 links); of A/new: ./A/new (1 links)
+btrfs check of two names: no error found
 END
 disk one 400M && devices=("${DISK[@]}" -device "nvme,serial=one" -device "nvme-ns,drive=one")
 disk two 400M && devices+=("${DISK[@]}" -device "nvme,serial=two" -device "nvme-ns,drive=two")
