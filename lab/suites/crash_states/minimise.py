@@ -35,9 +35,9 @@ class CopyFailure:
         """The sectors outside of all windows, which nobody was to write to, that hold something."""
         held: dict[int, bytes] = {}
         for entry, length in self.loss.survivors(log):
-            for at in range(entry.offset, entry.offset + length, 512):
-                if not any(wrote(operation, at) for operation in recording.operations):
-                    held[at // 512] = log.data(entry, at - entry.offset, 512)
+            for sector in range(entry.offset // 512, (entry.offset + length) // 512):
+                if sector not in recording.windows:
+                    held[sector] = log.data(entry, sector * 512 - entry.offset, 512)
         return sorted(sector for sector, data in held.items() if any(data))
 
     def _window(self, of: CopyOperation, recording: CopyRecording, log: WriteLog) -> bytes:

@@ -4,6 +4,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lab.crash.logfile import LogWriter, WriteLog
@@ -31,6 +32,11 @@ class CopyRecording:
     operations: Sequence[CopyOperation]
     marks: Sequence[LogMark]
     size: int
+
+    @cached_property
+    def windows(self) -> frozenset[int]:
+        """The sectors of all windows: no others are to change."""
+        return frozenset(at for each in self.operations for at in each.layout.window)
 
     def span(self, operation: int) -> range:
         """The log's entries between the start of an operation and its acknowledgement."""

@@ -54,6 +54,9 @@ def run(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashReport:
     # Whether they can be drawn there is known without a boot.
     options.copies.draw(path, 0)
     platform = Platform.find(profile, watcher.progress)
+    if options.resume:
+        ground = progress.ground_of(profile, platform.kernel.key)
+        progress.check_ground(options.resume, ground)
     with recorded(
         CrashReport, NAME, profile, platform, options.document(), workload=options.workload
     ) as (record, outcome):  # fmt: skip

@@ -6,6 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from lab.host.clone import clone
+from lab.host.dirs import not_writable
 from lab.suites.crash_states.fs.bench import FsBench
 from lab.suites.crash_states.fs.kinds import FileSystemKind
 from lab.suites.crash_states.fs.record import BASE, base_name
@@ -47,7 +48,10 @@ class BaseMedia:
         Raises HostError."""
         for path in sorted(directory.glob(BASE.format("*", "*"))):
             if path.suffix != _PARTIAL:
-                clone(path, self._directory / path.name)
+                try:
+                    clone(path, self._directory / path.name)
+                except OSError as error:
+                    raise not_writable(self._directory / path.name, error) from error
                 self._each[path.name] = threading.Lock()
 
     def close(self) -> None:

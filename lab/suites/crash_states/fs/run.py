@@ -102,8 +102,6 @@ class FsCampaign:
         self.bases = BaseMedia(self.run.directory)
         self.plant = FS_PLANTS[self.options.plant] if self.options.plant else GOOD
         ground = progress.ground_of(self.profile, self.platform.kernel.key)
-        if self.options.resume:
-            progress.check_ground(self.options.resume, ground)
         self._log = ProgressLog(self.run.directory, self.options, ground)
         self._pace = StatePace(self.ledger.watcher.progress, every=30.0, look=1)
 
