@@ -24,7 +24,8 @@ from lab.artifacts.kernels import make
 from lab.host import dirs
 from tests.boot.conftest import make_cache
 from tests.kills import ERRORS, PART, Ending, at, command, counted, files, processes_in, why_not
-from tests.unit.builders import git, kernel_tree, until
+from tests.unit.builders import kernel_tree, until
+from tests.unit.test_kernel_build import patches
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -102,7 +103,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
     for name in LOADED:
         import_module(name)
     sources(tmp_path / "toy")
-    series(tmp_path / "toy", tmp_path / "series")
+    patches(tmp_path / "toy", ("copy: Say one", "copied;", "copied = 1;"), name="series")
     home = tmp_path / "home"
     tools = home / ".cache/lab/artifacts/tool"
     shutil.copytree(
@@ -120,19 +121,6 @@ def sources(place: Path) -> None:
     (place / "Kbuild").touch()
     (place / "Makefile").write_text(MAKEFILE)
     (place / "copy.c").write_text("int copied;\n")
-
-
-def series(tree: Path, place: Path) -> None:
-    """A patch to the sources, made in a copy of them."""
-    work = tree.with_name("author")
-    shutil.copytree(tree, work)
-    git(work, "init", "--quiet")
-    git(work, "add", "--all", "--force")
-    git(work, "commit", "--quiet", "--message=first")
-    (work / "copy.c").write_text("int copied = 1;\n")
-    git(work, "commit", "--quiet", "--all", "--message=copy: Say one")
-    git(work, "format-patch", "--quiet", "-o", str(place), "-1")
-    shutil.rmtree(work)
 
 
 def kept(home: Path) -> list[str]:
