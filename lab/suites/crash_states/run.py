@@ -54,9 +54,6 @@ def run(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashReport:
     # Whether they can be drawn there is known without a boot.
     options.copies.draw(path, 0)
     platform = Platform.find(profile, watcher.progress)
-    if options.resume:
-        ground = progress.ground_of(profile, platform.kernel.key)
-        progress.check_ground(options.resume, ground)
     with recorded(
         CrashReport, NAME, profile, platform, options.document(), workload=options.workload
     ) as (record, outcome):  # fmt: skip
@@ -83,11 +80,17 @@ def _on_files(asked: Assignment[CrashOptions], watcher: Watcher[Case]) -> CrashR
     todo = deque(chosen(options))
     disks_for(profile, [KINDS[name] for name, _ in todo])
     platform = Platform.find(profile, watcher.progress)
+    ground = progress.ground_of(profile, platform.kernel.key)
+    if options.resume:
+        progress.check_ground(options.resume, ground)
     with recorded(
         CrashReport, NAME, profile, platform, options.document(), workload=options.workload
     ) as (record, outcome):  # fmt: skip
         ledger = Ledger(record, watcher, cases=outcome.cases)
-        FsCampaign(record, profile, platform, options, outcome, ledger, todo).carry_out()
+        campaign = FsCampaign(
+            record, profile, platform, options, ground, outcome, ledger, todo
+        )  # fmt: skip
+        campaign.carry_out()
     return outcome
 
 

@@ -48,6 +48,11 @@ class RunEnds(Exception):
     """No more states are to be looked at."""
 
 
+def rules_of(found: Found) -> tuple[str, ...]:
+    """The ids of the rules that are broken."""
+    return tuple(sorted({each.rule for each in found}))
+
+
 @dataclass(frozen=True)
 class BrokenState:
     """A state that breaks rules, and the smallest found that breaks the same."""
@@ -59,7 +64,7 @@ class BrokenState:
     @property
     def rules(self) -> tuple[str, ...]:
         """Their ids."""
-        return tuple(sorted({each.rule for each in self.broken}))
+        return rules_of(self.broken)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ class FsJudging:
                 continue
             found = self._state(walk, state, recording, contents, looks)
             epoch.coverage.wrong += bool(found)
-            kind = tuple(sorted({each.rule for each in found}))
+            kind = rules_of(found)
             if found and kind not in self._known:
                 self._known.add(kind)
                 broken.append(self._smaller(recording, walk.log, state, found))

@@ -10,7 +10,7 @@ from lab.errors import UsageError
 from lab.guest.boot import Platform, Progress
 from lab.profile.models import Profile
 from lab.results.runs import PastRun
-from lab.suites.crash_states.fs.judging import FsJudging
+from lab.suites.crash_states.fs.judging import FsJudging, rules_of
 from lab.suites.crash_states.fs.kinds import KINDS
 from lab.suites.crash_states.fs.record import failure_place, load
 from lab.suites.crash_states.fs.run import bench_on
@@ -53,7 +53,7 @@ def look_again(
         judging = FsJudging(bench, kind, StatePlan(), lambda: None)
         for _ in range(times):
             broken = judging.again(recording, log, done.loss)
-            done.found.append(tuple(sorted({each.rule for each in broken})))
+            done.found.append(rules_of(broken))
             done.evidence = [str(each) for each in broken]
     if outcome.error:
         raise outcome.error

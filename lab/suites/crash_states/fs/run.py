@@ -21,7 +21,7 @@ from lab.suites.crash_states.fs.case import WorkloadJudging
 from lab.suites.crash_states.fs.judging import RunEnds, now
 from lab.suites.crash_states.fs.kinds import KINDS, FileSystemKind
 from lab.suites.crash_states.fs.plants import FS_PLANTS, GOOD
-from lab.suites.crash_states.fs.progress import JudgedWorkload, ProgressLog
+from lab.suites.crash_states.fs.progress import Ground, JudgedWorkload, ProgressLog
 from lab.suites.crash_states.fs.workload import FsWorkload
 from lab.suites.crash_states.options import MODEL, CrashOptions
 from lab.suites.crash_states.pace import StatePace
@@ -89,6 +89,7 @@ class FsCampaign:
     profile: Profile
     platform: Platform
     options: CrashOptions
+    ground: Ground
     outcome: CrashReport
     ledger: Ledger
     todo: Todo
@@ -101,8 +102,7 @@ class FsCampaign:
     def __post_init__(self) -> None:
         self.bases = BaseMedia(self.run.directory)
         self.plant = FS_PLANTS[self.options.plant] if self.options.plant else GOOD
-        ground = progress.ground_of(self.profile, self.platform.kernel.key)
-        self._log = ProgressLog(self.run.directory, self.options, ground)
+        self._log = ProgressLog(self.run.directory, self.options, self.ground)
         self._pace = StatePace(self.ledger.watcher.progress, every=30.0, look=1)
 
     def carry_out(self) -> None:

@@ -3,12 +3,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from lab.crash.marks import ACKNOWLEDGED, STARTED, LogMark
 from lab.crash.states import EpochCoverage
 from lab.errors import ProfileError, UsageError
+from lab.host import dirs
 from lab.profile.load import load
 from lab.results.cases import Case, CaseStatus
 from lab.suites.crash_states.fs import given, progress
@@ -23,6 +26,7 @@ from lab.suites.crash_states.fs.workload import FsWorkload
 from lab.suites.crash_states.loss import PowerLoss
 from lab.suites.crash_states.options import parse
 from lab.suites.crash_states.report import CoverageRow, StateFailure
+from lab.suites.crash_states.run import run
 
 GOOD = """
 workloads:
@@ -158,6 +162,25 @@ def test_what_a_run_came_to_is_read_back_and_a_line_that_was_broken_off_is_not(
     ):
         with pytest.raises(UsageError, match=said):
             progress.check_ground("run", other)
+
+
+def test_a_run_on_another_kernel_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused before there is another run."""
+    monkeypatch.setattr("lab.results.runs.directory", lambda _: tmp_path)
+    profile = load("virtio-scsi")
+    options = parse(["--workload", "ace", "--fs", "ext4"])
+    ProgressLog(tmp_path, options, progress.ground_of(profile, "a-kernel"))
+    platform = SimpleNamespace(kernel=SimpleNamespace(key="another"))
+    monkeypatch.setattr(
+        "lab.suites.crash_states.run.Platform", SimpleNamespace(find=lambda *_: platform)
+    )
+    asked: Any = SimpleNamespace(profile=profile, options=parse(["--resume", "run"]))
+    watcher: Any = SimpleNamespace(progress=None)
+    with pytest.raises(UsageError, match="another kernel"):
+        run(asked, watcher)
+    assert not [*dirs.state("runs").iterdir()]
 
 
 def test_what_a_run_begins_with_goes_along_with_its_failures(tmp_path: Path) -> None:
