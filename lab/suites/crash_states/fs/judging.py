@@ -92,12 +92,14 @@ class FsJudging:
         self._reach = reach
         self._looked = self._checked = 0
         self._known: set[tuple[str, ...]] = set()
-        self._dice = random.Random(plan.seed)
+        self._dice = random.Random()
 
     def states(self, recording: FsRecording) -> Iterator[JudgedStates]:
         """Judge all states of a recording; after each epoch what they have come to.  Raises
         LabError."""
         self._known.clear()
+        # Of its own for each workload, or the same places of each would be checked.
+        self._dice.seed(f"{self._plan.seed}:{self._kind.name}:{recording.workload.name}")
         levels = Levels(recording.levels(), DURABLE)
         with recording.open() as log:
             contents, looks = StateContents(log, recording.base), Looks()

@@ -2,8 +2,8 @@
 """What must, may and must not be there after a power cut, by what had been asked for and promised.
 
 What was found must be one of the trees that may be left (history.py), its names altogether; and in
-each file each byte one that it held in a version since it was last synced, or zero where versions
-differ: where it grew, or was given new blocks.
+each file each byte one that it held in a version since it was last synced, zero where that was
+shorter than another.
 """
 
 from collections.abc import Iterator, Mapping
@@ -107,12 +107,8 @@ def _between(there: Inode, versions: list[Inode]) -> str:
         return told(there, last)
     padded = [each.data.ljust(sizes[-1], b"\0") for each in versions]
     for at, (byte, *held) in enumerate(zip(there.data, *padded, strict=False)):
-        if byte in held:
-            continue
-        if byte:
+        if byte not in held:
             return f"byte {at}: {there.data[at : at + 4].hex()}, which was never there"
-        if len(set(held)) == 1:
-            return f"byte {at}: zero, where nothing was to change"
     return ""
 
 

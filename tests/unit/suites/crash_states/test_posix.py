@@ -97,6 +97,15 @@ def test_a_write_may_be_there_in_part_and_nothing_else() -> None:
         assert (wrong.rule, "foo" in wrong.evidence) == ("WHOLE", True)
 
 
+@pytest.mark.parametrize("how", ["write", "direct", "mapped", "copy", "clone"])
+def test_what_is_written_over_is_never_zero_meanwhile(how: str) -> None:
+    of = EVERY[f"{how}-begin/nothing"]
+    there = sighted(history(of).after)
+    zeroed = bytes(BLOCK) + there["foo"].inode.data[BLOCK:]
+    (wrong,) = broken(changed(there, "foo", data=zeroed), of, BEGUN)
+    assert (wrong.rule, "never there" in wrong.evidence) == ("WHOLE", True)
+
+
 def test_a_renamed_file_is_never_without_a_name() -> None:
     of = EVERY["rename-foo-new/nothing"]
     there = sighted(base())
