@@ -83,6 +83,7 @@ class Run:
         self._lock = threading.Lock()
         self._said: list[tuple[str, dict[str, Any]]] = []
         self._began: Counter[tuple[str, str]] = Counter()
+        self._broken_off = False
         self._listener = _LISTENER.get()
         try:
             self._timeline = (self.directory / TIMELINE).open("a", buffering=1)
@@ -177,6 +178,12 @@ class Run:
         """Write the run's document."""
         self.write(DOCUMENT, json.dumps(document, indent=1) + "\n")
 
+    def break_off(self, by: BaseException) -> None:
+        """Append that it was broken off, once; before its document, which would count without."""
+        if not self._broken_off:
+            self.emit("lab", BROKEN_OFF, by=type(by).__name__)
+            self._broken_off = True
+
     def close(self) -> None:
         """Close the timeline."""
         with self._lock, contextlib.suppress(OSError):
@@ -185,7 +192,9 @@ class Run:
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self.emit("lab", BROKEN_OFF, by=kind.__name__)
-        self.close()
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        try:
+            if error is not None:
+                self.break_off(error)
+        finally:
+            self.close()

@@ -18,6 +18,8 @@ from lab.results.run import BROKEN_OFF, DOCUMENT, PROFILE, TIMELINE
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _BEGINNING = re.compile(r"\d{8}(?:-\d{0,6}(?:-[0-9a-f]{0,3})?)?")
 LATEST = "latest"
+_LAST_EVENTS = 4096
+"""Bytes of the timeline among which the last event is."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,24 @@ def interrupted(run: str) -> bool:
     """Whether a run says that it was broken off; one that was killed says nothing."""
     try:
         with (dirs.state("runs") / run / TIMELINE).open("rb") as timeline:
-            timeline.seek(max(0, timeline.seek(0, os.SEEK_END) - 4096))
-            return BROKEN_OFF in timeline.read().decode(errors="replace")
+            if (start := timeline.seek(0, os.SEEK_END) - _LAST_EVENTS) > 0:
+                timeline.seek(start)
+                timeline.readline()  # the end of one
+            else:
+                timeline.seek(0)
+            return any(_says_so(line) for line in timeline)
     except OSError:
         return False
+
+
+def _says_so(line: bytes) -> bool:
+    """Whether an event is that of a run which was broken off: a guest may use the same words."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return False
+    said = isinstance(event, dict) and (event.get("source"), event.get("event"))
+    return said == ("lab", BROKEN_OFF)
 
 
 def token(run: str) -> str:

@@ -56,10 +56,19 @@ def recorded(
             with _told(record, outcome):
                 if platform:
                     outcome.executed = _executed(record, profile, platform)
-        finally:
-            outcome.boots = record.boots()
-            outcome.seconds = time.monotonic() - start
-            record.finish(outcome.document())
+        except BaseException as error:
+            # Before its document is there, which would pass for that of a whole run.
+            record.break_off(error)
+            _finish(record, outcome, start)
+            raise
+        _finish(record, outcome, start)
+
+
+def _finish(record: Run, outcome: Outcome, start: float) -> None:
+    """Write down what the run has come to, which began at `start`."""
+    outcome.boots = record.boots()
+    outcome.seconds = time.monotonic() - start
+    record.finish(outcome.document())
 
 
 @contextmanager

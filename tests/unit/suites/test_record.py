@@ -8,6 +8,7 @@ import pytest
 from lab.errors import HostError
 from lab.results import runs
 from lab.results.cases import Case, CaseStatus
+from lab.results.run import BROKEN_OFF, DOCUMENT, Run
 from lab.suites.conformance.report import Conformance
 from lab.suites.outcome import Results
 from lab.suites.record import recorded
@@ -38,6 +39,40 @@ def test_a_run_that_is_broken_off_has_its_cases_and_says_so() -> None:
         raise KeyboardInterrupt
     assert [case["name"] for case in runs.document(record.id)["cases"]] == ["seed-1"]
     assert runs.interrupted(record.id)
+
+
+def test_that_it_was_broken_off_is_said_before_what_there_is_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known: list[bool] = []
+    write = Run.write
+
+    def watched(run: Run, name: str, content: str) -> None:
+        if name == DOCUMENT:
+            known.append(runs.interrupted(run.id))
+        write(run, name, content)
+
+    monkeypatch.setattr(Run, "write", watched)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        recorded(Results, "fsx", profile("p"), None, {}) as (record, _),
+    ):
+        raise KeyboardInterrupt
+    assert known == [True]
+    timeline = (record.directory / runs.TIMELINE).read_text()
+    assert timeline.count(BROKEN_OFF) == 1
+
+
+def test_a_guest_that_says_so_has_not_broken_a_run_off() -> None:
+    words = "nvme nvme0: copy broken off by the peer"
+    forged = json.dumps({"source": "lab", "event": BROKEN_OFF})
+    with recorded(Results, "fsx", profile("p"), None, {}) as (record, outcome):
+        record.emit("kernel", "message", text=words)
+        record.emit("kernel", BROKEN_OFF, text=forged)
+        # The end of a longer line is none of its own.
+        record.emit("kernel", "message", text=forged + "x" * 4000 + f"\n{forged}\n")
+    assert not runs.interrupted(outcome.run)
+    assert runs.ended(outcome.run)
 
 
 def test_what_is_made_of_no_run_yet_says_nothing_of_what_it_ran_on() -> None:
