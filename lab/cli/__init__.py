@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands: `lab --help` must not wait for
 
 import io
 import os
+import select
 import signal
 import sys
 import traceback
@@ -141,17 +142,36 @@ def main() -> None:
     except Interrupt as stop:
         print("lab: interrupted", file=sys.stderr)
         status = 128 + stop.number
-    except (BrokenPipeError, SystemExit):
-        # The reader of our output has gone (`lab … | head`): nothing is left to say to it.
-        # SystemExit is rich's word for that; the lab's commands end by typer.Exit.
-        _silence_stdout()
-        status = 128 + signal.SIGPIPE
+    except SystemExit:
+        # rich's word for a reader of our output that has gone; the lab's commands end by
+        # typer.Exit.
+        status = _end_unread()
+    except BrokenPipeError as error:
+        status = _end_unread() if _is_unread() else _end_unforeseen(error)
     except Exception as error:
-        # What nobody foresaw is the lab's failure, never a test's; a traceback is for a file.
-        _silence_stdout()
-        print_error(_unforeseen(error))
-        status = LabError.exit_status
+        status = _end_unforeseen(error)
     sys.exit(status)
+
+
+def _end_unforeseen(error: Exception) -> int:
+    """What nobody foresaw is the lab's failure, never a test's; a traceback is for a file."""
+    _silence_stdout()
+    print_error(_unforeseen(error))
+    return LabError.exit_status
+
+
+def _end_unread() -> int:
+    """The reader of our output has gone (`lab … | head`): nothing is left to say to it."""
+    _silence_stdout()
+    return 128 + signal.SIGPIPE
+
+
+def _is_unread() -> bool:
+    """Whether that is so; a guest or another process that has gone breaks its pipes too."""
+    outputs = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        outputs.register(stream, 0)
+    return bool(outputs.poll(0))
 
 
 def _share_making() -> None:
@@ -190,6 +210,8 @@ def _unforeseen(error: Exception) -> LabError:
     words = str(error) or type(error).__name__
     whose = plugins.culprit(error) or "the lab"
     # A library that the system cannot open is told by ld.so in words, and has no errno.
+    if isinstance(error, ConnectionError):
+        return LabError(words, hint="what lab talked to has gone: a guest, QEMU, another process?")
     unopened = isinstance(error, ImportError) and "cannot open shared object file" in words
     if unopened or isinstance(error, OSError):
         return LabError(words, hint="check that file system, or what lab reads or writes there")

@@ -28,6 +28,7 @@ from lab.guest.frames import (
     filler,
     greeting,
 )
+from lab.guest.outgoing import Outgoing
 from lab.guest.portchannel import PortChannel
 from lab.guest.session import Channel, Session
 from lab.host import dirs, lock
@@ -41,9 +42,12 @@ LOCK = "port.lock"
 _RETRY = 2.0
 """Seconds without an answer after which the greeting is said again, behind filler."""
 
+_LAST_WORDS = 1.0
+"""Seconds in which a guest takes what was sent before the connection was closed, or never will."""
+
 
 class PortSession(Session):
-    """A connection to the agent of a guest; one thread reads what comes."""
+    """A connection to the agent of a guest; one thread reads what comes, one sends."""
 
     def __init__(self, directory: Path, *, deadline: float, process: Process | None = None) -> None:
         """Connect to the port of the guest in `directory`, whose QEMU is `process`, within
@@ -55,7 +59,6 @@ class PortSession(Session):
         self._changed = threading.Condition()
         self._channels: dict[int, PortChannel] = {}
         self._number = 0
-        self._sending = threading.Lock()
         self._open = True
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._owned = _held(directory)
@@ -69,6 +72,7 @@ class PortSession(Session):
                 f"the agent of {directory.name} does not answer on its port: {error}",
                 hint="lab console shows what the guest does",
             ) from error
+        self._outgoing = Outgoing(self._socket)
         self._reader = threading.Thread(target=self._read, args=(rest,), name="port", daemon=True)
         self._reader.start()
 
@@ -131,16 +135,15 @@ class PortSession(Session):
         return channel
 
     def _send(self, number: int, kind: FrameKind, payload: bytes) -> None:
-        """Send a frame; with the last one of a channel, that is forgotten.  Raises OSError."""
+        """Have a frame sent; with the last one of a channel, that is forgotten.  Raises OSError."""
         if kind is FrameKind.CLOSE:
             with self._changed:
                 self._channels.pop(number, None)
         if len(payload) > LIMIT:
             raise OSError(f"{len(payload)} bytes are too long for a request")
-        with self._sending:
-            if not self._open:
-                raise ConnectionError("the connection to the guest's agent is gone")
-            self._socket.sendall(Frame(number, kind, payload).bytes())
+        if not self._open:
+            raise ConnectionError("the connection to the guest's agent is gone")
+        self._outgoing.put(Frame(number, kind, payload).bytes())
 
     def _read(self, data: bytes) -> None:
         frames = Frames()
@@ -167,6 +170,7 @@ class PortSession(Session):
         if self._socket.fileno() < 0:
             return
         self._open = False
+        self._outgoing.end(_LAST_WORDS)
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._reader.join(5.0)

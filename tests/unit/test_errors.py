@@ -238,6 +238,18 @@ def test_a_reader_that_goes_away_is_no_test_result(
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
+def test_a_pipe_to_somebody_else_that_breaks_is_told() -> None:
+    breaks = "from lab.host import scratch; scratch.sweep = lambda: os.write(pipe, b'x')"
+    opens = "import os, signal; reads, pipe = os.pipe(); os.close(reads)"
+    program = f"{opens}\n{breaks}\n{LAB}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "ls"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "Broken pipe" in done.stderr
+    assert "has gone" in done.stderr
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_output_that_cannot_be_written_is_no_test_result(
     unbuffered: str, monkeypatch: pytest.MonkeyPatch

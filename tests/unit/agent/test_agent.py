@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +14,8 @@ import pytest
 
 from lab.errors import GuestError
 from lab.guest.frames import Frame, FrameKind
-from lab.guest.port import PortBusy
+from lab.guest.port import PortBusy, PortSession
+from lab.guest.portchannel import PortChannel
 from tests.unit.agent.conftest import DEADLINE, Raw, Served
 
 SEVERAL_MIB = os.urandom(3 << 20)
@@ -90,6 +93,40 @@ def test_what_a_program_does_not_read_is_not_taken(served: Served) -> None:
         assert session.run(["echo", "here"], deadline=DEADLINE).stdout == "here\n"
     for pid in served.children():
         os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_guest_that_stands_still_holds_nobody_up(served: Served) -> None:
+    os.kill(served.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(GuestError, match="does not answer"):
+            PortSession(served.directory, deadline=0.5)
+        os.kill(served.pid, signal.SIGCONT)
+        with served.session() as session:
+            assert session.run(["true"], deadline=DEADLINE).status == 0
+            os.kill(served.pid, signal.SIGSTOP)
+            with pytest.raises(GuestError, match="no end within its deadline"):
+                # Less than the agent takes without being asked, more than a socket does.
+                session.run(["cat"], stdin=SEVERAL_MIB[: 1 << 20], deadline=0.5)
+            begun = time.monotonic()
+        # Far less than the deadlines of what goes on in guests.
+        assert time.monotonic() - begun < DEADLINE / 2
+    finally:
+        os.kill(served.pid, signal.SIGCONT)
+    # What was cut short by that is behind whoever comes next.
+    with served.session() as session:
+        assert session.run(["echo", "here"], deadline=DEADLINE).stdout == "here\n"
+
+
+def test_what_was_said_before_a_guest_went_away_is_heard() -> None:
+    def send(kind: FrameKind, payload: bytes) -> None:
+        raise BrokenPipeError(f"{kind} {payload!r}: nobody is there")
+
+    changed = threading.Condition()
+    channel = PortChannel(changed, send)
+    with changed:
+        channel.take(Frame(1, FrameKind.DATA, b"x"))
+        channel.take(Frame(1, FrameKind.STDERR, b"y"))
+    assert (channel.recv(10), channel.recv_stderr(10)) == (b"x", b"y")
 
 
 def test_a_program_that_ends_before_it_has_read_all_breaks_the_pipe(served: Served) -> None:
