@@ -9,6 +9,7 @@ Each range is a call of its own, and an fsync follows: without it nothing would 
 disk, and nothing could fail.  An fsync that fails promises nothing, so "done" is 0 then.
 """
 
+import errno
 import os
 import time
 
@@ -48,7 +49,9 @@ def by_copy_file_range(source, offset, size, target, to):
     while size:
         done = os.copy_file_range(source, target, size, offset, to)
         if not done:
-            raise EOFError(f"copy_file_range at {offset}: the file ends there")
+            # The kernel's way to say that the file ends, which it does not: what a caller makes
+            # of it is an error.
+            raise OSError(errno.ENODATA, f"copy_file_range has returned 0 at {offset}")
         offset, to, size = offset + done, to + done, size - done
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import HostError
+from lab.errors import HostError, KernelHang
 from lab.faults.model import Point, Stage
 from lab.host.patience import Patience
 from lab.vm.graph import Drive, Rule
@@ -108,7 +108,7 @@ class Stepper:
     def hold(self, point: Point, nth: int, deadline: float) -> None:
         """Step through the copy until it is frozen at `point`, the `nth` event of its kind.
 
-        Raises NotReached when the copy ends first, HostError when nothing happens in time.
+        Raises NotReached when the copy ends first, KernelHang when it does neither in time.
         """
         for count in range(1, nth + 1):
             self._await_suspension(point, deadline)
@@ -173,7 +173,7 @@ class Stepper:
             if self._ended():
                 raise NotReached(f"the copy ended before it came to {point}")
             if patience.over():
-                raise HostError(f"the copy did not come to {point} within {patience}")
+                raise KernelHang(f"the copy came neither to {point} nor to an end in {patience}")
             time.sleep(_POLL)
         self._held = first
         self._machine.holding = True

@@ -13,7 +13,9 @@ happen: the copy goes on neither to its end nor to the write log.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
+from lab.errors import LabError
 from lab.faults.model import Point, Stage
 from lab.faults.stepper import NotReached, Stepper
 from lab.vm.graph import Drive
@@ -48,7 +50,8 @@ class Throttle:
     def hold(self, k: int, rate: int, start: Callable[[], None], deadline: float) -> None:
         """Start the copy and let it run until its k-th write waits under `rate` bytes a second.
 
-        Raises NotReached when it ends first or the limit does not hold it; no limit is left then.
+        Raises NotReached when it ends first or the limit does not hold it, KernelHang when it does
+        neither; no limit is left then.
         """
         if k == 1:
             self._limit(rate)
@@ -60,8 +63,9 @@ class Throttle:
             start()
             try:
                 stepper.hold(before, k - 1, deadline)
-            except NotReached:
-                stepper.disarm()
+            except LabError:
+                with suppress(LabError):
+                    stepper.disarm()
                 raise
             self._limit(rate)
             stepper.release()

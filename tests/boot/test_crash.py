@@ -18,7 +18,8 @@ from lab.profile.load import load
 from lab.suites.copy_faults import options
 from lab.suites.copy_faults.acts.registry import action_called
 from lab.suites.copy_faults.case import CaseResult
-from lab.suites.copy_faults.run import as_sweep, carry_out
+from lab.suites.copy_faults.run import carry_out
+from lab.suites.copy_faults.sweep import as_sweep
 from lab.vm.graph import Rule
 from tests.boot.conftest import Lab
 

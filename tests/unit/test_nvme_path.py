@@ -16,7 +16,7 @@ from lab.errors import HostError, UsageError
 from lab.faults.model import Stage
 from lab.profile.models import CopyLimits, Profile
 from lab.suites.copy_faults.options import parse
-from lab.suites.copy_faults.run import as_sweep
+from lab.suites.copy_faults.sweep import as_sweep
 from tests.unit.builders import nvme_path
 
 TRACE = """\

@@ -17,7 +17,8 @@ from lab.suites.conformance import quirks
 from lab.suites.conformance.options import NAME, ConformanceOptions
 from lab.suites.conformance.report import Conformance
 from lab.suites.copy_faults.case import CaseResult
-from lab.suites.copy_faults.run import Sweep, as_sweep, carry_out
+from lab.suites.copy_faults.run import carry_out
+from lab.suites.copy_faults.sweep import Sweep, as_sweep
 from lab.suites.record import recorded
 from lab.suites.request import Assignment
 from lab.suites.watch import Watcher

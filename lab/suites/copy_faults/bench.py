@@ -18,6 +18,7 @@ from lab.faults.stepper import Bystanding, Fault, Stepper
 from lab.guest import retries, stack
 from lab.guest.executor import Executor
 from lab.guest.guest import Guest
+from lab.guest.kmsg import complaints
 from lab.guest.meanwhile import Meanwhile
 from lab.guest.media import create_media
 from lab.host.clone import clone
@@ -57,6 +58,10 @@ class Bench:
         """Actions that this guest's kernel has not what they need for, with what it said."""
         self.broken = False
         """A rule was violated in some case already."""
+        self.refused = False
+        """The last case was a copy that failed for its caller."""
+        self.overheard: list[str] = []
+        """What the kernel complained of while no case observed it; the next one tells."""
         self.struck = True
         """The last case came to what was to be done to it, or did not live to tell."""
         self.gone = False
@@ -252,6 +257,15 @@ class Bench:
                 raise GuestError(f"the guest's kernel did not panic within {patience}")
             time.sleep(0.02)
         self._own.hear_panic()
+
+    def overhear(self, when: str) -> None:
+        """Keep what the kernel complained of since its messages were last taken."""
+        self.overheard += [f"{when}: {line}" for line in complaints(self.taps.kernel_messages())]
+
+    def take_overheard(self) -> tuple[str, ...]:
+        """What was kept of that, which is told then."""
+        found, self.overheard = tuple(self.overheard), []
+        return found
 
     def dump(self, why: str) -> None:
         """Keep the memory of a guest whose copy does not end, or whose kernel complains."""

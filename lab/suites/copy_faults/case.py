@@ -2,7 +2,6 @@
 """One case of copy-faults: tag, freeze, act, release, observe, recover, judge."""
 
 import time
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +30,9 @@ from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import DeviceFailure, GroundLost
 from lab.suites.copy_faults.interruption import Interruption, InterruptionResult
+
+_AGAIN = "in the same copy again"
+_CACHED = "in the same copy, of what is in the page cache"
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,8 @@ class BenchCase:
             facts = replace(facts, size=by_limits, excess=self._is_excess())
         if self._action == REHEARSAL and bench.path.through_cache and _succeeded(told):
             facts = replace(facts, cached=self._through_cache())
-        return facts, told
+        overheard = self._act.unprovoked(bench.take_overheard())
+        return replace(facts, complaints=(*facts.complaints, *overheard)), told
 
     def _is_excess(self) -> bool:
         """Whether the device must refuse the copy for its size alone."""
@@ -267,8 +270,10 @@ class BenchCase:
             with bench.inquest.device_may_fail():
                 bench.start(bench.path.request(copy))
                 completion = bench.completed(self._hang)
+            bench.overhear(_AGAIN)
         except DeviceFailure as failure:
             problem = problem or str(failure)
+            bench.overheard.append(f"{_AGAIN}: {failure}")
         if completion is None:
             bench.dump(f"the same copy again: no completion within {self._hang:.1f} s")
             if bench.path.on_medium:
@@ -287,9 +292,13 @@ class BenchCase:
         bench, copy = self._bench, self._layout.copy
         tagging = bench.oracle.tag_cached(self._layout)
         completion = None
-        with suppress(DeviceFailure), bench.inquest.device_may_fail():
-            bench.start(self._plant.request(bench.path.request(copy)))
-            completion = bench.completed(self._hang)
+        try:
+            with bench.inquest.device_may_fail():
+                bench.start(self._plant.request(bench.path.request(copy)))
+                completion = bench.completed(self._hang)
+            bench.overhear(_CACHED)
+        except DeviceFailure as failure:
+            bench.overheard.append(f"{_CACHED}: {failure}")
         if completion is None:
             self._revive()
             return CachedCopy(completion)

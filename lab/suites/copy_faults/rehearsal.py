@@ -5,9 +5,13 @@ It is a case like any other, and judged whether or not it has a point at which i
 interrupted; copies that are held tell how many points there are where the path cannot.
 """
 
-from lab.copy.model import Layout
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.copy.model import SECTOR, Copy, Extent, Layout
 from lab.copy.plant import Plant
-from lab.errors import GuestError
+from lab.crash.writelog import LogEntry
+from lab.errors import KernelHang
 from lab.faults.model import Point, Stage
 from lab.faults.stepper import Fault, NotReached, Stepper
 from lab.profile.models import CopyLimits
@@ -28,18 +32,19 @@ def is_case(result: CaseResult, *, first: bool) -> bool:
     """Whether a copy without any fault is a case of its run: the first is, and each that found
     something, but none that a path which is not supported just refused."""
     told = result.told
-    if told and not told.succeeded:
+    if first and told and not told.succeeded:
         return not _DONE_HARM.isdisjoint(broken_rules(result))
     return first or result.verdict != "holds"
 
 
-def goes_on(result: CaseResult, limits: CopyLimits) -> bool:
+def goes_on(result: CaseResult, limits: CopyLimits, *, first: bool) -> bool:
     """Whether copies with faults can follow one without; none can where that never ended.
 
-    Raises NotSupported where it failed for its caller.
+    Raises NotSupported where the first failed for its caller: of a path that works, a copy that
+    fails is a finding.
     """
     told = result.told
-    if told and not told.succeeded:
+    if first and told and not told.succeeded:
         lines = [f"kernel: {line}" for line in result.messages]
         if limits.none:
             lines.append("the profile asks for a namespace that no Copy fits: copy: none")
@@ -47,42 +52,68 @@ def goes_on(result: CaseResult, limits: CopyLimits) -> bool:
     return told is not None
 
 
-def points(bench: Bench, layout: Layout, plant: Plant) -> list[Point]:
+@dataclass(frozen=True)
+class CopyPoints:
     """Every point of a copy that works, in the order of their numbers.
 
-    Raises GuestError when it does not end.
+    `by_range`: its k-th read and write are those of its k-th range, and of all of that; elsewhere
+    nobody knows where on the medium a point lies.
+    """
+
+    points: tuple[Point, ...]
+    by_range: bool = True
+
+
+def points(bench: Bench, layout: Layout, plant: Plant) -> CopyPoints:
+    """The points of a copy, which is carried out for that where the path does not know them.
+
+    Raises DeviceFailure when it does not end.
     """
     known = bench.path.points(len(layout.copy.sources))
     if known is not None:
-        return known
+        return CopyPoints(tuple(known))
     bench.set_fault(Fault())
-    reads, writes = (_count(bench, layout, stage, plant) for stage in (Stage.READ, Stage.WRITE))
+    reads, _ = _count(bench, layout, Stage.READ, plant)
+    writes, wrote = _count(bench, layout, Stage.WRITE, plant)
     found = [Point(Stage.READ, k) for k in range(1, reads + 1)]
     for k in range(1, writes + 1):
         found += [Point(Stage.WRITE, k), Point(Stage.WRITTEN, k)]
-    last = [Point(Stage.COMPLETED)]
+    found.append(Point(Stage.COMPLETED))
     if not bench.path.durable:
-        last.append(Point(Stage.FLUSHED))
-    return found + last
+        found.append(Point(Stage.FLUSHED))
+    return CopyPoints(tuple(found), is_by_range(layout.copy, reads, writes, wrote))
 
 
-def _count(bench: Bench, layout: Layout, stage: Stage, plant: Plant) -> int:
-    """A copy that is held at each of its reads, or writes; how often it was held.
+def is_by_range(copy: Copy, reads: int, writes: int, wrote: Sequence[LogEntry]) -> bool:
+    """Whether a copy that was held at so many reads and writes, and wrote this to its medium, read
+    and wrote each range as a whole, one after the other."""
+    ranges = [target for _, target in copy.pieces()]
+    found = [Extent(each.offset // SECTOR, each.length // SECTOR) for each in wrote if each.length]
+    return reads == writes == len(ranges) and found == ranges
+
+
+def _count(
+    bench: Bench, layout: Layout, stage: Stage, plant: Plant
+) -> tuple[int, Sequence[LogEntry]]:
+    """A copy that is held at each of its reads, or writes; how often it was held, and what it
+    wrote.
 
     What a file system sends together is held once: while the first waits, the others go by.
     """
     bench.oracle.tag(layout)
     bench.taps.forget()
     bench.run.emit("lab", "count", stage=stage)
-    stepper = bench.stepper(layout.copy)
-    stepper.arm(Point(stage, 1))
-    bench.start(plant.request(bench.path.request(layout.copy)))
-    held = _step_through(stepper, stage)
-    if bench.completed(_DEADLINE) is None:
-        raise GuestError(
-            f"path {bench.path.name}: a copy without a fault did not end in {_DEADLINE:.0f} s"
-        )
-    return held
+    with bench.inquest.device_may_fail():
+        stepper = bench.stepper(layout.copy)
+        stepper.arm(Point(stage, 1))
+        bench.start(plant.request(bench.path.request(layout.copy)))
+        held = _step_through(stepper, stage)
+        if bench.completed(_DEADLINE) is None:
+            raise KernelHang(
+                f"path {bench.path.name}: a copy without a fault did not end in {_DEADLINE:.0f} s"
+            )
+    bench.overhear(f"while its {stage}s were counted")
+    return held, bench.taps.writes()
 
 
 def _step_through(stepper: Stepper, stage: Stage) -> int:

@@ -23,7 +23,8 @@ from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.report import Report
-from lab.suites.copy_faults.run import Sweep, carry_out
+from lab.suites.copy_faults.run import carry_out
+from lab.suites.copy_faults.sweep import Sweep
 from lab.suites.watch import Watcher
 
 NAME = "replay"

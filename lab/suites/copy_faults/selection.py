@@ -2,7 +2,7 @@
 """Actions and points that were asked for, and what of that comes to pass on an offload path."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lab.copy.paths.base import CopyPath
 from lab.faults.actions import REHEARSAL, Action
@@ -30,6 +30,10 @@ class Selection:
             )
             return tuple(unheld) or (REHEARSAL,)
         return tuple(action for action in self.actions if path.possible(action))
+
+    def without_place(self) -> "Selection":
+        """The same but for actions for which it must be known where on the medium a point lies."""
+        return replace(self, actions=tuple(each for each in self.actions if not each.on_medium))
 
     def among(self, points: Iterable[Point]) -> list[Point]:
         """Those of the points of a copy that are wanted."""

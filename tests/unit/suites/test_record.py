@@ -8,7 +8,7 @@ import pytest
 from lab.errors import HostError
 from lab.results import runs
 from lab.results.cases import Case, CaseStatus
-from lab.results.run import BROKEN_OFF, DOCUMENT, Run
+from lab.results.run import BROKEN_OFF, DOCUMENT, TIMELINE, Run
 from lab.suites.conformance.report import Conformance
 from lab.suites.outcome import Results
 from lab.suites.record import recorded
@@ -25,7 +25,7 @@ def test_what_the_lab_fails_at_ends_the_run_and_stands_in_its_outcome() -> None:
     assert found.document["error"] == "QEMU is gone"
     assert found.document["options"] == {"seed": 1}
     assert json.loads(found.profile)["name"] == "p"
-    timeline = (record.directory / runs.TIMELINE).read_text()
+    timeline = (record.directory / TIMELINE).read_text()
     assert "QEMU is gone" in timeline
     assert not runs.interrupted(outcome.run)
 
@@ -59,7 +59,7 @@ def test_that_it_was_broken_off_is_said_before_what_there_is_of_it(
     ):
         raise KeyboardInterrupt
     assert known == [True]
-    timeline = (record.directory / runs.TIMELINE).read_text()
+    timeline = (record.directory / TIMELINE).read_text()
     assert timeline.count(BROKEN_OFF) == 1
 
 

@@ -23,7 +23,7 @@ from lab.suites.copy_faults.acts import registry
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.options import ALLOCATIONS, parse
-from lab.suites.copy_faults.run import Sweep, as_sweep
+from lab.suites.copy_faults.sweep import Sweep, as_sweep
 from tests.unit.builders import facts, findings, nvme_path
 from tests.unit.suites.copy_faults.test_rehearsal import ROOM
 from tests.unit.test_guest_copies import load as of_the_guest

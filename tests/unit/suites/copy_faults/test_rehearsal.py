@@ -8,6 +8,7 @@ import pytest
 
 from lab.cli.show.copy_faults import show
 from lab.copy.contract import Facts, judge, overall
+from lab.crash.writelog import Flag, LogEntry
 from lab.errors import HostError, LabError, UsageError
 from lab.faults.actions import REHEARSAL, Action
 from lab.faults.model import REHEARSED, points_of
@@ -23,10 +24,10 @@ from lab.suites.copy_faults.case import CaseResult
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import NotSupported
 from lab.suites.copy_faults.options import parse
-from lab.suites.copy_faults.rehearsal import goes_on, is_case
+from lab.suites.copy_faults.rehearsal import CopyPoints, goes_on, is_by_range, is_case
 from lab.suites.copy_faults.report import JudgedCase, Report
-from lab.suites.copy_faults.run import as_sweep
 from lab.suites.copy_faults.selection import Selection
+from lab.suites.copy_faults.sweep import as_sweep
 from tests.unit.builders import DONE, FAILED, copied, facts, findings, nvme_path, profile
 
 ROOM = Profile.model_validate(
@@ -61,6 +62,7 @@ def judged(seen: Facts) -> CaseResult:
         (HANGS, True, True),
         (REFUSED, True, False),
         (CORRUPTS, True, True),
+        (REFUSED, False, True),
     ],
 )
 def test_the_first_is_a_case_and_each_that_found_something(
@@ -70,16 +72,19 @@ def test_the_first_is_a_case_and_each_that_found_something(
 
 
 def test_faults_follow_a_copy_that_ended_well_and_none_that_did_not() -> None:
-    assert goes_on(judged(facts()), nvme_path().limits)
-    assert goes_on(judged(NOTHING), nvme_path().limits)
-    assert not goes_on(judged(HANGS), nvme_path().limits)
+    limits = nvme_path().limits
+    for first in (True, False):
+        assert goes_on(judged(facts()), limits, first=first)
+        assert goes_on(judged(NOTHING), limits, first=first)
+        assert not goes_on(judged(HANGS), limits, first=first)
     with pytest.raises(NotSupported, match=r"status 0x280.*\nkernel: nvme0: I/O error"):
-        goes_on(judged(REFUSED), nvme_path().limits)
+        goes_on(judged(REFUSED), limits, first=True)
+    assert goes_on(judged(REFUSED), limits, first=False)
 
 
 def test_a_planted_error_is_none_of_the_path() -> None:
     planted = replace(judged(replace(REFUSED, findings=findings(copied()))), told=DONE)
-    assert goes_on(planted, nvme_path().limits)
+    assert goes_on(planted, nvme_path().limits, first=True)
     assert is_case(planted, first=True)
 
 
@@ -98,6 +103,7 @@ class FakeBench:
     path = nvme_path()
     lacking: ClassVar[dict[Action, str]] = {}
     broken = False
+    refused = False
 
 
 def test_a_sweep_begins_with_the_copy_that_is_not_interrupted() -> None:
@@ -150,7 +156,7 @@ def test_where_a_copy_that_breaks_a_rule_has_no_point_the_rest_goes_on(
     monkeypatch: pytest.MonkeyPatch, broken: bool, drawn: list[str]
 ) -> None:
     """It may have moved nothing: then there is nothing that could be held."""
-    monkeypatch.setattr(rehearsal, "points", lambda *_: [REHEARSED])
+    monkeypatch.setattr(rehearsal, "points", lambda *_: CopyPoints((REHEARSED,)))
     monkeypatch.setattr(FakeBench, "broken", broken)
     monkeypatch.setattr(FakeBench, "lacking", {})
     actions = "eio" if drawn else "eio,size"
@@ -164,6 +170,64 @@ def test_where_a_copy_that_breaks_a_rule_has_no_point_the_rest_goes_on(
     names = [setup.name for _, setup in cases]
     assert names == (["rehearsal"] * 3 if drawn else ["rehearsal", *sizes])
     assert "none of these" in FakeBench.lacking[action_called("eio")]
+
+
+def test_what_cannot_be_copied_without_a_fault_is_not_copied_with_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rehearsal, "points", lambda *_: CopyPoints(tuple(points_of(6))))
+    asked = ["--path", "bdev-cfr", "--cases", "3", "--seed", "5", "--actions", "eio"]
+    names = []
+    for number, setup in as_sweep(ROOM, parse(asked)).setups(
+        cast(Bench, FakeBench()), lambda _: None
+    ):
+        names.append((number, setup.name))
+        # The copy of the second case.
+        monkeypatch.setattr(FakeBench, "refused", number == 3 + 2)
+    assert [number for number, _ in names] == [0, 1, 3 + 2, 3 + 3, 3]
+
+
+PLACED = "torn,lost-write,corrupt,stale-read"
+
+
+@pytest.mark.parametrize("by_range", [True, False])
+def test_what_needs_the_place_of_a_point_is_done_where_that_is_known(
+    monkeypatch: pytest.MonkeyPatch, by_range: bool
+) -> None:
+    counted = CopyPoints(tuple(points_of(4)), by_range)
+    monkeypatch.setattr(rehearsal, "points", lambda *_: counted)
+    monkeypatch.setattr(FakeBench, "lacking", {})
+    asked = ["--path", "bdev-cfr", "--ranges", "2", "--actions", f"{PLACED},eio"]
+    cases = as_sweep(ROOM, parse(asked)).setups(cast(Bench, FakeBench()), lambda _: None)
+    done = {setup.action.name for _, setup in cases}
+    wanted = set(PLACED.split(","))
+    assert done == {"rehearsal", "eio"} | (wanted if by_range else set())
+    assert {action.name for action in FakeBench.lacking} == (set() if by_range else wanted)
+    drawn = [*asked, "--cases", "40", "--seed", "5"]
+    cases = as_sweep(ROOM, parse(drawn)).setups(cast(Bench, FakeBench()), lambda _: None)
+    assert wanted.isdisjoint(setup.action.name for _, setup in cases) is not by_range
+
+
+def test_points_are_those_of_ranges_where_each_is_read_and_written_as_a_whole() -> None:
+    copy = nvme_path().layout(2, 8).copy
+    first, second = ((target.start, target.sectors) for _, target in copy.pieces())
+    assert is_by_range(copy, 2, 2, logged(first, (0, 0), second))
+    half = first[1] // 2
+    for reads, wrote in (
+        (2, [second, first]),
+        (2, [(first[0], half), (first[0] + half, half), second]),
+        (2, [first]),
+        (1, [first, second]),
+    ):
+        assert not is_by_range(copy, reads, len(wrote), logged(*wrote))
+
+
+def logged(*wrote: tuple[int, int]) -> list[LogEntry]:
+    """Entries of a write log: first sectors and how many; a flush has none."""
+    return [
+        LogEntry(number, start * 512, sectors * 512, Flag(0 if sectors else 1), 0, 0)
+        for number, (start, sectors) in enumerate(wrote)
+    ]
 
 
 def report(error: LabError | None, *results: CaseResult) -> Report:
