@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,16 +54,16 @@ def replay(
 
     case = spelled_out(case)
     if is_of(case):
-        raise typer.Exit(_replay_state(case, times, json=json))
+        raise typer.Exit(_replay_state(case, times, kernel, qemu, json=json))
     from lab.suites.copy_faults.bundle import bundle_named, case_in
-    from lab.suites.copy_faults.replay import carry_out_again, case_of, on_kernel, on_qemu
+    from lab.suites.copy_faults.elsewhere import on
+    from lab.suites.copy_faults.replay import carry_out_again, case_of
 
     if found := bundle_named(case):
         recorded = case_in(*found, kernel, qemu)
     else:
         recorded = case_of(case)
-        recorded = on_kernel(recorded, kernel) if kernel else recorded
-        recorded = on_qemu(recorded, qemu) if qemu else recorded
+        recorded = replace(recorded, profile=on(recorded.profile, kernel, qemu))
     from lab.cli.show.copy_faults import watching_verdicts
     from lab.guest import registry
 
@@ -80,14 +81,16 @@ def replay(
     raise typer.Exit(done.exit_status)
 
 
-def _replay_state(case: str, times: int, *, json: bool) -> int:
+def _replay_state(
+    case: str, times: int, kernel: str | None, qemu: str | None, *, json: bool
+) -> int:
     """A failure of crash-states, which needs a guest only where a file system is to be asked."""
     from lab.cli.terminal import timed_lines
     from lab.guest import registry
     from lab.suites.crash_states.replay import carry_out_again
 
     registry.sweep()
-    done = carry_out_again(case, times, timed_lines())
+    done = carry_out_again(case, times, timed_lines(), kernel, qemu)
     if json:
         print_json(done.document())
         return done.exit_status

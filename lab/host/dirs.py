@@ -65,6 +65,16 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
+def exists(path: Path) -> bool:
+    """Whether there is anything at a path, as far as this user may look."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True  # Whoever reads it says so.
+    except OSError:
+        return False  # Too long for a path.
+
+
 def cache(*parts: str) -> Path:
     """A directory below the cache directory, created if missing."""
     return _made(platformdirs.user_cache_path("lab"), *parts)

@@ -13,7 +13,8 @@ logs what reached the medium and nothing else.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lab.profile.models import Device, NvmeController, Profile, VirtioBlk, VirtioScsi
+from lab.profile.disk import Devices
+from lab.profile.models import Device, NvmeController, VirtioBlk, VirtioScsi
 
 _SECTOR = 512
 
@@ -158,8 +159,8 @@ def _inject(rule: Rule) -> dict[str, object]:
     return spec
 
 
-def drives(profile: Profile) -> list[Drive]:
-    """Every emulated disk of the profile, in its order; devices of the host are none."""
+def drives(profile: Devices) -> list[Drive]:
+    """Every emulated disk of a profile or a peer, in its order; devices of the host are none."""
     return [drive for at, device in enumerate(profile.devices) for drive in _drives(at, device)]
 
 

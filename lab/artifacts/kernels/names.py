@@ -52,7 +52,7 @@ def resolve(reference: str) -> KernelSource:
     kernel, counted, places = reference.partition(_COUNTED)
     if counted:
         return resolve(kernel).counting(gcov.paths(places))
-    if "/" in reference and _exists(path := dirs.expanded(reference)):
+    if "/" in reference and dirs.exists(path := dirs.expanded(reference)):
         return found.at(path)
     if "/" in reference and (linux := _commit(reference)):
         return linux
@@ -63,6 +63,19 @@ def resolve(reference: str) -> KernelSource:
         hint=f"known: {', '.join(BOOK.known())}; or the path of a built tree or kernel image, "
         "PATH@COMMIT of a git tree, or a Debian package such as linux-image-cloud-amd64/sid",
     )
+
+
+def is_place(reference: str) -> bool:
+    """Whether a reference means what lies somewhere on this host, and has no name here: a path or
+    PATH@COMMIT, also one that leads nowhere.  Raises UsageError."""
+    if brought(reference) or reference in BOOK.known():
+        return False
+    kernel, counted, _ = reference.partition(_COUNTED)
+    if counted:
+        return is_place(kernel)
+    if "/" not in reference:
+        return False
+    return not _PACKAGE.fullmatch(reference) or dirs.exists(dirs.expanded(reference))
 
 
 def counting(reference: str, places: str) -> str:
@@ -88,7 +101,7 @@ def canonical(reference: str) -> str:
     if found:
         return counting(canonical(kernel), places)
     path = dirs.expanded(reference)
-    if _exists(path):
+    if dirs.exists(path):
         return str(path.absolute())
     if linux := _commit(reference):
         return commit(linux.source, linux.rev)
@@ -116,16 +129,6 @@ def _commit(reference: str) -> Linux | None:
     tree = dirs.expanded(where).absolute()
     known_to_git = where and rev and (tree / ".git").exists()
     return Linux(source=tree, rev=rev) if known_to_git else None
-
-
-def _exists(path: Path) -> bool:
-    """Whether there is anything at a path, as far as this user may look."""
-    try:
-        return path.exists()
-    except PermissionError:
-        return True  # Whoever reads it says so.
-    except OSError:
-        return False  # Too long for a path.
 
 
 def forget(name: str) -> None:

@@ -38,7 +38,7 @@ def resolve(reference: str) -> QemuSource:
     """
     if source := BOOK.known().get(reference):
         return source
-    if "/" in reference and (path := dirs.expanded(reference)).exists():
+    if "/" in reference and dirs.exists(path := dirs.expanded(reference)):
         path = path.absolute()
         return QemuTree(tree=path) if path.is_dir() else QemuProgram(path=path)
     if _PACKAGE.fullmatch(reference):
@@ -48,6 +48,14 @@ def resolve(reference: str) -> QemuSource:
         hint=f"known: {', '.join(BOOK.known())}; or the path of a program or of a build tree, or "
         "a Debian package such as qemu-system-x86/sid; lab qemu add gives it a name",
     )
+
+
+def is_place(reference: str) -> bool:
+    """Whether a reference means what lies somewhere on this host, and has no name here: a path,
+    also one that leads nowhere."""
+    if reference in BOOK.known() or "/" not in reference:
+        return False
+    return not _PACKAGE.fullmatch(reference) or dirs.exists(dirs.expanded(reference))
 
 
 def package(words: str) -> QemuPackage:
@@ -68,7 +76,7 @@ def canonical(reference: str) -> str:
     A name goes before a file of that name, which `./` tells apart.
     """
     path = dirs.expanded(reference)
-    if reference in BOOK.known() or "/" not in reference or not path.exists():
+    if reference in BOOK.known() or "/" not in reference or not dirs.exists(path):
         return reference
     return str(path.absolute())
 

@@ -3,31 +3,19 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lab.artifacts import image
 from lab.artifacts.kernel import config_of
-from lab.artifacts.kernels import names
-from lab.artifacts.qemus import names as qemus
 from lab.errors import UsageError
 from lab.host.scratch import scratch
-from lab.profile.hostdev import HostDevice
-from lab.profile.models import Profile
 from lab.results import runs
 from lab.results.bundle import BundleNote, pack, read
 from lab.results.run import KERNEL
 from lab.suites.copy_faults.cell import Setup
-from lab.suites.copy_faults.replay import (
-    RecordedCase,
-    case_named,
-    failing,
-    on_kernel,
-    on_qemu,
-    recorded,
-)
-from lab.vm.graph import drives
+from lab.suites.copy_faults.elsewhere import bundled
+from lab.suites.copy_faults.replay import RecordedCase, case_named, failing, recorded
 
 CONFIG = "kernel.config"
 
@@ -103,7 +91,8 @@ def case_in(path: Path, wanted: str, kernel: str | None, qemu: str | None = None
     """A case of a bundle: `wanted`, or the one that matters; on another kernel or in another QEMU,
     if one is given.
 
-    Raises UsageError when there is no such case, or when this host has not all that it runs on.
+    Raises UsageError when there is no such case, when this host has not all that it runs on, or
+    when that is nothing which a bundle may ask for.
     """
     bundle = read(path)
     about, cases = bundle.about, bundle.past.document.get("cases", [])
@@ -112,49 +101,4 @@ def case_in(path: Path, wanted: str, kernel: str | None, qemu: str | None = None
         numbers = ", ".join(failing(cases)[:9]) or "none of them failed"
         raise UsageError(f"{path}: which case? it has {len(cases)}", hint=f"{path}:CASE; {numbers}")
     found = recorded(bundle.past, about.run, wanted)
-    if kernel:
-        found = on_kernel(found, kernel)
-    if qemu:
-        found = on_qemu(found, qemu)
-    if lacking := list(_lacking(about, found.profile)):
-        raise UsageError(
-            f"{path} cannot be replayed here: {lacking[0][0]}",
-            detail="\n".join(what for what, _ in lacking[1:]),
-            hint=lacking[0][1],
-        )
-    return found
-
-
-def _lacking(about: BundleNote, profile: Profile) -> Iterator[tuple[str, str]]:
-    """What is missing, and what to do about it."""
-    try:
-        names.resolve(profile.kernel)
-    except UsageError:
-        was = about.kernel
-        origin = f", of {was['source']}" if "source" in was else ""
-        yield (
-            f"no kernel {profile.kernel}; it was {was.get('release', 'unknown')}{origin}",
-            f"--kernel NAME takes another one; or lab kernel add {Path(profile.kernel).name} …",
-        )
-    try:
-        qemus.resolve(profile.machine.qemu)
-    except UsageError:
-        yield (
-            f"no QEMU {profile.machine.qemu}; it was {about.qemu or 'unknown'}",
-            f"--qemu NAME takes another one; or lab qemu add {Path(profile.machine.qemu).name} …",
-        )
-    if profile.image not in image.definitions():
-        yield f"no image {profile.image}", "see lab image list, and docs/guests.md"
-    for device in profile.devices:
-        if isinstance(device, HostDevice):
-            # By its name here it could be any disk.
-            yield (
-                f"device {device.serial} was a device of the host that it was recorded on",
-                "write a profile with a device of this host, and lab run that",
-            )
-    for drive in drives(profile):
-        if drive.prepared and not Path(drive.prepared).is_file():
-            yield (
-                f"no prepared medium {drive.prepared} for {drive.serial}",
-                "ask whoever made the bundle for it, and put it there",
-            )
+    return replace(found, profile=bundled(path, about, found.profile, kernel, qemu))

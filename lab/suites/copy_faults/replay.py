@@ -7,12 +7,10 @@ or POINT,ACTION where the run has just one such case.  RUN alone is its only cas
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
-from lab.artifacts.kernels.names import kernel_name
-from lab.artifacts.qemus.names import qemu_name
 from lab.copy import paths, plant
 from lab.copy.plant import Plant
 from lab.errors import UsageError
@@ -175,19 +173,6 @@ def _failed(past: PastRun, run: str) -> str:
             hint=f"lab replay {found[0]}, or {', '.join(found[1:SHOWN])}{more}",
         )
     return found[0]
-
-
-def on_kernel(case: RecordedCase, kernel: str) -> RecordedCase:
-    """The same case on another kernel, a reference as `--kernel` takes it.  Raises UsageError."""
-    reference = kernel_name(kernel)
-    return replace(case, profile=case.profile.model_copy(update={"kernel": reference}))
-
-
-def on_qemu(case: RecordedCase, qemu: str) -> RecordedCase:
-    """The same case in another QEMU, a reference as `--qemu` takes it.  Raises UsageError."""
-    reference = qemu_name(qemu)
-    machine = case.profile.machine.model_copy(update={"qemu": reference})
-    return replace(case, profile=case.profile.model_copy(update={"machine": machine}))
 
 
 def recorded(past: PastRun, run: str, wanted: str) -> RecordedCase:

@@ -8,7 +8,7 @@ what a file system makes of a state a guest must say.
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from lab.crash.logfile import WriteLog
 from lab.errors import UsageError
 from lab.guest.boot import Progress
 from lab.host.scratch import scratch
+from lab.profile.models import Profile
 from lab.results import runs
-from lab.results.bundle import read, unpack
+from lab.results.bundle import Bundle, read, unpack
 from lab.results.runs import PastRun
 from lab.suites.copy_faults.bundle import bundle_named
+from lab.suites.copy_faults.elsewhere import bundled, on
 from lab.suites.crash_states.loss import PowerLoss
 from lab.suites.crash_states.minimise import CopyFailure
 from lab.suites.crash_states.recording import LOG, CopyRecording
@@ -63,20 +65,51 @@ class StateReplay:
         }
 
 
-@contextmanager
-def kept(text: str) -> Iterator[tuple[PastRun, Path, str, str]]:
-    """The run that RUN[:FAILURE] or BUNDLE[:FAILURE] names: its document, its directory, its name,
-    and the failure that is wanted.  A bundle is unpacked for as long as the block lasts.
+@dataclass(frozen=True)
+class KeptRun:
+    """The run in RUN[:FAILURE] or BUNDLE[:FAILURE], and the failure of it that is wanted."""
 
-    Raises UsageError where there is none.
-    """
+    name: str
+    past: PastRun
+    wanted: str
+    bundle: Bundle | None = None
+    """Where it lies in one."""
+
+    @contextmanager
+    def directory(self) -> Iterator[Path]:
+        """Its directory; that of a bundle is there for as long as the block lasts.  Raises
+        UsageError."""
+        if self.bundle is None:
+            yield runs.directory(self.name)
+            return
+        with scratch() as place:
+            yield unpack(self.bundle.path, place)
+
+    def on(self, kernel: str | None, qemu: str | None) -> PastRun:
+        """The run with the profile of a guest for it here, on another kernel or in another QEMU
+        where they are given.
+
+        Raises UsageError where there is none, or where a bundle asks for what it may not have.
+        """
+        try:
+            profile = Profile.model_validate_json(self.past.profile)
+        except ValueError as error:
+            raise UsageError(f"{self.name} cannot be repeated: {error}") from error
+        if self.bundle:
+            profile = bundled(self.bundle.path, self.bundle.about, profile, kernel, qemu)
+        else:
+            profile = on(profile, kernel, qemu)
+        return replace(self.past, profile=profile.model_dump_json(by_alias=True))
+
+
+def _kept(text: str) -> KeptRun:
+    """The run that is named.  Raises UsageError where there is none."""
     if found := bundle_named(text):
         path, wanted = found
-        with scratch() as place:
-            yield read(path).past, unpack(path, place), str(path), wanted
-        return
+        bundle = read(path)
+        return KeptRun(str(path), bundle.past, wanted, bundle)
     run, _, wanted = text.partition(":")
-    yield runs.load(run), runs.directory(run), run, wanted
+    return KeptRun(run, runs.load(run), wanted)
 
 
 def is_of(text: str) -> bool:
@@ -86,21 +119,27 @@ def is_of(text: str) -> bool:
     return runs.document(text.partition(":")[0]).get("suite") == NAME
 
 
-def carry_out_again(text: str, times: int, progress: Progress) -> StateReplay:
-    """Judge a failure `times` times: that of the number, or the only one of the run or bundle.
+def carry_out_again(
+    text: str, times: int, progress: Progress, kernel: str | None = None, qemu: str | None = None
+) -> StateReplay:
+    """Judge a failure `times` times: that of the number, or the only one of the run or bundle; a
+    guest for it has another kernel or QEMU, where they are given.
 
     Raises UsageError where there is none, HostError where the log is gone, and of a guest all that
     a boot raises.
     """
-    with kept(text) as (past, directory, name, wanted):
-        failure, done = failure_of(past, name, wanted)
+    run = _kept(text)
+    # Nothing is unpacked for a failure that is not there, or whose guest may not be.
+    failure, done = failure_of(run.past, run.name, run.wanted)
+    past = run.on(kernel, qemu) if ":" in failure["case"] else run.past
+    with run.directory() as directory:
         if ":" in failure["case"]:
             from lab.suites.crash_states.fs.replay import look_again
 
             look_again(past, directory, failure, done, times, progress)
         else:
             _judge_again(directory, done, times)
-        return done
+    return done
 
 
 def failure_of(past: PastRun, name: str, wanted: str) -> tuple[dict[str, Any], StateReplay]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import UsageError
-from lab.profile.models import Profile
+from lab.profile.models import Peer, Profile
 from lab.results.bundle import pack, read
 from lab.results.run import KERNEL, PROFILE, TIMELINE, Run
 from lab.suites.copy_faults.bundle import bundle_named, case_in, make_bundle
@@ -139,6 +139,76 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
     assert "no kernel" not in str(caught.value)
     with pytest.raises(UsageError, match="no kernel nope"):
         case_in(path, "", "nope")
+
+
+PROGRAM = "/usr/bin/true"
+
+
+def in_qemu(name: str) -> Profile:
+    return on_debian(machine=MACHINE.machine.model_copy(update={"qemu": name}))
+
+
+def test_a_bundle_has_no_program_of_the_host_run(tmp_path: Path) -> None:
+    path = made(recorded(in_qemu(PROGRAM)), tmp_path / "b.tar.gz")
+    with pytest.raises(UsageError, match=f"QEMU {PROGRAM} is a place on the host that it was"):
+        case_in(path, "", None)
+    # What the user names instead is the user's, wherever it lies.
+    assert case_in(path, "", None, "host").profile == MACHINE
+    assert case_in(path, "", None, PROGRAM).profile.machine.qemu == PROGRAM
+    plain = tmp_path / "no-program.txt"
+    plain.write_text("")
+    for name in (str(plain), f"{tmp_path}/nothing-there", "~/qemu", "./qemu"):
+        path = made(recorded(in_qemu(name)), tmp_path / "c.tar.gz")
+        with pytest.raises(UsageError, match="is a place on the host"):
+            case_in(path, "", None)
+
+
+def test_what_is_called_like_a_package_and_lies_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = made(recorded(in_qemu("qemu-system-x86/sid")), tmp_path / "b.tar.gz")
+    assert case_in(path, "", None).profile.machine.qemu == "qemu-system-x86/sid"
+    (tmp_path / "qemu-system-x86" / "sid").mkdir(parents=True)
+    with pytest.raises(UsageError, match="is a place on the host"):
+        case_in(path, "", None)
+
+
+@pytest.mark.parametrize("suffix", ["", "@HEAD", "+gcov:block"])
+def test_a_bundle_has_no_tree_of_the_host_built(tmp_path: Path, suffix: str) -> None:
+    tree = tmp_path / "linux"
+    (tree / ".git").mkdir(parents=True)
+    path = made(recorded(on_debian(kernel=f"{tree}{suffix}")), tmp_path / "b.tar.gz")
+    with pytest.raises(UsageError, match=r"kernel .*linux.* is a place on the host"):
+        case_in(path, "", None)
+    assert case_in(path, "", "debian").profile == MACHINE
+    own = f"{tree}@HEAD"
+    assert case_in(path, "", own).profile.kernel == own
+
+
+def test_a_peer_in_a_bundle_may_have_no_more(tmp_path: Path) -> None:
+    medium = tmp_path / "prepared.raw"
+    medium.write_bytes(b"")
+    peer = Peer.model_validate(
+        {
+            "kernel": f"{tmp_path}@HEAD",
+            "machine": {"qemu": PROGRAM},
+            "devices": (
+                {"type": "host-block", "serial": "H", "overwrite": "H", "path": "/dev/sdb"},
+                {"type": "virtio-blk", "serial": "V", "size": 2**26, "medium": str(medium)},
+            ),
+        }
+    )
+    path = made(recorded(on_debian(peer=peer)), tmp_path / "b.tar.gz")
+    with pytest.raises(UsageError) as caught:
+        # Of the peer they say nothing.
+        case_in(path, "", "debian", "host")
+    said = str(caught.value)
+    for words in (
+        f"kernel {tmp_path}@HEAD is a place on the host", f"QEMU {PROGRAM} is a place on the host",
+        "device H was a device of the host", f"no prepared medium {medium} for V",
+    ):  # fmt: skip
+        assert words in said
 
 
 def rewritten(path: Path, target: Path, *more: tarfile.TarInfo, without: str = "") -> Path:
