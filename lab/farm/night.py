@@ -23,7 +23,7 @@ from lab.farm.job import JobEnd, run_job, run_of
 from lab.farm.plan import Job, Plan, jobs
 from lab.guest import registry
 from lab.host import dirs, lock
-from lab.results.store.feed import feed
+from lab.results.store.feed import RefusedRun, feed, take
 from lab.results.store.schema import JobRow, NightRow, RunRow
 from lab.suites.request import Request
 
@@ -153,5 +153,15 @@ def _carry_out(
     feed(session)
     if run := session.get(RunRow, ended.run):
         row.seconds = row.seconds or run.seconds
+    elif ended.run:
+        _tell_why_left_out(session, row, ended.run)
     session.commit()
     on_job(row, total)
+
+
+def _tell_why_left_out(session: Session, row: JobRow, run: str) -> None:
+    """A job whose run the store does not take has failed: nothing can be said of its cases."""
+    try:
+        take(session, run)
+    except RefusedRun as error:
+        row.state, row.said = FAILED, row.said or str(error)

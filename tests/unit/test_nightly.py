@@ -25,6 +25,7 @@ from lab.farm.retention import trim
 from lab.host import dirs
 from lab.results.run import PROFILE, TOKEN, Run
 from lab.results.store.database import session
+from lab.results.store.feed import RunLeftOut
 from lab.results.store.query import night_named
 from lab.results.store.schema import JobRow, NightRow
 from lab.suites.request import Request
@@ -72,6 +73,8 @@ class Bench:
         self.failing = ""
         """The kernel, or the QEMU, on which everything fails."""
         self.plant = ""
+        self.attempt = 1
+        """What every case says of itself; 2**70 takes no database."""
 
     def _step(self) -> None:
         self.steps += 1
@@ -84,7 +87,8 @@ class Bench:
         broken = self.failing and self.failing in (asked.kernel, asked.qemu)
         verdict = "violated" if broken else "holds"
         rules = {"PREFIX": {"verdict": verdict, "evidence": "sector 1"}}
-        case = {"name": "write:1 eio", "number": 1, "verdict": verdict, "rules": rules}
+        case = {"name": "write:1 eio", "number": 1, "verdict": verdict, "rules": rules,
+                "attempt": self.attempt}  # fmt: skip
         os.environ[TOKEN] = token
         run = Run(asked.profile, asked.suite)
         self._step()
@@ -116,6 +120,15 @@ def carry_out(plan: Plan) -> NightRow:
         night = nights.carry_out(store, plan, lambda _: None, lambda _job, _total: None)
         assert night.jobs
         return night
+
+
+def test_a_job_whose_run_the_store_does_not_take_has_failed(bench: Bench, plan: Plan) -> None:
+    bench.attempt = 2**70
+    with session() as store, pytest.warns(RunLeftOut):
+        night = nights.carry_out(store, plan, print, lambda _job, _total: None)
+        assert {job.state for job in night.jobs} == {"failed"}
+        for job in night.jobs:
+            assert job.said.startswith(f"the store does not take run {job.run_id}: ")
 
 
 def test_priorities_come_first_and_kernels_stay_together(plan: Plan) -> None:

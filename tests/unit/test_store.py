@@ -23,7 +23,7 @@ from lab.results.markdown import summary
 from lab.results.runs import spelled_out
 from lab.results.store import feed as feeding
 from lab.results.store.database import session, url
-from lab.results.store.feed import case_rows, feed
+from lab.results.store.feed import RunLeftOut, case_rows, feed
 from lab.results.store.query import cases_of, run_named
 from lab.results.store.schema import Base, CaseRow, RunRow
 
@@ -100,6 +100,25 @@ def test_a_run_that_was_broken_off_stays_out() -> None:
 
 def test_a_document_that_says_something_else_keeps_no_other_run_out() -> None:
     write_run(1, [{"title": "of another lab"}])
+    good = write_run(2, [judged("write:1 eio")])
+    assert fed() == [good]
+
+
+def test_a_run_that_the_database_refuses_is_told_and_keeps_no_other_out() -> None:
+    bad = write_run(1, [ran("a"), ran("a", attempt=2**70)])
+    good = write_run(2, [judged("write:1 eio")])
+    with pytest.warns(RunLeftOut, match=f"the store does not take run {bad}: "):
+        assert fed() == [good]
+    # Each time, as long as it is there.
+    with pytest.warns(RunLeftOut, match=bad):
+        assert fed() == []
+    with session() as store:
+        assert [case.name for case in store.scalars(select(CaseRow))] == ["write:1 eio"]
+
+
+@pytest.mark.parametrize("times", [{"seconds": float("nan")}, {"boot": [1]}, {"boot": "long"}])
+def test_a_time_that_is_none_keeps_no_other_run_out(times: dict[str, Any]) -> None:
+    write_run(1, [judged("write:1 eio")], **times)
     good = write_run(2, [judged("write:1 eio")])
     assert fed() == [good]
 

@@ -18,7 +18,7 @@ from lab.farm.hosts.needs import Needs
 from lab.farm.job import JobEnd
 from lab.farm.night import DONE, FAILED, LEFT_OUT, PENDING, as_job
 from lab.farm.plan import Plan
-from lab.results.store.feed import take
+from lab.results.store.feed import RefusedRun, take
 from lab.results.store.schema import JobRow, NightRow
 from lab.suites.request import Request
 
@@ -76,8 +76,8 @@ def claim(session: Session, job: int, host: str) -> Claim | None:
 def accept(session: Session, held: Claim, ended: JobEnd, seconds: float, host: str) -> bool:
     """Write how a job ended, and its run, if the claim is still the one that counts; whether it is.
 
-    Commits.  Raises Collision; asked again after a commit of which nobody knows whether it was
-    made, it says the same.
+    A job whose run the store does not take has failed.  Commits.  Raises Collision; asked again
+    after a commit of which nobody knows whether it was made, it says the same.
     """
     row = session.get(JobRow, held.job, with_for_update=True, populate_existing=True)
     if row is None or row.attempts != held.number or row.state != RUNNING:
@@ -89,6 +89,9 @@ def accept(session: Session, held: Claim, ended: JobEnd, seconds: float, host: s
         if ended.run:
             take(session, ended.run, host)
         session.flush()
+    except RefusedRun as error:
+        # Carried out again it would say the same.
+        row.state, row.said = FAILED, row.said or str(error)
     except IntegrityError as error:
         session.rollback()
         raise Collision(ended.run) from error
@@ -104,12 +107,22 @@ def give_back(session: Session, held: Claim, why: str = "") -> None:
     """
     row = session.get(JobRow, held.job, with_for_update=True, populate_existing=True)
     if row is not None and row.attempts == held.number and row.state == RUNNING:
-        if why and row.attempts >= ATTEMPTS:
-            row.state, row.said = FAILED, f"begun {row.attempts} times, the last time: {why}"
-        else:
-            row.state, row.host = PENDING, ""
+        begin_again(row, why)
     session.commit()
     end_nights(session)
+
+
+def begin_again(row: JobRow, why: str) -> bool:
+    """Let another begin a job, unless it was begun too often and each time there was something
+    wrong, the last time `why`; whether another is to.
+
+    `row` is locked by the caller, who also commits.
+    """
+    if why and row.attempts >= ATTEMPTS:
+        row.state, row.said = FAILED, f"begun {row.attempts} times, the last time: {why}"
+        return False
+    row.state, row.host = PENDING, ""
+    return True
 
 
 def lose(session: Session, row: JobRow) -> bool:

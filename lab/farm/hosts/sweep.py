@@ -12,11 +12,10 @@ from sqlalchemy import String, cast, column, exists, select, table
 from sqlalchemy.orm import Session
 
 from lab.farm.hosts import queue
-from lab.farm.hosts.claim import LEFT, RUNNING, end_nights, lose
+from lab.farm.hosts.claim import LEFT, RUNNING, begin_again, end_nights, lose
 from lab.farm.hosts.deferral import priority_of
 from lab.farm.hosts.needs import Needs
 from lab.farm.hosts.roster import postmaster_age
-from lab.farm.night import PENDING
 from lab.results.store.schema import JobRow, NightRow
 
 
@@ -65,7 +64,8 @@ def _jobs(session: Session, task: int) -> Sequence[JobRow]:
 
 
 def _requeue(session: Session) -> None:
-    """Bring jobs back to the queue whose tasks ended without them, however that came about."""
+    """Bring jobs back to the queue whose tasks ended without them, however that came about, or give
+    them up."""
     tasks = table("procrastinate_jobs", column("id"), column("status"), column("priority"))
     at_work = exists().where(
         tasks.c.id == JobRow.task, cast(tasks.c.status, String).in_(("todo", "doing"))
@@ -80,7 +80,10 @@ def _requeue(session: Session) -> None:
         .with_for_update(of=JobRow, skip_locked=True)
     )  # fmt: skip
     for row in session.scalars(asked.execution_options(populate_existing=True)).all():
-        row.state = PENDING
+        # What ends the task each time may be the job.
+        why = f"its task on {row.host} ended and said nothing" if row.state == RUNNING else ""
+        if not begin_again(row, why):
+            continue
         needs = Needs.model_validate(row.needs)
         former = session.scalar(select(tasks.c.priority).where(tasks.c.id == row.task))
         priority = priority_of(0, row.expected) if former is None else former

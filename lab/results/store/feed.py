@@ -2,16 +2,19 @@
 """From the JSON of runs to rows of the store."""
 
 import json
+import math
 import socket
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import insert, select
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from lab.errors import UsageError
+from lab.errors import HostError, UsageError
 from lab.foreign import decoded, tamed
 from lab.host import dirs, lock
 from lab.results import runs
@@ -23,11 +26,24 @@ FEED_DEADLINE = 120.0
 """Seconds to wait for another lab that takes in runs."""
 
 
+class RefusedRun(HostError):
+    """A run that the store does not take."""
+
+
+class UnreadableRun(RefusedRun):
+    """A run whose document says something else: an older or a later lab wrote it."""
+
+
+class RunLeftOut(UserWarning):
+    """A run stays out of the store, which refuses what it says."""
+
+
 def feed(session: Session) -> list[str]:
     """Take in every run of this host that has ended and is not in the store yet; their ids.
 
     Runs that were broken off stay out, those whose document says something else, and those of
-    workers, which enter them themselves: one that was late has no say.  Commits.
+    workers, which enter them themselves: one that was late has no say.  So does one that the
+    database refuses, of which a warning tells each time, RunLeftOut.  Commits.
     """
     # Two labs must not take in the same run at once.
     with lock.held(dirs.state() / "feed.lock", deadline=FEED_DEADLINE):
@@ -36,29 +52,54 @@ def feed(session: Session) -> list[str]:
             run
             for run in reversed(runs.ids())
             if run not in known and runs.ended(run) and not runs.fenced(runs.token(run))
-            and take(session, run)
+            and _taken(session, run)
         ]  # fmt: skip
         session.commit()
     return taken
 
 
-def take(session: Session, run: str, host: str = "") -> bool:
-    """Take in a run of this host that has ended; whether its document could be read.
+def _taken(session: Session, run: str) -> bool:
+    """Whether a run could be taken in: one that cannot be keeps no other out."""
+    try:
+        take(session, run)
+    except UnreadableRun:
+        return False
+    except RefusedRun as error:
+        warnings.warn(str(error), RunLeftOut, stacklevel=3)
+        return False
+    return True
 
-    `host` is what this host is called in the store, by default its own name.
+
+def take(session: Session, run: str, host: str = "") -> None:
+    """Take in a run of this host that has ended.
+
+    `host` is what this host is called in the store, by default its own name.  Raises RefusedRun
+    where the store does not take it, which leaves the session as it was, and IntegrityError of
+    SQLAlchemy where the store has another run of that id.
     """
     try:
         past = runs.load(run)
         # What an earlier lab recorded may hold what no terminal and no database should get.
         row, cases = tamed(_run_row(run, past)), tamed(list(case_rows(past.document)))
-    except (UsageError, AttributeError, LookupError, OverflowError, TypeError, ValueError):
-        return False  # of an older or a later lab: no reason to keep the others out
+    except (UsageError, AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        raise UnreadableRun(
+            f"run {run} says not what this lab takes into the store: {error}",
+            hint="did another version of the lab record it?",
+        ) from error
     if host:
         row["host"] = host
-    session.execute(insert(RunRow), [row])
-    if cases:
-        session.execute(insert(CaseRow), [{**case, "run_id": run} for case in cases])
-    return True
+    try:
+        # The others of the same transaction are not to go with it.
+        with session.begin_nested():
+            session.execute(insert(RunRow), [row])
+            if cases:
+                session.execute(insert(CaseRow), [{**case, "run_id": run} for case in cases])
+    except (DataError, OverflowError) as error:
+        said = str(error.orig) if isinstance(error, DataError) else str(error)
+        raise RefusedRun(
+            f"the store does not take run {run}: {said.partition(chr(10))[0]}",
+            hint=f"{dirs.state('runs') / run} has its evidence; without it nobody asks again",
+        ) from error
 
 
 def _run_row(run: str, past: PastRun) -> dict[str, Any]:
@@ -67,7 +108,7 @@ def _run_row(run: str, past: PastRun) -> dict[str, Any]:
         "id": run,
         "host": socket.gethostname(),
         "started": started(run),
-        "seconds": float(document.get("seconds") or 0.0),
+        "seconds": _seconds(document.get("seconds") or 0.0),
         "suite": str(document["suite"]),
         "profile": str(document["profile"]),
         "kernel": str(profile.get("kernel", "")),
@@ -78,8 +119,17 @@ def _run_row(run: str, past: PastRun) -> dict[str, Any]:
         "options": json.dumps(document.get("options"), sort_keys=True),
         "error": str(document.get("error") or ""),
         "plant": runs.planted(document),
-        "boot": document.get("boot"),
+        "boot": None if document.get("boot") is None else _seconds(document["boot"]),
     }
+
+
+def _seconds(said: Any) -> float:
+    """A time in a document.  Raises TypeError and ValueError, also for NaN, which is no time and
+    which SQLite takes for nothing."""
+    found = float(said)
+    if math.isnan(found):
+        raise ValueError("a time is no number")
+    return found
 
 
 def started(run: str) -> datetime:
@@ -103,7 +153,7 @@ def case_rows(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "name": title if unique else f"{title} #{case['number']}",
             "attempt": int(case.get("attempt", 1)),
             "status": status_of(case).value,
-            "seconds": float(case.get("seconds") or 0.0),
+            "seconds": _seconds(case.get("seconds") or 0.0),
             "reason": str(case.get("reason") or _first_broken(rules) or _first_fallback(case)),
             "known": str(case.get("known") or ""),
             "rules": rules,

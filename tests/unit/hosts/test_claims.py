@@ -24,7 +24,7 @@ from lab.farm.plan import Plan, jobs
 from lab.results import runs
 from lab.results.run import PROFILE, TOKEN, Run
 from lab.results.store.database import session
-from lab.results.store.feed import feed
+from lab.results.store.feed import RunLeftOut, feed
 from lab.results.store.schema import JobRow, NightRow, RunRow
 from tests.unit.hosts.conftest import TEXT, plan_in
 
@@ -178,6 +178,35 @@ def test_two_runs_of_one_name_are_not_both_entered(store: str, plan: Plan) -> No
         assert [row.state for row in rows] == ["done", "running", "pending", "pending"]
 
 
+def test_a_job_whose_run_the_store_does_not_take_has_failed(store: str, plan: Plan) -> None:
+    deferred(plan)
+    held = taken("a")
+    # A guest may have said that name.
+    ended = ran(held, "x" * 600)
+    assert accept(held, ended, "a")
+    assert accept(held, ended, "a")
+    with session() as opened:
+        row = first(opened)
+        assert (row.state, row.run_id, row.attempts) == ("failed", ended.run, 1)
+        assert row.said.startswith(f"the store does not take run {ended.run}: value too long")
+        assert opened.scalar(select(func.count()).select_from(RunRow)) == 0
+
+
+def test_a_run_that_postgresql_refuses_keeps_no_other_out(store: str) -> None:
+    made = []
+    for kernel, name in (("k" * 300, "a"), ("debian", "x" * 600), ("debian", "a")):
+        with Run("nvme-copy", "copy-faults") as run:
+            run.write(PROFILE, json.dumps({"kernel": kernel}))
+            case = {"name": name, "number": 1, "verdict": "holds", "rules": {}}
+            run.finish({"suite": "copy-faults", "profile": "nvme-copy", "cases": [case]})
+        made.append(run.id)
+    with session() as opened, pytest.warns(RunLeftOut) as told:
+        assert feed(opened) == made[2:]
+    # Of runs of one second the names are drawn.
+    assert len(told) == 2
+    assert all(any(run in str(each.message) for each in told) for run in made[:2])
+
+
 def test_a_night_ends_with_its_last_job(store: str, plan: Plan) -> None:
     night = deferred(plan)
     with session() as opened:
@@ -284,6 +313,23 @@ def test_a_job_whose_task_is_gone_gets_another(store: str, plan: Plan) -> None:
         assert first(opened).state == "pending"
         assert first(opened).task not in (None, task)
     assert {fetched(worker) for _ in range(4)} > {task + 1}
+
+
+def test_a_job_whose_task_ends_without_a_word_each_time_is_given_up(store: str, plan: Plan) -> None:
+    night = deferred(plan)
+    for number in range(1, ATTEMPTS + 1):
+        with session() as opened:
+            task, job = first(opened).task, first(opened).id
+            assert claims.claim(opened, job, f"host{number}")
+            opened.execute(text("update procrastinate_jobs set status = 'failed' where id = :task"),
+                           {"task": task})  # fmt: skip
+        with session() as opened:
+            sweep(opened, 30)
+            states = [each.state for each in opened.get_one(NightRow, night).jobs]
+            assert states == ["pending" if number < ATTEMPTS else "failed", *["pending"] * 3]
+    with session() as opened:
+        said = "begun 5 times, the last time: its task on host5 ended and said nothing"
+        assert first(opened).said == said
 
 
 def test_one_worker_at_a_time_sweeps(store: str) -> None:
