@@ -79,13 +79,13 @@ def export(
         if to is ExportFormat.KCIDB:
             print_json(report([found], cases_of(store, [found.id]), origin))
             return
-    from lab.results.cases import read
+    from lab.results.cases import read_all
     from lab.results.junit import xml
     from lab.results.runs import load
 
     document = load(found.id).document
     said = {"plant": found.plant, "error": found.error}
-    cases = [read(case) for case in document["cases"]]
+    cases = read_all(found.id, document)
     print(xml(found.id, found.suite, cases, said), end="")
 
 

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from lab.cli.compare import complete_run
 from lab.cli.terminal import print_json, print_table
-
-if TYPE_CHECKING:
-    from lab.results.cases import Case
 
 app = typer.Typer(help="List, show, compare and export runs.", no_args_is_help=True)
 
@@ -63,8 +60,9 @@ def show(
 
     from lab.cli.show.cases import print_cases, table, tally
     from lab.cli.show.dumps import print_list
+    from lab.results.cases import read_all
 
-    cases = _cases(past.document)
+    cases = read_all(run, past.document)
     console = Console(highlight=False)
     console.print(table(cases))
     console.print()
@@ -99,12 +97,12 @@ def _show_case(run: str, wanted: str, document: dict[str, Any], *, json: bool) -
     if named:
         from lab.cli.show.cases import print_cases, table
         from lab.cli.show.dumps import print_dumps
-        from lab.results.cases import read
+        from lab.results.cases import read_all
 
         if json:
             print_json(named)
             return
-        found = [read(case) for case in named]
+        found = read_all(run, {"cases": named})
         console = Console(highlight=False)
         console.print(table(found))
         print_cases(console, found)
@@ -140,12 +138,6 @@ def fetch(
     print(f"{len(brought)} of {len(wanted)} fetched, the others are here: lab results show RUN")
 
 
-def _cases(document: dict[str, Any]) -> list[Case]:
-    from lab.results.cases import read
-
-    return [read(case) for case in document["cases"]]
-
-
 def _remarks(name: str, document: dict[str, Any]) -> Iterator[str]:
     """What must be known of a run before its cases mean anything."""
     from lab.results import runs
@@ -160,6 +152,9 @@ def _remarks(name: str, document: dict[str, Any]) -> Iterator[str]:
 
 
 def _row(name: str, document: dict[str, Any]) -> dict[str, str]:
+    """A run in the listing; what cannot be read of one is told there, and hides no other."""
+    from lab.errors import UsageError
+
     if not document:
         from lab.results import runs
         from lab.results.remarks import INTERRUPTED, UNFINISHED
@@ -167,10 +162,13 @@ def _row(name: str, document: dict[str, Any]) -> dict[str, str]:
         cases = f"none, {INTERRUPTED if runs.interrupted(name) else UNFINISHED}"
         return {"run": name, "suite": "-", "profile": "-", "cases": cases}
     from lab.cli.show.cases import tally
+    from lab.results.cases import UNREADABLE, read_all
 
-    return {
-        "run": name,
-        "suite": document["suite"],
-        "profile": document["profile"],
-        "cases": "".join([tally(_cases(document)), *_remarks(name, document)]),
-    }
+    try:
+        cases = "".join([tally(read_all(name, document)), *_remarks(name, document)])
+    except UsageError as error:
+        cases = error.message.removeprefix(f"run {name}: ")
+    except UNREADABLE as error:
+        cases = f"cannot be read: {type(error).__name__} {error}"
+    suite, profile = (str(document.get(key, "-")) for key in ("suite", "profile"))
+    return {"run": name, "suite": suite, "profile": profile, "cases": cases}

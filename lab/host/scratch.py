@@ -2,6 +2,7 @@
 """Directories for as long as something is put together, which the next command removes if the lab
 is killed meanwhile."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from lab.host import dirs
 from lab.host.process import Process, me
 
 _PLACE = "scratch"
+
+_OWNED = re.compile(r"([0-9]{1,10})-([0-9]{1,20})-")
+"""What the name of a directory begins with: whose it is."""
 
 
 @contextmanager
@@ -31,6 +35,7 @@ def sweep() -> None:
     # A state directory that cannot be used is told by whatever needs it.
     with suppress(OSError, LabError):
         for left in (dirs.state() / _PLACE).iterdir():
-            pid, started, _ = left.name.split("-", 2)
-            if not Process(int(pid), int(started)).alive():
+            # Whatever else lies there is none of the lab's.
+            owner = _OWNED.match(left.name)
+            if owner and not Process(int(owner[1]), int(owner[2])).alive():
                 shutil.rmtree(left, ignore_errors=True)

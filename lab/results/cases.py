@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lab.errors import UsageError
 from lab.foreign import harmless
 
 
@@ -109,6 +110,21 @@ def read(document: dict[str, Any]) -> Case:
         tuple(document.get("files", ())),
         str(document.get("output", "")),
     )
+
+
+UNREADABLE = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What comes of reading a document that another lab, or another package's suite, wrote."""
+
+
+def read_all(run: str, document: Mapping[str, Any]) -> list[Case]:
+    """The cases in the JSON of a run.  Raises UsageError where this lab knows no such cases."""
+    try:
+        return [read(case) for case in document["cases"]]
+    except UNREADABLE as error:
+        raise UsageError(
+            f"run {run}: its cases cannot be read: {type(error).__name__} {error}",
+            hint="did another version of the lab record it?",
+        ) from error
 
 
 def _ruled(document: dict[str, Any], ruling: str = "fell back") -> str:

@@ -2,6 +2,7 @@
 """Listings say what must be known of a run before its cases mean anything."""
 
 import json
+from typing import Any
 
 import pytest
 import typer
@@ -11,6 +12,7 @@ from lab.cli.export import ExportFormat, export
 from lab.cli.results import list_runs, show
 from lab.errors import UsageError
 from lab.results.run import PROFILE, Run
+from lab.suites.upstream.shards import seen
 from tests.unit.builders import findings
 from tests.unit.test_sectors import STRANGE, done
 from tests.unit.test_sectors import document as sectors
@@ -122,3 +124,37 @@ def test_a_case_without_a_number_is_shown_by_its_name(capsys: pytest.CaptureFixt
     assert "output mismatch" in said and "generic/002" not in said
     with pytest.raises(UsageError, match="has no case generic/003"):
         show(f"{run}:generic/003")
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ({"cases": [{**ran("a"), "status": "skipped"}]}, "'skipped' is not a valid CaseStatus"),
+        ({"cases": ["a"]}, "its cases cannot be read"),
+        ({"suite": 7, "profile": None, "cases": None}, "its cases cannot be read"),
+        ({"cases": [], "options": ["a"]}, "cannot be read: AttributeError"),
+    ],
+)
+def test_a_run_of_another_lab_hides_no_other(
+    capsys: pytest.CaptureFixture[str], odd: dict[str, Any], said: str
+) -> None:
+    strange = write_run(1, **{"cases": [], **odd})
+    good = write_run(2, [ran("a")])
+    list_runs(json=True)
+    rows = {row["run"]: row for row in json.loads(capsys.readouterr().out)}
+    assert said in rows[strange]["cases"]
+    assert rows[good]["cases"] == "1 pass"
+    list_runs()
+    assert good in capsys.readouterr().out
+
+
+def test_a_run_of_another_lab_is_told_where_it_is_asked_for() -> None:
+    run = write_run(1, [{**ran("a"), "status": "skipped"}])
+    with pytest.raises(UsageError, match=f"run {run}: its cases cannot be read.*'skipped'"):
+        show(run)
+
+
+def test_a_run_of_another_lab_has_no_durations() -> None:
+    write_run(2, [{**ran("b"), "status": "skipped"}], suite="fstests")
+    write_run(1, [ran("a")], suite="fstests")
+    assert seen("fstests", "nvme-copy", "tcg") == {"xfs:a": 2.0}

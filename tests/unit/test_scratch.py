@@ -28,3 +28,14 @@ def test_that_of_a_lab_that_was_killed_is_swept() -> None:
 def test_there_may_be_none() -> None:
     scratch.sweep()
     assert not (dirs.state() / "scratch").exists()
+
+
+def test_what_no_lab_has_made_stops_no_command() -> None:
+    mine = me()
+    left = dirs.state("scratch", f"{mine.pid}-{mine.started + 1}-of-a-former-process")
+    strange = ["._notes", "notes", "a-b-c", "1-x-", "9" * 200 + "-1-x"]
+    for name in strange:
+        (dirs.state("scratch") / name).touch()
+    scratch.sweep()
+    assert sorted(path.name for path in dirs.state("scratch").iterdir()) == sorted(strange)
+    assert not left.exists()
