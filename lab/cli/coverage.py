@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,7 +58,8 @@ def coverage(
                     each.cobertura(_numbered(cobertura, number))
                 index = each.pages(_numbered(html, number)) if html else None
             if index:
-                print(index.absolute().as_uri())
+                # Of JSON nothing may stand behind it.
+                print(index.absolute().as_uri(), file=sys.stderr if json else sys.stdout)
 
 
 def _found(name: str, stack: ExitStack) -> list[CoveredRuns]:

@@ -69,7 +69,7 @@ def nightly(
         _dry_run(wanted, json)
     elif shared():
         told = _wanted_to_know() if watch else None
-        night = (watch and _under_way_of(wanted)) or _defer(wanted)
+        night = (watch and _under_way_of(wanted)) or _defer(wanted, watch=watch, json=json)
         if watch:
             _watch(night, json, told)
     elif watch:
@@ -145,15 +145,19 @@ def tell(notices: Notices, night: Night) -> bool:
     return well
 
 
-def _defer(wanted: Plan) -> str:
-    """Leave a plan's runs to workers; the night."""
+def _defer(wanted: Plan, *, watch: bool, json: bool) -> str:
+    """Leave a plan's runs to workers; the night.  Its JSON is that of its end, if it is watched."""
     from lab.farm.hosts.deferral import defer
     from lab.farm.hosts.watch import waiting_for_nobody
+    from lab.farm.outcome import document
     from lab.results.store.database import session
 
     with phases() as progress, session() as store:
         night = defer(store, wanted, progress)
-        print(f"{night.id}: {len(night.jobs)} runs are left to workers")
+        line = f"{night.id}: {len(night.jobs)} runs are left to workers"
+        print(line, file=sys.stderr if json else sys.stdout)
+        if json and not watch:
+            print_json(document(night, {}))
         for line in waiting_for_nobody(store, night):
             warn(line)
     print("lab nightly --watch follows it, lab nightly --stop ends it", file=sys.stderr)

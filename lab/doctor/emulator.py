@@ -2,6 +2,7 @@
 """QEMU, what it emulates, and what makes it fast."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -183,7 +184,7 @@ def others() -> Finding:
             if isinstance(source, QemuPackage) and not source.made():
                 unpacked_later.append(name)
             else:
-                versions[f"QEMU {name}"] = qemu.version(str(source.program(print)))
+                versions[f"QEMU {name}"] = qemu.version(str(source.program(_tell)))
         except LabError as why:
             broken.append((name, why))
     if broken:
@@ -192,6 +193,11 @@ def others() -> Finding:
     told = [f"{name.removeprefix('QEMU ')} {_short(version)}" for name, version in versions.items()]
     told += [f"{name} (not unpacked)" for name in unpacked_later]
     return ok(", ".join(told) or "none has a name", versions)
+
+
+def _tell(line: str) -> None:
+    """Progress: stdout is for what was found, which may be JSON."""
+    print(line, file=sys.stderr)
 
 
 def _short(version: str) -> str:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What was executed, merged and in words: the table that a reviewer asks for, in mail and pages."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.cli import coverage as command
 from lab.cli.show.coverage import print_coverage, print_files
+from lab.coverage.export import CoveredRuns
 from lab.farm.outcome import last_night
 from lab.host import dirs
 from lab.results import coverage, executed, letter
@@ -173,3 +176,23 @@ def test_a_report_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     (tmp_path / coverage.DIRECTORY).mkdir()
     (tmp_path / coverage.DIRECTORY / coverage.REPORT).write_text("{")
     assert coverage.of_run(tmp_path) is None
+
+
+class Written(CoveredRuns):
+    """Runs whose pages need no kernel."""
+
+    def pages(self, directory: Path) -> Path:
+        return directory / "index.html"
+
+
+def test_of_json_nothing_stands_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "_found", lambda _name, _stack: [Written(report("p"), ())])
+    command.coverage("latest", html=tmp_path, json=True)
+    said = capsys.readouterr()
+    assert json.loads(said.out)[0]["kernel"] == "series+gcov:block"
+    address = (tmp_path / "index.html").as_uri()
+    assert address in said.err
+    command.coverage("latest", html=tmp_path)
+    assert capsys.readouterr().out.endswith(f"{address}\n")

@@ -250,3 +250,18 @@ def test_other_qemus_are_run(stand: Stand) -> None:
     assert found.said == f"mine: {path}: no QEMU there"
     assert found.cure
     assert found.cure.debian == "lab qemu rm mine"
+
+
+def test_what_is_unpacked_meanwhile_is_told_beside_the_findings(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def program(_package: QemuPackage, progress: Callable[[str], None]) -> Path:
+        progress("unpack it once more")
+        return stand()
+
+    # A download: of a later version than the one that is there.
+    monkeypatch.setattr(QemuPackage, "made", lambda _package: [object()])
+    monkeypatch.setattr(QemuPackage, "program", program)
+    names.BOOK.add("sid", QemuPackage(package="qemu-system-x86", suite="sid"))
+    assert emulator.others().said == "sid 9.9.9"
+    assert tuple(capsys.readouterr()) == ("", "unpack it once more\n")
