@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lab.faults.model import Point, Stage
 from lab.guest.guest import Guest
 from lab.host.process import Process
-from lab.vm.machine import STDOUT
+from lab.vm.start import STDOUT
 
 FILE = "fault.json"
 _SAID = re.compile(r"blkdebug: (Suspended|Resuming) request '([^']+)'")

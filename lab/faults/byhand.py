@@ -22,10 +22,11 @@ from lab.faults.stepper import EVENTS
 from lab.guest import retries
 from lab.guest.guest import Guest
 from lab.host import lock
+from lab.host.command import uninterrupted
 from lab.host.process import Process
 from lab.vm.graph import Drive, drives
-from lab.vm.machine import STDOUT
 from lab.vm.qmp import QmpTimeout
+from lab.vm.start import STDOUT
 
 _LOCK = "fault.lock"
 _LOCK_DEADLINE = 20.0
@@ -234,16 +235,18 @@ class Hand:
         if arming.last or (arming.follower and arming.follower.alive()):
             return arming
         # Its directory and argument are those by which the guest's processes are ended with it.
-        started = subprocess.Popen(
-            [sys.executable, "-m", "lab.faults.follower", f"guest={self._guest.record.name}"],
-            cwd=self._guest.directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        arming = arming.model_copy(update={"follower": Process.of(started.pid)})
-        write_arming(self._guest, arming)
+        argv = [sys.executable, "-m", "lab.faults.follower", f"guest={self._guest.record.name}"]
+        with uninterrupted():
+            started = subprocess.Popen(
+                argv,
+                cwd=self._guest.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            arming = arming.model_copy(update={"follower": Process.of(started.pid)})
+            write_arming(self._guest, arming)
         return arming
 
     def _choose(self, arming: Arming) -> None:

@@ -23,7 +23,8 @@ from lab.errors import HostError, KernelHang
 from lab.faults.model import Point, Stage
 from lab.host.patience import Patience
 from lab.vm.graph import Drive, Rule
-from lab.vm.machine import STDOUT, Machine
+from lab.vm.machine import Machine
+from lab.vm.start import STDOUT
 
 ARMING_EVENT = "flush_to_os"
 EVENTS = {Stage.READ: "read_aio", Stage.WRITE: "pwritev", Stage.WRITTEN: "pwritev_done"}

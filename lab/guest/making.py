@@ -21,6 +21,7 @@ from lab.guest import checkpoints, initrd, shelf
 from lab.guest.boot import Progress, QemuDefect, await_line, empty_logs
 from lab.guest.checkpoints import KIND, MEMORY, STATE, Recipe
 from lab.host import qemu
+from lab.host.command import uninterrupted
 from lab.vm import checkpoint
 from lab.vm.argv import INITRD, Memory, making
 from lab.vm.machine import Machine
@@ -70,16 +71,18 @@ def ensure(recipe: Recipe, progress: Progress) -> Artifact:
 
 def in_background(recipe: Recipe) -> None:
     """Have a process of its own make it; what becomes of that, `failed` tells."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lab.guest.making"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-        stdin.write(pickle.dumps(recipe))
+    # One that was told half of it would be of no use.
+    with uninterrupted():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lab.guest.making"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+            stdin.write(pickle.dumps(recipe))
 
 
 def failed(recipe: Recipe) -> str:

@@ -32,7 +32,8 @@ from lab.vm.argv import (
 )
 from lab.vm.ending import EXIT_STATUS, OUT_OF_MEMORY, STDERR
 from lab.vm.link import SOCKET
-from lab.vm.machine import ARGV, PLUGGED, STDOUT, Machine
+from lab.vm.machine import ARGV, PLUGGED, Machine
+from lab.vm.start import STDOUT
 
 _OF_A_BOOT = {
     *(CONSOLE_LOG, LAYERS_LOG, TRACE_LOG, STDERR, STDOUT, ARGV, INITRD, PID_FILE),

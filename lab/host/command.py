@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 from lab.errors import HostError, LackError
 from lab.host import cures
@@ -108,8 +109,35 @@ def stream(
     deadline, in seconds; however this ends, even by a SIGKILL, its children end with it.
     """
     words = [str(word) for word in argv]
+    late = threading.Event()
+    with contextlib.ExitStack() as stack:
+        with uninterrupted():
+            process = _printing(words, env)
+            stack.callback(end_group, process)
+
+        def stop() -> None:
+            late.set()
+            os.killpg(process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(deadline, stop)
+        timer.daemon = True
+        stack.callback(timer.cancel)
+        with ends_with_us(process.pid, grace=1.0):
+            timer.start()
+            assert process.stdout is not None
+            for line in process.stdout:
+                on_line(line.rstrip("\n"))
+            process.wait()
+    if late.is_set():
+        raise HostError(f"no end after {deadline:.0f} s: {shlex.join(words)}")
+    return process.returncode
+
+
+def _printing(words: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A program in a process group of its own, with one pipe for all that it prints.  Raises
+    LackError."""
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -121,27 +149,6 @@ def stream(
         )
     except FileNotFoundError as error:
         raise missing(words[0]) from error
-    late = threading.Event()
-
-    def stop() -> None:
-        late.set()
-        os.killpg(process.pid, signal.SIGKILL)
-
-    timer = threading.Timer(deadline, stop)
-    timer.daemon = True
-    try:
-        with ends_with_us(process.pid, grace=1.0):
-            timer.start()
-            assert process.stdout is not None
-            for line in process.stdout:
-                on_line(line.rstrip("\n"))
-            process.wait()
-    finally:
-        timer.cancel()
-        end_group(process)
-    if late.is_set():
-        raise HostError(f"no end after {deadline:.0f} s: {shlex.join(words)}")
-    return process.returncode
 
 
 @contextlib.contextmanager
@@ -157,40 +164,56 @@ def ends_with_us(group: int, grace: float) -> Iterator[None]:
         f" while [ $left -gt 0 ] && kill -0 -{group}; do sleep 1; left=$((left - 1)); done;"
         f" kill -KILL -{group}"
     )
-    with subprocess.Popen(
-        ["sh", "-c", script],
-        stdin=subprocess.PIPE,
-        # Whoever reads what this process printed must not wait for the watcher.
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as watcher:
-        try:
-            yield
-        finally:
-            watcher.kill()
+    with contextlib.ExitStack() as stack:
+        with uninterrupted():
+            watcher = subprocess.Popen(
+                ["sh", "-c", script],
+                stdin=subprocess.PIPE,
+                # Whoever reads what this process printed must not wait for the watcher.
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            stack.enter_context(watcher)
+            stack.callback(watcher.kill)
+        yield
+
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+"""What ends a command with its clean-up: Ctrl-C, and what a night, a worker or systemd sends."""
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the end of the body: a program that is started in it has an owner
-    before anybody can be interrupted.  Only the main thread ever is."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is None:
+    """Hold Ctrl-C and SIGTERM back until the end of the body: a program that is started in it has
+    an owner before anybody can be interrupted.  Only the main thread ever is."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    found = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    # None: of a handler that is not Python's, which could not be put back.
+    before = {number: handler for number, handler in found.items() if handler is not None}
     came: list[int] = []
-    # What is executed meanwhile is born with the default (execve(2)).
-    signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
     try:
+        # What is executed meanwhile is born with the default (execve(2)).
+        for number in before:
+            signal.signal(number, hold)
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        signal.raise_signal(signal.SIGINT)
+        # SIGTERM first: one that comes between the two ends the process all the same.
+        for number, handler in reversed(before.items()):
+            # Unless what came just now has had it ignored.
+            if signal.getsignal(number) is hold:
+                signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
-def end_group(process: subprocess.Popen[str]) -> None:
+def end_group(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     """SIGKILL what is left of a process started with a group of its own, and reap it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -9,7 +9,7 @@ from pathlib import Path
 from lab.guest import debugger
 from lab.guest.guest import Guest
 from lab.host import dirs
-from lab.host.command import missing
+from lab.host.command import missing, uninterrupted
 from lab.inside import gdb, kernelinfo, symbols
 
 Progress = Callable[[str], None]
@@ -45,15 +45,15 @@ def _run(argv: Sequence[str], directory: int) -> int:
     """gdb on this terminal; its exit status.  Ctrl-C is gdb's own: by that it stops the guest."""
     # A handler, and not SIG_IGN, which gdb would inherit.
     before = signal.signal(signal.SIGINT, lambda *_: None)
+    process = None
     try:
-        process = subprocess.Popen(argv, pass_fds=(directory,))
+        with uninterrupted():
+            process = subprocess.Popen(argv, pass_fds=(directory,))
+        return process.wait()
     except FileNotFoundError:
         raise missing("gdb") from None
-    else:
-        try:
-            return process.wait()
-        finally:
+    finally:
+        if process:
             process.kill()
             process.wait()
-    finally:
         signal.signal(signal.SIGINT, before)

@@ -5,30 +5,28 @@ import contextlib
 import json
 import re
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.errors import GuestError, GuestGone, HostError, LabError, LackError, TooSlow
-from lab.host.command import missing
+from lab.errors import GuestError, GuestGone, HostError, LabError
+from lab.host.command import end_group, uninterrupted
 from lab.host.patience import Patience
-from lab.host.process import Brood, Process
+from lab.host.process import Process
 from lab.vm import trace
 from lab.vm.argv import CONSOLE_SOCKET, PID_FILE, PORT_SOCKET, QMP_SOCKET, TRACE_LOG
 from lab.vm.bound import bounded
 from lab.vm.ending import EXIT_STATUS, STDERR, ending, exit_status, said
 from lab.vm.graph import Drive, Rule
 from lab.vm.qmp import EventSink, Qmp, QmpLost, QmpTimeout
+from lab.vm.start import DEADLINE, LateStart, await_pid, launch_error, supervised
 from lab.vm.walls import Reach, walled
 
-SUPERVISOR = Path(__file__).with_name("supervise.sh")
-STDOUT, ARGV = "qemu.out", "argv.json"
+ARGV = "argv.json"
 PLUGGED = "plugged.json"
 """What was plugged into a machine that began from a checkpoint, as blockdev-add and device_add take
 it."""
-_LAUNCH_DEADLINE = 20.0
 _DEATH_THROES = 2.0
 """Seconds between a guest's connection breaking and the end of its QEMU, core dump included."""
 _CRASHES = {
@@ -36,24 +34,7 @@ _CRASHES = {
     for number in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 }
 
-_NO_PROGRAM = ("stdbuf: failed to run command", "setpriv: failed to execute",
-               "prlimit: failed to execute")  # fmt: skip
-
 _NO_TRACE = "use a QEMU that was built with --enable-trace-backends=log, its default"
-
-_CURES = {
-    "is not a valid device model name": "this QEMU lacks a device the profile needs: "
-    "install the distribution's qemu-system-x86, or name another with LAB_QEMU",
-    "No space left on device": "free space on the file system of the state directory",
-    "Sanitizer": "set LAB_BOUND=no: a QEMU that looks for faults of its own needs terabytes",
-    "Cannot allocate memory": "give the profile less memory, or end other guests (lab ls)",
-    "kvm": "set LAB_ACCEL=tcg",
-}
-"""What to do, by what QEMU said."""
-
-
-class LateStart(HostError, TooSlow):
-    """A QEMU that did not begin in time."""
 
 
 class Machine:
@@ -83,27 +64,16 @@ class Machine:
         (directory / ARGV).write_text(json.dumps(list(argv), indent=1))
         for leftover in (PID_FILE, EXIT_STATUS, QMP_SOCKET, CONSOLE_SOCKET, PORT_SOCKET, PLUGGED):
             (directory / leftover).unlink(missing_ok=True)
-        # What is suspended is read from stdout, how QEMU crashed from stderr: they must hold the
-        # words of this QEMU alone.
-        with (directory / STDOUT).open("wb") as out, (directory / STDERR).open("wb") as err:
-            try:
-                supervisor = subprocess.Popen(
-                    [str(SUPERVISOR), *bounded(reach.memory), *walled(directory, reach), *argv],
-                    cwd=directory,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise HostError(f"{SUPERVISOR}: {error.strerror}") from error
-        process = _wait_for_pid(directory, supervisor, argv[0])
-        machine = cls(directory, process, on_event)
-        try:
-            machine._connect(Patience(process, _LAUNCH_DEADLINE))
-        except BaseException:
-            machine.kill()
-            raise
+        words = [*bounded(reach.memory), *walled(directory, reach), *argv]
+        with contextlib.ExitStack() as unless_up:
+            with uninterrupted():
+                supervisor = supervised(directory, words)
+                unless_up.callback(end_group, supervisor)
+            process = await_pid(directory, supervisor, argv[0])
+            machine = cls(directory, process, on_event)
+            unless_up.callback(machine.kill)
+            machine._connect(Patience(process, DEADLINE))
+            unless_up.pop_all()
         return machine
 
     def _connect(self, patience: Patience) -> None:
@@ -114,7 +84,7 @@ class Machine:
                 return
             except HostError as error:
                 if not self.alive():
-                    raise _launch_error(self.directory, "QEMU") from error
+                    raise launch_error(self.directory, "QEMU") from error
                 if patience.over():
                     raise LateStart(
                         f"QEMU does not answer: {error.message}", detail=self.said()
@@ -320,27 +290,3 @@ class Machine:
         return HostError(
             f"QEMU (pid {self.process.pid}) {ending(self.directory)}", detail=self.said()
         )
-
-
-def _wait_for_pid(directory: Path, supervisor: subprocess.Popen[bytes], qemu: str) -> Process:
-    # The supervisor, what puts up the walls, and QEMU.
-    patience = Patience(Brood(supervisor.pid), _LAUNCH_DEADLINE)
-    while not patience.over():
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            process = Process.of(int((directory / PID_FILE).read_text()))
-            if process:
-                return process
-        if supervisor.poll() is not None:
-            raise _launch_error(directory, qemu)
-        time.sleep(0.005)
-    supervisor.kill()
-    raise LateStart(f"{qemu} wrote no pid file within {patience}", detail=said(directory))
-
-
-def _launch_error(directory: Path, qemu: str) -> HostError:
-    words = said(directory)
-    if any(each in words for each in _NO_PROGRAM):
-        return missing(qemu)
-    hint = next((cure for sign, cure in _CURES.items() if sign in words), "")
-    kind = LackError if hint else HostError
-    return kind(f"QEMU {ending(directory)} at start", detail=words, hint=hint)

@@ -12,7 +12,8 @@ from lab.doctor.finding import State
 from lab.host.process import Process
 from lab.vm import bound
 from lab.vm.ending import STDERR
-from lab.vm.machine import SUPERVISOR, Machine
+from lab.vm.machine import Machine
+from lab.vm.start import SUPERVISOR
 
 pytestmark = pytest.mark.skipif(bool(bound.why_not()), reason=bound.why_not())
 

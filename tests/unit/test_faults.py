@@ -18,7 +18,8 @@ from lab.faults.stepper import Fault, NotReached, Stdout, Stepper
 from lab.suites.copy_faults.acts.registry import action_called, actions, find, named, swept
 from lab.suites.copy_faults.fault import Strike
 from lab.vm.graph import Drive, Rule
-from lab.vm.machine import STDOUT, Machine
+from lab.vm.machine import Machine
+from lab.vm.start import STDOUT
 from tests.unit.builders import COPY
 
 HELD = (Stage.READ, Stage.WRITE, Stage.WRITTEN)

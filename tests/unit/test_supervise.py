@@ -10,7 +10,8 @@ import pytest
 from lab.host.process import Process
 from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.ending import EXIT_STATUS, OUT_OF_MEMORY, STDERR
-from lab.vm.machine import SUPERVISOR, Machine
+from lab.vm.machine import Machine
+from lab.vm.start import SUPERVISOR
 from tests import cgroup
 
 # As QEMU 11.1.3 said it under a name that has no "qemu" in it.

@@ -16,7 +16,7 @@ from lab.profile.load import load
 from lab.vm import walls
 from lab.vm.argv import Boot, Memory
 from lab.vm.ending import STDERR
-from lab.vm.machine import SUPERVISOR
+from lab.vm.start import SUPERVISOR
 from lab.vm.walls import Reach, walled
 from tests.setpriv import unpacked
 from tests.unit.builders import until
