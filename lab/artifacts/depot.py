@@ -25,6 +25,7 @@ from typing import Any
 from lab.errors import HostError, UsageError
 from lab.host import dirs, lock
 from lab.host.command import run
+from lab.host.scratch import scratch
 
 VARIABLE = "LAB_ARTIFACTS"
 TRAVEL = ("image", "initramfs", "kernel", "module", "qemu", "tool", "tree")
@@ -249,16 +250,13 @@ def unpack(blob: Path, directory: Path) -> None:
 @contextmanager
 def _packed(directory: Path) -> Iterator[tuple[Path, str]]:
     """A directory as a tar file, and its SHA-256."""
-    tar = dirs.cache("incoming") / f"packed-{secrets.token_hex(8)}"
-    argv = ["tar", "--create", "--zstd", "--sparse", "--format=gnu", "--sort=name",
-            "--exclude=./manifest.json", "--owner=root:0", "--group=root:0", f"--file={tar}",
-            f"--directory={directory}", "."]  # fmt: skip
-    try:
+    with scratch(dirs.cache) as place:
+        tar = place / "packed"
+        argv = ["tar", "--create", "--zstd", "--sparse", "--format=gnu", "--sort=name",
+                "--exclude=./manifest.json", "--owner=root:0", "--group=root:0", f"--file={tar}",
+                f"--directory={directory}", "."]  # fmt: skip
         run(argv, deadline=_PACK_DEADLINE)
         yield tar, _sum(tar)
-    finally:
-        tar.unlink(missing_ok=True)
-        tar.with_suffix(".json").unlink(missing_ok=True)
 
 
 def _sum(path: Path) -> str:

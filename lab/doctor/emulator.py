@@ -3,7 +3,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lab.doctor.finding import Finding, State, degraded, failed, missing, ok
 from lab.errors import LabError
 from lab.host import qemu
 from lab.host.cures import Cure, install
+from lab.host.scratch import scratch
 from lab.vm import bound, trace, walls
 from lab.vm.argv import SANDBOX, TRACED, network
 from lab.vm.graph import Drive
@@ -86,8 +86,8 @@ def features() -> Finding:
 def faults() -> Finding:
     """What freezes and fails requests, what writes down what reached the medium, the trace log, the
     sandbox and the network: a whole disk of a guest is set up in a QEMU without a machine."""
-    with tempfile.TemporaryDirectory(prefix="lab-doctor-") as place:
-        log = Path(place, "trace.log")
+    with scratch() as place:
+        log = place / "trace.log"
         nodes = [_in(place, node) for node in Drive("doctor", "DOCTOR", 1, _SIZE, 512).nodes()]
         commands: list[tuple[str, dict[str, object]]] = [
             *(("blockdev-add", node) for node in nodes),
@@ -108,11 +108,11 @@ def faults() -> Finding:
     return ok("blkdebug, blklogwrites, trace log, sandbox, user network")
 
 
-def _in(place: str, node: dict[str, object]) -> dict[str, object]:
+def _in(place: Path, node: dict[str, object]) -> dict[str, object]:
     """A node whose file, if it has one, lies there."""
     if "filename" not in node:
         return node
-    path = Path(place, str(node["filename"]))
+    path = place / str(node["filename"])
     path.write_bytes(bytes(_SIZE))
     return {**node, "filename": str(path)}
 

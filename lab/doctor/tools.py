@@ -3,9 +3,7 @@
 
 import os
 import re
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from lab.artifacts import debian, enter, erofs, modules
 from lab.artifacts.kernels import make
@@ -14,6 +12,7 @@ from lab.errors import LabError
 from lab.host import confine
 from lab.host.command import found, run
 from lab.host.cures import USER_NAMESPACES, install
+from lab.host.scratch import scratch
 
 _DEADLINE = 20.0
 _RELEASE = "6.12.0"
@@ -82,8 +81,8 @@ def erofs_tools() -> Finding:
     """What makes the file systems of images, and looks into them."""
     if lacking := _lacking("mkfs.erofs", "dump.erofs", "fsck.erofs"):
         return missing(_not_found(lacking), install(*lacking))
-    with tempfile.TemporaryDirectory(prefix="lab-doctor-") as place:
-        source, image = Path(place, "source"), Path(place, "image")
+    with scratch() as place:
+        source, image = place / "source", place / "image"
         source.mkdir()
         (source / "file").write_text("text\n" * 5000)
         try:
@@ -92,7 +91,7 @@ def erofs_tools() -> Finding:
             run(["fsck.erofs", f"--extract={place}/out", image], deadline=_DEADLINE)
         except LabError as error:
             return failed(error, State.MISSING)
-        if "file" not in names or not Path(place, "out/file").exists():
+        if "file" not in names or not (place / "out/file").exists():
             return missing("mkfs.erofs made an image without its file", install("mkfs.erofs"))
     version = _version("dump.erofs", "-V")
     return ok(f"{version}, with lz4", {"erofs-utils": version})
@@ -102,10 +101,10 @@ def depmod() -> Finding:
     """What indexes the modules of kernels."""
     if lacking := _lacking("depmod"):
         return missing(_not_found(lacking), install(*lacking))
-    with tempfile.TemporaryDirectory(prefix="lab-doctor-") as place:
-        Path(place, "lib/modules", _RELEASE).mkdir(parents=True)
+    with scratch() as place:
+        (place / "lib/modules" / _RELEASE).mkdir(parents=True)
         try:
-            modules.index(Path(place), _RELEASE)
+            modules.index(place, _RELEASE)
         except LabError as error:
             return failed(error, State.MISSING)
     version = _version("depmod", "--version")

@@ -6,10 +6,10 @@ a script, and a script to another program every day.  Each path has a file of it
 several QEMUs do not drive out each other.
 """
 
+import contextlib
 import hashlib
 import os
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from lab.errors import HostError
 from lab.host import dirs
-from lab.host.command import end_group, tail
+from lab.host.command import end_group, ends_with_us, tail, uninterrupted
 from lab.host.dirs import not_writable
+from lab.host.scratch import scratch
 
 BARE = ("-machine", "none", "-nodefaults", "-no-user-config", "-display", "none", "-S")
 """Options of a QEMU that is only asked."""
@@ -70,25 +71,25 @@ def of(qemu: str) -> Answers:
 def mapped(qemu: str) -> list[str]:
     """The files that a QEMU maps: the program itself, its loader and libraries.
 
-    Raises HostError with what it said when it does not start.
+    However this ends, even by a SIGKILL, the QEMU ends with it.  Raises HostError with what it said
+    when it does not start.
     """
-    with tempfile.TemporaryDirectory(prefix="lab-qemu-") as place:
-        note = Path(place) / "pid"
-        said = Path(place) / "stderr"
-        with said.open("wb") as err:
+    with scratch() as place, contextlib.ExitStack() as stack:
+        note, said = place / "pid", place / "stderr"
+        with said.open("wb") as err, uninterrupted():
             process = subprocess.Popen(
                 [qemu, *BARE, "-pidfile", str(note)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err, process_group=0,
                 text=True,
             )  # fmt: skip
+            stack.callback(end_group, process)
         try:
-            # Its own process, which a script need not have become.
-            pid = _await(process, qemu, note, said)
-            maps = Path(f"/proc/{pid}/maps").read_text()
+            with ends_with_us(process.pid, grace=0):
+                # Its own process, which a script need not have become.
+                pid = _await(process, qemu, note, said)
+                maps = Path(f"/proc/{pid}/maps").read_text()
         except OSError as error:
             raise HostError(f"{qemu}: it ended while it was looked at: {error}") from error
-        finally:
-            end_group(process)
     columns = (line.split(maxsplit=5) for line in maps.splitlines())
     return sorted({words[5] for words in columns if len(words) > 5 and words[5].startswith("/")})
 

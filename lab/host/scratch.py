@@ -5,7 +5,7 @@ is killed meanwhile."""
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,28 +14,43 @@ from lab.host import dirs
 from lab.host.process import Process, me
 
 _PLACE = "scratch"
-
-_OWNED = re.compile(r"([0-9]{1,10})-([0-9]{1,20})-")
+_NAME = re.compile(r"(?P<pid>[0-9]{1,10})-(?P<started>[0-9]{1,20})-")
 """What the name of a directory begins with: whose it is."""
 
 
+def runs(*parts: str) -> Path:
+    """Where runs are: what becomes one is put together on the same file system."""
+    return dirs.state("runs", *parts)
+
+
+
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """An empty directory below the state directory, gone when the block ends."""
+def scratch(root: Callable[..., Path] = dirs.state) -> Iterator[Path]:
+    """An empty directory, gone when the block ends: below the state directory, or another of those
+    that sweep() looks into.  One that the block has renamed stays.  Raises LackError."""
     mine = me()
-    place = Path(tempfile.mkdtemp(prefix=f"{mine.pid}-{mine.started}-", dir=dirs.state(_PLACE)))
+    own = Path(tempfile.mkdtemp(prefix=f"{mine.pid}-{mine.started}-", dir=root(_PLACE)))
     try:
-        yield place
+        yield own
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def sweep() -> None:
     """Remove what labs left there that are no more."""
-    # A state directory that cannot be used is told by whatever needs it.
-    with suppress(OSError, LabError):
-        for left in (dirs.state() / _PLACE).iterdir():
-            # Whatever else lies there is none of the lab's.
-            owner = _OWNED.match(left.name)
-            if owner and not Process(int(owner[1]), int(owner[2])).alive():
-                shutil.rmtree(left, ignore_errors=True)
+    # A directory that cannot be used is told by whatever needs it.
+    for root in (dirs.state, dirs.cache, _runs_there_are):
+        with suppress(OSError, LabError):
+            for left in (root() / _PLACE).iterdir():
+                if _left(left.name):
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs_there_are() -> Path:
+    return dirs.state() / "runs"
+
+
+def _left(name: str) -> bool:
+    """Whether the lab that a directory's name tells of is no more."""
+    found = _NAME.match(name)
+    return found is not None and not Process(int(found["pid"]), int(found["started"])).alive()

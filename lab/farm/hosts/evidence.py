@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What runs leave behind, from the worker that carried them out to whoever wants to look."""
 
-import shutil
 from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
@@ -9,6 +8,7 @@ from sqlalchemy.orm import Session
 from lab.artifacts.depot import VARIABLE, Progress, opened
 from lab.errors import HostError, UsageError
 from lab.host import dirs
+from lab.host.scratch import runs, scratch
 from lab.results.store.query import night_named, run_named
 
 
@@ -30,17 +30,19 @@ def bring(run: str, progress: Progress) -> bool:
     depot = opened()
     if depot is None:
         raise UsageError(f"no depot: {VARIABLE} is not set", hint="docs/many-hosts.md")
-    partial = dirs.state("runs") / f".partial-{run}"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with scratch(runs) as partial:
         if depot.fetch(f"runs/{run}", partial, progress) is None:
             raise HostError(
                 f"the depot has no evidence of run {run}",
                 hint="its worker had no LAB_ARTIFACTS, or has not put it there yet",
             )
-        partial.rename(place)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.rename(place)
+        except OSError as error:
+            # Another lab may have brought it meanwhile.
+            if not place.is_dir():
+                raise dirs.not_writable(place, error) from error
+            return False
     return True
 
 
