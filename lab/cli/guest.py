@@ -73,7 +73,9 @@ def up(
     try:
         with phases() as progress:
             guest = guests.up(name, wanted, progress)
-    except guests.AlreadyUp:
+    except guests.AlreadyUp as error:
+        if error.name != name:
+            raise
         _already_up(registry.find(name), wanted, json=json)
         return
     found, peer = _found(guest.record)
@@ -135,7 +137,10 @@ def down(
 
     if (name is None) != all_guests:
         raise UsageError("lab down: name one guest, or say --all")
-    registry.sweep()
+    swept = registry.sweep()
+    if name in swept:
+        print(f"{name} is down: a lab that was killed had left it")
+        return
     names = [name] if name else [record.name for record in registry.listing()]
     for each in names:
         # A peer is gone with the guest before it.

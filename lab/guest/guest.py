@@ -127,9 +127,10 @@ class Guest:
             guest.machine.close()
 
     def release(self) -> None:
-        """Let the guest outlive this process."""
+        """Let the guest outlive this process, and its peer."""
         self.close()
-        for guest in filter(None, (self.peer, self)):
+        # The peer last: nobody but the guest leads to it.
+        for guest in filter(None, (self, self.peer)):
             if guest.record.owner:
                 guest.record = guest.record.model_copy(update={"owner": None})
                 registry.write(guest.directory, guest.record)

@@ -4,8 +4,8 @@
 A profile with a peer makes two guests, NAME and NAME-peer, which live and die together.
 """
 
-import contextlib
 import shutil
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from lab.artifacts.qemus.names import HOST
@@ -26,6 +26,13 @@ from lab.vm.qmp import EventSink
 
 class AlreadyUp(HostError):
     """A guest of that name runs."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"guest {name} is already up",
+            hint=f"lab down {name} first, or give --name another one",
+        )
+        self.name = name
 
 
 def up(name: str, profile: Profile, progress: Progress, *, owner: Process | None = None) -> Guest:
@@ -63,6 +70,8 @@ def start(
     their way, and its layers in the making (`bring_up`)."""
     if profile.peer is None:
         return _start_on_fresh_media(name, profile, progress, owner, platform, on_event)
+    # Before there is a peer, in whose place that of the guest that is up may be.
+    _refuse_running(registry.directory(name))
     other = f"{name}-peer"
     peer = _start_on_fresh_media(
         other, peer_profile(profile), progress, owner, None, on_event, Link(name, 2)
@@ -139,19 +148,28 @@ def down(name: str) -> None:
     if not path.exists():
         registry.find(name)
     record = registry.read(path)
-    with registry.locked(path):
-        registry.remove(path)
-    other = registry.directory(record.link.other) if record and record.link else None
-    if other and other.exists():
-        with registry.locked(other):
-            registry.remove(other)
+    ends = [path]
+    if record and record.link:
+        ends.insert(2 - record.link.end, registry.directory(record.link.other))
+    there = [end for end in ends if end.exists()]
+    with ExitStack() as stack:
+        for end in there:
+            stack.enter_context(registry.locked(end))
+        # The peer first: the guest by whose name both are found is there to the last.
+        for end in reversed(there):
+            registry.remove(end)
+
+
+def _refuse_running(path: Path) -> None:
+    """Raise AlreadyUp where a guest runs in that directory, and its owner does if it has one."""
+    record = registry.read(path)
+    if record and record.alive() and not record.orphaned():
+        raise AlreadyUp(path.name)
 
 
 def _clear(path: Path) -> None:
     """Empty a guest's directory of one that died or was never ready.  Raises AlreadyUp."""
-    record = registry.read(path)
-    if record and record.alive() and not record.orphaned():
-        raise AlreadyUp(f"guest {path.name} is already up")
+    _refuse_running(path)
     registry.end_processes(path)
     for leftover in list(path.iterdir()):
         if leftover.is_dir():
@@ -162,7 +180,7 @@ def _clear(path: Path) -> None:
 
 def _keep_failed(path: Path) -> None:
     """Save what tells why a boot failed."""
-    with contextlib.suppress(OSError, HostError):
+    with suppress(OSError, HostError):
         keep_words(path, dirs.state("failed", path.name))
 
 

@@ -168,8 +168,8 @@ def end_processes(path: Path) -> None:
 
 
 def sweep() -> list[str]:
-    """Remove what killed labs left behind: guests half-started, and guests of runs that are
-    gone.  Returns their names."""
+    """Remove what killed labs left behind: guests half-started, guests of runs that are gone, and
+    one of two whose other end is.  Returns their names."""
     guests = sorted(dirs.state("guests").iterdir())
     return [path.name for path in guests if remove_if(path, was_left)]
 
@@ -202,12 +202,27 @@ def left_behind() -> list[Path]:
 
 
 def was_left(path: Path) -> bool:
-    """Whether a guest is one that a killed lab left, or is just being started.
+    """Whether a guest is one that a killed lab left, or is just being started; or one of two that
+    live and die together, whose other end is gone.
 
     A record that another version of the lab wrote may be unreadable: that guest stays.
     """
     record = read(path)
-    return record.orphaned() if record else path.is_dir() and not (path / RECORD).exists()
+    if record is None:
+        return path.is_dir() and not (path / RECORD).exists()
+    return record.orphaned() or (record.owner is None and _bereft(record))
+
+
+def _bereft(record: Record) -> bool:
+    """Whether a guest's other end is gone, or is left: a lab was killed between the two."""
+    if record.link is None:
+        return False
+    path = directory(record.link.other)
+    if path.exists():
+        other = read(path)
+        return other is not None and other.orphaned()
+    # For a moment a spare that takes over is in neither place.
+    return not any(path.parent.glob(f"{path.name}{SPARE}*"))
 
 
 def died(path: Path) -> bool:
