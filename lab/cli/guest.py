@@ -141,7 +141,8 @@ def down(
     if name in swept:
         print(f"{name} is down: a lab that was killed had left it")
         return
-    names = [name] if name else [record.name for record in registry.listing()]
+    ours = [record for record in registry.listing() if not record.foreign()]
+    names = [name] if name else [record.name for record in ours]
     for each in names:
         # A peer is gone with the guest before it.
         if name or registry.directory(each).exists():
@@ -165,7 +166,7 @@ def list_guests(json: Json = False) -> None:
     rows = [
         (
             record.name,
-            _state(record),
+            f"{_state(record)}: {record.host}" if record.foreign() else _state(record),
             record.profile.name,
             record.kernel,
             record.accelerator,
@@ -232,6 +233,8 @@ def console(name: Name) -> None:
 
 
 def _state(record: Record) -> str:
+    if record.foreign():
+        return "elsewhere"
     if not record.alive():
         return "died"
     return "in a run" if record.owner else "up"
@@ -262,6 +265,7 @@ def _document(record: Record) -> dict[str, object]:
         "accelerator": record.accelerator,
         "port": record.port,
         "pid": record.qemu.pid,
+        "host": record.host or None,
         "started": record.started,
         "began": "boot" if record.cold is not None else "checkpoint",
         "cold": record.cold or None,

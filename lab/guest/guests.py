@@ -126,9 +126,11 @@ def _start_on_fresh_media(
 def attach(name: str, on_event: EventSink | None = None) -> Guest:
     """The running guest of that name.
 
-    Raises UsageError when there is none, HostError with QEMU's last words when it has died.
+    Raises UsageError when there is none, or it is another host's, HostError with QEMU's last words
+    when it has died.
     """
     record = registry.find(name)
+    registry.require_ours(record)
     path = registry.directory(name)
     if not record.alive():
         raise HostError(
@@ -143,11 +145,14 @@ def attach(name: str, on_event: EventSink | None = None) -> Guest:
 
 
 def down(name: str) -> None:
-    """Take a guest down, dead or alive.  Raises UsageError when there is none of that name."""
+    """Take a guest down, dead or alive.  Raises UsageError when there is none of that name, or it
+    is another host's."""
     path = registry.directory(name)
     if not path.exists():
         registry.find(name)
     record = registry.read(path)
+    if record:
+        registry.require_ours(record)
     ends = [path]
     if record and record.link:
         ends.insert(2 - record.link.end, registry.directory(record.link.other))
@@ -161,8 +166,11 @@ def down(name: str) -> None:
 
 
 def _refuse_running(path: Path) -> None:
-    """Raise AlreadyUp where a guest runs in that directory, and its owner does if it has one."""
+    """Raise AlreadyUp where a guest runs in that directory, and its owner does if it has one;
+    UsageError where it is another host's."""
     record = registry.read(path)
+    if record:
+        registry.require_ours(record)
     if record and record.alive() and not record.orphaned():
         raise AlreadyUp(path.name)
 

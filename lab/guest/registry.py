@@ -63,6 +63,16 @@ class Record(BaseModel):
         """Whether its QEMU still runs."""
         return self.qemu.alive()
 
+    def foreign(self) -> bool:
+        """Whether it is of a lab on another host, or in another namespace of processes: nobody here
+        knows whether it runs."""
+        return self.qemu.foreign() or (self.owner is not None and self.owner.foreign())
+
+    @property
+    def host(self) -> str:
+        """The name of the host whose guest it is; '' in what older labs wrote."""
+        return self.qemu.origin.host if self.qemu.origin else ""
+
     def is_of(self, profile: Profile) -> bool:
         """Whether it is a guest of a profile, whatever way it has begun."""
         way = {"boot": profile.guest.boot, "spares": profile.guest.spares}
@@ -145,6 +155,16 @@ def find(name: str) -> Record:
     return record
 
 
+def require_ours(record: Record) -> None:
+    """Raise UsageError for a guest of another host: what is done to it can harm one that runs."""
+    if record.foreign():
+        raise UsageError(
+            f"guest {record.name} is of another host, {record.host}",
+            hint="speak to it, or take it down, there; where that is no more: "
+            f"rm -r {directory(record.name)}",
+        )
+
+
 def listing() -> list[Record]:
     """All guests with a record, by name."""
     found = (read(path) for path in sorted(dirs.state("guests").iterdir()))
@@ -205,11 +225,14 @@ def was_left(path: Path) -> bool:
     """Whether a guest is one that a killed lab left, or is just being started; or one of two that
     live and die together, whose other end is gone.
 
-    A record that another version of the lab wrote may be unreadable: that guest stays.
+    A record that another version of the lab wrote may be unreadable: that guest stays, as does one
+    of another host.
     """
     record = read(path)
     if record is None:
         return path.is_dir() and not (path / RECORD).exists()
+    if record.foreign():
+        return False
     return record.orphaned() or (record.owner is None and _bereft(record))
 
 

@@ -6,18 +6,21 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.errors import HostError
+from lab.host.origin import Origin, here
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process of this host; `started` is field 22 of /proc/PID/stat (clock ticks)."""
+    """One process; `started` is field 22 of /proc/PID/stat (clock ticks)."""
 
     pid: int
     started: int
+    origin: Origin | None = field(default=None, compare=False)
+    """Where it is; None: here, in what older labs wrote."""
 
     @classmethod
     def of(cls, pid: int) -> "Process | None":
@@ -26,11 +29,20 @@ class Process:
             fields = _stat(Path(f"/proc/{pid}"))
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return None if fields[0] in "ZX" else cls(pid, int(fields[19]))
+        return None if fields[0] in "ZX" else cls(pid, int(fields[19]), here())
 
     def alive(self) -> bool:
-        """Whether this very process still runs."""
-        return Process.of(self.pid) == self
+        """Whether this very process still runs, as far as can be told: a foreign one does."""
+        if self.origin is None:
+            return Process.of(self.pid) == self
+        if self.foreign():
+            return True
+        return not self.origin.before(here()) and Process.of(self.pid) == self
+
+    def foreign(self) -> bool:
+        """Whether it is of another host, or in another namespace, so that nobody here knows what
+        became of it."""
+        return self.origin is not None and not self.origin.seen_from(here())
 
     def kept_waiting(self) -> float:
         """Seconds in which it would have run and had no processor, since its start: those of the
@@ -48,7 +60,11 @@ class Process:
 
     def kill(self, *, deadline: float = 10.0) -> None:
         """SIGKILL it and wait until it is gone.  Raises HostError if it is not after `deadline`
-        seconds: it then hangs in the kernel."""
+        seconds: it then hangs in the kernel; and for a foreign one."""
+        if self.foreign():
+            assert self.origin is not None
+            raise HostError(f"process {self.pid} is of another host, {self.origin.host}",
+                            hint="end it there")  # fmt: skip
         if not self.alive():
             return
         with contextlib.suppress(ProcessLookupError):
@@ -67,7 +83,7 @@ class Process:
         wait until it is gone; not those of this process's own group.  Raises HostError as kill."""
         with contextlib.suppress(ProcessLookupError):
             group = os.getpgid(self.pid)
-            if self.alive() and group != os.getpgid(0):
+            if not self.foreign() and self.alive() and group != os.getpgid(0):
                 os.killpg(group, signal.SIGKILL)
         self.kill()
 

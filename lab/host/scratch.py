@@ -11,10 +11,15 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.host import dirs
+from lab.host.origin import Origin, here
 from lab.host.process import Process, me
 
 _PLACE = "scratch"
-_NAME = re.compile(r"(?P<pid>[0-9]{1,10})-(?P<started>[0-9]{1,20})-")
+# Older labs did not say where they were.
+_NAME = re.compile(
+    r"(?P<pid>[0-9]{1,10})-(?P<started>[0-9]{1,20})-"
+    r"(?P<origin>(?P<machine>\w*)\.(?P<boot>[\w-]*)\.(?P<namespace>[0-9]{1,20})\.)?"
+)
 """What the name of a directory begins with: whose it is."""
 
 
@@ -23,13 +28,13 @@ def runs(*parts: str) -> Path:
     return dirs.state("runs", *parts)
 
 
-
 @contextmanager
 def scratch(root: Callable[..., Path] = dirs.state) -> Iterator[Path]:
     """An empty directory, gone when the block ends: below the state directory, or another of those
     that sweep() looks into.  One that the block has renamed stays.  Raises LackError."""
-    mine = me()
-    own = Path(tempfile.mkdtemp(prefix=f"{mine.pid}-{mine.started}-", dir=root(_PLACE)))
+    mine, at = me(), here()
+    prefix = f"{mine.pid}-{mine.started}-{at.machine}.{at.boot}.{at.namespace}."
+    own = Path(tempfile.mkdtemp(prefix=prefix, dir=root(_PLACE)))
     try:
         yield own
     finally:
@@ -53,4 +58,9 @@ def _runs_there_are() -> Path:
 def _left(name: str) -> bool:
     """Whether the lab that a directory's name tells of is no more."""
     found = _NAME.match(name)
-    return found is not None and not Process(int(found["pid"]), int(found["started"])).alive()
+    if found is None:
+        return False
+    origin = None
+    if found["origin"]:
+        origin = Origin("", found["machine"], found["boot"], int(found["namespace"]))
+    return not Process(int(found["pid"]), int(found["started"]), origin).alive()
