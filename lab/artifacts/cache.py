@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab.artifacts.depot import travelling
+from lab.artifacts.depot import travel_time, travelling
 from lab.errors import HostError, LackError
 from lab.host import dirs, lock
 from lab.host.process import touching, working_in
@@ -30,8 +30,9 @@ from lab.host.process import touching, working_in
 FORMAT = 1
 """Part of every key; raise it when the store itself changes what it writes."""
 
-BUILD_DEADLINE = 1800.0
-"""Seconds to wait for another process that builds the same artifact."""
+BUILD_DEADLINE = 3600.0
+"""Seconds that building may take, unless its builder says more: mmdebstrap, twice, since one of the
+same name may have to end first, and packing."""
 
 MANIFEST = "manifest.json"
 _PARTIAL = ".partial-"
@@ -91,13 +92,16 @@ def ensure(
     progress: Progress,
     *,
     room: int,
+    deadline: float = BUILD_DEADLINE,
 ) -> Artifact:
     """Return the artifact made of `inputs`, building it if it is not there yet.
 
     `room` is the free space in bytes that building needs; less raises HostError before anything
-    starts.  Whatever `build` raises, KeyboardInterrupt included, leaves nothing half-made.
+    starts.  `deadline` is what `build` may take, in seconds: so long another process is waited for
+    that builds the same, and not being done by then is a HostError.  Whatever `build` raises,
+    KeyboardInterrupt included, leaves nothing half-made.
     """
-    return _ensured(address(kind, name, inputs), build, progress, room)
+    return _ensured(address(kind, name, inputs), build, progress, room, deadline)
 
 
 def brought(kind: str, named: str, build: Builder, progress: Progress, *, room: int) -> Artifact:
@@ -105,18 +109,21 @@ def brought(kind: str, named: str, build: Builder, progress: Progress, *, room: 
     is not there yet.  `build` says that it cannot be had."""
     name, _, key = named.rpartition("-")
     return _ensured(Artifact(kind, name, key, dirs.cache("artifacts", kind) / named),
-                    build, progress, room)  # fmt: skip
+                    build, progress, room, BUILD_DEADLINE)  # fmt: skip
 
 
-def _ensured(artifact: Artifact, build: Builder, progress: Progress, room: int) -> Artifact:
+def _ensured(
+    artifact: Artifact, build: Builder, progress: Progress, room: int, deadline: float
+) -> Artifact:
     if use(artifact):
         return artifact
     kind, name = artifact.kind, artifact.name
 
-    def waiting(_lock: Path) -> None:
-        progress(f"{kind} {name}: another process is building it")
+    def waiting(path: Path) -> None:
+        progress(f"{kind} {name}: another process (pid {lock.holder(path)}) is building it")
 
-    with lock.held(_lock(artifact.key), deadline=BUILD_DEADLINE, on_wait=waiting):
+    longest = deadline + travel_time(kind)
+    with lock.held(_lock(artifact.key), deadline=longest, on_wait=waiting):
         if not artifact.path.is_dir():
             _sweep(artifact.path.parent, artifact.key)
             _check_room(artifact, room)

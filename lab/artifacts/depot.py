@@ -232,6 +232,15 @@ def travelling(
     return travelled
 
 
+def travel_time(kind: str) -> float:
+    """Seconds that fetching and offering an artifact may take beside its making; 0 for one that
+    does not travel."""
+    if kind not in TRAVEL or not os.environ.get(VARIABLE):
+        return 0.0
+    # Another process may fetch the same first, and another host have the lease.
+    return 2 * _FETCH_DEADLINE + 2 * _PACK_DEADLINE
+
+
 def share(kind: str, directory: Path, versions: Mapping[str, str]) -> None:
     """Have an artifact of this host in the depot.  Raises HostError."""
     depot, name = opened(), f"{kind}/{directory.name}"

@@ -83,7 +83,9 @@ def ensure_kernel(reference: str, progress: Progress) -> Kernel:
     else:
         name = _artifact_name(reference, source)
         inputs = _inputs(source, progress)
-        artifact = cache.ensure("kernel", name, inputs, build, progress, room=source.room)
+        artifact = cache.ensure(
+            "kernel", name, inputs, build, progress, room=source.room, deadline=source.deadline
+        )
     return Kernel(
         reference,
         artifact.key,

@@ -42,7 +42,9 @@ def ensure_module(name: str, kernel: "Kernel", progress: Progress) -> Path:
         return {"kernel": kernel.key, "release": kernel.release}
 
     inputs = _inputs(name, kernel.key)
-    artifact = cache.ensure(KIND, name, inputs, build, progress, room=_ROOM)
+    artifact = cache.ensure(
+        KIND, name, inputs, build, progress, room=_ROOM, deadline=source.deadline
+    )
     return artifact.path / f"{name}.ko"
 
 

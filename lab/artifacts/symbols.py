@@ -44,7 +44,11 @@ def ensure_package(package: str, suite: str, progress: Progress) -> Path:
             raise HostError(f"package {package} of {suite} has no vmlinux in {_DEBUG}/boot")
         return {"package": package, "suite": suite}
 
-    made = cache.ensure(KIND, package, _inputs(package, suite), build, progress, room=_ROOM)
+    made = cache.ensure(
+        KIND, package, _inputs(package, suite), build, progress, room=_ROOM,
+        # Another artifact may have the same package fetched first.
+        deadline=2 * _DEADLINE,
+    )  # fmt: skip
     return made.path / "debug"
 
 

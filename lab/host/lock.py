@@ -11,6 +11,8 @@ from pathlib import Path
 from lab.errors import HostError
 from lab.host.dirs import not_writable
 
+_UNKNOWN = "unknown"
+
 
 def _nobody(_path: Path) -> None:
     """Default for `on_wait`: nothing to tell."""
@@ -40,6 +42,13 @@ def held(
         os.close(fd)
 
 
+def holder(path: Path) -> str:
+    """The pid of whoever holds a lock, or held it last; `unknown` where nothing tells."""
+    with suppress(OSError):
+        return path.read_text(errors="replace").strip() or _UNKNOWN
+    return _UNKNOWN
+
+
 def _acquire(fd: int, path: Path, deadline: float, on_wait: Callable[[Path], None]) -> None:
     end = time.monotonic() + deadline
     told = False
@@ -52,9 +61,8 @@ def _acquire(fd: int, path: Path, deadline: float, on_wait: Callable[[Path], Non
                 on_wait(path)
                 told = True
             if time.monotonic() >= end:
-                owner = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
                 raise HostError(
-                    f"{path.name}: another lab (pid {owner}) holds the lock",
+                    f"{path.name}: another lab (pid {holder(path)}) holds the lock",
                     hint="wait for it, or end that process",
                 ) from None
             time.sleep(0.05)

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.artifacts import cache
+from lab.artifacts import cache, depot, kernel, module
+from lab.artifacts.kernels import make
+from lab.artifacts.kernels import names as names_of_kernels
+from lab.artifacts.kernels.linux import Linux
 from lab.errors import HostError
 from lab.host import lock
-from tests.unit.builders import idle, quiet
+from tests.unit.builders import idle, quiet, until
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +144,73 @@ def test_two_processes_build_once(store: Path) -> None:
         assert builder.exitcode == 0
     assert (store.parent / "builds").read_text() == "built\n"
     assert names(store) == {ensure().path.name}
+
+
+def _waiting(directory: Path) -> dict[str, str]:
+    until((directory.parent.parent / "go on").exists)
+    return write_one(directory)
+
+
+def _ensure_waiting() -> None:
+    ensure(_waiting)
+
+
+def test_a_build_is_waited_for_as_long_as_it_may_take(store: Path) -> None:
+    builder = multiprocessing.get_context("fork").Process(target=_ensure_waiting)
+    builder.start()
+    until(lambda: list(store.glob(".partial-*")) != [])
+    said: list[str] = []
+
+    def progress(phase: str) -> None:
+        said.append(phase)
+        if len(said) > 1:
+            (store.parent / "go on").touch()
+
+    def never(_directory: Path) -> dict[str, str]:
+        raise AssertionError("built twice")
+
+    def asked(deadline: float) -> cache.Artifact:
+        return cache.ensure(
+            "thing", "one", {"text": "a"}, never, progress, room=1, deadline=deadline
+        )
+
+    with pytest.raises(HostError, match=rf"another lab \(pid {builder.pid}\) holds the lock"):
+        asked(0.05)
+    assert asked(60).path.is_dir()
+    builder.join(20)
+    assert said == [f"thing one: another process (pid {builder.pid}) is building it"] * 2
+
+
+class Asked(Exception):
+    """Stands for what follows."""
+
+
+def test_what_is_compiled_is_waited_for_until_make_must_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deadlines = []
+
+    def ensure(*_: object, deadline: float = 0, **more: object) -> None:
+        deadlines.append(deadline)
+        raise Asked
+
+    monkeypatch.setattr(names_of_kernels, "resolve", lambda _: Linux(source=tmp_path))
+    monkeypatch.setattr(kernel, "_inputs", lambda *_: {})
+    monkeypatch.setattr(cache, "ensure", ensure)
+    with pytest.raises(Asked):
+        kernel.ensure_kernel("mine", quiet)
+    made = kernel.Kernel("mine", "key", "6.12", tmp_path, tmp_path, tmp_path, tmp_path)
+    with pytest.raises(Asked):
+        module.ensure_module("copyref", made, quiet)
+    # One for the kernel that another lab compiles of the same sources.
+    assert min(deadlines) > 2 * make.DEADLINE
+
+
+def test_what_travels_is_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert depot.travel_time("kernel") == 0
+    monkeypatch.setenv(depot.VARIABLE, "/depot")
+    assert depot.travel_time("kernel") > 3600
+    assert depot.travel_time("checkpoint") == 0
 
 
 def _hang(directory: Path) -> dict[str, str]:

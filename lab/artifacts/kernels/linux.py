@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from lab.artifacts.cache import Progress
+from lab.artifacts.cache import BUILD_DEADLINE, Progress
 from lab.artifacts.kernels import config, external, gcov, make, notes, rejects, series
 from lab.artifacts.kernels.checkout import Checkout
 from lab.artifacts.kernels.scratch import AppliedSeries, SeriesRejection
@@ -19,6 +19,8 @@ class Linux(KernelSource):
     """Sources (git tree, directory or tar file) with patches, built by the lab."""
 
     room: ClassVar[int] = 6 << 30
+    # Another kernel of the same sources may have to be compiled first.
+    deadline: ClassVar[float] = 2 * make.DEADLINE + BUILD_DEADLINE
     artifact: ClassVar[str] = "linux"
 
     type: Literal["source"] = "source"

@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from lab.artifacts import formats
-from lab.artifacts.cache import Progress
+from lab.artifacts.cache import BUILD_DEADLINE, Progress
 from lab.errors import UsageError
 
 
@@ -21,6 +21,9 @@ class KernelSource(BaseModel, ABC):
 
     room: ClassVar[int] = 1 << 30
     """Bytes free before a build."""
+
+    deadline: ClassVar[float] = BUILD_DEADLINE
+    """Seconds that build() and build_module() may take."""
 
     artifact: ClassVar[str] = ""
     """Name that all artifacts of such a source share; else each has that of its kernel."""
