@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from lab.copy.model import SECTOR, Copy, Extent
-from lab.copy.oracle import Findings, SectorState, Tagging
-from lab.copy.tags import describe
+from lab.copy.model import Copy, Extent
+from lab.copy.oracle import Findings, SectorState, Tagging, sectors, surroundings
 
 
 class Origin(NamedTuple):
@@ -58,8 +57,11 @@ ALONE = Rivals()
 """None."""
 
 
-def outcomes(copies: Sequence[Copy], writes: Sequence[Extent]) -> dict[int, frozenset[Origin]]:
-    """What each sector that any of them writes may hold once all have succeeded.
+def outcomes(
+    copies: Sequence[Copy], writes: Sequence[Extent], *, apart: bool = False
+) -> dict[int, frozenset[Origin]]:
+    """What each sector that any of them writes may hold once all have succeeded; `apart`: all
+    copies read another disk, to which nothing is written.
 
     What a sector may hold at some moment grows by what may be written to it, until nothing new
     comes.  That is exact for each sector by itself: along the way that its data have come, each
@@ -83,7 +85,7 @@ def outcomes(copies: Sequence[Copy], writes: Sequence[Extent]) -> dict[int, froz
     for source, targets in readers.items():
         for target in targets:
             bring(target, Origin(source))
-    while arrived:
+    while arrived and not apart:
         address, origin = arrived.pop()
         for target in readers.get(address, ()):
             bring(target, origin)
@@ -104,29 +106,29 @@ class Crowd:
     written: tuple[Tagging, ...]
     atom: int
 
-    def findings(self, data: bytes) -> tuple[Findings, ...]:
+    def findings(self, data: bytes, source: bytes | None = None) -> tuple[Findings, ...]:
         """What became of the destinations of the copy, of the other copies and of the writes, in
         this order, given the window's bytes afterwards: a sector is new if some order of all of
-        them leaves it so.  The first tells what changed where none of them writes as well."""
-        window = self.before.window
-        seen = {address: data[at * SECTOR : (at + 1) * SECTOR] for at, address in enumerate(window)}
+        them leaves it so.  The first tells what changed where none of them writes as well.
+        `source`: the bytes of the window that copies read, where that is another disk's."""
+        seen = sectors(self.before.window, data)
         targets = self.rivals.targets(self.copy)
         states = {address: state for target in targets for address, state in self._of(target, seen)}
         copies = (self.copy, *self.rivals.copies)
-        sources = {address for each in copies for source in each.sources for address in source}
-        outside = [address for address in window if address not in states]
-        changed = [at for at in outside if seen[at] != self.before.sector(at)]
-        odd = [at for at, state in states.items() if state not in WHOLE] + changed
-        notes = {at: self._described(seen[at]) for at in odd}
+        sources = {address for each in copies for part in each.sources for address in part}
+        found = surroundings(self.before, states, sources, data, source)
+        odd = [at for at, state in states.items() if state not in WHOLE]
+        odd += [at for at in found.neighbour if at not in found.source]
+        notes = found.notes | {at: self._described(seen[at]) for at in odd}
         first, *others = (
             Findings(each, tuple(states[address] for address in each.target), (), (), 0, notes)
             for each in (*copies, *map(self._onto_itself, self.rivals.writes))
         )
         first = replace(
             first,
-            changed_source=tuple(at for at in changed if at in sources),
-            changed_neighbour=tuple(at for at in changed if at not in sources),
-            checked_neighbours=len(set(outside) - sources),
+            changed_source=found.source,
+            changed_neighbour=found.neighbour,
+            checked_neighbours=found.neighbours,
         )
         return first, *others
 
@@ -156,19 +158,21 @@ class Crowd:
 
     @cached_property
     def _allowed(self) -> dict[int, frozenset[Origin]]:
-        return outcomes((self.copy, *self.rivals.copies), self.rivals.writes)
+        copies = (self.copy, *self.rivals.copies)
+        apart = self.before.source is not self.before
+        return outcomes(copies, self.rivals.writes, apart=apart)
 
     def _brought(self, origin: Origin) -> list[bytes]:
         """The sectors of an atom that hold the data of one."""
-        tagging = self.written[origin.writer - 1] if origin.writer else self.before
+        tagging = self.written[origin.writer - 1] if origin.writer else self.before.source
         return [tagging.sector(origin.address + at) for at in range(self.atom)]
 
     def _described(self, sector: bytes) -> str:
         """What a sector holds, in words; of which write, where it is one of these."""
         for number, tagging in enumerate(self.written, 1):
             if tagging.mark in sector:
-                return f"of write {number}: {describe(sector, tagging.generation, tagging.run)}"
-        return describe(sector, self.before.generation, self.before.run)
+                return f"of write {number}: {tagging.describe(sector)}"
+        return self.before.describe(sector)
 
 
 WHOLE = (SectorState.NEW, SectorState.OLD)

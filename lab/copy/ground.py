@@ -33,6 +33,10 @@ class Guess:
 class Ground(Protocol):
     """Tagged sectors, written and read."""
 
+    @property
+    def source(self) -> "Ground":
+        """Where copies to this ground are read from: itself, unless they come from another disk."""
+
     def write(self, sector: int, data: bytes) -> None:
         """Write data from a sector on; it is on the medium when this returns."""
 
@@ -42,10 +46,18 @@ class Ground(Protocol):
 
 class MediumGround:
     """A medium on the host: QEMU reads and writes the same file through the same page cache, so
-    both see each other's bytes at once, and the guest need not help (or lie)."""
+    both see each other's bytes at once, and the guest need not help (or lie).
 
-    def __init__(self, medium: Path) -> None:
+    `source`: the medium that copies come from, if it is another.
+    """
+
+    def __init__(self, medium: Path, source: Path | None = None) -> None:
         self._medium = medium
+        self._source = source
+
+    @property
+    def source(self) -> Ground:
+        return MediumGround(self._source) if self._source else self
 
     def write(self, sector: int, data: bytes) -> None:
         with self._medium.open("r+b", buffering=0) as file:
@@ -56,21 +68,6 @@ class MediumGround:
         with self._medium.open("rb", buffering=0) as file:
             data = os.pread(file.fileno(), extent.sectors * SECTOR, extent.start * SECTOR)
         return data.ljust(extent.sectors * SECTOR, b"\0")
-
-
-class PairedGround:
-    """Two media tagged alike, of which copies go from `source` to `target`, which is read; what
-    comes to the source, its write log tells."""
-
-    def __init__(self, target: Path, source: Path) -> None:
-        self._target, self._source = MediumGround(target), MediumGround(source)
-
-    def write(self, sector: int, data: bytes) -> None:
-        for medium in (self._target, self._source):
-            medium.write(sector, data)
-
-    def read(self, extent: Extent, guess: Guess | None = None) -> bytes:
-        return self._target.read(extent)
 
 
 class GuestGround:
@@ -85,6 +82,10 @@ class GuestGround:
         self._node = node
         self._unit = unit
         self._size = size
+
+    @property
+    def source(self) -> Ground:
+        return self
 
     def write(self, sector: int, data: bytes) -> None:
         size = {"size": self._size} if self._size else {}

@@ -5,7 +5,7 @@ It reads the ground of the copy (lab/copy/ground.py): the raw medium from the ho
 can be, otherwise a file or device through the guest.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -28,15 +28,32 @@ class SectorState(StrEnum):
 
 @dataclass(frozen=True)
 class Tagging:
-    """The tags that a medium was given: all of `window` carries them."""
+    """The tags that a medium was given: all of `window` carries them.
+
+    `source_generation`: that of the same window of the disk that copies come from, where it is
+    another one; 0 where it is the same.  What a kernel or device copies from the wrong disk has
+    tags of its own by that.
+    """
 
     window: Extent
     generation: int
     run: int
+    source_generation: int = 0
 
     def sector(self, address: int) -> bytes:
         """The bytes that were written to sector `address`."""
         return Tag(address, self.generation, self.run).sector()
+
+    @property
+    def source(self) -> "Tagging":
+        """The tags of the disk that copies come from: these, unless it is another one."""
+        if not self.source_generation:
+            return self
+        return Tagging(self.window, self.source_generation, self.run)
+
+    def describe(self, sector: bytes) -> str:
+        """What a sector of the window holds, in words."""
+        return describe(sector, self.generation, self.run, self.source_generation)
 
     @property
     def mark(self) -> bytes:
@@ -50,9 +67,10 @@ class Tagging:
     def copied(self, copy: Copy) -> Guess:
         """The window after a copy that went well."""
         data, first = bytearray(self.data()), self.window.start
+        brought = self.source.data()
         for source, target in copy.pieces():
             to, start, size = target.start - first, source.start - first, source.sectors
-            data[to * SECTOR : (to + size) * SECTOR] = self.data()[
+            data[to * SECTOR : (to + size) * SECTOR] = brought[
                 start * SECTOR : (start + size) * SECTOR
             ]
         moves = [(source.start, target.start, source.sectors) for source, target in copy.pieces()]
@@ -71,7 +89,8 @@ class Findings:
 
     `destination`: state per sector, in order.  `changed_source`, `changed_neighbour`: sectors
     that should not have changed, and did.  `notes`: for every sector that is neither whole old
-    nor whole new data, or changed where it must not, what it holds instead.
+    nor whole new data, or changed where it must not, what it holds instead.  Of a copy from one
+    disk to another `changed_source` are sectors of the first, all else is of the second.
     """
 
     copy: Copy
@@ -105,7 +124,7 @@ class Findings:
             self._word(address, state)
             for address, state in zip(self.copy.target, self.destination, strict=True)
         ]
-        changed = sorted((*self.changed_source, *self.changed_neighbour))
+        changed = sorted({*self.changed_source, *self.changed_neighbour})
         return {
             "destination": _in_runs(words),
             "changed": ", ".join(self._extents(changed)),
@@ -147,46 +166,82 @@ def flip_bit(ground: Ground, sector: int) -> None:
     ground.write(sector, bytes(data))
 
 
-def classify(copy: Copy, tagging: Tagging, data: bytes) -> Findings:
-    """Say what became of each sector of the window, given its bytes after the copy.
+def classify(copy: Copy, tagging: Tagging, data: bytes, source: bytes | None = None) -> Findings:
+    """Say what became of each sector of the window, given its bytes after the copy; `source`: those
+    of the disk that it came from, where that is another one.
 
     Source and destination must not overlap, and both lie inside the window.
     """
-    sources = {address for source in copy.sources for address in source}
-    if data == tagging.copied(copy).data:
+    sources = {address for part in copy.sources for address in part}
+    if data == tagging.copied(copy).data and source in (None, tagging.source.data()):
         # As a rule; sector by sector it takes ten times as long.
-        around = tagging.window.sectors - copy.target.sectors - len(sources)
+        around = tagging.window.sectors - copy.target.sectors
+        around -= len(sources) if source is None else 0
         return Findings(copy, (SectorState.NEW,) * copy.target.sectors, (), (), around)
-    seen = dict(_sectors(tagging.window, data))
+    seen = sectors(tagging.window, data)
     states = [
-        sector_state(seen[address], tagging.sector(address), tagging.sector(origin))
+        sector_state(seen[address], tagging.sector(address), tagging.source.sector(origin))
         for address, origin in copy.origins().items()
     ]
     states = list(_whole_units(states, copy.unit))
-    target = copy.target
-    outside = [address for address in tagging.window if address not in target]
-    changed = [address for address in outside if seen[address] != tagging.sector(address)]
-    broken = [
-        address
-        for address, state in zip(target, states, strict=True)
+    found = surroundings(tagging, copy.target, sources, data, source)
+    broken = {
+        address: tagging.describe(seen[address])
+        for address, state in zip(copy.target, states, strict=True)
         if state in (SectorState.TORN, SectorState.FOREIGN)
-    ]
+    }
     return Findings(
-        copy=copy,
-        destination=tuple(states),
-        changed_source=tuple(address for address in changed if address in sources),
-        changed_neighbour=tuple(address for address in changed if address not in sources),
-        checked_neighbours=len(outside) - len(sources),
-        notes={
-            address: describe(seen[address], tagging.generation, tagging.run)
-            for address in broken + changed
-        },
+        copy, tuple(states), found.source, found.neighbour, found.neighbours, broken | found.notes
     )
 
 
-def _sectors(window: Extent, data: bytes) -> Iterator[tuple[int, bytes]]:
-    for index, address in enumerate(window):
-        yield address, data[index * SECTOR : (index + 1) * SECTOR]
+def sectors(window: Extent, data: bytes) -> dict[int, bytes]:
+    """Each sector of a window, given its bytes."""
+    return {
+        address: data[index * SECTOR : (index + 1) * SECTOR] for index, address in enumerate(window)
+    }
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What no copy may change: sectors of the `source` and others that changed, how many others
+    there are, and what those hold that changed."""
+
+    source: tuple[int, ...]
+    neighbour: tuple[int, ...]
+    neighbours: int
+    notes: dict[int, str]
+
+
+def surroundings(
+    tagging: Tagging,
+    written: Iterable[int],
+    sources: Set[int],
+    data: bytes,
+    source: bytes | None = None,
+) -> Surroundings:
+    """What became of all sectors of a window but those that were `written`.
+
+    `sources`: the sectors that were read; on another disk, whose window holds `source`, where that
+    is given.  The same addresses of the window itself are its neighbours then.
+    """
+    seen, inside = sectors(tagging.window, data), set(written)
+    outside = [address for address in tagging.window if address not in inside]
+    changed = [address for address in outside if seen[address] != tagging.sector(address)]
+    notes = {address: tagging.describe(seen[address]) for address in changed}
+    if source is None:
+        return Surroundings(
+            tuple(address for address in changed if address in sources),
+            tuple(address for address in changed if address not in sources),
+            len(set(outside) - sources),
+            notes,
+        )
+    there = sectors(tagging.window, source)
+    lost = [at for at in sorted(sources) if there[at] != tagging.source.sector(at)]
+    for at in lost:
+        here = f"; on the destination's disk {notes[at]}" if at in notes else ""
+        notes[at] = f"on the source's disk {tagging.describe(there[at])}{here}"
+    return Surroundings(tuple(lost), tuple(changed), len(outside), notes)
 
 
 def sector_state(seen: bytes, old: bytes, new: bytes) -> SectorState:

@@ -74,7 +74,7 @@ class HideCorruption(Plant):
 
     def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
         if succeeded:
-            whole = b"".join(map(tagging.sector, copy.origins().values()))
+            whole = b"".join(map(tagging.source.sector, copy.origins().values()))
             ground.write(copy.destination, whole)
 
 
@@ -83,7 +83,7 @@ class WrongRange(Plant):
     does = "the first destination sector gets the data of the last range"
 
     def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        ground.write(copy.destination, tagging.sector(copy.sources[-1].end - 1))
+        ground.write(copy.destination, tagging.source.sector(copy.sources[-1].end - 1))
 
 
 class TornBlock(Plant):
@@ -91,7 +91,8 @@ class TornBlock(Plant):
     does = "the first destination block holds half new, half old data"
 
     def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        new, old = tagging.sector(copy.sources[0].start), tagging.sector(copy.destination)
+        new = tagging.source.sector(copy.sources[0].start)
+        old = tagging.sector(copy.destination)
         ground.write(copy.destination, new[: SECTOR // 2] + old[SECTOR // 2 :])
 
 
@@ -100,7 +101,7 @@ class TouchNeighbour(Plant):
     does = "the sector behind the destination gets source data"
 
     def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        ground.write(copy.target.end, tagging.sector(copy.sources[0].start))
+        ground.write(copy.target.end, tagging.source.sector(copy.sources[0].start))
 
 
 class ChangeSource(Plant):
@@ -108,7 +109,7 @@ class ChangeSource(Plant):
     does = "the first source sector is overwritten with zeroes"
 
     def medium(self, ground: Ground, copy: Copy, tagging: Tagging, succeeded: bool) -> None:
-        ground.write(copy.sources[0].start, bytes(SECTOR))
+        ground.source.write(copy.sources[0].start, bytes(SECTOR))
 
 
 class DropLastRange(Plant):

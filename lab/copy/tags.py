@@ -64,25 +64,29 @@ def unreadable(error: str) -> bytes:
     return _UNREADABLE + error.encode().ljust(SECTOR - len(_UNREADABLE), b"\0")
 
 
-def describe(sector: bytes, generation: int, run: int) -> str:
+def describe(sector: bytes, generation: int, run: int, source: int = 0) -> str:
     """What a sector holds, in words for the evidence of a verdict.
 
     `generation` and `run` are the current ones: data of another run or an earlier generation
-    is named as such.
+    is named as such.  `source`: the generation of the disk that copies come from, where that is
+    another; then it is told of which of the two the data are.
     """
     if sector.startswith(_UNREADABLE):
         return f"{CANNOT_BE_READ}: {sector[len(_UNREADABLE) :].rstrip(bytes(1)).decode()}"
     found = {read(sector[at : at + TAG_BYTES]) for at in range(0, SECTOR, TAG_BYTES)}
     if found == {None}:
         return "zeroes" if not any(sector) else f"no valid tag: {sector[:8].hex(' ')} …"
-    return " and ".join(sorted(_name(tag, generation, run) for tag in found))
+    return " and ".join(sorted(_name(tag, generation, run, source) for tag in found))
 
 
-def _name(tag: Tag | None, generation: int, run: int) -> str:
+def _name(tag: Tag | None, generation: int, run: int, source: int) -> str:
     if tag is None:
         return "bytes without a valid tag"
     if tag.run != run:
         return f"data of sector {tag.address} from another run"
+    if source and tag.generation == source:
+        return f"data of sector {tag.address} of the source's disk"
     if tag.generation != generation:
         return f"stale data of sector {tag.address} (generation {tag.generation})"
-    return f"data of sector {tag.address}"
+    of = " of the destination's disk" if source else ""
+    return f"data of sector {tag.address}{of}"

@@ -50,13 +50,6 @@ def stray(drive: Drive, wrote: Extent) -> str:
     return f"{wrote.sectors * SECTOR} bytes written at sector {wrote.start} of {reference(drive)}"
 
 
-def all_writes(logs: Logs, only_read: Drive) -> Iterator[str]:
-    """Every write to a disk that a copy may only read, in words."""
-    for drive, wrote in writes(logs):
-        if drive == only_read:
-            yield stray(drive, wrote)
-
-
 @dataclass(frozen=True)
 class Observation:
     """What was observed of a copy, apart from the sectors.
@@ -114,6 +107,8 @@ class CopyPath(ABC):
     so that what the kernel allocates for it can be told."""
     copies_last: ClassVar[bool] = False
     """The destination must come behind all that is written, as in a zone."""
+    source: Drive | None = None
+    """The disk that is read, where that is another than the one that is written."""
 
     def __init__(
         self, drive: Drive, ref: str, unit: int, size: int, limits: CopyLimits, first: int = FIRST

@@ -2,16 +2,14 @@
 """copy_file_range from one block device to another, and within one that only the guest has."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from lab.copy.contract import Offload
-from lab.copy.ground import Ground, PairedGround
 from lab.copy.model import SECTOR, Copy
-from lab.copy.paths.base import CopyPath, Logs, Observation, all_writes
+from lab.copy.paths.across import Across
+from lab.copy.paths.base import CopyPath, Logs, Observation
 from lab.copy.paths.bdev import LIMITS, BdevCfr
 from lab.copy.paths.bios import moved_through
 from lab.copy.paths.find import copy_limits, downwards, free_layers, free_namespaces, reference
-from lab.copy.paths.instrument import Instrument, Subject
 from lab.copy.paths.placement import Placement
 from lab.faults.model import REHEARSED, Point
 from lab.profile.layers.mapping import DmLinear
@@ -20,8 +18,8 @@ from lab.profile.models import CopyLimits, Profile
 from lab.vm.graph import Drive, drives
 
 
-class BdevCfrAcross(BdevCfr):
-    """From one disk to another of the same driver; nothing at all may be written to the first."""
+class BdevCfrAcross(Across, BdevCfr):
+    """From one disk to another of the same driver."""
 
     name = "bdev-cfr-across"
     does = "copy_file_range from one block device to another, both ends O_DIRECT"
@@ -29,12 +27,8 @@ class BdevCfrAcross(BdevCfr):
     through_cache = False
 
     def __init__(self, source: Drive, target: Drive, bounds: CopyLimits) -> None:
-        # Its addresses are the same on both.
-        parts = (Placement.whole(target), Placement.whole(source))
-        super().__init__(parts, reference(target), bounds)
-        self.size = min(source.size, target.size)
-        self.on_medium = True
-        self.source = source
+        super().__init__((Placement.whole(target),), reference(target), bounds)
+        self.reads(source)
 
     @classmethod
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
@@ -50,24 +44,6 @@ class BdevCfrAcross(BdevCfr):
 
     def request(self, copy: Copy) -> dict[str, object]:
         return super().request(copy) | {"source": f"/dev/lab/{reference(self.source)}"}
-
-    def strays(self, logs: Logs, copy: Copy) -> Iterator[str]:
-        """All that was written to the source's disk, as well."""
-        yield from super().strays(
-            {drive: found for drive, found in logs.items() if drive == self.drive}, copy
-        )
-        yield from all_writes(logs, self.source)
-
-    def on(self, subject: Subject) -> Instrument[Any]:
-        return _Pair(self, subject)
-
-
-class _Pair(Instrument[BdevCfrAcross]):
-    """Both disks are tagged alike."""
-
-    @property
-    def ground(self) -> Ground:
-        return PairedGround(self.medium, self.medium.parent / self.path.source.medium)
 
 
 class BdevCfrMemory(BdevCfr):

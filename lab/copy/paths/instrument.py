@@ -39,7 +39,10 @@ class Instrument(Generic[_Plan]):
     def ground(self) -> Ground:
         """Where the oracle writes and reads."""
         if self.path.on_medium:
-            return MediumGround(self.medium)
+            source = self.path.source
+            return MediumGround(
+                self.medium, self.medium.with_name(source.medium) if source else None
+            )
         return GuestGround(self.ask, self.path.node, self.path.unit, self.path.file_size)
 
     @property
@@ -54,7 +57,10 @@ class Instrument(Generic[_Plan]):
 
     def prepare(self, copy: Copy, tagging: Tagging) -> None:
         """Let the window hold its tags, and everything come to rest."""
-        self.ground.write(tagging.window.start, tagging.data())
+        start, ground = tagging.window.start, self.ground
+        ground.write(start, tagging.data())
+        if self.path.source:
+            ground.source.write(start, tagging.source.data())
 
     def completion(self, answer: dict[str, Any]) -> Completion:
         """What the executor reported, as the end of a copy."""

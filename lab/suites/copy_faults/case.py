@@ -167,9 +167,7 @@ class BenchCase:
             anew = told.aftermath is Aftermath.REMOUNTED
             problem = self._revive() if told.ended else bench.mend(rebooted=anew)
         plant.medium(bench.ground, copy, tagging, _succeeded(told))
-        findings, *others = (
-            crowd.findings(oracle.read(tagging)) if crowd else (oracle.look(copy, tagging),)
-        )
+        findings, *others = oracle.look_at_crowd(crowd) if crowd else (oracle.look(copy, tagging),)
         if bench.path.on_medium and told.ended:
             problem = self._revive()
         elif problem:
@@ -217,7 +215,7 @@ class BenchCase:
     ) -> Observation:
         """What the taps saw of the copy."""
         bench = self._bench
-        carried = bench.taps.carrying(told.entries, elsewhere, tagging.mark)
+        carried = bench.taps.carrying(told.entries, elsewhere, tagging.source.mark)
         return Observation(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
 
     def _revive(self) -> str:

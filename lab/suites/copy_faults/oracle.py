@@ -25,19 +25,23 @@ class Oracle:
         self._generation = 0
 
     def tag(self, layout: Layout) -> Tagging:
-        """Tag the window with a new generation, and let everything come to rest."""
-        self._generation += 1
-        tagging = Tagging(layout.window, self._generation, self._run.number)
+        """Tag the window with a new generation, and let everything come to rest; where copies come
+        from another disk, that with a generation of its own."""
+        source = self._next() if self._instrument.path.source else 0
+        tagging = Tagging(layout.window, self._next(), self._run.number, source)
         try:
             self._instrument.prepare(layout.copy, tagging)
         except OSError as error:
             raise not_writable(self._instrument.medium, error) from error
         return tagging
 
+    def _next(self) -> int:
+        self._generation += 1
+        return self._generation
+
     def tag_cached(self, layout: Layout) -> Tagging:
         """Tag the window through the page cache with a new generation, and leave it there."""
-        self._generation += 1
-        tagging = Tagging(layout.window, self._generation, self._run.number)
+        tagging = Tagging(layout.window, self._next(), self._run.number)
         self._instrument.cache.write(tagging.window.start, tagging.data())
         return tagging
 
@@ -50,7 +54,19 @@ class Oracle:
 
     def look(self, copy: Copy, tagging: Tagging) -> Findings:
         """What became of a copy; see read()."""
-        return classify(copy, tagging, self.read(tagging, tagging.copied(copy)))
+        return classify(
+            copy, tagging, self.read(tagging, tagging.copied(copy)), self._read_source(tagging)
+        )
+
+    def look_at_crowd(self, crowd: Crowd) -> tuple[Findings, ...]:
+        """What became of a copy and of its rivals; see read()."""
+        return crowd.findings(self.read(crowd.before), self._read_source(crowd.before))
+
+    def _read_source(self, tagging: Tagging) -> bytes | None:
+        """The window of the disk that copies come from; None where it is the same."""
+        if self._instrument.path.source is None:
+            return None
+        return self._instrument.ground.source.read(tagging.window)
 
     def read(self, tagging: Tagging, guess: Guess | None = None) -> bytes:
         """Let the oracle read the ground; what cannot even be opened is lost, sector by sector."""

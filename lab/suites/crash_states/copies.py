@@ -78,7 +78,8 @@ class CopyWorkload:
         Raises ProfileError where the path's copies cannot be judged on the raw medium, UsageError
         where there is no room.
         """
-        if not (path.on_medium and path.any_shape and path.passthrough) or path.copies_last:
+        alone = path.on_medium and path.source is None
+        if not (alone and path.any_shape and path.passthrough) or path.copies_last:
             raise ProfileError(
                 f"{path.name} on {path.ref}: its copies cannot be judged on the raw medium",
                 hint="crash-states takes nvme-copy on a namespace without zones and metadata",

@@ -56,12 +56,13 @@ def lose_write(scene: Scene) -> Effect:
 def read_stale(scene: Scene) -> Effect:
     """The read finds what an earlier tagging had left there."""
     source, target = scene.part
-    before = Tagging(source, scene.tagging.generation - 1, scene.tagging.run)
-    ground, grip = scene.bench.ground, scene.grip
+    tagging = scene.tagging.source
+    before = Tagging(source, tagging.generation - 1, tagging.run)
+    ground, grip = scene.bench.ground.source, scene.grip
     assert isinstance(grip, Stepper)
     ground.write(source.start, before.data())
     grip.advance(Point(Stage.WRITE, scene.point.k), scene.hang)
-    ground.write(source.start, b"".join(map(scene.tagging.sector, source)))
+    ground.write(source.start, b"".join(map(tagging.sector, source)))
     return Effect(corrupted=tuple(target))
 
 
