@@ -153,6 +153,11 @@ class CopyPath(ABC):
         return f"/dev/lab/{self.ref}"
 
     @property
+    def atom(self) -> int:
+        """Bytes of the smallest part that what holds the data writes whole."""
+        return self.drive.block_size
+
+    @property
     def guard(self) -> int:
         """Sectors around and between the parts of a copy that must not change: whole blocks."""
         return max(GUARD, self.unit)

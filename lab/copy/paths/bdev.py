@@ -75,6 +75,10 @@ class BdevCfr(CopyPath):
         return self._drives
 
     @property
+    def atom(self) -> int:
+        return min(drive.block_size for drive in self._drives)
+
+    @property
     def bounds(self) -> CopyLimits:
         return self._bounds
 

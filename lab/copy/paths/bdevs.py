@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 
 from lab.copy.contract import Offload
-from lab.copy.model import SECTOR, Copy
+from lab.copy.model import SECTOR, Copy, Layout
 from lab.copy.paths.across import Across
 from lab.copy.paths.base import CopyPath, Logs, Observation
 from lab.copy.paths.bdev import LIMITS, BdevCfr
@@ -46,19 +46,23 @@ class BdevCfrAcross(Across, BdevCfr):
         return super().request(copy) | {"source": f"/dev/lab/{reference(self.source)}"}
 
 
-class BdevCfrMemory(BdevCfr):
-    """Within null_blk, or dm-linear over it: nothing reaches QEMU, so there are no points."""
+class BdevCfrMemory(CopyPath):
+    """Within null_blk, or dm-linear over it: nothing reaches QEMU, so there are no points, and
+    `drive` is some disk beside it, of which no property is the copy's."""
 
     name = "bdev-cfr-memory"
     does = "copy_file_range within a disk in the guest's memory, both ends O_DIRECT"
     needs = "null_blk without zones, or dm-linear over such; and, to watch, some emulated disk"
-    held = False
+    module = BdevCfr.module
+    durable = True
+    on_medium = False
     survives_boot = False
+    through_cache = True
+    splits = True
+    held = False
 
-    def __init__(self, ref: str, unit: int, size: int, beside: Drive) -> None:
-        CopyPath.__init__(self, beside, ref, unit, size, LIMITS)
-        self.on_medium = False
-        self._parts, self._drives, self._bounds = (), (beside,), LIMITS
+    def __init__(self, ref: str, block_size: int, size: int, beside: Drive) -> None:
+        super().__init__(beside, ref, block_size // SECTOR, size, LIMITS)
 
     @classmethod
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:
@@ -71,7 +75,17 @@ class BdevCfrMemory(BdevCfr):
                 top = below[0]
                 size = sum(s.size for s in top.segments) if isinstance(top, DmLinear) else disk.size
                 for beside in drives(profile)[:1]:
-                    yield cls(layer.name, disk.block_size // SECTOR, size, beside)
+                    yield cls(layer.name, disk.block_size, size, beside)
+
+    @property
+    def atom(self) -> int:
+        return self.unit * SECTOR
+
+    def request(self, copy: Copy) -> dict[str, object]:
+        return super().request(copy) | {"direct": BdevCfr.direct}
+
+    def sizes(self) -> Iterator[tuple[str, Layout]]:
+        yield from self.around_limits()
 
     def points(self, ranges: int) -> list[Point] | None:
         return [REHEARSED]

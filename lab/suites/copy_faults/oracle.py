@@ -49,8 +49,8 @@ class Oracle:
         """A copy with its rivals, on a window that was tagged."""
         written = tuple(taggings(rivals, self._generation + 1, self._run.number))
         self._generation += len(written)
-        block = self._instrument.path.drive.block_size // SECTOR
-        return Crowd(copy, rivals, tagging, written, block)
+        atom = self._instrument.path.atom // SECTOR
+        return Crowd(copy, rivals, tagging, written, atom)
 
     def look(self, copy: Copy, tagging: Tagging) -> Findings:
         """What became of a copy; see read()."""

@@ -70,8 +70,8 @@ def test_what_came_from_the_same_address_of_the_destination_s_disk_is_foreign(di
     disks.carry_out(disks.target)
     found = disks.oracle.look(disks.copy, disks.tagging)
     assert set(found.destination) == {FOREIGN}
-    first = disks.copy.sources[0].start
-    assert found.notes[disks.copy.destination] == f"data of sector {first} of the destination's disk"
+    told = f"data of sector {disks.copy.sources[0].start} of the destination's disk"
+    assert found.notes[disks.copy.destination] == told
 
 
 def test_of_the_right_disk_and_the_wrong_sector_that_is_told(disks: Disks) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from lab.copy.concurrent import Rivals
 from lab.copy.model import SECTOR, Extent
-from lab.copy.oracle import Tagging, classify
+from lab.copy.oracle import SectorState, Tagging, classify
+from lab.copy.paths import find
 from lab.copy.paths.instrument import Subject
 from lab.copy.tags import unreadable
 from lab.errors import GuestError, HostError
+from lab.profile.load import load
 from lab.suites.copy_faults.oracle import Oracle
 from tests.unit.builders import nvme_path
 
@@ -61,3 +63,29 @@ def test_what_cannot_be_opened_is_lost_unless_the_guest_is_gone() -> None:
     assert oracle(instrument).read(tagging) == lost
     with pytest.raises(GuestError, match="ENXIO"):
         oracle(instrument, alive=False).read(tagging)
+
+
+@pytest.mark.parametrize(
+    ("beside", "block", "state"), [(4096, 512, SectorState.NEW), (512, 4096, SectorState.TORN)]
+)
+def test_a_crowd_is_judged_by_the_blocks_of_the_disk_that_it_is_on(
+    beside: int, block: int, state: SectorState
+) -> None:
+    """A write over the first half of 4 KiB that a copy brings: whole blocks of the one, half a
+    block of the other.  The emulated disk beside it, which is there to be watched, does not
+    count."""
+    changes = [
+        f"devices[0].namespaces[0].block_size={beside}", f"layers[memory].block_size={block}",
+    ]  # fmt: skip
+    path = find(load("null-blk", changes), "bdev-cfr-memory", "memory")
+    assert (path.drive.block_size, path.atom) == (beside, block)
+    layout = path.layout(1, 4096 // block)
+    copy, tagging = layout.copy, Tagging(layout.window, 1, 7)
+    written = Extent(copy.destination, 8 if block == 4096 else 4)
+    instrument = path.on(Subject(lambda **_: {}, Path()))
+    crowd = oracle(instrument).crowd(copy, Rivals(writes=(written,)), tagging)
+    data = bytearray(tagging.copied(copy).data)
+    first = (copy.destination - layout.window.start) * SECTOR
+    data[first : first + 4 * SECTOR] = crowd.written[0].data()[: 4 * SECTOR]
+    found, _ = crowd.findings(bytes(data))
+    assert set(found.destination) == {state}
