@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.copy.ground import Ground
 from lab.copy.model import Completion, Copy
-from lab.copy.paths.base import CopyPath
+from lab.copy.paths.base import CopyPath, Logs
 from lab.copy.paths.instrument import Subject
 from lab.copy.paths.traced import TRACE_EVENTS
 from lab.errors import GuestError, LabError
@@ -21,8 +21,6 @@ from lab.guest.guest import Guest
 from lab.guest.kmsg import complaints
 from lab.guest.meanwhile import Meanwhile
 from lab.guest.media import create_media
-from lab.host.clone import clone
-from lab.host.dirs import not_writable
 from lab.host.patience import Patience
 from lab.results.coverage import Circumstance
 from lab.suites.copy_faults import fua
@@ -294,15 +292,11 @@ class Bench:
         """Have the guest's kernel log a message."""
         self.sh('echo "$1" >/dev/kmsg', message, deadline=30)
 
-    def snapshot(self) -> Path:
-        """A copy of the medium as it is now, beside it."""
-        base = self.medium.with_suffix(".base")
-        try:
-            clone(self.medium, base)
-        except OSError as error:
-            base.unlink(missing_ok=True)
-            raise not_writable(base, error) from error
-        return base
+    def logs(self) -> Logs:
+        """What reached the write log of each disk at the bottom since the last call, or since all
+        was forgotten (Taps.forget)."""
+        drives = (self.drive, *self.path.others)
+        return dict(zip(drives, (self.taps.writes(), *self.taps.elsewhere()), strict=True))
 
     def close(self) -> None:
         """Leave the guest as it was, if it runs on, and keep the evidence."""

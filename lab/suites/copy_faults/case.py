@@ -19,7 +19,6 @@ from lab.copy.oracle import Tagging, classify
 from lab.copy.paths.base import Observation
 from lab.copy.plant import Plant
 from lab.copy.sizes import exceeded, sizes
-from lab.crash.writelog import LogEntry
 from lab.errors import GuestError
 from lab.faults.actions import REHEARSAL, SIZE, Action
 from lab.faults.model import Point, Stage
@@ -152,15 +151,15 @@ class BenchCase:
                     bench, self._setup, tagging, plant, self._hang, crowd
                 ).carry_out()
         except DeviceFailure as failure:
-            told = InterruptionResult(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
+            told = InterruptionResult(
+                crash=str(failure), aftermath=Aftermath.KILLED, ended=True, logs=bench.logs()
+            )
         if told.ended and not bench.path.survives_boot:
             raise GroundLost(told.crash or f"no completion within {self._hang:.1f} s")
-        elsewhere = bench.taps.elsewhere()
-        seen = self._seen(told, elsewhere, tagging)
+        seen = self._seen(told, tagging)
         offload = (
             crowds.offload(bench.path, seen, crowd) if crowd else bench.path.offload(seen, copy)
         )
-        logs = dict(zip((bench.drive, *bench.path.others), (told.entries, *elsewhere), strict=True))
         problem = ""
         if not bench.path.on_medium:
             # Only the guest can tell what became of the sectors.
@@ -184,7 +183,9 @@ class BenchCase:
             deadline=self._hang,
             crash=told.crash,
             complaints=self._complaints(told),
-            stray_writes=tuple(bench.path.strays(logs, crowds.written(crowd) if crowd else copy)),
+            stray_writes=tuple(
+                bench.path.strays(told.logs, crowds.written(crowd) if crowd else copy)
+            ),
             offload=offload,
             recovery=self._recover(problem),
             reached=told.reached,
@@ -210,12 +211,11 @@ class BenchCase:
         refuses = self._action == SIZE and not bench.path.splits
         return refuses and bool(exceeded(copy, bench.path.limits))
 
-    def _seen(
-        self, told: InterruptionResult, elsewhere: list[list[LogEntry]], tagging: Tagging
-    ) -> Observation:
+    def _seen(self, told: InterruptionResult, tagging: Tagging) -> Observation:
         """What the taps saw of the copy."""
         bench = self._bench
-        carried = bench.taps.carrying(told.entries, elsewhere, tagging.source.mark)
+        own, *others = told.logs.values()
+        carried = bench.taps.carrying(own, others, tagging.source.mark)
         return Observation(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
 
     def _revive(self) -> str:

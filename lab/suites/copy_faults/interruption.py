@@ -10,9 +10,8 @@ from lab.copy.contract import Aftermath
 from lab.copy.contract.facts import RAN_ON
 from lab.copy.model import Completion
 from lab.copy.oracle import Tagging
+from lab.copy.paths.base import Logs
 from lab.copy.plant import Plant
-from lab.crash import writelog
-from lab.crash.writelog import LogEntry
 from lab.errors import LabError
 from lab.faults import allocations
 from lab.faults.model import Stage
@@ -27,6 +26,7 @@ from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import DeviceFailure
 from lab.suites.copy_faults.fault import Strike, rate_for
+from lab.suites.copy_faults.powercut import PowerCut
 
 _HOLD_DEADLINE = 30.0
 """Seconds for a copy to come to a point; it takes milliseconds."""
@@ -37,8 +37,8 @@ class InterruptionResult:
     """What an interruption came to, for the caller of the copy and for whoever watched.
 
     `waited`: seconds from the release to the completion, or to the end of a copy whose caller was
-    killed.  `ended`: the guest is gone, or must be ended.  `messages`: of the kernel.  `entries`:
-    the write log's.  `corrupted`, `lost`, `lied`: what the lab did to the medium (Effect).
+    killed.  `ended`: the guest is gone, or must be ended.  `messages`: of the kernel.  `logs`: what
+    reached the write logs.  `corrupted`, `lost`, `lied`: what the lab did to the medium (Effect).
     `blind`: why the write log cannot tell what was durable.  `place`: the functions in which the
     kernel was when an allocation failed.
     """
@@ -51,7 +51,7 @@ class InterruptionResult:
     crash: str = ""
     aftermath: Aftermath = Aftermath.LIVE
     messages: list[str] = field(default_factory=list)
-    entries: tuple[LogEntry, ...] = ()
+    logs: Logs = field(default_factory=dict)
     corrupted: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
     lied: str = ""
@@ -98,7 +98,7 @@ class Interruption:
         aftermath = self._act.aftermath if told.reached else Aftermath.LIVE
         messages = bench.taps.kernel_messages() if told.waited is not None else []
         self._keep_memory(replace(told, aftermath=aftermath), messages)
-        entries = tuple(bench.taps.writes())
+        logs = bench.logs()
         doubtful = self._is_doubtful(told)
         ends = doubtful and bench.path.survives_boot
         if ends:
@@ -106,7 +106,7 @@ class Interruption:
         if doubtful:
             aftermath = Aftermath.KILLED if ends else Aftermath.REMOUNTED
         return replace(
-            told, aftermath=aftermath, messages=messages, entries=entries,
+            told, aftermath=aftermath, messages=messages, logs=logs,
             place=allocations.place(messages) if self._act.allocation else "",
             ended=ends or told.waited is None or self._act.action.costs_boot,
         )  # fmt: skip
@@ -246,7 +246,9 @@ class Interruption:
     def _end_guest(self) -> InterruptionResult:
         """Run the copy up to the point, kill QEMU there, and leave the medium that survives."""
         bench = self._bench
-        base = bench.snapshot() if self._act.survivors else None
+        cut = None
+        if self._act.survivors:
+            cut = PowerCut.prepared(bench.guest.directory, bench.path.stepped)
         told = InterruptionResult()
         if self._point.stage in (Stage.COMPLETED, Stage.FLUSHED):
             told = self._complete()
@@ -260,15 +262,24 @@ class Interruption:
                 told = InterruptionResult(bench.completed(self._hang), reached=False)
         bench.end()
         bench.run.emit("stepper", self._act.name, point=str(self._point))
-        entries = bench.taps.writes()
-        if base and self._act.survivors:
-            left = self._act.survivors(self._copy, self._point, entries)
-            survivors = self._plant.survivors(left)
-            writelog.replay(bench.write_log, list(survivors), base)
-            base.replace(bench.medium)
-            size = sum(entry.length for entry in survivors)
-            bench.run.emit("crash", "rebuilt", entries=len(survivors), bytes=size)
-        return replace(told, entries=tuple(entries))
+        logs = bench.logs()
+        if cut:
+            self._lose_power(cut, logs)
+        return replace(told, logs=logs)
+
+    def _lose_power(self, cut: PowerCut, logs: Logs) -> None:
+        """Leave on each disk with points what outlives the power."""
+        assert self._act.survivors
+        kept = {
+            drive: self._plant.survivors(
+                self._act.survivors(self._copy, self._point, list(logs[drive]))
+            )
+            for drive in cut.bases
+        }
+        cut.rebuild(kept)
+        left = [entry for entries in kept.values() for entry in entries]
+        size = sum(entry.length for entry in left)
+        self._bench.run.emit("crash", "rebuilt", entries=len(left), bytes=size)
 
     def _complete(self) -> InterruptionResult:
         """Let the copy run to its end undisturbed, and flush if the point says so."""
