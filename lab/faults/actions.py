@@ -30,6 +30,9 @@ class Action:
     """The request is held by a rate limit, which QEMU can drain, and not by a breakpoint."""
     lies: bool = False
     """A layer reports writes that it did not make, or made otherwise."""
+    counts: bool = False
+    """The fault layer of a disk counts to the request by itself; of several disks each would count
+    its own."""
     removes: bool = False
     """The device below the copy goes."""
     ends_guest: bool = False

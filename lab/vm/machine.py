@@ -202,6 +202,19 @@ class Machine:
                     self.execute("blockdev-del", {"node-name": old["node-name"]})
         return str(layer[0]["node-name"])
 
+    def failed_requests(self, drive: Drive) -> int:
+        """How many reads and writes of a disk have failed since QEMU began, whoever made them.
+
+        Each of the devices that the lab has counts them (QEMU block/accounting.c).  Raises
+        HostError.
+        """
+        (found,) = [
+            each["stats"]
+            for each in self.execute("query-blockstats")
+            if drive.id in each.get("qdev", "").split("/")
+        ]
+        return int(found["failed_rd_operations"]) + int(found["failed_wr_operations"])
+
     def fault_layers(self, drive: Drive) -> list[int]:
         """The numbers of the drive's fault layers, which any lab process may have set; the
         present one is the last, unless a lab was killed while it exchanged them."""

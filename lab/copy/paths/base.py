@@ -179,6 +179,8 @@ class CopyPath(ABC):
         """Whether the action means something on this path."""
         if not self.survives_boot and (action.costs_boot or action.lies):
             return False
+        if action.counts and len(self.stepped) > 1:
+            return False
         if action.beforehand:
             return self.by_its_task
         if action == CONCURRENT:

@@ -201,6 +201,10 @@ class Bench:
         for drive in self.path.stepped:
             self.guest.machine.exchange_fault_layer(drive, fault.rules, fault.fragment, fault.more)
 
+    def failed_requests(self) -> int:
+        """How many requests of the path's disk have failed since its guest was booted."""
+        return self.guest.machine.failed_requests(self.drive)
+
     def stepper(self, copy: Copy, fragment: int = 0) -> Stepper:
         """What freezes a copy; by what the device traces it lets those go that are not its.
 

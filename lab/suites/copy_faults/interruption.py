@@ -205,14 +205,19 @@ class Interruption:
 
     def _run_unheld(self) -> InterruptionResult:
         """Let the copy run into the error, and wait for its end."""
+        bench, counts = self._bench, self._act.action.counts
+        failed = bench.failed_requests() if counts else 0
         self._start()
         told = self._ended(time.monotonic(), Effect())
-        if self._crowd and self._bench.answered:
+        answer, reached = bench.answered or {}, True
+        if counts:
+            reached = bench.failed_requests() > failed
+        elif self._crowd and answer:
             # Whether any of them ran at the same time.
-            return replace(told, reached=self._bench.answered.get("met", 0) > 0)
-        if self._act.allocation and self._bench.answered:
-            return replace(told, reached=bool(self._bench.answered.get("struck")))
-        return told
+            reached = answer.get("met", 0) > 0
+        elif self._act.allocation and answer:
+            reached = bool(answer.get("struck"))
+        return replace(told, reached=reached)
 
     def _ended(self, since: float, effect: Effect, *, reached: bool = True) -> InterruptionResult:
         """Wait for the end of the copy."""

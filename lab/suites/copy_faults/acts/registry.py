@@ -24,7 +24,9 @@ _FS, _DM, _BLOCK = "file system", "device mapper", "block layer"
 OWN = (
     Act(Action("resume", HELD), swept=True),
     Act(Action("eio", (_READ, _WRITE)), host.inject, errno=EIO, fault=fault.fail, swept=True),
-    Act(Action("eio-unheld", (_READ, _WRITE)), errno=EIO, fault=fault.fail_unheld),
+    Act(
+        Action("eio-unheld", (_READ, _WRITE), counts=True), errno=EIO, fault=fault.fail_unheld,
+    ),
     Act(Action("enospc", (_WRITE,)), host.inject, errno=ENOSPC, fault=fault.fail, swept=True),
     Act(
         Action("torn", (_WRITE,), on_medium=True),
