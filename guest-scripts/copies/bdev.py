@@ -35,7 +35,7 @@ def copy(request):
     """Copy ranges of a block device by the kernel, and flush it."""
     meter = Meter(request["node"])
     source, target = (os.O_DIRECT if direct else 0 for direct in request["direct"])
-    with ExitStack() as opened:
+    with meter.watching(), ExitStack() as opened:
         ends = []
         nodes = (request.get("source", request["node"]), request["node"])
         for node, mode in zip(nodes, (os.O_RDONLY | source, os.O_RDWR | target), strict=True):

@@ -31,11 +31,12 @@ def copy(request):
     """Copy ranges of a copyref disk."""
     meter = Meter(request["node"])
     by = by_hand if request.get("emulate") else by_ioctl
-    fd = open_node(request["node"], os.O_RDWR)
-    try:
-        answer = by(fd, request["ranges"], request["to"])
-    finally:
-        os.close(fd)
+    with meter.watching():
+        fd = open_node(request["node"], os.O_RDWR)
+        try:
+            answer = by(fd, request["ranges"], request["to"])
+        finally:
+            os.close(fd)
     return answer | {"moved": meter.moved()}
 
 

@@ -12,12 +12,14 @@ def of(work):
     except OSError as problem:
         if not problem.errno:
             raise
-        return {
+        told = {
             "errno": problem.errno,
             "done": getattr(problem, "done", 0),
             "said": problem.strerror or str(problem),
             "seconds": time.monotonic() - start,
         }
+        moved = getattr(problem, "moved", None)
+        return told if moved is None else told | {"moved": moved}
 
 
 def failed(answer):

@@ -34,11 +34,12 @@ def copy(request):
     )
     meter = Meter(request["node"])
     try:
-        os.fsync(device)
-        by = files.by_hand if request.get("emulate") else files.by_copy_file_range
-        wanted = [[offset + shift, size] for offset, size in request["ranges"]]
-        answer = files.ranges(backing, backing, wanted, request["to"] + shift, by)
-        fcntl.ioctl(device, BLKFLSBUF)
+        with meter.watching():
+            os.fsync(device)
+            by = files.by_hand if request.get("emulate") else files.by_copy_file_range
+            wanted = [[offset + shift, size] for offset, size in request["ranges"]]
+            answer = files.ranges(backing, backing, wanted, request["to"] + shift, by)
+            fcntl.ioctl(device, BLKFLSBUF)
     finally:
         os.close(backing)
         os.close(device)

@@ -56,6 +56,16 @@ class Meter:
         bios = [[rwbs, sector - self._start, sectors, who] for rwbs, sector, sectors, who in found]
         return {"bios": bios[:MOST], "lost": lost + max(0, len(bios) - MOST)}
 
+    @contextmanager
+    def watching(self):
+        """An OSError inside is told what moved until then, as `moved`: a copy that failed may have
+        been one of reads and writes."""
+        try:
+            yield
+        except OSError as problem:
+            problem.moved = self.moved()
+            raise
+
 
 class NoMeter:
     """Of what is no block device: nobody asks how it is used."""

@@ -88,6 +88,29 @@ def test_nobody_to_tell_is_neither_for_nor_against(answer: dict[str, Any] | None
     assert (seen.proof, seen.against) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (moved() | {"errno": 5}, "was read or written through the disk, but the copy failed"),
+        (moved() | {"status": 0x281}, "was read or written through the disk, but the copy failed"),
+        ({"killed": 9, "seconds": 0.1}, "nobody told what moved through the disk"),
+        (None, "the guest ended before it could tell"),
+    ],
+)
+def test_where_no_success_was_told_nothing_is_proven_by_what_was_not_there(
+    answer: dict[str, Any] | None, said: str
+) -> None:
+    """A copy whose first read fails has written nothing, whoever made it."""
+    seen = moved_through(answer, "the disk", COPY)
+    assert (seen.proof, seen.against) == ("", "")
+    assert said in seen.untold
+
+
+def test_a_copy_of_reads_and_writes_that_failed_is_seen_as_that() -> None:
+    seen = moved_through(moved(["R", 2112, 8, "dd"]) | {"errno": 5}, "the disk", COPY)
+    assert seen.against == "through the disk: read 2112+8 by dd"
+
+
 @given(st.integers(2090, 2420), st.integers(0, 140))
 def test_a_request_is_the_copys_if_they_share_a_sector(start: int, sectors: int) -> None:
     bio = Bio(BioKind.READ, Extent(start, sectors), "x")

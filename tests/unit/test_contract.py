@@ -502,6 +502,36 @@ def test_what_cannot_be_told_of_an_offload_is_no_verdict_and_says_why() -> None:
     assert overall(case, judge(case)) == "holds"
 
 
+UNTOLD = Offload(untold="the copy failed")
+AGAIN = {
+    again: Recovery(DONE, findings(copied()), offload=offload)
+    for again, offload in {
+        "offloaded": Offload("nothing moved through the disk"), "fell back": FELL_BACK,
+        "not offloaded": Offload(against="the device saw no Copy command"),
+    }.items()
+}  # fmt: skip
+ENDED = {"completion": None, "waited": None, "aftermath": KILLED}
+
+
+@pytest.mark.parametrize("observed", [{"completion": FAILED, "injected": INJECTED}, ENDED])
+@pytest.mark.parametrize(
+    ("again", "verdict"),
+    [("offloaded", "holds"), ("fell back", "not exercised"), ("not offloaded", "not exercised")],
+)
+def test_of_a_copy_that_could_not_tell_the_same_copy_again_does(
+    observed: dict[str, object], again: str, verdict: str
+) -> None:
+    """What only ever falls back is no offload, wherever it was interrupted."""
+    whole = findings(copied(0))
+    case = facts(**{"findings": whole, "offload": UNTOLD, "recovery": AGAIN[again], **observed})
+    found = judge(case)
+    assert found["OFFLOADED"].verdict is NOT_APPLICABLE
+    assert found["OFFLOADED"].evidence.startswith("the copy failed; the same copy again: ")
+    assert overall(case, found) == verdict
+    proven = facts(recovery=AGAIN[again])
+    assert overall(proven, judge(proven)) == "holds"
+
+
 def test_what_is_wrong_with_a_rival_is_wrong_with_the_case() -> None:
     whole = findings(copied())
     assert violated(facts(others=(whole, whole))) == set()

@@ -266,6 +266,42 @@ def test_a_sync_that_fails_promises_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     assert getattr(caught.value, "done", 0) == 0
 
 
+MOVED = {"bios": [["R", 8, 8, "python3"]], "lost": 0}
+
+
+@pytest.mark.parametrize("name", ["bdev", "copyrefs", "loops"])
+def test_a_copy_that_fails_tells_what_moved_until_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """On a file, which knows none of the ioctls; by it reads and writes that failed are told."""
+
+    class Meter(load("meter").Meter):  # type: ignore[misc]
+        """One whose block device was read."""
+
+        def __init__(self, node: str) -> None:
+            assert node == str(file)
+
+        def moved(self) -> dict[str, Any]:
+            return MOVED
+
+    file = tmp_path / "file"
+    file.write_bytes(bytes(8192))
+    module = load(name)
+    monkeypatch.setattr(module, "Meter", Meter)
+    if name == "loops":
+        told = {"offset": "0", "backing_file": str(file)}
+        monkeypatch.setattr(module.system, "block_name", lambda node: "loop0")
+        monkeypatch.setattr(module.system, "read", lambda path: told[Path(path).name])
+    else:
+        monkeypatch.setattr(module, "open_node", os.open)
+    request = {
+        "path": "bdev-ioctl", "node": str(file), "ranges": [[0, 512]], "to": 4096,
+        "direct": [False, False], "emulate": name == "loops",
+    }  # fmt: skip
+    answer = load("ending").of(lambda: module.copy(request))
+    assert (answer["errno"], answer["moved"]) == (errno.ENOTTY, MOVED)
+
+
 def test_one_ioctl_has_all_ranges_in_the_structures_of_the_series(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

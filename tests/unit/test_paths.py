@@ -220,8 +220,33 @@ def test_a_reflink_is_offloaded_when_no_write_carries_the_data() -> None:
     assert carried.fallback == carried.against
     above = {"moved": moved(("WS", copy.destination, 8, "dd"))}
     assert "loop device" in path.offload(Observation("", 0, above, 1), copy).against
-    # Nobody was left to tell what moved through the loop device; the disk below still tells.
-    assert path.offload(Observation("", 0, None, 0), copy).proof
+    # Nobody was left to tell what moved through the loop device, nor that anything was copied; what
+    # the disk below was given still tells.
+    assert not path.offload(Observation("", 0, None, 0), copy).proof
+    assert path.offload(Observation("", 1, None, 0), copy).fallback
+
+
+@pytest.mark.parametrize(
+    ("answer", "untold"),
+    [
+        ({"errno": 5}, "no write on the disk below carried the copied data, but the copy failed"),
+        ({"killed": 9}, "but who asked for the copy was killed"),
+        (None, "the guest ended before it could tell"),
+    ],
+)
+@pytest.mark.parametrize("name", ["fs-cfr", "fs-clone", "loop-reflink", "copyref"])
+def test_no_write_with_the_data_proves_nothing_of_a_copy_that_did_not_succeed(
+    name: str, answer: dict[str, Any] | None, untold: str
+) -> None:
+    """ext4 copies by reads and writes; where the first read fails, or the guest ends, it has
+    written as little as a file system that shares blocks."""
+    path = find(load("copyref-xfs" if name == "copyref" else "loop-xfs-reflink", []), name)
+    copy = path.layout(1, 8).copy
+    told = answer and {"moved": NOTHING} | answer
+    seen = path.offload(Observation("", 0, told, 0), copy)
+    assert (seen.proof, seen.against) == ("", "")
+    assert untold in seen.untold
+    assert path.offload(Observation("", 1, told, 0), copy).against
 
 
 def test_a_target_has_copied_when_nothing_moved_through_its_disk() -> None:

@@ -40,11 +40,14 @@ def overall(facts: Facts, verdicts: dict[str, Verdict]) -> str:
 
     A copy that was not offloaded, or never came to the point, was not exercised, and one whose
     caller was served by reads and writes fell back: neither proves anything of an offload, unless
-    it broke another rule on its way.
+    it broke another rule on its way.  Where the copy could not tell, the same copy again does: if
+    that was not offloaded, nothing says that this one was.
     """
     broken = {rule for rule, verdict in verdicts.items() if verdict.verdict is Ruling.VIOLATED}
     if broken - {"OFFLOADED"}:
         return "violated"
     if any(verdict.verdict is Ruling.FELL_BACK for verdict in verdicts.values()):
         return "fell back"
-    return "not exercised" if broken or not facts.reached else "holds"
+    told = verdicts["OFFLOADED"].verdict is not Ruling.NOT_APPLICABLE
+    not_even_again = not told and facts.recovery.offload.against
+    return "not exercised" if broken or not facts.reached or not_even_again else "holds"

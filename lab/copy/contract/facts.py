@@ -56,11 +56,13 @@ class Offload:
 
 @dataclass(frozen=True)
 class Recovery:
-    """The same copy again once the fault was gone, on a freshly tagged destination."""
+    """The same copy again once the fault was gone, on a freshly tagged destination; `offload`: who
+    moved its data."""
 
     completion: Completion | None
     findings: Findings
     problem: str = ""
+    offload: Offload = Offload()
 
 
 @dataclass(frozen=True)

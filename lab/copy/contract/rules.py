@@ -167,14 +167,17 @@ def no_hang(facts: Facts) -> Verdict:
 
 def offloaded(facts: Facts) -> Verdict:
     """The copy was made below its caller, as its path promises; or the caller was served, but by
-    reads and writes."""
+    reads and writes.  Of a copy that cannot tell, what is known is how the same copy again was
+    made."""
     seen = facts.offload
     if seen.fallback and facts.completion and facts.completion.succeeded:
         return fell_back(seen.fallback)
     if seen.against:
         return violated(seen.against)
     if not seen.proof:
-        return not_applicable(seen.untold)
+        again = facts.recovery.offload
+        how = again.proof or again.against
+        return not_applicable(f"{seen.untold}; the same copy again: {how}" if how else seen.untold)
     return holds(seen.proof)
 
 

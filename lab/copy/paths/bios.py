@@ -67,6 +67,18 @@ def touched(bios: Iterable[Bio], copy: Copy) -> list[Bio]:
     ]
 
 
+def by_absence(answer: dict[str, Any] | None, seen: str) -> Offload:
+    """What it means that no read or write of a copy was there, which `seen` says: proof, where its
+    caller was told success.  A copy that failed or was ended may have come to none of them."""
+    if answer is None:
+        return Offload()
+    if "killed" in answer:
+        return Offload(untold=f"{seen}, but who asked for the copy was killed")
+    if answer.get("errno") or answer.get("status"):
+        return Offload(untold=f"{seen}, but the copy failed")
+    return Offload(seen)
+
+
 def moved_through(answer: dict[str, Any] | None, what: str, copy: Copy | None = None) -> Offload:
     """The proof of paths that end in a block device: its user moved nothing through it.
 
@@ -74,7 +86,7 @@ def moved_through(answer: dict[str, Any] | None, what: str, copy: Copy | None = 
     """
     moved = answer and answer.get("moved")
     if not moved:
-        return Offload()
+        return Offload(untold=f"nobody told what moved through {what}") if answer else Offload()
     if "unknown" in moved:
         return Offload(against=f"who moved the data cannot be told: {moved['unknown']}")
     if moved["lost"]:
@@ -82,7 +94,7 @@ def moved_through(answer: dict[str, Any] | None, what: str, copy: Copy | None = 
     bios = [bio for bio in map(Bio.read, moved["bios"]) if bio.kind is not BioKind.OTHER]
     found = touched(bios, copy) if copy else bios
     if not found:
-        return Offload(f"nothing of the copy was read or written through {what}")
+        return by_absence(answer, f"nothing of the copy was read or written through {what}")
     said = f"through {what}: {'; '.join(map(str, found[:SHOWN]))}"
     more = len(found) - SHOWN
     return served(found, copy, said + (f"; and {more} more" if more > 0 else ""))

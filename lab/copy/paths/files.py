@@ -13,7 +13,7 @@ from lab.copy.contract import Offload
 from lab.copy.ground import errno_name
 from lab.copy.model import SECTOR, Completion, Copy, Layout
 from lab.copy.paths.base import CopyPath, Observation
-from lab.copy.paths.bios import moved_through
+from lab.copy.paths.bios import by_absence, moved_through
 from lab.copy.paths.find import bottom, bottoms, downwards, free_layers, zoned
 from lab.copy.paths.instrument import Instrument, Subject
 from lab.faults.model import Point
@@ -86,7 +86,7 @@ class SyncedPath(CopyPath):
             return Offload.fell_back(
                 f"{seen.carried} writes on {self._below} carried the copied data"
             )
-        return Offload(f"no write on {self._below} carried the copied data")
+        return by_absence(seen.answer, f"no write on {self._below} carried the copied data")
 
     @property
     def _below(self) -> str:

@@ -9,17 +9,14 @@ from lab.copy.contract import (
     Aftermath,
     CachedCopy,
     Facts,
-    Recovery,
     Verdict,
     judge,
     overall,
 )
-from lab.copy.model import Completion, Extent
-from lab.copy.oracle import Tagging, classify
-from lab.copy.paths.base import Observation
+from lab.copy.model import Completion, Extent, Layout
+from lab.copy.oracle import classify
 from lab.copy.plant import Plant
 from lab.copy.sizes import exceeded, sizes
-from lab.errors import GuestError
 from lab.faults.actions import REHEARSAL, SIZE, Action
 from lab.faults.model import Point, Stage
 from lab.guest.kmsg import complaints
@@ -29,8 +26,8 @@ from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import DeviceFailure, GroundLost
 from lab.suites.copy_faults.interruption import Interruption, InterruptionResult
+from lab.suites.copy_faults.recovery import observed, recovered, revive
 
-_AGAIN = "in the same copy again"
 _CACHED = "in the same copy, of what is in the page cache"
 
 
@@ -156,7 +153,7 @@ class BenchCase:
             )
         if told.ended and not bench.path.survives_boot:
             raise GroundLost(told.crash or f"no completion within {self._hang:.1f} s")
-        seen = self._seen(told, tagging)
+        seen = observed(bench, told.logs, tagging, self._ranges_begun(told))
         offload = (
             crowds.offload(bench.path, seen, crowd) if crowd else bench.path.offload(seen, copy)
         )
@@ -164,11 +161,11 @@ class BenchCase:
         if not bench.path.on_medium:
             # Only the guest can tell what became of the sectors.
             anew = told.aftermath is Aftermath.REMOUNTED
-            problem = self._revive() if told.ended else bench.mend(rebooted=anew)
+            problem = revive(bench) if told.ended else bench.mend(rebooted=anew)
         plant.medium(bench.ground, copy, tagging, _succeeded(told))
         findings, *others = oracle.look_at_crowd(crowd) if crowd else (oracle.look(copy, tagging),)
         if bench.path.on_medium and told.ended:
-            problem = self._revive()
+            problem = revive(bench)
         elif problem:
             bench.renew()
         if not told.ended:
@@ -187,7 +184,7 @@ class BenchCase:
                 bench.path.strays(told.logs, crowds.written(crowd) if crowd else copy)
             ),
             offload=offload,
-            recovery=self._recover(problem),
+            recovery=recovered(bench, self._recovery_layout(), self._hang, problem),
             reached=told.reached,
             disturbed=self._disturbed(told),
             corrupted=told.corrupted,
@@ -210,26 +207,6 @@ class BenchCase:
         bench, copy = self._bench, self._layout.copy
         refuses = self._action == SIZE and not bench.path.splits
         return refuses and bool(exceeded(copy, bench.path.limits))
-
-    def _seen(self, told: InterruptionResult, tagging: Tagging) -> Observation:
-        """What the taps saw of the copy."""
-        bench = self._bench
-        own, *others = told.logs.values()
-        carried = bench.taps.carrying(own, others, tagging.source.mark)
-        return Observation(bench.taps.trace(), carried, bench.answered, self._ranges_begun(told))
-
-    def _revive(self) -> str:
-        """Boot the guest again; what is wrong with the ground then, or ''."""
-        bench = self._bench
-        bench.end()
-        try:
-            bench.reboot()
-        except GuestError as error:
-            if not bench.guest.machine.alive():
-                raise
-            # It came up, and a layer did not.
-            return str(error)
-        return bench.mend(rebooted=True)
 
     def _complaints(self, told: InterruptionResult) -> tuple[str, ...]:
         """What the kernel said of hangs and crashes, but for what the act itself provokes."""
@@ -254,36 +231,10 @@ class BenchCase:
             return ""
         return f"{self._act.disturbs}: {told.place}" if told.place else self._act.disturbs
 
-    def _recover(self, problem: str) -> Recovery:
-        """The same copy again, on fresh tags, with nothing in its way.
-
-        `problem` is what is known to be wrong already.
-        """
-        bench = self._bench
-        # What is too long is so again; it must not have harmed what comes next.
-        layout = bench.path.layout(1, 1) if self._is_excess() else self._layout
-        copy, tagging = layout.copy, bench.oracle.tag(layout)
-        completion = None
-        try:
-            with bench.inquest.device_may_fail():
-                bench.start(bench.path.request(copy))
-                completion = bench.completed(self._hang)
-            bench.overhear(_AGAIN)
-        except DeviceFailure as failure:
-            problem = problem or str(failure)
-            bench.overheard.append(f"{_AGAIN}: {failure}")
-        if completion is None:
-            bench.dump(f"the same copy again: no completion within {self._hang:.1f} s")
-            if bench.path.on_medium:
-                findings = bench.oracle.look(copy, tagging)
-                self._revive()
-                return Recovery(completion, findings, problem)
-            # Whatever was wrong before, there may be no guest left.
-            lost = self._revive()
-            problem = problem or lost
-        elif not problem:
-            problem = bench.instrument.check(copy, completion)
-        return Recovery(completion, bench.oracle.look(copy, tagging), problem)
+    def _recovery_layout(self) -> Layout:
+        """The same copy; where it is too long, which it would be again, a short one: the other must
+        not have harmed what comes next."""
+        return self._bench.path.layout(1, 1) if self._is_excess() else self._layout
 
     def _through_cache(self) -> CachedCopy:
         """The same copy again, of tags that are in the page cache only."""
@@ -298,7 +249,7 @@ class BenchCase:
         except DeviceFailure as failure:
             bench.overheard.append(f"{_CACHED}: {failure}")
         if completion is None:
-            self._revive()
+            revive(bench)
             return CachedCopy(completion)
         data = bench.instrument.cache.read(tagging.window, tagging.copied(copy))
         read = classify(copy, tagging, self._plant.cached(data, copy, tagging))

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The same copy again: who made it is observed as of the copy before it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lab.copy.contract import Recovery
+from lab.copy.model import SECTOR, Completion
+from lab.copy.paths.instrument import Subject
+from lab.suites.copy_faults.inquest import Inquest
+from lab.suites.copy_faults.recovery import recovered
+from tests.unit.builders import nvme_path
+from tests.unit.suites.copy_faults.test_bench import Machine
+from tests.unit.suites.copy_faults.test_oracle import oracle
+
+PATH = nvme_path(2**22)
+LAYOUT = PATH.layout(2, 8)
+COMMAND = "1@1.0:pci_nvme_copy cid 1 nsid 1 nr 2 format 0x0\n" + "".join(
+    f"1@1.0:pci_nvme_copy_source_range slba {each.start:#x} nlb {each.sectors}\n"
+    for each in LAYOUT.copy.sources
+)
+BY_HAND = f"1@1.0:pci_nvme_write cid 1 nsid 1 nlb 16 lba {LAYOUT.copy.destination:#x}\n"
+
+
+class Bench:
+    """What a recovery asks of a bench whose device traces so, and copies."""
+
+    def __init__(self, medium: Path, trace: str) -> None:
+        medium.write_bytes(bytes(2**22))
+        self.path, self.answered = PATH, {"status": 0}
+        self.instrument = PATH.on(Subject(lambda **_: {}, medium))
+        self.oracle = oracle(self.instrument)
+        run: Any = SimpleNamespace(emit=lambda *_, **__: None)
+        machine: Any = Machine(medium.parent)
+        self.inquest = Inquest(run, machine, self.dump)
+        self._said, self._trace = "what was before", trace
+        self.taps = SimpleNamespace(
+            forget=self._forget, trace=lambda: self._said, carrying=self._none
+        )
+
+    def _forget(self) -> None:
+        self._said = ""
+
+    def _none(self, *_: object) -> int:
+        return 0
+
+    def logs(self) -> Any:
+        return {PATH.drive: []}
+
+    def start(self, _: object) -> None:
+        self._said += self._trace
+        ground, copy = self.instrument.ground, LAYOUT.copy
+        for source, target in copy.pieces():
+            ground.write(target.start, ground.read(source))
+
+    def completed(self, _: float) -> Completion:
+        return Completion(0, 2, 0.1)
+
+    def dump(self, why: str) -> None:
+        raise AssertionError(why)
+
+
+@pytest.mark.parametrize(("trace", "offloaded"), [(COMMAND, True), (BY_HAND, False)])
+def test_who_made_the_same_copy_again_is_told(tmp_path: Path, trace: str, offloaded: bool) -> None:
+    bench: Any = Bench(tmp_path / "medium", trace)
+    found: Recovery = recovered(bench, LAYOUT, 10.0, "")
+    assert found.completion and found.completion.succeeded and not found.problem
+    assert set(found.findings.destination) == {"new"}
+    assert len(found.findings.destination) * SECTOR == 16 * 512
+    assert bool(found.offload.proof) is offloaded
+    assert bool(found.offload.fallback) is not offloaded
