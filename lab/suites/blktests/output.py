@@ -20,16 +20,18 @@ lab's command says so (END).
 """
 
 import re
+from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from lab.results.cases import CaseStatus
 from lab.suites.upstream.reader import CaseEnd, CaseStart
+from lab.suites.upstream.said import Said, pieces
 
 END = "check ended with status"
 """What the lab's command says behind check, with the status."""
 
-_END = re.compile(rf"{END} (?P<status>\d+)")
+_END = re.compile(rf"{END} (?P<status>\d{{1,3}})")
 _HEADING = re.compile(
     r"(?P<name>[^\s/]+/(?:\d{3}|\*\*\*)) (?:=> (?P<devices>[^\s([]+(?: [^\s([]+)*) ?)?"
     r"(?P<words>\(.*\))?"
@@ -44,6 +46,10 @@ _WHOLE_GROUP = "***"
 _STATUS = {"passed": CaseStatus.PASS, "failed": CaseStatus.FAIL, "not run": CaseStatus.NOTRUN}
 _SILENT = "check passed over it"
 _UNCLEAR = "check did not say how it ended"
+_LONGEST = 4096
+"""Characters of a line; what is behind them is left out."""
+_MOST = 500
+"""Lines that are kept to say why a test did not pass, or was passed over."""
 
 
 @dataclass
@@ -54,7 +60,7 @@ class _Run:
     """Device and condition, as check names them."""
     status: CaseStatus | None = None
     said: list[str] = field(default_factory=list)
-    """Indented lines after the heading."""
+    """Indented lines after the heading, the first of them."""
 
     def why(self) -> str:
         """Why it did not pass, in a line."""
@@ -70,37 +76,60 @@ class _Run:
 
 @dataclass
 class _Test:
-    """A test, or a whole group, of which check speaks."""
+    """A test, or a whole group, of which check speaks.
+
+    Of its runs only those are kept that say what came of it all: there may be any number.
+    """
 
     name: str
-    lines: list[str] = field(default_factory=list)
-    runs: list[_Run] = field(default_factory=list)
+    said: Said = field(default_factory=Said)
+    run: _Run | None = None
+    """The run of which check speaks."""
+    failed: _Run | None = None
+    """The first run before it that failed."""
+    declined: _Run | None = None
+    """The first one that was not run."""
+    passed: bool = False
+    """Whether one passed."""
 
     def heading(self, line: str, of: str, status: CaseStatus | None) -> None:
         """A run begins, or ends."""
-        self.lines.append(line)
-        if not (self.runs and self.runs[-1].status is None and status):
-            self.runs.append(_Run(of))
-        self.runs[-1].status = status
+        self.said.add(f"{line}\n")
+        if self.run is None or self.run.status is not None or status is None:
+            self._count()
+            self.run = _Run(of)
+        self.run.status = status
+
+    def _count(self) -> None:
+        """No more is said of the run."""
+        if self.run is None:
+            return
+        if self.run.status is CaseStatus.PASS:
+            self.passed = True
+        elif self.run.status is CaseStatus.NOTRUN:
+            self.declined = self.declined or self.run
+        else:
+            self.failed = self.failed or self.run
+        self.run = None
 
     def say(self, line: str) -> None:
         """Something else is said."""
-        self.lines.append(line)
-        if line.startswith(_INDENTED):
-            self.runs[-1].said.append(line)
+        self.said.add(f"{line}\n")
+        if self.run and line.startswith(_INDENTED) and len(self.run.said) < _MOST:
+            self.run.said.append(line)
 
     def end(self) -> CaseEnd:
         """What came of it: failed if a run did, not run if none was, and why of the first run that
         did not pass."""
-        bad = [run for run in self.runs if run.status is not CaseStatus.PASS]
-        failed = [run for run in bad if run.status is not CaseStatus.NOTRUN]
-        if failed:
-            status, why = CaseStatus.FAIL, failed[0].why()
-        elif len(bad) == len(self.runs):
-            status, why = CaseStatus.NOTRUN, bad[0].why()
+        self._count()
+        if self.failed:
+            status, why = CaseStatus.FAIL, self.failed.why()
+        elif self.declined and not self.passed:
+            status, why = CaseStatus.NOTRUN, self.declined.why()
         else:
-            status, why = CaseStatus.PASS, f"not run: {bad[0].why()}" if bad else ""
-        return CaseEnd(self.name, status, why, "\n".join(self.lines))
+            status = CaseStatus.PASS
+            why = f"not run: {self.declined.why()}" if self.declined else ""
+        return CaseEnd(self.name, status, why, self.said.text().removesuffix("\n"))
 
 
 class BlktestsReader:
@@ -112,26 +141,34 @@ class BlktestsReader:
         self._line = ""
         self._test: _Test | None = None
         """What check speaks of."""
-        self._spoken = [""]
-        """Tests, and groups, of which check has spoken."""
-        self._strays: list[tuple[str, str]] = []
-        """Lines that are neither headings nor indented, and what was spoken of last."""
+        self._groups = {name.partition("/")[0] for name in names}
+        self._last = ""
+        """The test, or group, of which check spoke last."""
+        self._spoken = {""}
+        """All of which it has spoken."""
+        self._strays: deque[tuple[str, str]] = deque(maxlen=_MOST)
+        """The last lines that are neither headings nor indented, and what was spoken of last."""
         self._unfit: dict[str, list[str]] = {}
         """By group, why devices are none for it."""
 
     def feed(self, text: str) -> Iterator[CaseStart | CaseEnd]:
         """What the next piece of output tells."""
-        *lines, self._line = (self._line + text).split("\n")
-        for line in lines:
-            if end := _END.fullmatch(line):
-                yield from self._end(int(end["status"]))
-            elif (heading := _HEADING.fullmatch(line)) and self._is_known(heading["name"]):
-                yield from self._take(line, heading)
-            else:
-                if line.strip() and not line.startswith(_INDENTED):
-                    self._strays.append((self._spoken[-1], line))
-                if self._test:
-                    self._test.say(line)
+        for piece in pieces(text):
+            self._line = (self._line + piece.removesuffix("\n"))[:_LONGEST]
+            if piece.endswith("\n"):
+                line, self._line = self._line, ""
+                yield from self._read(line)
+
+    def _read(self, line: str) -> Iterator[CaseStart | CaseEnd]:
+        if end := _END.fullmatch(line):
+            yield from self._end(int(end["status"]))
+        elif (heading := _HEADING.fullmatch(line)) and self._is_known(heading["name"]):
+            yield from self._take(line, heading)
+        else:
+            if line.strip() and not line.startswith(_INDENTED):
+                self._strays.append((self._last, line))
+            if self._test:
+                self._test.say(line)
 
     def finish(self) -> Iterator[CaseEnd]:
         """Check has ended, and did not come to its end: the test that ran has failed, and of those
@@ -144,14 +181,17 @@ class BlktestsReader:
 
     def _is_known(self, name: str) -> bool:
         speaking = self._test and self._test.name
-        return name == speaking or name in self._left or name.endswith(_WHOLE_GROUP)
+        group, _, number = name.partition("/")
+        whole = number == _WHOLE_GROUP and group in self._groups
+        return name == speaking or name in self._left or whole
 
     def _take(self, line: str, heading: re.Match[str]) -> Iterator[CaseStart | CaseEnd]:
         name, status = heading["name"], _STATUS.get(heading["status"] or "")
         if self._test is None or name != self._test.name or name.endswith(_WHOLE_GROUP):
             yield from self._close()
             self._test = _Test(name)
-            self._spoken.append(name)
+            self._last = name
+            self._spoken.add(name)
             if name in self._left:
                 self._left.remove(name)
                 yield CaseStart(name)
@@ -166,11 +206,13 @@ class BlktestsReader:
         group, _, number = test.name.partition("/")
         if number != _WHOLE_GROUP:
             yield test.end()
-        elif test.runs[0].of:
-            self._unfit.setdefault(group, []).append(test.runs[0].why())
-        else:
+        elif test.run and test.run.of:
+            unfit = self._unfit.setdefault(group, [])
+            if len(unfit) < _MOST:
+                unfit.append(test.run.why())
+        elif test.run:
             for name in [name for name in self._left if name.startswith(f"{group}/")]:
-                yield from self._decline(name, test.runs[0].why())
+                yield from self._decline(name, test.run.why())
 
     def _decline(self, name: str, why: str) -> Iterator[CaseStart | CaseEnd]:
         self._left.remove(name)
