@@ -4,9 +4,10 @@
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.errors import GuestError
+from lab.foreign import harmless
 from lab.guest.relay import File, Read
 from lab.host.command import tail
 from lab.results.cases import FAILURES, Case, CaseStatus, titled
@@ -20,6 +21,12 @@ SHOWN = 16384
 """Characters of a case's output that its record has; the file has all."""
 
 _TAIL = 20000
+
+_REASON = 1000
+"""Characters of a reason, which is a line in listings."""
+
+_TOLD = 20
+"""Words of a suite that make no sense of which the timeline tells, of one command."""
 
 _STOOD_STILL = 5.0
 """Seconds between two turns of who follows a suite: those take a fraction of one, if this process
@@ -79,6 +86,8 @@ class Sitting:
         """Seconds since then in which this lab was stopped."""
         self._dmesg: list[str] = []
         self._output = ""
+        self._senseless = 0
+        """Words of the suite that made no sense."""
         self._endings: dict[str, _Ending] = {}
         """By name, cases whose evidence is on its way."""
         self._dying: _Ending | None = None
@@ -113,18 +122,39 @@ class Sitting:
             yield from self._take(CaseEnd(step.name, step.status, step.reason, said))
 
     def _take(self, step: CaseStart | CaseEnd) -> Iterator[CaseStart | FileRequest]:
+        if not self._makes_sense(step):
+            self._pass_over(step)
+            return
         now, self._not_counted = time.monotonic(), 0.0
         if isinstance(step, CaseStart):
             self.case, self._since, self._dmesg = step.name, now, []
             yield step
             return
-        ending = _Ending(step, now - self._since, self._dmesg)
+        ended = replace(step, reason=step.reason[:_REASON])
+        ending = _Ending(ended, now - self._since, self._dmesg)
         self.case, self._since, self._dmesg = "", now, []
         if step.status in FAILURES:
             self._endings[step.name] = ending
             yield FileRequest(step.name, tuple(self._evidence(step.name)))
         else:
             self._write_down(ending)
+
+    def _makes_sense(self, step: CaseStart | CaseEnd) -> bool:
+        """Whether a case may begin or end now.  What a guest prints may say it of any, any number
+        of times; each would put off the deadline, or take the result of another."""
+        if isinstance(step, CaseEnd):
+            return step.name == self.case != ""
+        return not self.case and step.name in self.left and step.name not in self._endings
+
+    def _pass_over(self, step: CaseStart | CaseEnd) -> None:
+        """Tell that the suite says what cannot be, the first times."""
+        self._senseless += 1
+        if self._senseless <= _TOLD:
+            said = "begins" if isinstance(step, CaseStart) else "ends"
+            self._ledger.run.emit(
+                "suite", "passed over", case=harmless(step.name[:_REASON]), said=said,
+                while_running=self.case,
+            )  # fmt: skip
 
     def hear(self, messages: Iterable[str]) -> None:
         """The kernel logged messages."""

@@ -24,7 +24,7 @@ from lab.guest.frames import BadFrame, Frame, FrameKind, Frames, Greeted
 from lab.guest.keys import Keys
 from lab.guest.kmsg import oopsed
 from lab.guest.portchannel import PortChannel
-from lab.guest.relay import Relay
+from lab.guest.relay import Read, Relay
 from lab.guest.session import Session
 from lab.guest.ssh import SshSession
 from lab.guest.stack import StackPart, collect
@@ -36,8 +36,13 @@ from lab.results.store.database import session as store_session
 from lab.results.store.feed import feed
 from lab.results.store.schema import CaseRow
 from lab.suites.blktests.output import BlktestsReader
+from lab.suites.cryptsetup.run import judge
 from lab.suites.fstests.output import FstestsReader
-from lab.suites.upstream.sitting import kept
+from lab.suites.ledger import Ledger
+from lab.suites.upstream.driver import Batch
+from lab.suites.upstream.marks import MarkReader
+from lab.suites.upstream.sitting import FileRequest, Sitting, kept
+from lab.suites.upstream.watchdog import Watchdog
 from lab.vm.argv import CONSOLE_LOG, LAYERS_LOG
 from lab.vm.ending import said
 from tests.fuzz import INPUTS, documents, endure, fit, mutants
@@ -394,6 +399,55 @@ def test_whatever_a_suite_prints_becomes_cases(reader: Callable[[Any], Any]) -> 
             assert step.name in names
 
     endure(read, mutants([right]), errors=())
+
+
+class Printing:
+    """A suite of which there is only what reads its output."""
+
+    def __init__(self, reader: Callable[[Any], Any]) -> None:
+        self.reader = reader
+
+    def evidence(self, section: str, name: str) -> dict[str, str]:
+        return {"full": f"/r/{section}/{name}.full"}
+
+
+@pytest.mark.parametrize(
+    "reader", [FstestsReader, BlktestsReader, lambda _: MarkReader(judge)], ids=str
+)
+def test_whatever_a_suite_prints_leaves_a_sitting_with_its_cases(
+    reader: Callable[[Any], Any],
+) -> None:
+    names = ["generic/001", "generic/002", "block/001", "block/002"]
+    right = b"".join(
+        b"%(name)s  5s\n%(name)s - bad\n    x\n%(name)s (a)  [failed]\n%(name)s (a)  [passed]\n"
+        b"== %(name)s begins\nwhy\n== %(name)s ends 1\n== other ends 0\n" % {b"name": name.encode()}
+        for name in names
+    )
+
+    with Run("p", "s") as run:
+
+        def sit(data: bytes) -> None:
+            ledger = Ledger(run, cast(Any, Unwatched()))
+            suite, left = cast(Any, Printing(reader)), list(names)
+            sitting = Sitting(suite, Batch("", tuple(names)), left, ledger, Watchdog())
+            for line in data.decode(errors="replace").splitlines(keepends=True):
+                for step in sitting.read(line):
+                    if isinstance(step, FileRequest):
+                        sitting.file(Read(step.tag))
+            for step in sitting.end(0):
+                if isinstance(step, FileRequest):
+                    sitting.file(Read(step.tag))
+            found = [case.name for case in ledger.cases]
+            assert sorted([*found, *left]) == sorted(names)
+
+        endure(sit, mutants([right]), errors=())
+
+
+class Unwatched:
+    """Nobody watches."""
+
+    def on_begin(self, title: str) -> None: ...
+    def on_case(self, case: Case) -> None: ...
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\0b", "", "."])

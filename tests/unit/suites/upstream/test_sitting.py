@@ -11,11 +11,13 @@ from lab.guest.relay import File, Read
 from lab.guest.session import Session
 from lab.results.cases import Case, CaseStatus
 from lab.results.run import Run
+from lab.suites.cryptsetup.run import judge
 from lab.suites.fstests.output import FstestsReader
 from lab.suites.guest import GuestLost
 from lab.suites.ledger import Ledger
-from lab.suites.upstream.driver import Batch, Command
-from lab.suites.upstream.reader import CaseStart
+from lab.suites.upstream.driver import Batch, Command, External
+from lab.suites.upstream.marks import MarkReader
+from lab.suites.upstream.reader import CaseStart, Reader
 from lab.suites.upstream.sitting import FileRequest, Sitting, kept
 from lab.suites.upstream.watchdog import Watchdog
 
@@ -40,11 +42,18 @@ class Suite:
     def command(self, section: str, names: Sequence[str]) -> Command:
         return Command(["check", *names])
 
-    def reader(self, names: Sequence[str]) -> FstestsReader:
+    def reader(self, names: Sequence[str]) -> Reader:
         return FstestsReader(names)
 
     def evidence(self, section: str, name: str) -> Mapping[str, str]:
         return {"full": f"/results/{section}/{name}.full", "out.bad": f"/r/{name}.out.bad"}
+
+
+class MarkedSuite(Suite):
+    """A suite that is a script of the lab's own."""
+
+    def reader(self, names: Sequence[str]) -> Reader:
+        return MarkReader(judge)
 
 
 @pytest.fixture
@@ -58,8 +67,11 @@ def ledger(run: Run) -> Ledger:
     return Ledger(run, Nobody(), known={"xfs:generic/002": "since ever"})
 
 
-def sitting_of(ledger: Ledger, left: list[str], deadline: float | None = None) -> Sitting:
-    return Sitting(Suite(), Batch("xfs", tuple(left)), left, ledger, Watchdog(deadline))
+def sitting_of(
+    ledger: Ledger, left: list[str], deadline: float | None = None, suite: External | None = None
+) -> Sitting:
+    batch = Batch("xfs", tuple(left))
+    return Sitting(suite or Suite(), batch, left, ledger, Watchdog(deadline))
 
 
 def told(sitting: Sitting, text: str) -> list[CaseStart | FileRequest]:
@@ -100,6 +112,60 @@ def test_a_failure_waits_for_its_evidence_while_the_next_case_runs(
         "dmesg": "its own message\n",
         "output": "- output mismatch (see x)\n    +wrong",
     }
+
+
+def passed_over(run: Run) -> list[tuple[str, str]]:
+    lines = (run.directory / "timeline.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    return [(each["case"], each["said"]) for each in events if each["event"] == "passed over"]
+
+
+def test_a_case_that_passed_does_not_pass_again(run: Run, ledger: Ledger) -> None:
+    left = list(NAMES)
+    sitting = sitting_of(ledger, left)
+    assert told(sitting, "generic/001  5s\ngeneric/001  5s\ngeneric/002  1s\n") == [
+        CaseStart("generic/001"), CaseStart("generic/002"),
+    ]  # fmt: skip
+    assert [case.name for case in ledger.cases] == NAMES[:2]
+    assert passed_over(run) == [("generic/001", "begins"), ("generic/001", "ends")]
+
+
+def test_a_case_whose_evidence_is_awaited_does_not_begin_again(run: Run, ledger: Ledger) -> None:
+    left = list(NAMES)
+    sitting = sitting_of(ledger, left)
+    steps = told(sitting, "generic/001 - bad\ngeneric/001 - bad\ngeneric/001  5s\ngeneric/002 ")
+    assert [type(step) for step in steps] == [CaseStart, FileRequest, CaseStart]
+    sitting.file(Read("generic/001"))
+    assert [(case.name, case.status) for case in ledger.cases] == [("generic/001", "fail")]
+    assert sitting.case == "generic/002"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "== other ends 0\n", "== other begins\n", "== generic/002 ends 1\n",
+        f"== generic/001 ends {'9' * 5000}\n", "== generic/001 begins\n",
+        "== generic/002 begins\n",
+    ],
+)  # fmt: skip
+def test_words_of_other_cases_end_nothing_and_put_off_no_deadline(
+    run: Run, ledger: Ledger, text: str
+) -> None:
+    sitting = sitting_of(ledger, list(NAMES), 0.0001, MarkedSuite())
+    assert told(sitting, "== generic/001 begins\n") == [CaseStart("generic/001")]
+    assert told(sitting, text * 50) == []
+    assert (sitting.case, ledger.cases) == ("generic/001", [])
+    assert len(passed_over(run)) <= 20
+    with pytest.raises(GuestLost, match="no end within"):
+        while told(sitting, text) == []:
+            sitting.check_time()
+
+
+def test_a_reason_is_a_line_that_can_be_listed(ledger: Ledger) -> None:
+    left = list(NAMES)
+    sitting = sitting_of(ledger, left)
+    told(sitting, f"generic/001 [not run] {'x' * 100_000}\n")
+    assert len(ledger.cases[0].reason) <= 1000
 
 
 def test_a_case_that_is_overdue_costs_the_guest(ledger: Ledger) -> None:
