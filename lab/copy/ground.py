@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from lab.copy.answers import SectorsAnswer, checked, unpacked
 from lab.copy.model import SECTOR, Extent
 from lab.copy.tags import unreadable
+from lab.errors import GuestError
 
 Ask = Callable[..., dict[str, Any]]
 """Asks the executor in the guest: keyword arguments to its answer.  Raises GuestError."""
@@ -132,11 +134,17 @@ def _guessing(guess: Guess | None) -> dict[str, object]:
 
 
 def _unpacked(extent: Extent, answer: dict[str, Any], guess: Guess | None) -> bytes:
-    if guess and answer.get("as_moved"):
+    told = checked(SectorsAnswer, answer)
+    if guess and told.as_moved:
         return guess.data
-    data = bytearray(zlib.decompress(base64.b64decode(answer["data"])))
-    for offset, size, number in answer["unreadable"]:
+    data = unpacked(told.data, extent.sectors * SECTOR)
+    for offset, size, number in told.unreadable:
         at = offset - extent.start * SECTOR
+        if at % SECTOR or size % SECTOR or not 0 <= at <= at + size <= len(data):
+            raise GuestError(
+                f"the executor in the guest could not read {size} bytes from {offset} on, which "
+                "are not among those that were asked for"
+            )
         data[at : at + size] = unreadable(errno_name(number)) * (size // SECTOR)
     return bytes(data)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from errno import EINVAL
 from typing import Any
 
+from lab.copy.answers import MendAnswer, checked
 from lab.copy.contract import Offload
 from lab.copy.ground import errno_name
 from lab.copy.model import SECTOR, Completion, Copy, Layout
@@ -111,7 +112,7 @@ class _Mendable(Instrument[SyncedPath]):
             ground=self.path.node,
             rebooted=rebooted,
         )
-        problem = answer["problem"]
+        problem = checked(MendAnswer, answer).problem
         return f"{holder.name}: {problem}" if problem else ""
 
 

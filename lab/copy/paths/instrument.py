@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from lab.copy.answers import CopyAnswer, checked
 from lab.copy.ground import Ask, CachedGround, Ground, GuestGround, MediumGround, errno_name
 from lab.copy.model import Completion, Copy
 from lab.copy.oracle import Tagging
@@ -63,11 +64,11 @@ class Instrument(Generic[_Plan]):
             ground.source.write(start, tagging.source.data())
 
     def completion(self, answer: dict[str, Any]) -> Completion:
-        """What the executor reported, as the end of a copy."""
-        number = answer["errno"]
-        error = errno_name(number) if number else ""
-        said = f"{error} ({answer['said']})" if error and answer.get("said") else error
-        return Completion(number, answer["done"], answer["seconds"], error, said)
+        """What the executor reported, as the end of a copy.  Raises GuestError."""
+        told = checked(CopyAnswer, answer)
+        error = errno_name(told.errno) if told.errno else ""
+        said = f"{error} ({told.said})" if error and told.said else error
+        return Completion(told.errno, told.done, told.seconds, error, said)
 
     def check(self, copy: Copy, completion: Completion | None) -> str:
         """What is wrong with the ground after a copy, apart from its sectors; '' if nothing."""

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lab.copy.answers import ErrnosAnswer, NvmeAnswer, checked
 from lab.copy.contract import Offload
 from lab.copy.ground import errno_name
 from lab.copy.model import OR, SECTOR, Completion, Copy
@@ -144,7 +145,8 @@ class NvmeInstrument(Instrument[NvmePath]):
             answer = self.ask(
                 op="errnos.errnos", serial=drive.serial, nsid=drive.nsid, statuses=_TRIED
             )
-            self._errors = {status: errno_name(made) for status, made in answer["errnos"]}
+            found = checked(ErrnosAnswer, answer).errnos
+            self._errors = {status: errno_name(made) for status, made in found}
         if self._errors:
             return f"this kernel's errnos of {len(self._errors)} NVMe statuses were found by trying"
         return "errnos of NVMe statuses not tried: this kernel has no NVMe fault injection"
@@ -183,9 +185,9 @@ class NvmetPassthrough(NvmeCopy):
 
 def completion(answer: dict[str, Any], errors: Mapping[int, str] | None = None) -> Completion:
     """What the executor reported of an NVMe command, as the end of a copy; `errors`: what its
-    kernel was found to make of statuses."""
-    status = answer["status"]
-    return Completion(status, answer["dw0"], answer["seconds"], error_of(status, errors))
+    kernel was found to make of statuses.  Raises GuestError."""
+    told = checked(NvmeAnswer, answer)
+    return Completion(told.status, told.dw0, told.seconds, error_of(told.status, errors))
 
 
 def check_limits(copy: Copy, limits: CopyLimits) -> None:

@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from lab.copy.answers import StatusAnswer, ZoneAnswer, checked
 from lab.copy.ground import GuestGround
 from lab.copy.model import SECTOR, Completion, Copy
 from lab.copy.oracle import Tagging
@@ -53,14 +54,15 @@ class _Zone(NvmeInstrument):
     def check(self, copy: Copy, completion: Completion | None) -> str:
         """The write pointer, which a write must be possible at, and which a success must have
         moved to the end of the destination."""
-        zone = self.ask(op="sectors.zone", node=self.path.node, offset=copy.destination * SECTOR)
-        pointer = zone["pointer"] // SECTOR
+        at = copy.destination * SECTOR
+        zone = checked(ZoneAnswer, self.ask(op="sectors.zone", node=self.path.node, offset=at))
+        pointer = zone.pointer // SECTOR
         if completion and completion.succeeded and pointer != copy.target.end:
             return (
                 f"success, and the write pointer is reported at sector {pointer}, "
                 f"not at {copy.target.end}"
             )
-        if zone["pointer"] >= zone["start"] + zone["capacity"]:
+        if zone.pointer >= zone.start + zone.capacity:
             return ""
         told = self.ask(
             op="nvme.write_block",
@@ -68,9 +70,9 @@ class _Zone(NvmeInstrument):
             nsid=self.path.drive.nsid,
             lba=pointer // self.path.unit,
         )
-        if told["status"]:
+        if status := checked(StatusAnswer, told).status:
             return (
                 f"a write at the reported write pointer, sector {pointer}, fails with "
-                f"status {told['status']:#x}"
+                f"status {status:#x}"
             )
         return ""

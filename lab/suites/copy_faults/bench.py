@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lab.copy.answers import StatusAnswer, checked
 from lab.copy.ground import Ground
 from lab.copy.model import Completion, Copy
 from lab.copy.paths.base import CopyPath, Logs
@@ -236,7 +237,7 @@ class Bench:
         if answer is None:
             self.inquest.hold(GuestError("the copy did not end"))
             return None
-        self.run.emit("guest", "completion", **answer)
+        self.run.emit("guest", "completion", answer=answer)
         return None if "killed" in answer else self.instrument.completion(answer)
 
     def sh(self, script: str, *words: str, deadline: float) -> str:
@@ -276,11 +277,9 @@ class Bench:
     def flush(self) -> None:
         """A Flush from the guest.  Raises GuestError if it does not succeed."""
         answer = self.ask(op="nvme.flush", serial=self.drive.serial, nsid=self.drive.nsid)
-        self.run.emit("guest", "flush", **answer)
-        if answer["status"]:
-            raise GuestError(
-                f"flush failed with status {answer['status']:#x} although no fault is set"
-            )
+        self.run.emit("guest", "flush", answer=answer)
+        if status := checked(StatusAnswer, answer).status:
+            raise GuestError(f"flush failed with status {status:#x} although no fault is set")
 
     def blind(self) -> str:
         """Why the write log cannot tell what FUA makes durable, or ''; tried once, while nothing

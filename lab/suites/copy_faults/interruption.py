@@ -5,6 +5,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from lab.copy.answers import MetAnswer, checked
 from lab.copy.concurrent import Crowd
 from lab.copy.contract import Aftermath
 from lab.copy.contract.facts import RAN_ON
@@ -214,7 +215,7 @@ class Interruption:
             reached = bench.failed_requests() > failed
         elif self._crowd and answer:
             # Whether any of them ran at the same time.
-            reached = answer.get("met", 0) > 0
+            reached = checked(MetAnswer, answer).met > 0
         elif self._act.allocation and answer:
             reached = bool(answer.get("struck"))
         return replace(told, reached=reached)

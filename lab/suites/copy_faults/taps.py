@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.copy.answers import KernelAnswer, checked
 from lab.copy.ground import Ask
 from lab.copy.paths.traced import parse_trace
 from lab.crash import writelog
@@ -53,10 +54,11 @@ class Taps:
     def kernel_messages(self) -> list[str]:
         """The kernel's messages since the last call."""
         answer = self._ask(op="kernel.kmsg", after=self._kmsg_seen)
-        for sequence, level, text in answer["records"]:
+        records = checked(KernelAnswer, answer).records
+        for sequence, level, text in records:
             self._kmsg_seen = sequence
             self._run.emit("kernel", "message", level=level, text=text)
-        return [text for _, _, text in answer["records"]]
+        return [text for _, _, text in records]
 
     def trace(self) -> str:
         """What the device traced since the last call."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lab.copy.answers import StatusAnswer, checked
 from lab.copy.ground import MediumGround
 from lab.copy.model import Completion
 from lab.copy.paths.base import CopyPath
@@ -80,8 +81,8 @@ class CopyRecorder:
     def _flush(self) -> None:
         drive = self._path.drive
         answer = self._ask(op="nvme.flush", serial=drive.serial, nsid=drive.nsid)
-        if answer["status"]:
-            raise GuestError(f"a flush failed with status {answer['status']:#x}")
+        if status := checked(StatusAnswer, answer).status:
+            raise GuestError(f"a flush failed with status {status:#x}")
 
     def _promise(self, operations: Sequence[CopyOperation]) -> None:
         promised = {each.operation for each in self._marks if each.event == DURABLE}
