@@ -29,6 +29,9 @@ KERNEL = "kernel.json"
 TOKEN = "LAB_RUN_TOKEN"
 """Environment variable: a word that whoever starts a run finds in its timeline again."""
 
+KERNEL_ROOM = 64 << 20
+"""Bytes of a run's timeline that the messages of its guests' kernels may take."""
+
 BROKEN_OFF = "broken off"
 """The last event of a run that was interrupted: its document may have some of its cases."""
 
@@ -84,6 +87,7 @@ class Run:
         self._said: list[tuple[str, dict[str, Any]]] = []
         self._began: Counter[tuple[str, str]] = Counter()
         self._broken_off = False
+        self._kernel_room = KERNEL_ROOM
         self._listener = _LISTENER.get()
         try:
             self._timeline = (self.directory / TIMELINE).open("a", buffering=1)
@@ -111,6 +115,14 @@ class Run:
                 raise not_writable(self.directory, error) from error
         if self._listener:
             self._listener(source, event, data)
+
+    def has_room(self, size: int) -> bool:
+        """Whether messages of the guests' kernels may take so many bytes more of the timeline; they
+        are counted as taken then."""
+        with self._lock:
+            fits = size <= self._kernel_room
+            self._kernel_room -= size if fits else 0
+        return fits
 
     def began(self, guest: str, way: str, why: str = "") -> None:
         """Append that a guest has begun: from a `checkpoint`, in a `spare`, or `cold`, and why."""

@@ -29,6 +29,7 @@ from lab.profile.models import Profile
 from lab.results.cases import CaseStatus
 from lab.results.coverage import Circumstance
 from lab.results.run import Run
+from lab.suites.kernel_words import Heard, KernelWords
 from lab.suites.outcome import Outcome
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.ending import STDERR
@@ -91,6 +92,8 @@ class RunGuest:
         speed: Speed | None = None,
     ) -> None:
         self.run = run
+        self.words = KernelWords(run)
+        """What writes down what the guest's kernel says."""
         self.speed = speed or Speed()
         self._platform = platform
         self._progress = progress
@@ -134,6 +137,7 @@ class RunGuest:
             self._disconnect()
             if not self._lost:
                 self._keep_evidence()
+            self.words.end()
         finally:
             # Also where there is no room for the evidence.
             self._let_go()
@@ -238,7 +242,8 @@ class RunGuest:
 
     def works_for(self, case: str, circumstance: Circumstance) -> None:
         """From now on what the kernel executes is of a case, by its number or title, or of none
-        ('').  Where it does not count that, nothing is done."""
+        (''), and so is what it says.  Where it counts nothing, that is all."""
+        self.words.of(case)
         if self._counts:
             if self._session:
                 self._counts.take(self._session, _COUNTS_DEADLINE)
@@ -283,18 +288,16 @@ class RunGuest:
                 yield from self.note(event)
 
     def note(self, event: KernelMessages) -> list[str]:
-        """Messages of the kernel, written into the timeline."""
-        for at, text in event.messages:
-            self.run.emit("kernel", "message", since_boot=at, text=text)
-        return [text for _, text in event.messages]
+        """Messages of the kernel, written into the timeline as far as that has room for them."""
+        return [self.words.write(text, since_boot=at) for at, text in event.messages]
 
     def aftermath(self) -> list[str]:
         """What the kernel logs after its first word of trouble; its console is heard out too."""
-        messages: list[str] = []
+        messages = Heard()
         with suppress(RelayGone):
             messages += self.heard(_AFTERMATH)
         hear_out(self.guest.machine, _AFTERMATH)
-        return messages
+        return list(messages)
 
     def panic(self) -> str:
         """What this boot's kernel said when it panicked; '' if it did not."""
@@ -309,7 +312,7 @@ class RunGuest:
     def gone(self, error: LabError) -> GuestLost:
         """Why the guest does not answer, which was noticed by `error`: its kernel panicked, or
         failed whoever should answer.  Raises LabError where it is not to blame."""
-        messages: list[str] = []
+        messages = Heard()
         with suppress(RelayGone):
             messages += self.heard()
         trouble = next((text for text in messages if fatal(text)), "")
@@ -330,7 +333,7 @@ class RunGuest:
     def overdue(self, reason: str) -> GuestLost:
         """Why there is no answer within a deadline: the guest hangs, unless it is about to die of a
         panic."""
-        messages: list[str] = []
+        messages = Heard()
         with suppress(RelayGone):
             messages += self.heard()
         self.hear_panic()

@@ -125,7 +125,9 @@ class Bench:
         if learnt:
             self.run.emit("lab", "learnt", text=learnt)
         others = [directory / drive.write_log for drive in self.path.others]
-        self._taps = Taps(self.run, directory / TRACE_LOG, self.write_log, self.ask, others)
+        self._taps = Taps(
+            self.run, directory / TRACE_LOG, self.write_log, self.ask, others, self._own.words
+        )  # fmt: skip
         self._taps.open()
 
     def works_for(self, circumstance: Circumstance) -> None:

@@ -12,6 +12,7 @@ from lab.copy.paths.traced import parse_trace
 from lab.crash import writelog
 from lab.crash.writelog import LogEntry
 from lab.results.run import Run
+from lab.suites.kernel_words import KernelWords
 
 
 @dataclass
@@ -32,13 +33,16 @@ class _Tail:
 class Taps:
     """Those of one boot of a guest; `open` before the first case.
 
-    `others` are the write logs of disks that data may reach beside that of `write_log`.
+    `others` are the write logs of disks that data may reach beside that of `write_log`; `words`
+    writes down what the kernel says.
     """
 
     def __init__(
-        self, run: Run, trace_log: Path, write_log: Path, ask: Ask, others: Sequence[Path] = ()
-    ) -> None:
+        self, run: Run, trace_log: Path, write_log: Path, ask: Ask, others: Sequence[Path] = (),
+        words: KernelWords | None = None,
+    ) -> None:  # fmt: skip
         self._run = run
+        self._words = words or KernelWords(run)
         self._trace_log = trace_log
         self._log = _Tail(write_log)
         self._others = [_Tail(path) for path in others]
@@ -57,7 +61,7 @@ class Taps:
         records = checked(KernelAnswer, answer).records
         for sequence, level, text in records:
             self._kmsg_seen = sequence
-            self._run.emit("kernel", "message", level=level, text=text)
+            self._words.write(text, level=level)
         return [text for _, _, text in records]
 
     def trace(self) -> str:

@@ -18,6 +18,7 @@ from lab.suites.fsx.client import Exerciser, OperationTimeout
 from lab.suites.fsx.model import Mismatch
 from lab.suites.fsx.options import FsxOptions
 from lab.suites.guest import GuestLost, RunGuest
+from lab.suites.kernel_words import Heard
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
 from lab.suites.record import recorded
@@ -119,12 +120,12 @@ class _FsxBench:
         self.own.listen()
         start = time.monotonic()
         course = self._course(seed)
-        heard: list[str] = []
+        heard = Heard()
         status, reason, extra = self._judged(seed, course, heard)
         directory = f"cases/{self.where.name}/{_name(seed)}"
         evidence = {"operations.jsonl": course.log.text(), **extra}
         if status is not CaseStatus.PASS:
-            evidence["dmesg"] = "\n".join([*heard, ""])
+            evidence["dmesg"] = heard.text()
         for name, text in evidence.items():
             self.own.run.save(f"{directory}/{name}", text.encode())
         refused = [f"{kind}: {said}" for kind, said in course.refused.items()]
@@ -150,7 +151,7 @@ class _FsxBench:
         return Course(exerciser, numbers, ops, self.options.kinds, self.options.replay, down, at)
 
     def _judged(
-        self, seed: int, course: Course, heard: list[str]
+        self, seed: int, course: Course, heard: Heard
     ) -> tuple[CaseStatus, str, dict[str, str]]:
         """What a case comes to: its status, why, and what a guest that is lost has to say."""
         try:
@@ -164,7 +165,7 @@ class _FsxBench:
             course.exerciser.close()
         return status, reason, {}
 
-    def _verdict(self, course: Course, heard: list[str]) -> tuple[CaseStatus, str]:
+    def _verdict(self, course: Course, heard: Heard) -> tuple[CaseStatus, str]:
         """What becomes of the file.  Raises GuestLost when the guest cannot go on."""
         try:
             found = self._wrong(course)

@@ -12,6 +12,7 @@ from lab.guest.relay import File, Read
 from lab.host.command import tail
 from lab.results.cases import FAILURES, Case, CaseStatus, titled
 from lab.suites.guest import GuestLost
+from lab.suites.kernel_words import Heard
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import Batch, External
 from lab.suites.upstream.reader import CaseEnd, CaseStart
@@ -24,6 +25,9 @@ _TAIL = 20000
 
 _REASON = 1000
 """Characters of a reason, which is a line in listings."""
+
+_FILES, _BYTES = 128, 64 << 20
+"""Files of one case that are fetched, and bytes of all of them."""
 
 _TOLD = 20
 """Words of a suite that make no sense of which the timeline tells, of one command."""
@@ -58,8 +62,12 @@ class _Ending:
 
     ended: CaseEnd
     seconds: float
-    dmesg: list[str]
+    dmesg: Heard
     files: list[str] = field(default_factory=list)
+    size: int = 0
+    """Bytes of these files."""
+    left_out: int = 0
+    """Files for which there was no room."""
 
 
 class Sitting:
@@ -84,7 +92,7 @@ class Sitting:
         self._since = self._checked = time.monotonic()
         self._not_counted = 0.0
         """Seconds since then in which this lab was stopped."""
-        self._dmesg: list[str] = []
+        self._dmesg = Heard()
         self._output = ""
         self._senseless = 0
         """Words of the suite that made no sense."""
@@ -127,12 +135,12 @@ class Sitting:
             return
         now, self._not_counted = time.monotonic(), 0.0
         if isinstance(step, CaseStart):
-            self.case, self._since, self._dmesg = step.name, now, []
+            self.case, self._since, self._dmesg = step.name, now, Heard()
             yield step
             return
         ended = replace(step, reason=step.reason[:_REASON])
         ending = _Ending(ended, now - self._since, self._dmesg)
-        self.case, self._since, self._dmesg = "", now, []
+        self.case, self._since, self._dmesg = "", now, Heard()
         if step.status in FAILURES:
             self._endings[step.name] = ending
             yield FileRequest(step.name, tuple(self._evidence(step.name)))
@@ -187,12 +195,20 @@ class Sitting:
                 raise GuestError(
                     f"the guest sent {event.path!r}, for which nobody asked"
                 ) from error
-            ending.files.append(self._save(event.tag, name, event.data))
+            self._keep(ending, event.tag, name, event.data)
         elif isinstance(event, Read):
             told = self._endings.pop(event.tag, None)
             # The one without a proper end gets its result from bury().
             if told and told is not self._dying:
                 self._write_down(told)
+
+    def _keep(self, ending: _Ending, case: str, name: str, data: bytes) -> None:
+        """Keep a file of a case, unless that has too many already."""
+        if len(ending.files) >= _FILES or ending.size + len(data) > _BYTES:
+            ending.left_out += 1
+        elif self._path(case, name) not in ending.files:
+            ending.size += len(data)
+            ending.files.append(self._save(case, name, data))
 
     def bury(self, lost: GuestLost, console: str = "") -> None:
         """Give the case that ran the result of a guest that is lost, and those before it that
@@ -208,7 +224,7 @@ class Sitting:
         if console:
             own.files.append(self._save(self.case, "console", console.encode()))
         ended = CaseEnd(self.case, lost.status, lost.reason, "")
-        self._write_down(_Ending(ended, own.seconds, own.dmesg, own.files))
+        self._write_down(replace(own, ended=ended))
 
     def _write_down(self, ending: _Ending) -> None:
         ended = ending.ended
@@ -216,12 +232,16 @@ class Sitting:
         if ended.status in FAILURES:
             if ended.output:
                 files.append(self._save(ended.name, "output", ended.output.encode()))
-            text = "\n".join([*ending.dmesg, ""])
-            files.append(self._save(ended.name, "dmesg", text.encode()))
+            files.append(self._save(ended.name, "dmesg", ending.dmesg.text().encode()))
+        if ending.left_out:
+            self._ledger.run.emit(
+                "suite", "left out", case=ended.name, files=ending.left_out,
+                said=f"more than {_FILES} files or {_BYTES >> 20} MiB of one case",
+            )  # fmt: skip
         case = Case(
             ended.name, ended.status, round(ending.seconds, 3), ended.reason, self.batch.section,
             self.batch.attempt, files=tuple(sorted(files)), output=ended.output[:SHOWN],
-            known=self._excuse(ending.dmesg) if ended.status is CaseStatus.FAIL else "",
+            known=self._excuse(list(ending.dmesg)) if ended.status is CaseStatus.FAIL else "",
         )  # fmt: skip
         self.left.remove(ended.name)
         self._ledger.add(case)
@@ -232,11 +252,15 @@ class Sitting:
 
     def _save(self, case: str, name: str, data: bytes) -> str:
         """Keep evidence of a case in the run's directory; its path there."""
-        repeated = f".{self.batch.attempt}" if self.batch.attempt > 1 else ""
-        parts = ["cases", self.batch.section, f"{case.replace('/', '-')}{repeated}", name]
-        path = "/".join(filter(None, parts))
+        path = self._path(case, name)
         self._ledger.run.save(path, data)
         return path
+
+    def _path(self, case: str, name: str) -> str:
+        """Where in the run's directory evidence of a case is kept."""
+        repeated = f".{self.batch.attempt}" if self.batch.attempt > 1 else ""
+        parts = ["cases", self.batch.section, f"{case.replace('/', '-')}{repeated}", name]
+        return "/".join(filter(None, parts))
 
 
 def kept(evidence: Mapping[str, str], path: str) -> str:

@@ -56,6 +56,13 @@ class MarkedSuite(Suite):
         return MarkReader(judge)
 
 
+class ManyFiles(Suite):
+    """A suite whose cases leave any number of files."""
+
+    def evidence(self, section: str, name: str) -> Mapping[str, str]:
+        return {"*.out": "/r/*.out"}
+
+
 @pytest.fixture
 def run() -> Iterator[Run]:
     with Run("profile", "fstests") as made:
@@ -216,6 +223,35 @@ def test_who_is_buried_has_what_could_be_fetched_and_others_keep_their_results(
         "full": "so far\n", "console": "trace\n", "dmesg": "Oops: oh\n",
     }  # fmt: skip
     assert left == ["generic/002"]
+
+
+def test_of_files_without_end_some_are_kept_and_the_rest_is_told(run: Run, ledger: Ledger) -> None:
+    sitting = sitting_of(ledger, list(NAMES), suite=ManyFiles())
+    told(sitting, "generic/001 - bad\ngeneric/002 ")
+    for number in range(300):
+        sitting.file(File("generic/001", f"/r/{number % 290}.out", 1, b"x"))
+    sitting.file(Read("generic/001"))
+    assert len(ledger.cases[0].files) == 128 + 2
+    lines = (run.directory / "timeline.jsonl").read_text().splitlines()
+    (event,) = [each for each in map(json.loads, lines) if each["event"] == "left out"]
+    assert (event["case"], event["files"]) == ("generic/001", 300 - 128)
+    told(sitting, "- bad\ngeneric/003 ")
+    for number in range(20):
+        sitting.file(File("generic/002", f"/r/{number}.out", 4 << 20, bytes(4 << 20)))
+    sitting.file(Read("generic/002"))
+    assert len(ledger.cases[1].files) == 16 + 2
+
+
+def test_of_a_kernel_that_floods_a_case_has_no_more_than_a_part(run: Run, ledger: Ledger) -> None:
+    sitting = sitting_of(ledger, list(NAMES))
+    told(sitting, "generic/001 ")
+    for _ in range(300):
+        sitting.hear(["flood " * 100] * 100)
+    told(sitting, "- bad\ngeneric/002 ")
+    sitting.file(Read("generic/001"))
+    dmesg = contents(run, ledger.cases[0])["dmesg"]
+    assert len(dmesg) < 2 << 20
+    assert "messages of the kernel are left out here" in dmesg
 
 
 def test_a_suite_that_ends_in_the_middle_of_a_case_fails_it(ledger: Ledger) -> None:
