@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Copies of sparse files: by reflink where the file system can, else only what is data."""
+"""Files with holes: copies by reflink where the file system can, else only of what is data, and
+the writing of such."""
 
 import errno
 import fcntl
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 _FICLONE = 0x40049409
 """include/uapi/linux/fs.h: FICLONE, _IOW(0x94, 9, int)."""
+
+_PAGE = 4096
+"""Bytes of the smallest hole."""
 
 
 def clone(source: Path, target: Path) -> None:
@@ -22,6 +27,24 @@ def clone(source: Path, target: Path) -> None:
         # really wrong, the copy will meet again.
         except OSError:
             _copy_sparse(old.fileno(), new.fileno())
+
+
+def write_sparse(file: BinaryIO, data: bytes) -> None:
+    """Write bytes at the file's position, and leave a hole for each page that is empty."""
+    at = file.tell()
+    empty = bytes(_PAGE)
+    begun: int | None = None
+    for offset in range(0, len(data), _PAGE):
+        if data[offset : offset + _PAGE] == empty[: len(data) - offset]:
+            if begun is not None:
+                file.write(data[begun:offset])
+                begun = None
+        elif begun is None:
+            file.seek(at + offset)
+            begun = offset
+    if begun is not None:
+        file.write(data[begun:])
+    file.seek(at + len(data), os.SEEK_SET)
 
 
 def _copy_sparse(old: int, new: int) -> None:

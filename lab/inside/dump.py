@@ -11,6 +11,7 @@ from pathlib import Path
 from lab.errors import HostError, LackError, UsageError
 from lab.guest.guest import Guest
 from lab.host import dirs
+from lab.host.clone import write_sparse
 from lab.host.command import run
 from lab.host.dirs import not_writable
 from lab.host.scratch import scratch
@@ -124,7 +125,7 @@ def take_plain(
             for each in found:
                 for _, data in memory.read(machine, each):
                     info = info or vmcore.vmcoreinfo(data, release)
-                    memory.write_sparse(file, data)
+                    write_sparse(file, data)
                     done += len(data)
                     progress(f"save the memory: {done * 100 // size} %")
             file.truncate()

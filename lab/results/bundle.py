@@ -11,10 +11,9 @@ Files with holes, such as write logs, are stored without them.  Nothing is unpac
 """
 
 import json
-import shutil
 import tarfile
-import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from lab.host.command import run
 from lab.results.dumps import DIRECTORY, SUFFIX
 from lab.results.run import DOCUMENT, PROFILE, TIMELINE
 from lab.results.runs import PastRun
+from lab.results.tarred import BOUNDS, DAMAGE, Bounds, TarredFiles, tarred
 
 ABOUT = "bundle.json"
 KERNEL_LOG = "kernel.log"
@@ -38,6 +38,8 @@ _LARGEST = 256 << 20
 """Bytes of a JSON file that is read."""
 
 _LONGEST_PATH = 512
+_LONGEST_NAME = 255
+"""Bytes, of file systems."""
 _MOST_FILES = 100_000
 
 
@@ -109,62 +111,58 @@ def kernel_log(directory: Path) -> Iterator[str]:
 
 def read(path: Path) -> Bundle:
     """Read a bundle.  Raises UsageError when it is none, or not as this lab writes them."""
-    try:
-        with tarfile.open(path) as tar:
-            members = _checked(path, tar)
-            about = BundleNote.model_validate_json(_content(tar, members[ABOUT]))
-            document = decoded(_content(tar, members[DOCUMENT]))
-            if not isinstance(document, dict):
-                raise ValueError(f"{DOCUMENT} has no mapping")
-            return Bundle(path, about, PastRun(document, _content(tar, members[PROFILE]).decode()))
-    except KeyError as error:
-        raise UsageError(f"{path}: no bundle of a run, {error.args[0]} is missing") from error
-    except ValidationError as error:
-        what = "; ".join(f"{each['loc']}: {each['msg']}" for each in error.errors()[:3])
-        raise UsageError(
-            f"{path}: its {ABOUT} is not as expected: {what}", hint="did a later lab write it?"
-        ) from error
-    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
-        raise UsageError(f"{path}: no bundle of a run: {error}") from error
+    with _bundle(path) as files:
+        members = _checked(path, files)
+        try:
+            about = BundleNote.model_validate_json(files.content(members[ABOUT], _LARGEST))
+        except ValidationError as error:
+            what = "; ".join(f"{each['loc']}: {each['msg']}" for each in error.errors()[:3])
+            raise UsageError(
+                f"{path}: its {ABOUT} is not as expected: {what}", hint="did a later lab write it?"
+            ) from error
+        document = decoded(files.content(members[DOCUMENT], _LARGEST))
+        if not isinstance(document, dict):
+            raise ValueError(f"{DOCUMENT} has no mapping")
+        profile = files.content(members[PROFILE], _LARGEST).decode()
+        return Bundle(path, about, PastRun(document, profile))
 
 
-def unpack(path: Path, target: Path) -> Path:
+def unpack(path: Path, target: Path, bounds: Bounds = BOUNDS) -> Path:
     """Unpack a bundle below a directory; where its run's directory is then.
 
-    Raises UsageError when it is none.
+    Raises UsageError when it is none, or when what it says of itself is beyond the bounds, and
+    HostError where there is no room for it.
     """
-    try:
-        with tarfile.open(path) as tar:
-            for name, member in _checked(path, tar).items():
-                place = target / name
-                place.parent.mkdir(parents=True, exist_ok=True)
-                file = tar.extractfile(member)
-                assert file is not None  # a regular file has content
-                with file, place.open("wb") as sink:
-                    shutil.copyfileobj(file, sink)
-    except (tarfile.TarError, zlib.error, OSError, EOFError) as error:
-        raise UsageError(f"{path}: no bundle of a run: {error}") from error
+    with _bundle(path, bounds) as files:
+        members = _checked(path, files)
+        files.check_room(iter(members.values()), target)
+        for name, member in members.items():
+            files.unpack(member, target / name)
     return target
 
 
-def _checked(path: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
+@contextmanager
+def _bundle(path: Path, bounds: Bounds = BOUNDS) -> Iterator[TarredFiles]:
+    """The files in a bundle, in a `with` block; what is wrong with them in it is told of it."""
+    try:
+        with tarred(path, bounds) as files:
+            yield files
+    except KeyError as error:
+        raise UsageError(f"{path}: no bundle of a run, {error.args[0]} is missing") from error
+    except DAMAGE as error:
+        raise UsageError(f"{path}: no bundle of a run: {error}") from error
+
+
+def _checked(path: Path, files: TarredFiles) -> dict[str, tarfile.TarInfo]:
     """The files by their names in the bundle's directory.
 
     Raises UsageError for anything that has no place there: links, devices, paths that lead out of
-    it.  Nobody who unpacks a bundle that was read shall be surprised.
+    it or that no file can have.  Nobody who unpacks a bundle that was read shall be surprised.
     """
     found: dict[str, tarfile.TarInfo] = {}
-    for number, member in enumerate(tar):
-        parts = PurePosixPath(member.name).parts
-        good = (
-            number < _MOST_FILES
-            and len(member.name) <= _LONGEST_PATH
-            and (member.isreg() or member.isdir())
-            and "".join(parts[:1]).startswith("lab-")
-            and ".." not in parts
-        )
-        name = "/".join(parts[1:])
-        if not good or name in found:
+    for number, member in enumerate(files.heads()):
+        name = _name(member)
+        if number >= _MOST_FILES or name is None or _taken(name) & found.keys():
             raise UsageError(
                 f"{path}: no bundle of a run: {member.name[:_LONGEST_PATH]!r} has no place in one",
                 hint="do not unpack it",
@@ -174,10 +172,22 @@ def _checked(path: Path, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
     return found
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    if member.size > _LARGEST:
-        raise ValueError(f"{member.name} has {member.size} bytes")
-    file = tar.extractfile(member)
-    assert file is not None  # a regular file has content
-    with file:
-        return file.read()
+def _taken(name: str) -> set[str]:
+    """What no other file may be called: the same, or as a directory above."""
+    return {name, *map(str, PurePosixPath(name).parents)}
+
+
+def _name(member: tarfile.TarInfo) -> str | None:
+    """What is called so in the bundle's directory; None for what has no place in one."""
+    parts = PurePosixPath(member.name).parts
+    good = (
+        len(member.name) <= _LONGEST_PATH
+        and "\0" not in member.name
+        and (member.isreg() or member.isdir())
+        and "".join(parts[:1]).startswith("lab-")
+        and ".." not in parts
+        and all(len(part.encode(errors="surrogateescape")) <= _LONGEST_NAME for part in parts)
+        # It is read as a whole, here or once it is unpacked.
+        and (member.size <= _LARGEST or not member.name.endswith(".json"))
+    )
+    return "/".join(parts[1:]) if good and (parts[1:] or member.isdir()) else None

@@ -6,11 +6,9 @@ a request is held; `pmemsave` copies guest-physical addresses and waits for noth
 the memory of a restored guest was mapped from has the checkpoint's memory, not the guest's.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from lab.errors import HostError
 from lab.vm.machine import Machine
@@ -83,24 +81,6 @@ def read(machine: Machine, where: MemoryRange) -> Iterator[tuple[int, bytes]]:
             yield start, data
     finally:
         part.unlink(missing_ok=True)
-
-
-def write_sparse(file: BinaryIO, data: bytes) -> None:
-    """Write bytes at the file's position, and leave a hole for each page that is empty."""
-    at = file.tell()
-    empty = bytes(PAGE)
-    begun: int | None = None
-    for offset in range(0, len(data), PAGE):
-        if data[offset : offset + PAGE] == empty[: len(data) - offset]:
-            if begun is not None:
-                file.write(data[begun:offset])
-                begun = None
-        elif begun is None:
-            file.seek(at + offset)
-            begun = offset
-    if begun is not None:
-        file.write(data[begun:])
-    file.seek(at + len(data), os.SEEK_SET)
 
 
 def total(found: tuple[MemoryRange, ...]) -> int:

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import HostError
+from lab.host.clone import write_sparse
 from lab.host.settings import DumpSettings
 from lab.inside import dump, vmcore
 from lab.vm.machine import Machine
-from lab.vm.memory import PAGE, MemoryRange, parse, ranges, read, write_sparse
+from lab.vm.memory import PAGE, MemoryRange, parse, ranges, read
 
 MTREE = """\
 FlatView #0\r
