@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from lab import yamlfile
 from lab.farm.night import DONE, FAILED
+from lab.results import inline
 from lab.results.markdown import version
 from lab.results.remarks import remarks
 from lab.results.store.query import cases_of
@@ -23,6 +24,9 @@ _CRASH = "QEMU was killed by signal"
 
 SHOWN = 5
 """Cases of a cell that are quoted."""
+
+QUOTED = 400
+"""Characters of each."""
 
 
 class KnownCause(BaseModel):
@@ -75,11 +79,11 @@ class Cell:
             if against and case.status == "fail"
         )
         states.pop("fail", None)
-        found += [f"**{count} {rule}**" for rule, count in broken.items()]
+        found += [f"**{count} {inline.cell(rule)}**" for rule, count in broken.items()]
         names = {"notrun": "not exercised"}
         found += [f"**{count} {names.get(state, state)}**" for state, count in states.items()]
-        told = remarks(self.run.plant, self.run.error) if self.run else []
-        return ", ".join([*(found or ["no cases"]), *(f"**{remark}**" for remark in told)])
+        said = remarks(self.run.plant, self.run.error) if self.run else []
+        return ", ".join([*(found or ["no cases"]), *(f"**{inline.cell(one)}**" for one in said)])
 
 
 def page(session: Session, night: NightRow, explained: Sequence[KnownCause], plan: str) -> str:
@@ -106,13 +110,15 @@ def _head(night: NightRow, cells: Sequence[Cell], plan: str) -> Iterator[str]:
     yield f"- carried out: {night.started:%Y-%m-%d %H:%M}{ended},"
     yield f"  {seconds / 60:.0f} minutes of runs under {under or '-'}"
     yield "- runs: " + ", ".join(f"{count} {state}" for state, count in states.items())
-    yield f"- command: `lab nightly {plan}`"
+    yield f"- command: {inline.code(f'lab nightly {plan}')}"
     for name in dict.fromkeys(cell.job.kernel for cell in cells):
         of = (cell.run.release for cell in cells if cell.run and cell.job.kernel == name)
-        yield f"- `--kernel {name}`: {next((release for release in of if release), 'never ran')}"
+        release = next((release for release in of if release), "never ran")
+        yield f"- {inline.code(f'--kernel {name}')}: {inline.plain(release)}"
     for name in dict.fromkeys(cell.job.qemu_name for cell in cells if cell.job.qemu_name):
         of = (cell.run.qemu for cell in cells if cell.run and cell.job.qemu_name == name)
-        yield f"- `--qemu {name}`: {next((qemu for qemu in of if qemu), 'never ran')}"
+        qemu = next((qemu for qemu in of if qemu), "never ran")
+        yield f"- {inline.code(f'--qemu {name}')}: {inline.plain(qemu)}"
 
 
 def _tables(cells: Sequence[Cell]) -> Iterator[str]:
@@ -127,12 +133,13 @@ def _tables(cells: Sequence[Cell]) -> Iterator[str]:
                 row = rows.setdefault(qemu, {})
                 row[kernel] = f"{row[kernel]}; {cell.words()}" if kernel in row else cell.words()
         yield from ("", f"## {profile}", "")
-        yield f"`lab run {profile} {suite} --kernel … --qemu … -- {args}`"
+        yield inline.code(f"lab run {profile} {suite} --kernel … --qemu … -- {args}")
         yield ""
-        yield f"| QEMU | {' | '.join(kernels)} |"
+        yield f"| QEMU | {' | '.join(map(inline.cell, kernels))} |"
         yield f"|---|{'---|' * len(kernels)}"
         for qemu, row in rows.items():
-            yield f"| {qemu} | {' | '.join(row.get(kernel, '') for kernel in kernels)} |"
+            cells_of = (row.get(kernel, "") for kernel in kernels)
+            yield f"| {inline.cell(qemu)} | {' | '.join(cells_of)} |"
 
 
 def _rest(cells: Sequence[Cell], explained: Sequence[KnownCause]) -> Iterator[str]:
@@ -143,9 +150,9 @@ def _rest(cells: Sequence[Cell], explained: Sequence[KnownCause]) -> Iterator[st
     for cell in broken:
         kernel, qemu = _platform(cell, cells)
         run = f", run {cell.run.id}" if cell.run else ""
-        yield f"- {cell.job.profile}, QEMU {qemu}, Linux {kernel}{run}"
+        yield f"- {cell.job.profile}, QEMU {inline.plain(qemu)}, Linux {inline.plain(kernel)}{run}"
         for line in cell.failures[:SHOWN]:
-            yield f"  - `{line.replace('`', chr(39))[:400]}`"
+            yield f"  - {inline.code(line, QUOTED)}"
         if len(cell.failures) > SHOWN:
             yield f"  - and {len(cell.failures) - SHOWN} more"
         found = [one.because for one in explained if any(map(one.says.search, cell.failures))] or [

@@ -3,9 +3,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from lab.foreign import harmless
 from lab.results.baseline import Comparison
 from lab.results.compare import BAD, ChangeKind, ItemDifference, counts
+from lab.results.inline import cell, plain
 from lab.results.store.schema import RunRow
 
 SHOWN = 20
@@ -32,7 +32,7 @@ def _lines(comparison: Comparison, tester: str) -> Iterator[str]:
     yield f"# {_headline(comparison)}"
     yield ""
     if comparison.warnings:
-        yield from (f"- **Careful**: {warning}" for warning in comparison.warnings)
+        yield from (f"- **Careful**: {plain(warning)}" for warning in comparison.warnings)
         yield ""
     yield f"Kernel {_kernels(comparison.runs)} against {_kernels(comparison.base)}."
     yield f"QEMU {_qemus(comparison.runs)} against {_qemus(comparison.base)}."
@@ -65,11 +65,11 @@ def _runs(runs: Sequence[RunRow]) -> Iterator[str]:
     yield "| suite | profile | kernel | QEMU | seconds | run |"
     yield "|---|---|---|---|---|---|"
     for run in runs:
-        what = f"{run.suite} | {run.profile} | {run.release} | {version(run)}"
-        yield f"| {what} | {run.seconds:.0f} | {run.id} |"
+        what = map(cell, (run.suite, run.profile, run.release, version(run)))
+        yield f"| {' | '.join(what)} | {run.seconds:.0f} | {run.id} |"
         if run.error:
             first = run.error.partition("\n")[0]
-            yield f"| | | the lab failed: {_cell(first)} | | | |"
+            yield f"| | | the lab failed: {cell(first)} | | | |"
 
 
 def _changes(differences: Sequence[ItemDifference]) -> Iterator[str]:
@@ -79,8 +79,8 @@ def _changes(differences: Sequence[ItemDifference]) -> Iterator[str]:
             continue
         yield from ("", f"### {change.value.capitalize()}", "")
         for one in found[:SHOWN]:
-            where = f"{one.item.suite} on {one.item.profile}: **{_inline(one.item.title)}**"
-            reason = f": {_inline(one.reason)}" if one.reason else ""
+            where = f"{one.item.suite} on {one.item.profile}: **{plain(one.item.title)}**"
+            reason = f": {plain(one.reason)}" if one.reason else ""
             hosts = f" ({one.hosts})" if one.hosts else ""
             yield f"- {where} passed {one.tally}, before {one.baseline}{hosts}{reason}"
         if len(found) > SHOWN:
@@ -88,22 +88,13 @@ def _changes(differences: Sequence[ItemDifference]) -> Iterator[str]:
 
 
 def _kernels(runs: Sequence[RunRow]) -> str:
-    return ", ".join(dict.fromkeys(run.release or run.kernel for run in runs))
+    return ", ".join(dict.fromkeys(plain(run.release or run.kernel) for run in runs))
 
 
 def _qemus(runs: Sequence[RunRow]) -> str:
-    return ", ".join(dict.fromkeys(version(run) for run in runs))
+    return ", ".join(dict.fromkeys(plain(version(run)) for run in runs))
 
 
 def version(run: RunRow) -> str:
     """The version of a run's QEMU, without that of its package."""
     return run.qemu.partition(" (")[0]
-
-
-def _cell(text: str) -> str:
-    return _inline(text).replace("|", "\\|")
-
-
-def _inline(text: str) -> str:
-    """What a guest or a suite said, as text in a line: it makes no heading, no tag and no HTML."""
-    return harmless(" ".join(text.split())).replace("<", "&lt;")

@@ -6,12 +6,14 @@ Here a run is a function that writes what `lab run` would; tests/boot/test_night
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from lab.errors import GuestError, HostError, ProfileError
 from lab.farm import night as nights
@@ -27,7 +29,7 @@ from lab.results.run import PROFILE, TOKEN, Run
 from lab.results.store.database import session
 from lab.results.store.feed import RunLeftOut
 from lab.results.store.query import night_named
-from lab.results.store.schema import JobRow, NightRow
+from lab.results.store.schema import CaseRow, JobRow, NightRow, RunRow
 from lab.suites.request import Request
 from tests.unit.conftest import empty_store
 
@@ -374,6 +376,29 @@ def test_a_page_of_a_night_has_qemus_by_kernels(tmp_path: Path, bench: Bench) ->
     broken = text.partition("## What does not hold")[2]
     assert "`write:1 eio: PREFIX: sector 1`" in broken
     assert "  - a sector is lost" in broken
+
+
+def test_what_a_guest_says_stays_in_its_place_on_a_page(tmp_path: Path, bench: Bench) -> None:
+    bench.failing = "debian"
+    evil = "x\n\n# All well\n| a | `b` <script>alert(1)</script> [here](http://example.org)"
+    carry_out(plan_in(tmp_path, QEMUS))
+    with session() as store:
+        night = night_named(store, "")
+        tame = page(store, night, [], "night.yaml")
+        for case in store.scalars(select(CaseRow)):
+            case.reason = evil if case.status != "pass" else ""
+        for run in store.scalars(select(RunRow)):
+            run.release = f"{evil} {run.kernel}"
+        said = page(store, night, [], "night.yaml")
+    assert "`write:1 eio: x # All well | a | 'b' <script>" in said
+    shown = re.sub(r"`[^`\n]*`", "", said)
+    assert "<script>" not in shown and "[here]" not in re.sub(r"\\\[", "", shown)
+    # As many lines, and of those of tables as many cells.
+    before, after = tame.splitlines(), said.splitlines()
+    assert [line[:2] for line in before] == [line[:2] for line in after]
+    for one, other in zip(before, after, strict=True):
+        if one.startswith("|"):
+            assert one.count("|") == len(re.findall(r"(?<!\\)\|", other))
 
 
 def test_a_page_of_a_night_tells_of_planted_defects(tmp_path: Path, bench: Bench) -> None:

@@ -226,6 +226,17 @@ def test_all_well_is_worth_a_tag() -> None:
     assert "    Tested-by: A Tester <a@example.org>\n" in text
 
 
+def test_what_a_guest_says_stays_in_its_line() -> None:
+    evil = "6.12\n# All well | <b>[here](http://example.org)"
+    base = write_run(1, [judged("write:1 eio")], kernel=evil)
+    run = write_run(2, [judged("write:1 eio", "violated", "PREFIX")], kernel=evil)
+    text = summary(compare_runs(base, run), "A Tester <a@example.org>")
+    line = "6.12 # All well | &lt;b>\\[here](http://example.org)"
+    assert f"Kernel {line} against {line}." in text
+    assert line.replace("|", "\\|") in text
+    assert "\n# All" not in text and "<b>" not in text
+
+
 def test_a_failure_of_the_lab_is_never_a_result() -> None:
     base = write_run(1, [judged("write:1 eio")])
     run = write_run(2, [judged("write:1 eio")], error="the guest died | badly\nconsole")
