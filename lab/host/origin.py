@@ -15,7 +15,7 @@ _NAMESPACE = Path("/proc/self/ns/pid")
 
 
 @dataclass(frozen=True)
-class Origin:
+class ProcessOrigin:
     """Where a process was seen."""
 
     host: str
@@ -27,23 +27,23 @@ class Origin:
     namespace: int
     """Inode of the pid namespace (namespaces(7))."""
 
-    def seen_from(self, other: "Origin") -> bool:
+    def seen_from(self, other: "ProcessOrigin") -> bool:
         """Whether process numbers of here are told by /proc there, or are known to be of the past:
         of an earlier boot of that host."""
         if self.boot == other.boot:
             return self.namespace == other.namespace
         return bool(self.machine) and self.machine == other.machine
 
-    def before(self, other: "Origin") -> bool:
+    def before(self, other: "ProcessOrigin") -> bool:
         """Whether this is an earlier boot of that host, whose processes have all ended."""
         return self.boot != other.boot and self.seen_from(other)
 
 
 @cache
-def here() -> Origin:
+def here() -> ProcessOrigin:
     """Where this process is."""
     machine = _read(_MACHINE)
-    return Origin(
+    return ProcessOrigin(
         host=os.uname().nodename,
         # systemd's word for one that is yet to be made.
         machine="" if machine == "uninitialized" else machine,

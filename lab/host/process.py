@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.errors import HostError
-from lab.host.origin import Origin, here
+from lab.host.origin import ProcessOrigin, here
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Process:
 
     pid: int
     started: int
-    origin: Origin | None = field(default=None, compare=False)
+    origin: ProcessOrigin | None = field(default=None, compare=False)
     """Where it is; None: here, in what older labs wrote."""
 
     @classmethod

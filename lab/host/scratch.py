@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab.errors import LabError
 from lab.host import dirs
-from lab.host.origin import Origin, here
+from lab.host.origin import ProcessOrigin, here
 from lab.host.process import Process, me
 
 _PLACE = "scratch"
@@ -62,5 +62,5 @@ def _left(name: str) -> bool:
         return False
     origin = None
     if found["origin"]:
-        origin = Origin("", found["machine"], found["boot"], int(found["namespace"]))
+        origin = ProcessOrigin("", found["machine"], found["boot"], int(found["namespace"]))
     return not Process(int(found["pid"]), int(found["started"]), origin).alive()

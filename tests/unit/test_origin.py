@@ -16,7 +16,7 @@ from lab.errors import HostError, UsageError
 from lab.guest import guests, registry
 from lab.host import dirs, scratch
 from lab.host.command import run
-from lab.host.origin import Origin, here
+from lab.host.origin import ProcessOrigin, here
 from lab.host.process import Process, me
 from tests import ROOT
 from tests.unit.builders import gone, idle, profile, quiet, record
@@ -42,7 +42,7 @@ def qemu() -> Iterator[Process]:
         yield process
 
 
-def at(origin: Origin | None, process: Process) -> Process:
+def at(origin: ProcessOrigin | None, process: Process) -> Process:
     return replace(process, origin=origin)
 
 
@@ -53,7 +53,7 @@ def made(name: str, qemu: Process, owner: Process | None = None) -> None:
 
 @pytest.mark.parametrize("origin", [OTHER_HOST, CONTAINER, NO_MACHINE])
 def test_what_is_foreign_is_not_taken_for_dead_and_not_killed(
-    origin: Origin, machine: None, qemu: Process
+    origin: ProcessOrigin, machine: None, qemu: Process
 ) -> None:
     foreign = at(origin, gone())
     assert foreign.foreign()
@@ -79,7 +79,9 @@ def test_what_an_older_lab_wrote_is_of_here(qemu: Process) -> None:
 
 
 @pytest.mark.parametrize("origin", [OTHER_HOST, CONTAINER])
-def test_a_guest_of_another_host_stays(origin: Origin, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_guest_of_another_host_stays(
+    origin: ProcessOrigin, capsys: pytest.CaptureFixture[str]
+) -> None:
     made("of-run", at(origin, gone()), at(origin, gone()))
     made("up", at(origin, gone()))
     assert registry.left_behind() == []
