@@ -148,12 +148,11 @@ class BenchCase:
                     bench, self._setup, tagging, plant, self._hang, crowd
                 ).carry_out()
         except DeviceFailure as failure:
-            told = InterruptionResult(
-                crash=str(failure), aftermath=Aftermath.KILLED, ended=True, logs=bench.logs()
-            )
+            told = InterruptionResult(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
         if told.ended and not bench.path.survives_boot:
             raise GroundLost(told.crash or f"no completion within {self._hang:.1f} s")
-        seen = observed(bench, told.logs, tagging, self._ranges_begun(told))
+        logs = told.logs or bench.logs()
+        seen = observed(bench, logs, tagging, self._ranges_begun(told))
         offload = (
             crowds.offload(bench.path, seen, crowd) if crowd else bench.path.offload(seen, copy)
         )
@@ -180,9 +179,7 @@ class BenchCase:
             deadline=self._hang,
             crash=told.crash,
             complaints=self._complaints(told),
-            stray_writes=tuple(
-                bench.path.strays(told.logs, crowds.written(crowd) if crowd else copy)
-            ),
+            stray_writes=tuple(bench.path.strays(logs, crowds.written(crowd) if crowd else copy)),
             offload=offload,
             recovery=recovered(bench, self._recovery_layout(), self._hang, problem),
             reached=told.reached,
