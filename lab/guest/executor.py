@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from lab.errors import GuestError
-from lab.foreign import decoded, tamed
+from lab.foreign import VALUES, TooManyValues, decoded, tamed
 from lab.guest.session import Channel, Session
 from lab.host.patience import Patience
 
@@ -149,7 +149,9 @@ def _answer(line: bytes, number: int) -> dict[str, Any] | None:
     """The answer in a line, without its number; None if it is to another request, or the rest of a
     line whose beginning was lost when its reader was interrupted."""
     try:
-        reply = decoded(line)
+        reply = decoded(line, values=VALUES)
+    except TooManyValues as error:
+        raise GuestError(f"the executor in the guest says {error}") from error
     except ValueError:
         return None
     if not isinstance(reply, dict) or reply.pop("number", None) != number:

@@ -74,7 +74,7 @@ class Guest:
             self.peer.bring_up(progress)
         self.await_ready()
         try:
-            parts = stack.collect(self.machine, progress)
+            parts = stack.collect(self.machine, progress, stack.expected(self.record.profile))
         except GuestSilence as silence:
             raise blocked.explained(silence, self) from silence
         stack.require(self.record.profile, parts)

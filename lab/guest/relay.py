@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.errors import GuestError
-from lab.foreign import decoded, harmless
+from lab.foreign import VALUES, decoded, harmless
 from lab.guest.session import Channel, Session
 
 PROGRAM = "/run/lab/bin/relay"
@@ -129,7 +129,7 @@ class Relay:
         line, self._looked = bytes(self._received[:cut]), 0
         del self._received[: cut + 1]
         try:
-            event = decoded(line)
+            event = decoded(line, values=VALUES)
         except ValueError as error:
             raise GuestError(f"the relay in the guest says no JSON: {error}") from error
         if not isinstance(event, dict):

@@ -8,7 +8,8 @@ boot.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,33 +134,63 @@ def forget(directory: Path) -> None:
     (directory / FILE).unlink(missing_ok=True)
 
 
-def collect(machine: Machine, progress: Progress) -> tuple[StackPart, ...]:
+@dataclass(frozen=True)
+class Expected:
+    """What a guest has to tell of: disks and layers by their references, and a number of settings
+    at most."""
+
+    parts: frozenset[str]
+    settings: int = 0
+
+
+def expected(profile: Profile) -> Expected:
+    """What a guest of a profile has to tell of."""
+    refs = [disk.ref for disk in disks(profile)] + [layer.name for layer in profile.layers]
+    return Expected(frozenset(refs), sum(map(len, readback.asked(profile).values())))
+
+
+def collect(machine: Machine, progress: Progress, wanted: Expected) -> tuple[StackPart, ...]:
     """What the guest tells of its layers as it makes them, written down in its directory too.
 
-    Raises GuestError when it stops telling, or its kernel oopses; HostError if QEMU dies.
+    Raises GuestError when it stops telling, tells of something else or of something twice, or its
+    kernel oopses; HostError if QEMU dies.
     """
     before = {part.name: part for part in found(machine.directory)}
     parts: list[StackPart] = []
     looked_at: list[Setting] = []
-    for step in steps(machine):
+    for step in steps(machine, len(wanted.parts) + wanted.settings):
         if step["event"] == "starting":
-            progress(f"layer {step.get('name')}")
+            progress(f"layer {step.get('name')!s:.200}")
             continue
         try:
             if step["event"] == "setting":
                 looked_at.append(Setting.model_validate(step))
             else:
                 parts.append(_remembering(StackPart.model_validate(step), before))
+                _require_new(parts, wanted)
         except ValidationError as error:
             raise GuestError(
                 f"layers up in the guest says what it should not: {step!r:.200}"
             ) from error
+        if len(looked_at) > wanted.settings:
+            raise GuestError(
+                f"layers up in the guest tells of more than {wanted.settings} settings"
+            )
     try:
         (machine.directory / FILE).write_bytes(_PARTS.dump_json(tuple(parts)))
         readback.write(machine.directory, looked_at)
     except OSError as error:
         raise not_writable(machine.directory, error) from error
     return tuple(parts)
+
+
+def _require_new(parts: Sequence[StackPart], wanted: Expected) -> None:
+    """Raise GuestError when the last part is none of the profile, or was told of before."""
+    name = parts[-1].name
+    if name not in wanted.parts:
+        raise GuestError(f"layers up in the guest tells of {name:.200}, which the profile has not")
+    if any(part.name == name for part in parts[:-1]):
+        raise GuestError(f"layers up in the guest tells of {name} twice")
 
 
 def _remembering(part: StackPart, before: Mapping[str, StackPart]) -> StackPart:

@@ -31,6 +31,12 @@ again (kernel/watchdog.c, twice the threshold of 10 s and a look each 4 s)."""
 _LONGEST = 1 << 20
 """Characters of a line that a guest may say of its layers."""
 
+_VALUES = 1 << 14
+"""Values in such a line: capabilities and properties of one layer are some dozens."""
+
+_MOST = 16 << 20
+"""Characters of all these lines."""
+
 _WORDS = 100
 """Lines of complaints that are kept, the last ones."""
 
@@ -41,18 +47,19 @@ _QUOTED = 60
 """Lines of the console in the error."""
 
 
-def steps(machine: Machine) -> Iterator[dict[str, Any]]:
-    """The steps that the guest tells, as they come, up to its last word.
+def steps(machine: Machine, count: int) -> Iterator[dict[str, Any]]:
+    """The steps that the guest tells, as they come, up to its last word; `count` disks, layers and
+    settings are expected.
 
     Raises GuestError when it tells of a failure or its kernel oopses or gets nowhere, GuestSilence
     when it stops telling, HostError if QEMU dies.
     """
     words: list[str] = []
     with (machine.directory / LAYERS_LOG).open(errors="replace") as log:
-        ear = _Ear(log, machine)
+        ear = _Ear(log, machine, count)
         while not (line := ear.next_line()).startswith(_ENDED):
             try:
-                step = tamed(decoded(line))
+                step = tamed(decoded(line, values=_VALUES))
             except ValueError:  # a program's complaint, or what a full disk left of a step
                 step = None
             if isinstance(step, dict) and isinstance(step.get("event"), str):
@@ -66,10 +73,13 @@ def steps(machine: Machine) -> Iterator[dict[str, Any]]:
 class _Ear:
     """Whoever listens to a guest that makes its layers, and to its console meanwhile."""
 
-    def __init__(self, log: TextIO, machine: Machine) -> None:
+    def __init__(self, log: TextIO, machine: Machine, count: int) -> None:
         self._log = log
         self._machine = machine
         self._console = Console(machine.directory / CONSOLE_LOG)
+        self._heard = 0
+        # For a guest that says something each time before its deadline, and never comes to its end.
+        self._patience = Patience(machine.process, _DEADLINE * (1 + count))
 
     def next_line(self) -> str:
         """The next line that is not empty.  Raises GuestError and HostError, as steps() does."""
@@ -84,6 +94,7 @@ class _Ear:
                     f"layers up in the guest: a line of more than {_LONGEST} characters"
                 )
             if line.endswith("\n"):
+                self._count(line)
                 if line.strip():
                     return line.strip()
                 line = ""
@@ -102,6 +113,15 @@ class _Ear:
                 silence = f"layers up in the guest: nothing within {patience}"
                 raise GuestSilence(silence, detail=self._quoted())
             time.sleep(0.01)
+
+    def _count(self, line: str) -> None:
+        """Raise GuestError for more lines than the guest can need, in length or in time."""
+        self._heard += len(line)
+        if self._heard > _MOST:
+            raise GuestError(f"layers up in the guest says more than {_MOST} characters")
+        if self._patience.over():
+            silence = f"layers up in the guest: no end within {self._patience}"
+            raise GuestSilence(silence, detail=self._quoted())
 
     def _require_room(self) -> None:
         directory = self._machine.directory

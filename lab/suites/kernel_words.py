@@ -4,6 +4,7 @@
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from lab.guest.kmsg import fatal
 from lab.results.run import Run
@@ -53,7 +54,7 @@ class KernelWords:
             self._note(f"lab: {self._left_out} messages of the kernel were left out")
             self._left_out = 0
 
-    def write(self, text: str, **more: object) -> str:
+    def write(self, text: str, **more: Any) -> str:
         """Write a message down, or count it; its text, no longer than one may be.  What says that
         the kernel is lost is written down though there is no room."""
         text = text[:_LONGEST]

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Text and JSON from elsewhere: nothing of it reaches a terminal but what can be seen."""
 
+import json
+import time
+import tracemalloc
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import GuestError
-from lab.foreign import decoded, harmless
+from lab.foreign import TooManyValues, decoded, harmless
 from tests.fuzz import fit
 
 
@@ -44,3 +49,50 @@ def test_what_a_terminal_would_do_is_told_instead(text: str, shown: str) -> None
 def test_json_of_any_kind_is_refused_alike(text: str) -> None:
     with pytest.raises(ValueError):
         decoded(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b"[]," * 1_000_000 + b"[]]", b"[" + b"{}," * 1_000_000 + b"{}]",
+        b"[" + b'"",' * 1_000_000 + b"0]", b"[" + b"0," * 1_000_000 + b"0]",
+    ],
+    ids=lambda text: text[:4].decode(),
+)  # fmt: skip
+def test_values_are_counted_before_they_take_memory(text: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooManyValues):
+            decoded(text, values=1000)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"a": ",[{" * 5000}, ['\\",', '"' * 2000, "," * 2000], [[0] * 400, {"a": [1] * 400}],
+        {str(key): ",," for key in range(900)},
+    ],
+    ids=lambda right: json.dumps(right)[:8],
+)  # fmt: skip
+def test_what_stands_in_texts_is_no_value(right: Any) -> None:
+    for text in (json.dumps(right), json.dumps(right).encode()):
+        assert decoded(text, values=1000) == right
+
+
+def test_a_text_of_escapes_without_an_end_is_gone_through_once() -> None:
+    started = time.process_time()
+    with pytest.raises(ValueError, match="Unterminated"):
+        decoded(b"[" + b"0," * 1500 + b'"' + b'\\"' * 500_000, values=1000)
+    assert time.process_time() - started < 2
+
+
+def test_millions_of_escapes_take_memory_in_proportion() -> None:
+    tracemalloc.start()
+    try:
+        assert len(harmless("\x9b" * 1_000_000)) == 4_000_000
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()

@@ -2,6 +2,8 @@
 """What the host tells the guest about its stack, and what it makes of the answers."""
 
 import json
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +125,35 @@ def test_what_takes_long_or_is_no_oops_is_waited_for(tmp_path: Path, line: str) 
     assert not any(map(oopsed, console.news()))
 
 
+def test_a_guest_that_goes_on_and_on_about_its_layers_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "_DEADLINE", 0.3)
+    (tmp_path / CONSOLE_LOG).touch()
+    machine = Told(tmp_path, "")
+    ended = threading.Event()
+
+    def tell() -> None:
+        with (tmp_path / LAYERS_LOG).open("a") as log:
+            while not ended.wait(0.02):
+                log.write('{"event": "starting", "name": "fs"}\n')
+                log.flush()
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    try:
+        with pytest.raises(GuestSilence, match="no end within"):
+            collect(machine)
+    finally:
+        ended.set()
+        thread.join()
+
+
 def collect(machine: Told) -> tuple[StackPart, ...]:
     """What the host makes of that."""
-    return stack.collect(machine, lambda text: None)  # type: ignore[arg-type]
+    known = stack.expected(layered())
+    wanted = replace(known, parts=known.parts | {"top"})
+    return stack.collect(machine, lambda text: None, wanted)  # type: ignore[arg-type]
 
 
 def bring_up(directory: Path, *steps: dict[str, Any]) -> tuple[StackPart, ...]:

@@ -27,7 +27,7 @@ from lab.guest.portchannel import PortChannel
 from lab.guest.relay import Read, Relay
 from lab.guest.session import Session
 from lab.guest.ssh import SshSession
-from lab.guest.stack import StackPart, collect
+from lab.guest.stack import Expected, StackPart, collect
 from lab.host.process import me
 from lab.results import junit
 from lab.results.cases import Case, CaseStatus
@@ -209,6 +209,13 @@ def test_an_answer_without_an_end_is_not_kept() -> None:
         answer(b"x" * (20 << 20))
 
 
+def test_an_answer_of_millions_of_values_is_not_decoded() -> None:
+    flood = b'{"number": 1, "a": [' + b"[]," * (5 << 20) + b"0]}\n"
+    for hearing, word in ((answer, "executor"), (hear, "relay")):
+        with pytest.raises(GuestError, match=f"{word} in the guest says .*more than 262144 values"):
+            hearing(flood)
+
+
 def test_a_flood_of_output_ends_a_command() -> None:
     with pytest.raises(GuestError, match="says more than 64 MiB"):
         Session.run(talking(b"x" * (80 << 20)), ["yes"], deadline=60)
@@ -282,7 +289,8 @@ def layers(directory: Path) -> Callable[[bytes], object]:
 
     def take(data: bytes) -> object:
         (directory / LAYERS_LOG).write_bytes(data)
-        return collect(cast(Any, Ended()), lambda _: None)
+        wanted = Expected(frozenset({"xfs"}), 1)
+        return collect(cast(Any, Ended()), lambda _: None, wanted)
 
     (directory / CONSOLE_LOG).write_text("")
     return take
@@ -311,6 +319,23 @@ def test_what_is_no_part_is_quoted_in_short(tmp_path: Path, said: bytes) -> None
     with pytest.raises(GuestError) as caught:
         layers(tmp_path)(said + LAST)
     assert len(str(caught.value)) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("steps", "wrong"),
+    [
+        ([PART] * 2, "tells of xfs twice"),
+        ([{**PART, "name": "other" * 1000}], "tells of other.*, which the profile has not"),
+        ([SETTING] * 2, "more than 1 settings"),
+        ([{"event": "starting", "x": "y" * 1_000_000}] * 20, "says more than"),
+        ([{**PART, "keep": {str(key): [] for key in range(30_000)}}], "layers up failed"),
+    ],
+)
+def test_no_more_is_kept_of_layers_than_the_profile_has(
+    tmp_path: Path, steps: list[dict[str, Any]], wrong: str
+) -> None:
+    with pytest.raises(GuestError, match=wrong):
+        layers(tmp_path)(lines(*steps) + LAST)
 
 
 def test_what_a_part_says_can_be_shown(tmp_path: Path) -> None:
