@@ -132,10 +132,13 @@ int copyref_copy(struct copyref *ref, struct copyref_op *op)
 		op->done += done;
 		to += length;
 	}
-	if (!error && op->durable) {
-		error = copyref_sync(ref);
-		if (error)
+	if (op->done && op->durable) {
+		/* Also after an error: the caller will not copy again what is done. */
+		int unsynced = copyref_sync(ref);
+
+		if (unsynced)
 			op->done = 0;
+		error = error ?: unsynced;
 	}
 	if (!error || fault.kind == FAULT_SWALLOW)
 		return 0;
