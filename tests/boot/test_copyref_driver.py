@@ -64,6 +64,28 @@ kept = ["".join(sorted(set(part.decode()))) for part in (found[: 64 * KIB], foun
 print(json.dumps([told, kept]))
 """
 
+NEIGHBOUR = """
+node, to, answers = add("near", 512), 4096, []
+with Direct(node) as disk:
+    disk.write(0, b"S" * 512)
+    disk.write(to, b"-" * 4096)
+    disk.sync()
+tell("near", "late 1 1500")
+copier = threading.Thread(target=lambda: answers.append(copy(node, [[0, 512]], to)))
+copier.start()
+time.sleep(0.5)
+begun = copier.is_alive()
+fd = os.open(node, os.O_RDWR)
+os.pwrite(fd, b"N" * 512, to + 512)
+copier.join()
+os.fsync(fd)
+os.close(fd)
+with Direct(node) as disk:
+    found = disk.read(to, 4096)
+system.write(f"{PARAMETERS}/remove", "near")
+print(json.dumps([begun, answers[0], found[:512].decode(), found[512:1024].decode()]))
+"""
+
 
 @pytest.fixture(scope="module")
 def guest(lab: Lab) -> Iterator[str]:
@@ -83,3 +105,14 @@ def test_what_is_done_before_an_error_outlives_a_power_cut(lab: Lab, guest: str)
     (errno, done), kept = inside(lab, POWER_CUT)
     assert (errno, done) == (5, 1)
     assert kept == ["1", "-"]
+
+
+def test_a_write_beside_the_copy_does_not_undo_it(lab: Lab, guest: str) -> None:
+    """In blocks smaller than a page, whose rest the page cache reads and writes with them."""
+    begun, (errno, done), copied, beside = inside(lab, NEIGHBOUR)
+    assert begun
+    assert set(beside) == {"N"}
+    if errno:  # a kernel whose writes do not wait for the inode's lock
+        assert (errno, done) == (16, 0)
+    else:
+        assert set(copied) == {"S"}

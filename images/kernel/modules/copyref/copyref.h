@@ -20,7 +20,9 @@ struct copyref_range {
 /*
  * Ranges are carried out in their order, and written one behind the other.
  * The first that fails ends the copy; @done is then what the caller has, to
- * the byte, and 0 where the data may not have become durable as asked.
+ * the byte, and as durable as asked.  It is 0 where they may not be durable, and
+ * with EBUSY where others dirtied the page cache meanwhile, which may be written
+ * over the copy.
  */
 struct copyref_copy {
 	__u64 ranges;		/* in: address of the struct copyref_range */

@@ -271,6 +271,10 @@ static int copyref_check(struct copyref *ref, struct block_device *bdev,
 /*
  * Carry a copy out, with the page cache minded: what is dirty in it may be a
  * source, or be written behind the copy; what it has of the destination is old.
+ * The inode's lock keeps out write(), which may dirty the rest of a page, the
+ * other one keeps pages from being filled.  What dirties pages without them (a
+ * mounted file system's metadata) leaves one that cannot be dropped, and would
+ * be written over the copy: such a copy has failed, and nothing of it is done.
  */
 static int copyref_carry_out(struct copyref *ref, struct block_device *bdev,
 			     struct copyref_op *op)
@@ -283,6 +287,7 @@ static int copyref_carry_out(struct copyref *ref, struct block_device *bdev,
 	unsigned int i;
 	int error;
 
+	inode_lock(mapping->host);
 	filemap_invalidate_lock(mapping);
 	if (copyref_does(ref, FAULT_STALE_SOURCE))
 		error = filemap_write_and_wait_range(mapping, op->to,
@@ -296,10 +301,13 @@ static int copyref_carry_out(struct copyref *ref, struct block_device *bdev,
 			op->ranges[i].start += shift;
 		op->to += shift;
 		error = copyref_execute(bdev_get_queue(bdev), op);
-		if (drop)
-			invalidate_inode_pages2_range(mapping, first, last);
+		if (drop && invalidate_inode_pages2_range(mapping, first, last)) {
+			op->done = 0;
+			error = error ?: -EBUSY;
+		}
 	}
 	filemap_invalidate_unlock(mapping);
+	inode_unlock(mapping->host);
 	return error;
 }
 
