@@ -27,6 +27,9 @@ def add(name, block_size):
     system.write(f"{PARAMETERS}/add", f"{name} {file} {block_size} 1")
     return f"/dev/copyref-{name}"
 
+def disks():
+    return sorted(each for each in os.listdir("/sys/block") if each.startswith("copyref-"))
+
 def tell(name, fault):
     system.write(f"/sys/block/copyref-{name}/fault", fault)
 
@@ -53,8 +56,8 @@ told = copy("/dev/copyref-cut", [[0, 64 * KIB], [64 * KIB, 64 * KIB]], to)
 place = os.open("/mnt/xfs", os.O_RDONLY)
 fcntl.ioctl(place, 0x8004587D, struct.pack("<I", 2))
 os.close(place)
-for name in ("cut", "model"):
-    system.write(f"{PARAMETERS}/remove", name)
+for disk in disks():
+    system.write(f"{PARAMETERS}/remove", disk.removeprefix("copyref-"))
 system.run(["umount", "/mnt/xfs"])
 system.run(["mount", "/dev/nvme0n1", "/mnt/xfs"])
 with open("/mnt/xfs/cut.img", "rb") as file:
@@ -84,6 +87,34 @@ with Direct(node) as disk:
     found = disk.read(to, 4096)
 system.write(f"{PARAMETERS}/remove", "near")
 print(json.dumps([begun, answers[0], found[:512].decode(), found[512:1024].decode()]))
+"""
+
+REMOVAL = """
+for number in range(8):
+    add(f"gone{number}", 4096)
+before, late = disks(), []
+
+def add_late():
+    while disks() == before:
+        pass  # the module's end has not come to the first disk yet
+    try:
+        add("late", 4096)
+        late.append("added")
+    except system.Failure as problem:
+        late.append(str(problem))
+    except OSError as problem:
+        late.append(errno.errorcode[problem.errno])
+
+system.run(["udevadm", "settle"])
+adder = threading.Thread(target=add_late)
+adder.start()
+system.run(["rmmod", "copyref"])
+adder.join()
+left = disks()
+if not left:
+    system.insmod("copyref")
+    add("after", 4096)
+print(json.dumps([len(before), late, left, disks()]))
 """
 
 
@@ -116,3 +147,11 @@ def test_a_write_beside_the_copy_does_not_undo_it(lab: Lab, guest: str) -> None:
         assert (errno, done) == (16, 0)
     else:
         assert set(copied) == {"S"}
+
+
+def test_no_disk_is_added_to_a_module_that_goes(lab: Lab, guest: str) -> None:
+    before, late, left, after = inside(lab, REMOVAL)
+    assert before >= 8
+    assert late != ["added"]
+    assert left == []
+    assert after == ["copyref-after"]

@@ -40,7 +40,8 @@ struct copyref_cmd {
 };
 
 static LIST_HEAD(copyref_disks);
-static DEFINE_MUTEX(copyref_lock);	/* of copyref_disks */
+static bool copyref_leaving;		/* the module is: no disk may come any more */
+static DEFINE_MUTEX(copyref_lock);	/* of both */
 
 /* The medium */
 
@@ -496,9 +497,11 @@ static int copyref_add(const char *value, const struct kernel_param *param)
 	spin_lock_init(&ref->lock);
 	ref->limits = (struct copyref_limits){ 128, SZ_1G, SZ_1G };
 	/* In step with COPYREF_NAME and PATH_MAX. */
-	if (sscanf(value, "%20s %4095s %u %u", ref->name, file,
-		   &ref->block_size, &direct) == 4 &&
-	    ref->block_size >= SECTOR_SIZE && ref->block_size <= PAGE_SIZE)
+	if (copyref_leaving)
+		error = -ENODEV;
+	else if (sscanf(value, "%20s %4095s %u %u", ref->name, file,
+			&ref->block_size, &direct) == 4 &&
+		 ref->block_size >= SECTOR_SIZE && ref->block_size <= PAGE_SIZE)
 		error = copyref_find(ref->name) ? -EEXIST :
 			copyref_open(ref, file, direct ? O_DIRECT : 0);
 	if (error)
@@ -543,8 +546,14 @@ static void __exit copyref_exit(void)
 {
 	struct copyref *ref, *next;
 
-	list_for_each_entry_safe(ref, next, &copyref_disks, list)
+	/* The files in parameters are there until this has returned. */
+	mutex_lock(&copyref_lock);
+	copyref_leaving = true;
+	list_for_each_entry_safe(ref, next, &copyref_disks, list) {
+		list_del(&ref->list);
 		copyref_close(ref);
+	}
+	mutex_unlock(&copyref_lock);
 }
 
 module_init(copyref_init);
