@@ -80,6 +80,14 @@ def test_the_driver_stays_small() -> None:
         assert len(file.read_text().splitlines()) <= 600, file
 
 
+def test_a_disk_is_known_before_its_attributes_can_be_written_to() -> None:
+    """They look at it where the kernel has copies as bios, and a write may come at once."""
+    adds = source("disk.c").partition("static int copyref_add_disk")[2].partition("\n}")[0]
+    before, _, after = adds.partition("device_add_disk(")
+    assert "ref->disk = disk;" in before
+    assert "ref->disk = NULL;" in after
+
+
 KBUILD = """\
 src := {sources}
 obj := {out}

@@ -423,11 +423,13 @@ static int copyref_add_disk(struct copyref *ref)
 	snprintf(disk->disk_name, DISK_NAME_LEN, "copyref-%s", ref->name);
 	set_capacity(disk, round_down(i_size_read(inode), ref->block_size) >>
 		     SECTOR_SHIFT);
+	/* Before its attributes can be written to, which look there. */
+	ref->disk = disk;
 	error = device_add_disk(NULL, disk, copyref_groups);
-	if (error)
+	if (error) {
+		ref->disk = NULL;
 		put_disk(disk);
-	else
-		ref->disk = disk;
+	}
 	return error;
 }
 
