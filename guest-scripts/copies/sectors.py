@@ -104,11 +104,13 @@ def _pieces(read_at, request):
             continue
         # It ends there, or what comes next cannot be read: the next read tells.
         for block in range(at, at + length, unit):
+            # The last may be less: copies at a limit may be of smaller blocks than all others.
+            part = min(unit, at + length - block)
             try:
-                data += read_at(block, unit).ljust(unit, b"\0")
+                data += read_at(block, part).ljust(part, b"\0")
             except OSError as problem:
-                data += bytes(unit)
-                unreadable.append([block, unit, problem.errno])
+                data += bytes(part)
+                unreadable.append([block, part, problem.errno])
     if "moves" in request and not unreadable and data == _moved(request):
         return {"as_moved": True, "unreadable": []}
     packed = base64.b64encode(zlib.compress(bytes(data), 1)).decode()

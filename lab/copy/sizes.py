@@ -64,12 +64,14 @@ def shapes(limits: CopyLimits) -> Iterator[Shape]:
     """For each limit a copy that just reaches it and one that just exceeds it.
 
     Where that cannot be helped another one is exceeded as well: MCL of a device is often its MSSRL.
-    Left out is what no regular copy and no command can say.
+    Left out is what no regular copy and no command can say, and a range that the limit of all
+    forbids: a driver's MCL may be below its MSSRL, unlike a namespace's.
     """
     msrc, mssrl, mcl = limits.msrc, limits.mssrl, limits.mcl
     if limits.none:
         return
-    yield Shape("at mssrl", 1, mssrl)
+    if mssrl <= mcl:
+        yield Shape("at mssrl", 1, mssrl)
     if mssrl < MAX_BLOCKS:
         yield Shape("above mssrl", 1, mssrl + 1)
     if fitting := [each for each in range(1, msrc + 1) if _divides(each, mcl, mssrl)]:

@@ -40,7 +40,7 @@ class CopyLimits(ProfileModel):
     @property
     def none(self) -> bool:
         """Whether no copy at all fits."""
-        return self.mssrl == 0
+        return 0 in (self.mssrl, self.mcl)
 
     def conflicts(self) -> Iterator[Conflict]:
         # NVM Command Set, Identify Namespace: MCL shall be greater than or equal to MSSRL.
@@ -50,12 +50,13 @@ class CopyLimits(ProfileModel):
 
 NO_COPY = "none"
 
-_NOTHING_FITS = CopyLimits(mssrl=0, mcl=0, msrc=1)
+_NOTHING_FITS = {"mssrl": 0, "mcl": 0, "msrc": 1}
 """0, 0 and 0 in Identify Namespace, as QEMU has it for `-device nvme,drive=…`."""
 
 
-def _copy_limits(value: object) -> object:
-    """The limits that a word stands for; anything else as it is."""
+def copy_or_none(value: object) -> object:
+    """The limits that a word stands for, as a profile has them; anything else as it is.  Raises
+    ValueError at another word."""
     if value == NO_COPY:
         return _NOTHING_FITS
     if isinstance(value, str):
@@ -68,7 +69,7 @@ def _copy_limits(value: object) -> object:
 
 CopyOrNone = Annotated[
     CopyLimits,
-    BeforeValidator(_copy_limits, json_schema_input_type=CopyLimits | Literal["none"]),
+    BeforeValidator(copy_or_none, json_schema_input_type=CopyLimits | Literal["none"]),
 ]
 """Limits of the Copy command, or the word for a namespace on which none fits."""
 

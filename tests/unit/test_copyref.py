@@ -13,8 +13,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from lab.artifacts import cache, kernel, module
 from lab.artifacts.kernels import external
-from lab.copy.model import Completion
-from lab.copy.paths import find
 from lab.errors import BuildError, ProfileError, UsageError
 from lab.profile.layers import OWN, BaseLayer, Node
 from lab.profile.layers.copyref import FAULTS, NAME
@@ -156,39 +154,6 @@ def test_the_driver_is_told_its_limits_in_bytes() -> None:
     small = in_guest(copy={"msrc": 1, "mssrl": 5, "mcl": 5}, block_size=512)
     assert small.limits() == "1 2560 2560"
     assert in_guest(copy="none").limits() == "1 0 0"
-
-
-# --- the path -----------------------------------------------------------------------------
-
-
-def test_its_copies_have_the_limits_of_the_disk() -> None:
-    path = find(load("copyref-xfs", []), "copyref")
-    assert (path.unit, path.ref, path.durable) == (8, "model", True)
-    shapes = dict(path.sizes())
-    assert set(shapes) == {
-        f"{how} {which}" for how in ("at", "above") for which in ("mssrl", "mcl", "msrc")
-    }
-    assert shapes["above mssrl"].copy.target.sectors == 257 * 8
-    assert path.refuses_wrongly(Completion(22, 0, 0.1, "EINVAL")) == ""
-    assert "ENOSPC" in path.refuses_wrongly(Completion(28, 0, 0.1, "ENOSPC"))
-
-
-def test_blocks_smaller_than_what_the_file_system_shares_make_no_copies_of_less() -> None:
-    changes = ["layers[model].block_size=512", "layers[model].copy={mssrl: 100, mcl: 200, msrc: 2}"]
-    path = find(load("copyref-xfs", changes), "copyref")
-    assert (path.unit, path.limits.mssrl, path.limits.mcl) == (8, 12, 25)
-
-
-def test_without_copies_there_is_no_path() -> None:
-    with pytest.raises(ProfileError, match="no offload path copyref"):
-        find(load("copyref-xfs", ["layers[model].copy=none"]), "copyref")
-
-
-def test_ranges_are_done_when_all_of_them_is() -> None:
-    ranges = [[0, 8192], [65536, 4096], [131072, 4096]]
-    assert [copyrefs.whole(ranges, done) for done in (0, 4096, 8192, 12287, 12288, 16384)] == [
-        0, 0, 1, 1, 2, 3,
-    ]  # fmt: skip
 
 
 # --- the module ---------------------------------------------------------------------------

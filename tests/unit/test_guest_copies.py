@@ -201,10 +201,12 @@ def test_blocks_that_cannot_be_read_are_told_and_no_others(short: bool, bad: set
     try:
         answer = ask(op="sectors.read", node="disk", offset=0, bytes=len(data), unit=4096)
         read = GuestGround(ask, "disk", 8).read(Extent(0, len(data) // SECTOR))
+        less = GuestGround(ask, "disk", 8).read(Extent(0, len(data) // SECTOR - 3))
     finally:
         sectors.close()
     assert answer["unreadable"] == [[4096 * block, 4096, errno.EILSEQ] for block in sorted(bad)]
     assert len(zlib.decompress(base64.b64decode(answer["data"]))) == len(data)
+    assert len(less) == len(data) - 3 * SECTOR
     for block in range(300):
         found = read[4096 * block : 4096 * block + 4096]
         if block in bad:

@@ -11,6 +11,7 @@ from lab.copy.paths import REFERENCE, find
 from lab.copy.sizes import MAX_BLOCKS, MAX_RANGES, Shape, exceeded, shapes, sizes
 from lab.faults.actions import SIZE
 from lab.faults.model import REHEARSED
+from lab.profile.layers.copyref import DriverLimits
 from lab.profile.load import load
 from lab.profile.models import CopyLimits
 from lab.suites.copy_faults.acts import registry
@@ -29,8 +30,8 @@ def copy_of(shape: Shape) -> Copy:
 @st.composite
 def some_limits(draw: st.DrawFn) -> CopyLimits:
     mssrl = draw(st.integers(1, 200) | st.just(MAX_BLOCKS - 1))
-    mcl = draw(st.just(mssrl) | st.integers(mssrl, 100_000))
-    return CopyLimits(mssrl=mssrl, mcl=mcl, msrc=draw(st.integers(1, MAX_RANGES)))
+    mcl = draw(st.just(mssrl) | st.integers(1, 100_000))
+    return DriverLimits(mssrl=mssrl, mcl=mcl, msrc=draw(st.integers(1, MAX_RANGES)))
 
 
 @given(some_limits())

@@ -133,7 +133,8 @@ class CopyPath(ABC):
 
     @property
     def bounds(self) -> CopyLimits:
-        """The limits of the device below, which those of one copy are where none is split."""
+        """The limits of the device below, in blocks of the copies of sizes(); those of one copy
+        are the same where none is split."""
         return self.limits
 
     @property

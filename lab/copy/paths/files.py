@@ -6,6 +6,7 @@ system's log, and that when it is told to.
 """
 
 from collections.abc import Iterator
+from copy import copy as clone
 from errno import EINVAL
 from typing import Any
 
@@ -19,7 +20,7 @@ from lab.copy.paths.find import bottom, bottoms, downwards, free_layers, zoned
 from lab.copy.paths.instrument import Instrument, Subject
 from lab.faults.model import Point
 from lab.profile.layers import BaseLayer
-from lab.profile.layers.copyref import Copyref
+from lab.profile.layers.copyref import Copyref, DriverLimits
 from lab.profile.layers.faulty import DmFlakey
 from lab.profile.layers.filesystems import Btrfs, Ext4, F2fs, FileSystem, Nfs, Xfs
 from lab.profile.layers.loop import Loop
@@ -200,11 +201,16 @@ class CopyrefCopy(SyncedPath):
 
     def __init__(self, profile: Profile, layer: Copyref, drive: Drive) -> None:
         super().__init__(profile, layer, drive, layer.size)
-        # The layer's blocks may be smaller than what the file system shares.
-        scale = self.unit * SECTOR // layer.block_size
-        asked = layer.copy_limits
-        self.limits = CopyLimits(
-            msrc=asked.msrc, mssrl=asked.mssrl // scale, mcl=asked.mcl // scale
+        self._block, self._asked = layer.block_size // SECTOR, layer.copy_limits
+        # The layer's blocks may be smaller than what the file system shares, and a copy smaller
+        # than that may be all that is allowed.
+        scale = self.unit // self._block
+        if min(self._asked.mssrl, self._asked.mcl) < scale:
+            self.unit, scale = self._block, 1
+        self.limits = DriverLimits(
+            msrc=self._asked.msrc,
+            mssrl=self._asked.mssrl // scale,
+            mcl=self._asked.mcl // scale,
         )
 
     @classmethod
@@ -217,8 +223,17 @@ class CopyrefCopy(SyncedPath):
     def layer(self, kind: str) -> str:
         return self.ref if kind == "copy limit" else super().layer(kind)
 
+    @property
+    def bounds(self) -> CopyLimits:
+        """Those of the driver, in blocks of its disk."""
+        return self._asked
+
     def sizes(self) -> Iterator[tuple[str, Layout]]:
-        yield from self.at_limits()
+        """In blocks of the disk, of which others than whole multiples of what the file system
+        shares are no reflinks."""
+        by_block = clone(self)
+        by_block.unit, by_block.limits = self._block, self._asked
+        yield from by_block.at_limits()
 
     def refuses_wrongly(self, completion: Completion) -> str:
         if completion.error == errno_name(EINVAL):

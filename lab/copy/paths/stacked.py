@@ -10,7 +10,7 @@ from lab.copy.paths.bios import moved_through
 from lab.copy.paths.files import SyncedPath
 from lab.copy.paths.find import bottom, free_layers
 from lab.profile.layers import BaseLayer
-from lab.profile.layers.copyref import Copyref
+from lab.profile.layers.copyref import Copyref, DriverLimits
 from lab.profile.layers.loop import Loop
 from lab.profile.layers.md import Md
 from lab.profile.layers.targets import Nvmet, TcmLoop
@@ -52,7 +52,7 @@ class BdevCfrStacked(SyncedPath):
         if not self._asked or self._asked.none:
             return self.limits
         mssrl, mcl = (max(1, each // self._scale) for each in (self._asked.mssrl, self._asked.mcl))
-        return CopyLimits(msrc=self._asked.msrc, mssrl=mssrl, mcl=mcl)
+        return DriverLimits(msrc=self._asked.msrc, mssrl=mssrl, mcl=mcl)
 
     def layer(self, kind: str) -> str:
         return self.ref if kind == "copy limit" else super().layer(kind)

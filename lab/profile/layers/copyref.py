@@ -4,13 +4,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from lab.profile.base import Conflict
 from lab.profile.device import whole_blocks
-from lab.profile.fields import Text
+from lab.profile.fields import Span, Text
 from lab.profile.layers.base import BaseLayer, Node, Reference, Use
-from lab.profile.nvme_features import CopyLimits, CopyOrNone
+from lab.profile.nvme_features import CopyLimits, copy_or_none
 from lab.profile.units import Size
 
 FAULTS = (
@@ -27,6 +27,24 @@ Fault = Annotated[
         f"KIND [RANGE [ARGUMENT]], such as 'drop 2', where KIND is one of {', '.join(FAULTS)}",
     ),
 ]
+
+
+class DriverLimits(CopyLimits):
+    """Limits of one copy of the driver, in blocks of its disk."""
+
+    mcl: Annotated[int, Span(0, 2**32 - 1, "blocks per copy")] = Field(
+        128, description="Blocks in one copy; may be less than mssrl, unlike that of a namespace"
+    )
+
+    def conflicts(self) -> Iterator[Conflict]:
+        return iter(())
+
+
+DriverLimitsOrNone = Annotated[
+    DriverLimits,
+    BeforeValidator(copy_or_none, json_schema_input_type=DriverLimits | Literal["none"]),
+]
+"""Limits of a copy of the driver, or the word for a disk without copies."""
 
 
 class Copyref(BaseLayer):
@@ -51,8 +69,8 @@ class Copyref(BaseLayer):
         "no less than that of the disk down there"
     )  # fmt: skip
     # `copy` is a method of every pydantic model, so the attribute needs another name.
-    copy_limits: CopyOrNone = Field(
-        CopyLimits(mssrl=4096, mcl=16384, msrc=128),
+    copy_limits: DriverLimitsOrNone = Field(
+        DriverLimits(mssrl=4096, mcl=16384, msrc=128),
         alias="copy",
         description="Limits of one copy, in blocks, as a namespace has them: its longest range, "
         "all of it, and its ranges; none: there are no copies",

@@ -203,7 +203,7 @@ class BenchCase:
         """Whether the device must refuse the copy for its size alone."""
         bench, copy = self._bench, self._layout.copy
         refuses = self._action == SIZE and not bench.path.splits
-        return refuses and bool(exceeded(copy, bench.path.limits))
+        return refuses and bool(exceeded(copy, bench.path.bounds))
 
     def _complaints(self, told: InterruptionResult) -> tuple[str, ...]:
         """What the kernel said of hangs and crashes, but for what the act itself provokes."""
