@@ -2,6 +2,11 @@
 """The offload path copyref: what its copies may be, and what the guest makes of what the driver
 says."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from lab.copy.model import Completion
@@ -78,3 +83,57 @@ def test_ranges_are_done_when_all_of_them_is() -> None:
     assert [copyrefs.whole(ranges, done) for done in (0, 4096, 8192, 12287, 12288, 16384)] == [
         0, 0, 1, 1, 2, 3,
     ]  # fmt: skip
+
+
+IOCTL = """\
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+
+/* As the driver: copies, and fails.  Of struct copyref_copy, `done` is what comes last. */
+int ioctl(int fd, unsigned long command, ...)
+{
+	uint64_t *given;
+	va_list more;
+
+	va_start(more, command);
+	given = va_arg(more, uint64_t *);
+	va_end(more);
+	errno = fd == 7 && command == 0xC020C401 ? EIO : EBADF;
+	if (errno == EIO)
+		given[3] = 8192;
+	return -1;
+}
+"""
+
+FAILING = """\
+import fcntl, sys
+sys.path += {path!r}
+real = fcntl.ioctl
+
+def newer(fd, command, buffer):
+    # CPython leaves the buffer of a call that failed as it was.
+    return real(fd, command, bytearray(buffer))
+
+fcntl.ioctl = newer
+import copyrefs
+try:
+    copyrefs.by_ioctl(7, [[0, 8192], [8192, 4096]], 65536)
+except OSError as problem:
+    print(problem.errno, problem.done)
+"""
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc here")
+def test_what_is_done_before_an_error_is_told_whatever_python_makes_of_it(tmp_path: Path) -> None:
+    (tmp_path / "ioctl.c").write_text(IOCTL)
+    library = tmp_path / "ioctl.so"
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "ioctl.c"], check=True, timeout=60
+    )
+    program = FAILING.format(path=[str(test_guest_copies.COPIES), str(test_guest_copies.LAYERS)])
+    done = subprocess.run(
+        [sys.executable, "-BIS", "-c", program],
+        env={"LD_PRELOAD": str(library)}, check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == ["5", "1"]
