@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lab import share
 from lab.artifacts import cache
 from lab.artifacts.cache import Artifact, Progress
-from lab.artifacts.kernels import names
+from lab.artifacts.kernels import make, names
 
 if TYPE_CHECKING:
     from lab.artifacts.kernel import Kernel
@@ -21,12 +21,17 @@ KIND = "module"
 FORMAT = 1
 """Part of every module's key; raise it when this module builds differently."""
 
+_LEFT_OUT = "*.left-out"
+"""What the compiler said of PART.c, without which Kbuild made the module: the kernel has what it is
+for, and not as it expects that."""
+
 _ROOM = 2 << 30
 """Bytes free before a build: headers and a compiler are unpacked for it."""
 
 
 def ensure_module(name: str, kernel: "Kernel", progress: Progress) -> Path:
-    """Return NAME.ko for a kernel, compiling it on first use: half a minute.
+    """Return NAME.ko for a kernel, compiling it on first use: half a minute.  Each time `progress`
+    is told what was left out of it.
 
     Raises UsageError where there is nothing to compile it with, HostError and BuildError where that
     fails.
@@ -37,7 +42,8 @@ def ensure_module(name: str, kernel: "Kernel", progress: Progress) -> Path:
         sources = directory / name
         shutil.copytree(_sources(name), sources)
         source.build_module(name, sources, kernel.release, progress)
-        (sources / f"{name}.ko").rename(directory / f"{name}.ko")
+        for file in (sources / f"{name}.ko", *sources.glob(_LEFT_OUT)):
+            file.rename(directory / file.name)
         shutil.rmtree(sources)
         return {"kernel": kernel.key, "release": kernel.release}
 
@@ -45,7 +51,16 @@ def ensure_module(name: str, kernel: "Kernel", progress: Progress) -> Path:
     artifact = cache.ensure(
         KIND, name, inputs, build, progress, room=_ROOM, deadline=source.deadline
     )
+    for said in sorted(artifact.path.glob(_LEFT_OUT)):
+        progress(f"module {name}: {_left_out(said)}")
     return artifact.path / f"{name}.ko"
+
+
+def _left_out(said: Path) -> str:
+    """What a module is without, and the first error of the compiler."""
+    lines, _ = make.first_error(said.read_text(errors="replace").splitlines())
+    error = next((line for line in lines if "error" in line), "the compiler said nothing")
+    return f"without {said.stem}.c, which does not compile for this kernel: {error} (all: {said})"
 
 
 def of_kernel(key: str) -> Iterator[Artifact]:
