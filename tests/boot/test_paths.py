@@ -346,6 +346,10 @@ def test_a_disk_that_only_the_guest_can_find_is_read_there(
     assert set(summary(found["write:1", "resume"]).split()) <= {"16", "128", "new"}
     failed = found["write:1", "eio"]["outcome"]["completion"]
     assert failed["error"] == error
+    # Also of a copy that failed it is told what had moved until then.
+    told = found["write:1", "eio"]["rules"]["OFFLOADED"]
+    assert told["verdict"] == "violated"
+    assert "read " in told["evidence"]
 
 
 QUIET = """
