@@ -437,7 +437,9 @@ class Printing:
 
 
 @pytest.mark.parametrize(
-    "reader", [FstestsReader, BlktestsReader, lambda _: MarkReader(judge)], ids=str
+    "reader",
+    [FstestsReader, BlktestsReader, lambda _: MarkReader(judge)],
+    ids=["fstests", "blktests", "marks"],
 )
 def test_whatever_a_suite_prints_leaves_a_sitting_with_its_cases(
     reader: Callable[[Any], Any],
