@@ -19,12 +19,12 @@ _Errno = Annotated[int, Field(ge=0, lt=1 << 31)]
 _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Answer(BaseModel):
+class _ExecutorAnswer(BaseModel):
     # More may stand in it, for others.
     model_config = ConfigDict(frozen=True, defer_build=True)
 
 
-class SectorsAnswer(_Answer):
+class SectorsAnswer(_ExecutorAnswer):
     """Sectors that were read: base64 of zlib, and offset, bytes and errno of what could not be."""
 
     as_moved: bool = False
@@ -33,13 +33,13 @@ class SectorsAnswer(_Answer):
     unreadable: list[tuple[_Number, _Number, _Errno]] = []
 
 
-class KernelAnswer(_Answer):
+class KernelAnswer(_ExecutorAnswer):
     """The kernel's messages: sequence number, level and text of each."""
 
     records: list[tuple[_Number, int, str]]
 
 
-class StatusAnswer(_Answer):
+class StatusAnswer(_ExecutorAnswer):
     """The NVMe status of a command."""
 
     status: _Number
@@ -52,7 +52,7 @@ class NvmeAnswer(StatusAnswer):
     seconds: _Seconds
 
 
-class CopyAnswer(_Answer):
+class CopyAnswer(_ExecutorAnswer):
     """The end of a copy by a system call."""
 
     errno: _Errno
@@ -61,13 +61,13 @@ class CopyAnswer(_Answer):
     said: str | None = None
 
 
-class ErrnosAnswer(_Answer):
+class ErrnosAnswer(_ExecutorAnswer):
     """What the kernel makes of NVMe statuses: each with its errno."""
 
     errnos: list[tuple[_Number, _Errno]]
 
 
-class ZoneAnswer(_Answer):
+class ZoneAnswer(_ExecutorAnswer):
     """A zone of a device, in bytes."""
 
     start: _Number
@@ -75,13 +75,13 @@ class ZoneAnswer(_Answer):
     capacity: _Number
 
 
-class MetAnswer(_Answer):
+class MetAnswer(_ExecutorAnswer):
     """Copies at once: how many pairs of them ran at the same time."""
 
     met: int = 0
 
 
-class MendAnswer(_Answer):
+class MendAnswer(_ExecutorAnswer):
     """What could not be mended, if anything."""
 
     problem: str | None = None

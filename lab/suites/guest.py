@@ -15,6 +15,7 @@ from lab.faults.byhand import require_free
 from lab.guest import guests, stack, sysrq
 from lab.guest.boot import Platform, Progress
 from lab.guest.guest import Guest
+from lab.guest.kernel_words import Heard, KernelWords
 from lab.guest.kmsg import fatal
 from lab.guest.lastwords import DEATH, console, hear_out, panic
 from lab.guest.relay import KernelMessages, Relay, RelayGone
@@ -29,7 +30,6 @@ from lab.profile.models import Profile
 from lab.results.cases import CaseStatus
 from lab.results.coverage import Circumstance
 from lab.results.run import Run
-from lab.suites.kernel_words import Heard, KernelWords
 from lab.suites.outcome import Outcome
 from lab.vm.argv import CONSOLE_LOG
 from lab.vm.ending import STDERR

@@ -340,7 +340,7 @@ def test_a_suite_that_says_what_was_planted_among_its_options() -> None:
 @pytest.mark.parametrize(
     ("timeline", "said"),
     [
-        ('{"event": "broken off"}\n', r"interrupted\b(?!, or)"),
+        ('{"source": "lab", "event": "broken off"}\n', r"interrupted\b(?!, or)"),
         ("", "interrupted, or not ended yet"),
     ],
 )

@@ -11,8 +11,8 @@ from lab.copy.ground import Ask
 from lab.copy.paths.traced import parse_trace
 from lab.crash import writelog
 from lab.crash.writelog import LogEntry
+from lab.guest.kernel_words import KernelWords
 from lab.results.run import Run
-from lab.suites.kernel_words import KernelWords
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lab.errors import GuestError, ProfileError, UsageError
 from lab.guest.boot import Platform
+from lab.guest.kernel_words import Heard
 from lab.guest.kmsg import fatal
 from lab.profile.layers.filesystems import FileSystem, MountLayer
 from lab.profile.models import Profile, stack
@@ -18,7 +19,6 @@ from lab.suites.fsx.client import Exerciser, OperationTimeout
 from lab.suites.fsx.model import Mismatch
 from lab.suites.fsx.options import FsxOptions
 from lab.suites.guest import GuestLost, RunGuest
-from lab.suites.kernel_words import Heard
 from lab.suites.ledger import Ledger
 from lab.suites.outcome import Results
 from lab.suites.record import recorded

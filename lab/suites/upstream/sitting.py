@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from lab.errors import GuestError
 from lab.foreign import harmless
+from lab.guest.kernel_words import Heard
 from lab.guest.relay import File, Read
 from lab.host.command import tail
 from lab.results.cases import FAILURES, Case, CaseStatus, titled
 from lab.suites.guest import GuestLost
-from lab.suites.kernel_words import Heard
 from lab.suites.ledger import Ledger
 from lab.suites.upstream.driver import Batch, External
 from lab.suites.upstream.reader import CaseEnd, CaseStart

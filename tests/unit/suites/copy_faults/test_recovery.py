@@ -59,6 +59,9 @@ class Bench:
     def completed(self, _: float) -> Completion:
         return Completion(0, 2, 0.1)
 
+    def overhear(self, when: str) -> None:
+        self.heard = when
+
     def dump(self, why: str) -> None:
         raise AssertionError(why)
 
@@ -67,6 +70,8 @@ class Bench:
 def test_who_made_the_same_copy_again_is_told(tmp_path: Path, trace: str, offloaded: bool) -> None:
     bench: Any = Bench(tmp_path / "medium", trace)
     found: Recovery = recovered(bench, LAYOUT, 10.0, "")
+    # What the kernel complains of in it is one of the case.
+    assert bench.heard == "in the same copy again"
     assert found.completion and found.completion.succeeded and not found.problem
     assert set(found.findings.destination) == {"new"}
     assert len(found.findings.destination) * SECTOR == 16 * 512

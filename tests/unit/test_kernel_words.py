@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from lab.guest.kernel_words import CASE, HALF, Heard, KernelWords
 from lab.guest.relay import KernelMessages
 from lab.results.run import Run
 from lab.suites.guest import RunGuest
-from lab.suites.kernel_words import CASE, HALF, Heard, KernelWords
 
 OOPS = "Oops: 0000 [#1] SMP"
 
@@ -73,7 +73,7 @@ def test_many_cases_together_take_no_more_than_a_run_may(monkeypatch: pytest.Mon
 def test_a_guest_hears_of_its_kernel_what_is_not_written_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("lab.suites.kernel_words.CASE", 10_000)
+    monkeypatch.setattr("lab.guest.kernel_words.CASE", 10_000)
     with Run("p", "s") as run:
         own: Any = object.__new__(RunGuest)
         own.run, own.words, own._counts = run, KernelWords(run), None
