@@ -68,10 +68,10 @@ class ErrnosAnswer(_ExecutorAnswer):
 
 
 class ZoneAnswer(_ExecutorAnswer):
-    """A zone of a device, in bytes."""
+    """A zone of a device, in bytes; one that is full may have a pointer that leads nowhere."""
 
     start: _Number
-    pointer: _Number
+    pointer: Annotated[int, Field(ge=0)]
     capacity: _Number
 
 

@@ -32,7 +32,9 @@ class ProcessOrigin:
         of an earlier boot of that host."""
         if self.boot == other.boot:
             return self.namespace == other.namespace
-        return bool(self.machine) and self.machine == other.machine
+        # A host without a number of its own has its name.
+        mine, its = self.machine or self.host, other.machine or other.host
+        return bool(mine) and mine == its
 
     def before(self, other: "ProcessOrigin") -> bool:
         """Whether this is an earlier boot of that host, whose processes have all ended."""

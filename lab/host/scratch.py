@@ -5,6 +5,7 @@ is killed meanwhile."""
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,9 @@ from lab.host.origin import ProcessOrigin, here
 from lab.host.process import Process, me
 
 _PLACE = "scratch"
+_LONGEST = 7 * 24 * 3600.0
+"""Seconds for which nothing is put together."""
+
 # Older labs did not say where they were.
 _NAME = re.compile(
     r"(?P<pid>[0-9]{1,10})-(?P<started>[0-9]{1,20})-"
@@ -47,7 +51,7 @@ def sweep() -> None:
     for root in (dirs.state, dirs.cache, _runs_there_are):
         with suppress(OSError, LabError):
             for left in (root() / _PLACE).iterdir():
-                if _left(left.name):
+                if _left(left):
                     shutil.rmtree(left, ignore_errors=True)
 
 
@@ -55,12 +59,16 @@ def _runs_there_are() -> Path:
     return dirs.state() / "runs"
 
 
-def _left(name: str) -> bool:
-    """Whether the lab that a directory's name tells of is no more."""
-    found = _NAME.match(name)
+def _left(place: Path) -> bool:
+    """Whether the lab that a directory's name tells of is no more; of one on another host, or in a
+    container that may be gone, whether that is likely by now."""
+    found = _NAME.match(place.name)
     if found is None:
         return False
     origin = None
     if found["origin"]:
         origin = ProcessOrigin("", found["machine"], found["boot"], int(found["namespace"]))
-    return not Process(int(found["pid"]), int(found["started"]), origin).alive()
+    owner = Process(int(found["pid"]), int(found["started"]), origin)
+    if owner.foreign():
+        return time.time() - place.lstat().st_mtime > _LONGEST
+    return not owner.alive()

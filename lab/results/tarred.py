@@ -44,7 +44,7 @@ class Bounds:
     """All files, holes included."""
     heads: int = 64 << 20
     """All that says what there is: names, sizes, maps of holes."""
-    spare: int = 1 << 30
+    spare: int = 64 << 20
     """Left free on the file system on which it is unpacked."""
 
 
@@ -103,11 +103,12 @@ class TarredFiles:
 
     def check_room(self, members: Iterator[tarfile.TarInfo], place: Path) -> None:
         """Raise HostError unless there is room for the content of files on a file system."""
-        needed = sum(_stored(member) for member in members) + self._bounds.spare
+        needed, spare = sum(_stored(member) for member in members), self._bounds.spare
         free = shutil.disk_usage(place).free
-        if needed > free:
+        if needed + spare > free:
             raise HostError(
-                f"{place}: {free >> 20} MiB free, and {needed >> 20} MiB needed to unpack",
+                f"{place}: {free >> 20} MiB free, {needed >> 20} MiB needed to unpack, and "
+                f"{spare >> 20} MiB are to be left",
                 hint="free some, or set XDG_STATE_HOME",
             )
 

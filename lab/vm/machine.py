@@ -208,12 +208,14 @@ class Machine:
         Each of the devices that the lab has counts them (QEMU block/accounting.c).  Raises
         HostError.
         """
-        (found,) = [
+        found = [
             each["stats"]
             for each in self.execute("query-blockstats")
             if drive.id in each.get("qdev", "").split("/")
         ]
-        return int(found["failed_rd_operations"]) + int(found["failed_wr_operations"])
+        if len(found) != 1:
+            raise HostError(f"QEMU counts the requests of {len(found)} disks called {drive.id}")
+        return sum(int(found[0][f"failed_{kind}_operations"]) for kind in ("rd", "wr"))
 
     def fault_layers(self, drive: Drive) -> list[int]:
         """The numbers of the drive's fault layers, which any lab process may have set; the

@@ -5,6 +5,7 @@ host, or two hosts with one home.  None takes what is another's for left behind.
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -132,7 +133,15 @@ def test_a_lab_in_a_container_sweeps_nothing_of_its_host(qemu: Process) -> None:
     assert registry.directory("of-run").exists()
 
 
-def test_scratch_directories_of_other_hosts_stay() -> None:
+def test_a_host_without_a_machine_id_is_known_by_its_name() -> None:
+    earlier = replace(here(), host="here", machine="", boot="1" * 8)
+    now = replace(here(), host="here", machine="")
+    assert earlier.before(now)
+    assert not replace(earlier, host="there").seen_from(now)
+    assert not replace(earlier, machine="0" * 32).seen_from(now)
+
+
+def test_scratch_directories_of_other_hosts_stay_for_a_week() -> None:
     mine, now = gone(), here()
     names = [
         f"{mine.pid}-{mine.started}-{machine}.{boot}.{namespace}.x"
@@ -146,3 +155,9 @@ def test_scratch_directories_of_other_hosts_stay() -> None:
         dirs.state("scratch", name)
     scratch.sweep()
     assert sorted(path.name for path in dirs.state("scratch").iterdir()) == sorted(names[1:])
+    long_ago = time.time() - 8 * 24 * 3600
+    os.utime(dirs.state("scratch", names[1]), (long_ago, long_ago))
+    os.utime(dirs.state("scratch", f"{me().pid}-{me().started}-x"), (long_ago, long_ago))
+    scratch.sweep()
+    left = sorted(path.name for path in dirs.state("scratch").iterdir())
+    assert left == sorted([names[2], f"{me().pid}-{me().started}-x"])

@@ -72,6 +72,12 @@ class Bench:
         self._connect()
 
     @property
+    def patience(self) -> float:
+        """Seconds for a copy to come to a point: it takes milliseconds, but what is to carry it out
+        may first wait for others who have the disk (guest-scripts/copies/quiet.py)."""
+        return self._own.speed.patience
+
+    @property
     def guest(self) -> Guest:
         """The guest."""
         return self._own.guest

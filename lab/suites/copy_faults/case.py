@@ -242,7 +242,8 @@ class BenchCase:
             with bench.inquest.device_may_fail():
                 bench.start(self._plant.request(bench.path.request(copy)))
                 completion = bench.completed(self._hang)
-            bench.overhear(_CACHED)
+            if completion:
+                bench.overhear(_CACHED)
         except DeviceFailure as failure:
             bench.overheard.append(f"{_CACHED}: {failure}")
         if completion is None:

@@ -83,7 +83,8 @@ def _wrong_kernel(about: BundleNote, name: str, own: Collection[str]) -> Iterato
         # What lies there would be built: its Makefile would be run.
         yield (
             f"kernel {name} is a place on the host that it was recorded on; {told}",
-            "--kernel NAME|PATH takes another one, or one of your own",
+            "--kernel NAME|PATH takes another one, or one of your own; of a second guest none can "
+            "be given",
         )
         return
     try:
@@ -101,7 +102,8 @@ def _wrong_qemu(about: BundleNote, name: str, own: Collection[str]) -> Iterator[
         # What lies there would be run.
         yield (
             f"QEMU {name} is a place on the host that it was recorded on; {told}",
-            "--qemu NAME|PATH takes another one, or one of your own",
+            "--qemu NAME|PATH takes another one, or one of your own; of a second guest none can "
+            "be given",
         )
         return
     try:

@@ -29,9 +29,6 @@ from lab.suites.copy_faults.failures import DeviceFailure
 from lab.suites.copy_faults.fault import Strike, rate_for
 from lab.suites.copy_faults.powercut import PowerCut
 
-_HOLD_DEADLINE = 30.0
-"""Seconds for a copy to come to a point; it takes milliseconds."""
-
 
 @dataclass(frozen=True)
 class InterruptionResult:
@@ -154,7 +151,7 @@ class Interruption:
         stepper.arm(self._point)
         self._start()
         try:
-            stepper.hold(self._point, self._fault.nth, _HOLD_DEADLINE)
+            stepper.hold(self._point, self._fault.nth, bench.patience)
         except BaseException:
             # Whatever writes next would be held there, and nobody would release it.
             with suppress(LabError):
@@ -169,7 +166,7 @@ class Interruption:
         )
         held = self._act.hold
         rate = rate_for(self._copy, k, held) if held else FOREVER
-        throttle.hold(k, rate, self._start, _HOLD_DEADLINE)
+        throttle.hold(k, rate, self._start, bench.patience)
         return throttle
 
     def _interrupt(self) -> InterruptionResult:

@@ -45,7 +45,9 @@ def recovered(bench: Bench, layout: Layout, hang: float, problem: str) -> Recove
             bench.taps.forget()
             bench.start(bench.path.request(copy))
             completion = bench.completed(hang)
-        bench.overhear(_AGAIN)
+        # One that is still at it answers nobody.
+        if completion:
+            bench.overhear(_AGAIN)
     except DeviceFailure as failure:
         problem = problem or str(failure)
         bench.overheard.append(f"{_AGAIN}: {failure}")

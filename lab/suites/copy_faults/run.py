@@ -115,7 +115,8 @@ def _judge(sweep: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
     except DeviceFailure as failure:
         # It may not even boot again on what the case had left; on fresh media it may.
         told = absent.lost if isinstance(failure, GroundLost) else absent.judged
-        result = told(setup, str(failure), time.monotonic() - start)
+        said = "; ".join([str(failure), *bench.take_overheard()])
+        result = told(setup, said, time.monotonic() - start)
         bench.renew_if_possible()
     bench.works_for(Circumstance.OUTSIDE)
     return result

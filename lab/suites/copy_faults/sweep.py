@@ -24,7 +24,7 @@ from lab.suites.copy_faults.generate import cut, draw, space, strike
 from lab.suites.copy_faults.options import CopyFaultsOptions
 from lab.suites.copy_faults.rehearsal import CopyPoints
 from lab.suites.copy_faults.report import broken_rules
-from lab.suites.copy_faults.selection import Cell
+from lab.suites.copy_faults.selection import Cell, Selection
 
 NAME = "copy-faults"
 
@@ -105,7 +105,9 @@ def _sweep(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setups]:
     def setups(bench: Bench, expect: Callable[[int], None]) -> Iterator[tuple[int, Setup]]:
         yield 0, first
         counted = rehearsal.points(bench, plan, options.plant)
-        found = _strikable(bench, path, _within(bench, options, counted), counted.points)
+        asked = replace(options, selection=_placed(bench, options.selection, counted))
+        left = asked.selection.actions
+        found = _strikable(bench, path, asked, counted.points) if left else []
         possible = able(bench, (action for _, action in found))
         found = [cell for cell in found if cell[1] in possible]
         expect(1 + len(found))
@@ -115,14 +117,14 @@ def _sweep(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setups]:
     return first, setups
 
 
-def _within(bench: Bench, options: CopyFaultsOptions, counted: CopyPoints) -> CopyFaultsOptions:
+def _placed(bench: Bench, selection: Selection, counted: CopyPoints) -> Selection:
     """What is asked for but for actions that need to know where a point lies, and nobody does."""
     if counted.by_range:
-        return options
-    for action in options.possible(bench.path):
+        return selection
+    for action in selection.possible(bench.path):
         if action.on_medium:
-            bench.lacking[action] = "the copy does not read and write range by range"
-    return replace(options, selection=options.selection.without_place())
+            bench.lacking[action] = "where a copy is not read and written range by range"
+    return selection.without_place()
 
 
 def _strikable(
@@ -168,6 +170,8 @@ def _generated(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setup
                 # Behind the cases, which keep the numbers they are drawn by.
                 yield (drawn.cases + number if number > 1 else 0), setup
                 if bench.refused:
+                    words = f"case {number}: its copy fails without a fault"
+                    bench.run.emit("lab", "left out", text=words)
                     continue
             if number == 1:
                 able_to = able(bench, whole.selection.possible(path))
@@ -181,11 +185,11 @@ def _generated(path: CopyPath, options: CopyFaultsOptions) -> tuple[Setup, Setup
                 )
                 continue
             counted = rehearsal.points(bench, plan, options.plant)
-            known = where.selection if counted.by_range else where.selection.without_place()
+            placed = replace(where, selection=_placed(bench, where.selection, counted))
+            if not placed.selection.actions:
+                continue
             try:
-                point, action = strike(
-                    replace(where, selection=known), drawn.seed, number, counted.points
-                )
+                point, action = strike(placed, drawn.seed, number, counted.points)
             except NothingToStrike as nothing:
                 _leave_out(bench, path, options, nothing)
                 continue

@@ -6,7 +6,7 @@ A case begins with its name at the start of a line, padded, and nothing after it
 
     ` 5s` newline                            passed
     `[not run] ` and why, newline            declined
-    `       [expunged]` newline              excluded, no case at all
+    `       [expunged]` newline              excluded by the tree's or the user's lists
     anything else                            failed; more lines may follow, and a diff that is
                                              indented by four blanks
 
@@ -98,9 +98,7 @@ class FstestsReader:
             return
         self._settled = True
         line = self._verdict.rstrip()
-        if _EXPUNGED in line:
-            self._begin("")
-        elif _judge(line)[0] is not CaseStatus.FAIL:
+        if _judge(line)[0] is not CaseStatus.FAIL:
             yield from self.finish()
 
     def finish(self) -> Iterator[CaseEnd]:
@@ -118,6 +116,8 @@ def _judge(line: str) -> tuple[CaseStatus, str]:
     line = _without_time(line)
     if _PASSED.fullmatch(line):
         return CaseStatus.PASS, ""
+    if line == _EXPUNGED:
+        return CaseStatus.NOTRUN, "expunged"
     if found := _NOT_RUN.fullmatch(line):
         return CaseStatus.NOTRUN, found["why"].strip()
     return CaseStatus.FAIL, ""

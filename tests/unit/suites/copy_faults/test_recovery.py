@@ -30,6 +30,7 @@ class Bench:
 
     def __init__(self, medium: Path, trace: str) -> None:
         medium.write_bytes(bytes(2**22))
+        self.hangs, self.dumped, self.ends = False, "", 0
         self.path, self.answered = PATH, {"status": 0}
         self.instrument = PATH.on(Subject(lambda **_: {}, medium))
         self.oracle = oracle(self.instrument)
@@ -56,14 +57,25 @@ class Bench:
         for source, target in copy.pieces():
             ground.write(target.start, ground.read(source))
 
-    def completed(self, _: float) -> Completion:
-        return Completion(0, 2, 0.1)
+    def completed(self, _: float) -> Completion | None:
+        return None if self.hangs else Completion(0, 2, 0.1)
 
     def overhear(self, when: str) -> None:
+        assert not self.hangs, "nobody answers"
         self.heard = when
 
     def dump(self, why: str) -> None:
-        raise AssertionError(why)
+        assert self.hangs, why
+        self.dumped = why
+
+    def end(self) -> None:
+        self.ends += 1
+
+    def reboot(self) -> None:
+        self.ends += 1
+
+    def mend(self, *, rebooted: bool) -> str:
+        return "" if rebooted else "not booted again"
 
 
 @pytest.mark.parametrize(("trace", "offloaded"), [(COMMAND, True), (BY_HAND, False)])
@@ -77,3 +89,12 @@ def test_who_made_the_same_copy_again_is_told(tmp_path: Path, trace: str, offloa
     assert len(found.findings.destination) * SECTOR == 16 * 512
     assert bool(found.offload.proof) is offloaded
     assert bool(found.offload.fallback) is not offloaded
+
+
+def test_a_copy_again_that_never_ends_is_what_is_told(tmp_path: Path) -> None:
+    bench: Any = Bench(tmp_path / "medium", COMMAND)
+    bench.hangs = True
+    found: Recovery = recovered(bench, LAYOUT, 10.0, "")
+    assert found.completion is None
+    assert "no completion within 10.0 s" in bench.dumped
+    assert bench.ends == 2

@@ -2,6 +2,7 @@
 """Copies without a fault: they are cases, and decide what follows them."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar, cast
 
 import pytest
@@ -104,6 +105,7 @@ class FakeBench:
     lacking: ClassVar[dict[Action, str]] = {}
     broken = False
     refused = False
+    run = SimpleNamespace(emit=lambda *_, **__: None)
 
 
 def test_a_sweep_begins_with_the_copy_that_is_not_interrupted() -> None:
@@ -204,8 +206,23 @@ def test_what_needs_the_place_of_a_point_is_done_where_that_is_known(
     assert done == {"rehearsal", "eio"} | (wanted if by_range else set())
     assert {action.name for action in FakeBench.lacking} == (set() if by_range else wanted)
     drawn = [*asked, "--cases", "40", "--seed", "5"]
+    monkeypatch.setattr(FakeBench, "lacking", {})
     cases = as_sweep(ROOM, parse(drawn)).setups(cast(Bench, FakeBench()), lambda _: None)
     assert wanted.isdisjoint(setup.action.name for _, setup in cases) is not by_range
+    assert {action.name for action in FakeBench.lacking} == (set() if by_range else wanted)
+
+
+@pytest.mark.parametrize("more", [[], ["--cases", "3", "--seed", "5"]])
+def test_where_nothing_else_is_asked_for_the_run_goes_on_without(
+    monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    counted = CopyPoints(tuple(points_of(8)), by_range=False)
+    monkeypatch.setattr(rehearsal, "points", lambda *_: counted)
+    monkeypatch.setattr(FakeBench, "lacking", {})
+    asked = ["--path", "bdev-cfr", "--ranges", "2", "--actions", PLACED, *more]
+    cases = as_sweep(ROOM, parse(asked)).setups(cast(Bench, FakeBench()), lambda _: None)
+    assert {setup.name for _, setup in cases} == {"rehearsal"}
+    assert {action.name for action in FakeBench.lacking} == set(PLACED.split(","))
 
 
 def test_points_are_those_of_ranges_where_each_is_read_and_written_as_a_whole() -> None:

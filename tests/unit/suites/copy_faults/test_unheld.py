@@ -10,7 +10,7 @@ from lab.copy import plant
 from lab.copy.model import Completion
 from lab.copy.oracle import Tagging
 from lab.copy.paths import find
-from lab.errors import UsageError
+from lab.errors import HostError, UsageError
 from lab.faults.model import Point
 from lab.profile.load import load
 from lab.suites.copy_faults.acts.registry import action_called
@@ -93,6 +93,12 @@ def told(disks: Disks, after: tuple[int, int]) -> InterruptionResult:
     setup = Setup(layout, Point.parse("read:2"), UNHELD, bench.path.name, bench.path.ref)
     tagging = Tagging(layout.window, 1, 7)
     return Interruption(bench, setup, tagging, plant.find(""), 10.0).carry_out()
+
+
+def test_a_disk_that_is_gone_or_there_twice_is_told() -> None:
+    for disks in (Disks(d1n1=(0, 0)), Disks(**{"d0n1": (0, 0), "d0n1/x": (0, 0)})):
+        with pytest.raises(HostError, match=r"requests of [02] disks called d0n1"):
+            disks.machine.failed_requests(nvme_path().drive)
 
 
 def test_a_request_that_failed_was_reached() -> None:

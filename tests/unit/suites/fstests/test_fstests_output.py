@@ -60,6 +60,7 @@ def test_every_kind_of_end_is_told_apart() -> None:
         ("generic/002", CaseStatus.PASS, ""),
         ("generic/1212", CaseStatus.NOTRUN, "this test requires a valid $SCRATCH_DEV"),
         ("xfs/003", CaseStatus.FAIL, "output mismatch"),
+        ("xfs/004", CaseStatus.NOTRUN, "expunged"),
         (
             "xfs/005",
             CaseStatus.FAIL,
