@@ -98,17 +98,22 @@ def test_what_cannot_be_replayed_ends_with_2(lab: Lab) -> None:
 
 
 def test_copies_and_writes_at_once_leave_what_some_order_leaves(lab: Lab, guest: str) -> None:
-    run = lab.faults("--cases", "20", "--actions", "concurrent", "--ranges", "3", on=guest)
-    # Whether two of a crowd run at the same time is the guest's scheduler's to say.
+    # Whether two of a crowd run at the same time is the guest's scheduler's to say, and with that
+    # the status.
+    asked = ("--actions", "concurrent", "--cases", "20", "--ranges", "3")
+    run = lab.faults(*asked, on=guest, status=None)
     assert run["verdicts"].keys() <= {"holds", "not exercised"} and run["verdicts"]["holds"]
+    assert sum(run["verdicts"].values()) == 20 and not run["error"]
     rivals = [case["rivals"] for case in run["cases"]]
     assert any(each["copies"] for each in rivals)
     assert any(each["writes"] for each in rivals)
     offloaded = {case["rules"]["OFFLOADED"]["verdict"] for case in run["cases"]}
     assert offloaded == {"holds", "n/a"}
     # A sweep has some as well, and each can be carried out again.
-    swept = lab.faults("--actions", "concurrent", "--ranges", "2", "--blocks", "16", on=guest)
+    asked = ("--actions", "concurrent", "--ranges", "2", "--blocks", "16")
+    swept = lab.faults(*asked, on=guest, status=None)
     assert swept["verdicts"].keys() <= {"holds", "not exercised"} and swept["verdicts"]["holds"]
+    assert not swept["error"]
     again = replay(lab, f"{swept['run']}:3", "--times", "2")
     assert again["same"] == [True, True]
     assert [case["rivals"] for case in again["cases"]] == [swept["cases"][2]["rivals"]] * 2
