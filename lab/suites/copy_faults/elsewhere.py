@@ -7,6 +7,7 @@ what it says of places on a host was true of another one, and here it could be a
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Protocol
 
 from lab.artifacts import image
 from lab.artifacts.kernels import names as kernels
@@ -54,8 +55,11 @@ def _wrong(
     about: BundleNote, guest: Profile | Peer, own: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """What a guest cannot have, and what to do about it."""
-    yield from _wrong_kernel(about, guest.kernel, own)
-    yield from _wrong_qemu(about, guest.machine.qemu, own)
+    was = about.kernel
+    origin = f", of {was['source']}" if "source" in was else ""
+    release = f"{was.get('release', 'unknown')}{origin}"
+    yield from _wrong_name("kernel", kernels, guest.kernel, release, own)
+    yield from _wrong_name("QEMU", qemus, guest.machine.qemu, about.qemu or "unknown", own)
     if guest.image not in image.definitions():
         yield f"no image {guest.image}", "see lab image list, and docs/guests.md"
     for device in guest.devices:
@@ -75,41 +79,28 @@ def _wrong(
             )
 
 
-def _wrong_kernel(about: BundleNote, name: str, own: Collection[str]) -> Iterator[tuple[str, str]]:
-    was = about.kernel
-    origin = f", of {was['source']}" if "source" in was else ""
-    told = f"it was {was.get('release', 'unknown')}{origin}"
-    if name not in own and kernels.is_place(name):
-        # What lies there would be built: its Makefile would be run.
+class _Names(Protocol):
+    """What knows the names of kernels, or of QEMUs."""
+
+    def is_place(self, reference: str) -> bool: ...
+    def resolve(self, reference: str) -> object: ...
+
+
+def _wrong_name(
+    what: str, names: _Names, name: str, told: str, own: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with the name of a kernel or of a QEMU; `told`: what it was."""
+    option = f"--{what.lower()} NAME"
+    if name not in own and names.is_place(name):
+        # What lies there would be run, as a kernel's Makefile is.
         yield (
-            f"kernel {name} is a place on the host that it was recorded on; {told}",
-            "--kernel NAME|PATH takes another one, or one of your own; of a second guest none can "
-            "be given",
+            f"{what} {name} is a place on the host that it was recorded on; it was {told}",
+            f"{option}|PATH takes another one, or one of your own; of a second guest none can be "
+            "given",
         )
         return
     try:
-        kernels.resolve(name)
+        names.resolve(name)
     except UsageError:
-        yield (
-            f"no kernel {name}; {told}",
-            f"--kernel NAME takes another one; or lab kernel add {Path(name).name} …",
-        )
-
-
-def _wrong_qemu(about: BundleNote, name: str, own: Collection[str]) -> Iterator[tuple[str, str]]:
-    told = f"it was {about.qemu or 'unknown'}"
-    if name not in own and qemus.is_place(name):
-        # What lies there would be run.
-        yield (
-            f"QEMU {name} is a place on the host that it was recorded on; {told}",
-            "--qemu NAME|PATH takes another one, or one of your own; of a second guest none can "
-            "be given",
-        )
-        return
-    try:
-        qemus.resolve(name)
-    except UsageError:
-        yield (
-            f"no QEMU {name}; {told}",
-            f"--qemu NAME takes another one; or lab qemu add {Path(name).name} …",
-        )
+        add = f"lab {what.lower()} add {Path(name).name} …"
+        yield f"no {what} {name}; it was {told}", f"{option} takes another one; or {add}"
