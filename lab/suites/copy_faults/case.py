@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lab.copy.concurrent import Crowd
 from lab.copy.contract import (
     Aftermath,
     CachedCopy,
@@ -14,7 +15,7 @@ from lab.copy.contract import (
     overall,
 )
 from lab.copy.model import Completion, Extent, Layout
-from lab.copy.oracle import classify
+from lab.copy.oracle import Tagging, classify
 from lab.copy.plant import Plant
 from lab.copy.sizes import exceeded, sizes
 from lab.faults.actions import REHEARSAL, SIZE, Action
@@ -26,7 +27,7 @@ from lab.suites.copy_faults.bench import Bench
 from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import DeviceFailure, GroundLost
 from lab.suites.copy_faults.interruption import Interruption, InterruptionResult
-from lab.suites.copy_faults.recovery import observed, recovered, revive
+from lab.suites.copy_faults.recovery import copied_again, observed, recovered, revive
 
 _CACHED = "in the same copy, of what is in the page cache"
 
@@ -142,15 +143,7 @@ class BenchCase:
         oracle, rivals = bench.oracle, self._setup.rivals
         tagging = oracle.tag(self._layout)
         crowd = oracle.crowd(copy, rivals, tagging) if rivals else None
-        try:
-            with bench.inquest.device_may_fail():
-                told = Interruption(
-                    bench, self._setup, tagging, plant, self._hang, crowd
-                ).carry_out()
-        except DeviceFailure as failure:
-            told = InterruptionResult(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
-        if told.ended and not bench.path.survives_boot:
-            raise GroundLost(told.crash or f"no completion within {self._hang:.1f} s")
+        told = self._interrupted(tagging, crowd)
         logs = told.logs or bench.logs()
         seen = observed(bench, logs, tagging, self._ranges_begun(told))
         offload = (
@@ -191,13 +184,33 @@ class BenchCase:
             redundant=bench.path.redundant,
             others=tuple(others),
         )
+        return self._with_more(facts, told), told
+
+    def _interrupted(self, tagging: Tagging, crowd: Crowd | None) -> InterruptionResult:
+        """What came of the copy itself.  Raises GroundLost."""
+        bench = self._bench
+        try:
+            with bench.inquest.device_may_fail():
+                told = Interruption(
+                    bench, self._setup, tagging, self._plant, self._hang, crowd
+                ).carry_out()
+        except DeviceFailure as failure:
+            told = InterruptionResult(crash=str(failure), aftermath=Aftermath.KILLED, ended=True)
+        if told.ended and not bench.path.survives_boot:
+            raise GroundLost(told.crash or f"no completion within {self._hang:.1f} s")
+        return told
+
+    def _with_more(self, facts: Facts, told: InterruptionResult) -> Facts:
+        """The same with what only some cases come to: of a size, through the page cache; and what
+        the kernel complained of behind the copy."""
+        bench = self._bench
         if self._action == SIZE:
-            by_limits = ", ".join(map(str, sizes(copy, bench.path.bounds)))
+            by_limits = ", ".join(map(str, sizes(self._layout.copy, bench.path.bounds)))
             facts = replace(facts, size=by_limits, excess=self._is_excess())
         if self._action == REHEARSAL and bench.path.through_cache and _succeeded(told):
             facts = replace(facts, cached=self._through_cache())
         overheard = self._act.unprovoked(bench.take_overheard())
-        return replace(facts, complaints=(*facts.complaints, *overheard)), told
+        return replace(facts, complaints=(*facts.complaints, *overheard))
 
     def _is_excess(self) -> bool:
         """Whether the device must refuse the copy for its size alone."""
@@ -237,15 +250,8 @@ class BenchCase:
         """The same copy again, of tags that are in the page cache only."""
         bench, copy = self._bench, self._layout.copy
         tagging = bench.oracle.tag_cached(self._layout)
-        completion = None
-        try:
-            with bench.inquest.device_may_fail():
-                bench.start(self._plant.request(bench.path.request(copy)))
-                completion = bench.completed(self._hang)
-            if completion:
-                bench.overhear(_CACHED)
-        except DeviceFailure as failure:
-            bench.overheard.append(f"{_CACHED}: {failure}")
+        request = self._plant.request(bench.path.request(copy))
+        completion, _ = copied_again(bench, request, self._hang, _CACHED)
         if completion is None:
             revive(bench)
             return CachedCopy(completion)

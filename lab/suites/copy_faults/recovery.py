@@ -33,24 +33,38 @@ def revive(bench: Bench) -> str:
     return bench.mend(rebooted=True)
 
 
+def copied_again(
+    bench: Bench, request: dict[str, object], hang: float, when: str, *, afresh: bool = False
+) -> tuple[Completion | None, str]:
+    """The end of a copy with nothing in its way, and how QEMU or the guest's kernel came to theirs
+    in it, if they did.  `when`: what of it is told, of the kernel's complaints too (overhear);
+    `afresh`: what was observed before is past."""
+    completion = None
+    try:
+        with bench.inquest.device_may_fail():
+            if afresh:
+                bench.taps.forget()
+            bench.start(request)
+            completion = bench.completed(hang)
+        # One that is still at it answers nobody.
+        if completion:
+            bench.overhear(when)
+    except DeviceFailure as failure:
+        bench.overheard.append(f"{when}: {failure}")
+        return completion, str(failure)
+    return completion, ""
+
+
 def recovered(bench: Bench, layout: Layout, hang: float, problem: str) -> Recovery:
     """A copy on fresh tags with nothing in its way, which may take `hang` seconds.
 
     `problem` is what is known to be wrong already.
     """
     copy, tagging = layout.copy, bench.oracle.tag(layout)
-    completion, offload = None, Offload()
-    try:
-        with bench.inquest.device_may_fail():
-            bench.taps.forget()
-            bench.start(bench.path.request(copy))
-            completion = bench.completed(hang)
-        # One that is still at it answers nobody.
-        if completion:
-            bench.overhear(_AGAIN)
-    except DeviceFailure as failure:
-        problem = problem or str(failure)
-        bench.overheard.append(f"{_AGAIN}: {failure}")
+    offload = Offload()
+    request = bench.path.request(copy)
+    completion, failure = copied_again(bench, request, hang, _AGAIN, afresh=True)
+    problem = problem or failure
     if completion is None:
         bench.dump(f"the same copy again: no completion within {hang:.1f} s")
         if bench.path.on_medium:
