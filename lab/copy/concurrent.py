@@ -116,7 +116,7 @@ class Crowd:
         states = {address: state for target in targets for address, state in self._of(target, seen)}
         copies = (self.copy, *self.rivals.copies)
         sources = {address for each in copies for part in each.sources for address in part}
-        found = surroundings(self.before, states, sources, data, source)
+        found = surroundings(self.before, seen, states, sources, source)
         odd = [at for at, state in states.items() if state not in WHOLE]
         odd += [at for at in found.neighbour if at not in found.source]
         notes = found.notes | {at: self._described(seen[at]) for at in odd}

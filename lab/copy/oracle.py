@@ -5,7 +5,7 @@ It reads the ground of the copy (lab/copy/ground.py): the raw medium from the ho
 can be, otherwise a file or device through the guest.
 """
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -179,12 +179,13 @@ def classify(copy: Copy, tagging: Tagging, data: bytes, source: bytes | None = N
         around -= len(sources) if source is None else 0
         return Findings(copy, (SectorState.NEW,) * copy.target.sectors, (), (), around)
     seen = sectors(tagging.window, data)
+    brought = tagging.source
     states = [
-        sector_state(seen[address], tagging.sector(address), tagging.source.sector(origin))
+        sector_state(seen[address], tagging.sector(address), brought.sector(origin))
         for address, origin in copy.origins().items()
     ]
     states = list(_whole_units(states, copy.unit))
-    found = surroundings(tagging, copy.target, sources, data, source)
+    found = surroundings(tagging, seen, set(copy.target), sources, source)
     broken = {
         address: tagging.describe(seen[address])
         for address, state in zip(copy.target, states, strict=True)
@@ -215,18 +216,17 @@ class Surroundings:
 
 def surroundings(
     tagging: Tagging,
-    written: Iterable[int],
+    seen: Mapping[int, bytes],
+    written: Collection[int],
     sources: Set[int],
-    data: bytes,
     source: bytes | None = None,
 ) -> Surroundings:
-    """What became of all sectors of a window but those that were `written`.
+    """What became of all sectors of a window, which were `seen`, but those that were `written`.
 
     `sources`: the sectors that were read; on another disk, whose window holds `source`, where that
     is given.  The same addresses of the window itself are its neighbours then.
     """
-    seen, inside = sectors(tagging.window, data), set(written)
-    outside = [address for address in tagging.window if address not in inside]
+    outside = [address for address in tagging.window if address not in written]
     changed = [address for address in outside if seen[address] != tagging.sector(address)]
     notes = {address: tagging.describe(seen[address]) for address in changed}
     if source is None:
@@ -237,7 +237,8 @@ def surroundings(
             notes,
         )
     there = sectors(tagging.window, source)
-    lost = [at for at in sorted(sources) if there[at] != tagging.source.sector(at)]
+    brought = tagging.source
+    lost = [at for at in sorted(sources) if there[at] != brought.sector(at)]
     for at in lost:
         here = f"; on the destination's disk {notes[at]}" if at in notes else ""
         notes[at] = f"on the source's disk {tagging.describe(there[at])}{here}"
