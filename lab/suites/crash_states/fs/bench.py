@@ -11,6 +11,7 @@ from lab.errors import GuestError, HostError
 from lab.foreign import decoded, tamed
 from lab.guest.executor import Executor, Reply
 from lab.guest.kmsg import fatal
+from lab.host.clone import write_sparse
 from lab.results.cases import CaseStatus
 from lab.suites.crash_states.fs.disk import MediumPart, StateDisk
 from lab.suites.crash_states.fs.history import Step
@@ -22,7 +23,7 @@ from lab.vm.disks import EmulatedDisk
 
 PROGRAM = ("/run/lab/bin/crashfs",)
 
-_BLOCK, _SECTOR = 4096, 512
+_PIECE, _SECTOR = 1 << 20, 512
 _LONGEST = 512 << 20
 """Characters of an answer at most: all that is on the largest medium, as text."""
 
@@ -245,11 +246,7 @@ def _sparse(source: Path, target: Path) -> None:
     try:
         with source.open("rb") as old, target.open("wb") as new:
             new.truncate(source.stat().st_size)
-            at = 0
-            while data := old.read(_BLOCK):
-                if data != bytes(len(data)):
-                    new.seek(at)
-                    new.write(data)
-                at += len(data)
+            while data := old.read(_PIECE):
+                write_sparse(new, data)
     except OSError as error:
         raise HostError(f"{target}: {error.strerror}") from error
