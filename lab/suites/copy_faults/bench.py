@@ -268,6 +268,7 @@ class Bench:
                 raise GuestError(f"the guest's kernel did not panic within {patience}")
             time.sleep(0.02)
         self._own.hear_panic()
+        self.inquest.forget()
 
     def overhear(self, when: str) -> None:
         """Keep what the kernel complained of since its messages were last taken."""

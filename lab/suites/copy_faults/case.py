@@ -246,15 +246,16 @@ class BenchCase:
         not have harmed what comes next."""
         return self._bench.path.layout(1, 1) if self._is_excess() else self._layout
 
-    def _through_cache(self) -> CachedCopy:
-        """The same copy again, of tags that are in the page cache only."""
+    def _through_cache(self) -> CachedCopy | None:
+        """The same copy again, of tags that are in the page cache only; None if the guest, which
+        alone could tell what came of that, ended right behind it."""
         bench, copy = self._bench, self._layout.copy
         tagging = bench.oracle.tag_cached(self._layout)
         request = self._plant.request(bench.path.request(copy))
-        completion, _ = copied_again(bench, request, self._hang, _CACHED)
-        if completion is None:
+        completion, failure = copied_again(bench, request, self._hang, _CACHED)
+        if completion is None or failure:
             revive(bench)
-            return CachedCopy(completion)
+            return CachedCopy(completion) if completion is None else None
         data = bench.instrument.cache.read(tagging.window, tagging.copied(copy))
         read = classify(copy, tagging, self._plant.cached(data, copy, tagging))
         return CachedCopy(completion, read, bench.oracle.look(copy, tagging))

@@ -32,9 +32,13 @@ class Inquest:
     def device_may_fail(self) -> Iterator[None]:
         """What goes wrong inside because QEMU or the guest's kernel crashed, or hangs, is raised as
         DeviceFailure; of such a kernel the memory is kept, and it is killed."""
-        self._console.news()
+        self.forget()
         with self.guest_may_fail():
             yield
+
+    def forget(self) -> None:
+        """What the kernel has said until now came before, or was provoked: nothing fails by it."""
+        self._console.news()
 
     @contextmanager
     def guest_may_fail(self) -> Iterator[None]:

@@ -46,9 +46,9 @@ def copied_again(
                 bench.taps.forget()
             bench.start(request)
             completion = bench.completed(hang)
-        # One that is still at it answers nobody.
-        if completion:
-            bench.overhear(when)
+            # One that is still at it answers nobody.
+            if completion:
+                bench.overhear(when)
     except DeviceFailure as failure:
         bench.overheard.append(f"{when}: {failure}")
         return completion, str(failure)
@@ -65,8 +65,9 @@ def recovered(bench: Bench, layout: Layout, hang: float, problem: str) -> Recove
     request = bench.path.request(copy)
     completion, failure = copied_again(bench, request, hang, _AGAIN, afresh=True)
     problem = problem or failure
-    if completion is None:
+    if completion is None and not failure:
         bench.dump(f"the same copy again: no completion within {hang:.1f} s")
+    if completion is None or failure:
         if bench.path.on_medium:
             findings = bench.oracle.look(copy, tagging)
             revive(bench)

@@ -112,7 +112,7 @@ def _count(
             raise KernelHang(
                 f"path {bench.path.name}: a copy without a fault did not end in {_DEADLINE:.0f} s"
             )
-    bench.overhear(f"while its {stage}s were counted")
+        bench.overhear(f"while its {stage}s were counted")
     return held, bench.taps.writes()
 
 

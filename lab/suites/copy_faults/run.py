@@ -4,6 +4,7 @@
 import time
 from contextlib import closing
 
+from lab.errors import GuestError
 from lab.faults.actions import REHEARSAL
 from lab.guest.boot import Platform
 from lab.guest.guest import Guest
@@ -111,7 +112,7 @@ def _judge(sweep: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
     bench.works_for(Circumstance.FAULT if harmed else Circumstance.PLAIN)
     start = time.monotonic()
     try:
-        result = BenchCase(bench, setup, sweep.plant, sweep.hang_deadline).run()
+        result = _carried_out(sweep, bench, setup)
     except DeviceFailure as failure:
         # It may not even boot again on what the case had left; on fresh media it may.
         told = absent.lost if isinstance(failure, GroundLost) else absent.judged
@@ -120,6 +121,16 @@ def _judge(sweep: Sweep, bench: Bench, number: int, setup: Setup) -> CaseResult:
         bench.renew_if_possible()
     bench.works_for(Circumstance.OUTSIDE)
     return result
+
+
+def _carried_out(sweep: Sweep, bench: Bench, setup: Setup) -> CaseResult:
+    """One case.  Raises DeviceFailure when the guest's kernel or QEMU fails where no copy runs."""
+    bench.inquest.forget()
+    try:
+        return BenchCase(bench, setup, sweep.plant, sweep.hang_deadline).run()
+    except GuestError as error:
+        bench.inquest.hold(error)
+        raise
 
 
 def _minimised(sweep: Sweep, bench: Bench, judged: JudgedCase) -> JudgedCase:

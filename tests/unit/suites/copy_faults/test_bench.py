@@ -3,16 +3,21 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from lab.errors import GuestError, KernelHang
+from lab.faults.actions import REHEARSAL
+from lab.faults.model import REHEARSED
 from lab.guest.executor import Executor
+from lab.suites.copy_faults import run
 from lab.suites.copy_faults.bench import Bench
+from lab.suites.copy_faults.cell import Setup
 from lab.suites.copy_faults.failures import DeviceFailure
 from lab.suites.copy_faults.inquest import Inquest
 from lab.suites.guest import RunGuest
+from tests.unit.builders import nvme_path
 
 OOPS = "[   47.771283] BUG: kernel NULL pointer dereference, address: 0000000000000008\r\n"
 STALL = "[   91.603307] watchdog: BUG: soft lockup - CPU#0 stuck for 49s! [worker:124]\r\n"
@@ -105,3 +110,46 @@ def test_what_the_kernel_said_before_the_copy_is_not_of_it(tmp_path: Path) -> No
     with pytest.raises(GuestError), bench(machine).inquest.device_may_fail():
         raise GuestError("the executor in the guest ended")
     assert not machine.killed
+
+
+def test_a_kernel_that_fails_where_no_copy_runs_is_a_finding_of_its_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path)
+
+    class Dies:
+        def __init__(self, *_: object) -> None: ...
+
+        def run(self) -> None:
+            with machine.console.open("a") as log:
+                log.write(OOPS + TRACE)
+            raise GuestError("the executor in the guest ended")
+
+    monkeypatch.setattr(run, "BenchCase", Dies)
+    found, renewed = bench(machine), list[bool]()
+    found.overheard = []
+    for name in ("works_for", "renew_if_possible"):
+        monkeypatch.setattr(found, name, lambda *_: renewed.append(True))
+    sweep: Any = SimpleNamespace(plant=None, hang_deadline=10.0)
+    setup = Setup(nvme_path(2**22).layout(2, 8), REHEARSED, REHEARSAL)
+    result = run._judge(sweep, found, 1, setup)
+    assert result.verdict == "violated" and machine.killed and renewed
+    assert "NULL pointer dereference" in result.rules["NO-HANG"].evidence
+
+
+def test_what_the_lab_fails_at_in_a_case_is_no_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fails:
+        def __init__(self, *_: object) -> None: ...
+
+        def run(self) -> None:
+            raise GuestError("the connection ended")
+
+    monkeypatch.setattr(run, "BenchCase", Fails)
+    found = bench(Machine(tmp_path))
+    monkeypatch.setattr(found, "works_for", lambda *_: None)
+    sweep: Any = SimpleNamespace(plant=None, hang_deadline=10.0)
+    setup = Setup(nvme_path(2**22).layout(2, 8), REHEARSED, REHEARSAL)
+    with pytest.raises(GuestError, match="the connection ended"):
+        run._judge(sweep, found, 1, setup)

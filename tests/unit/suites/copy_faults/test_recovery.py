@@ -10,10 +10,11 @@ import pytest
 from lab.copy.contract import Recovery
 from lab.copy.model import SECTOR, Completion
 from lab.copy.paths.instrument import Subject
+from lab.errors import GuestError
 from lab.suites.copy_faults.inquest import Inquest
 from lab.suites.copy_faults.recovery import recovered
 from tests.unit.builders import nvme_path
-from tests.unit.suites.copy_faults.test_bench import Machine
+from tests.unit.suites.copy_faults.test_bench import OOPS, TRACE, Machine
 from tests.unit.suites.copy_faults.test_oracle import oracle
 
 PATH = nvme_path(2**22)
@@ -31,12 +32,13 @@ class Bench:
     def __init__(self, medium: Path, trace: str) -> None:
         medium.write_bytes(bytes(2**22))
         self.hangs, self.dumped, self.ends = False, "", 0
+        self.dies_behind, self.overheard = False, list[str]()
         self.path, self.answered = PATH, {"status": 0}
         self.instrument = PATH.on(Subject(lambda **_: {}, medium))
         self.oracle = oracle(self.instrument)
         run: Any = SimpleNamespace(emit=lambda *_, **__: None)
         machine: Any = Machine(medium.parent)
-        self.inquest = Inquest(run, machine, self.dump)
+        self.inquest, self.console = Inquest(run, machine, self.dump), machine.console
         self._said, self._trace = "what was before", trace
         self.taps = SimpleNamespace(
             forget=self._forget, trace=lambda: self._said, carrying=self._none
@@ -63,9 +65,13 @@ class Bench:
     def overhear(self, when: str) -> None:
         assert not self.hangs, "nobody answers"
         self.heard = when
+        if self.dies_behind:
+            with self.console.open("a") as log:
+                log.write(OOPS + TRACE)
+            raise GuestError("the executor in the guest ended")
 
     def dump(self, why: str) -> None:
-        assert self.hangs, why
+        assert self.hangs or self.dies_behind, why
         self.dumped = why
 
     def end(self) -> None:
@@ -98,3 +104,15 @@ def test_a_copy_again_that_never_ends_is_what_is_told(tmp_path: Path) -> None:
     assert found.completion is None
     assert "no completion within 10.0 s" in bench.dumped
     assert bench.ends == 2
+
+
+def test_a_kernel_that_dies_right_behind_the_copy_again_is_a_finding(tmp_path: Path) -> None:
+    bench: Any = Bench(tmp_path / "medium", COMMAND)
+    bench.dies_behind = True
+    found: Recovery = recovered(bench, LAYOUT, 10.0, "")
+    assert found.completion and found.completion.succeeded
+    assert "NULL pointer dereference" in found.problem
+    # Nobody asks a guest that is gone.
+    assert bench.ends == 2 and not bench.dumped.startswith("the same copy")
+    (told,) = bench.overheard
+    assert "NULL pointer dereference" in told and "in the same copy again" in told
