@@ -6,12 +6,10 @@ namespace.  What it unpacks belongs to sub-ids that the user cannot remove, so t
 a scratch directory that mmdebstrap itself cleans, and only single files come out of it.
 """
 
-import contextlib
 import getpass
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import tempfile
@@ -21,7 +19,7 @@ from pathlib import Path
 
 from lab.errors import HostError, LackError
 from lab.host import cures, dirs, lock
-from lab.host.command import end_group, ends_with_us, missing, run, tail, uninterrupted
+from lab.host.command import missing, owned, run, tail
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 """Where Debian and Ubuntu keep Debian's keys; without it apt's own trusted keys must do."""
@@ -187,39 +185,29 @@ def _private_mounts() -> list[str]:
 
 def _run_group(argv: Sequence[str], scratch: Path, deadline: float) -> None:
     """Run mmdebstrap as a process group of its own, and end the whole group with it."""
-    process = None
-    try:
-        with uninterrupted():
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                env={**os.environ, "TMPDIR": str(scratch), "LC_ALL": "C"},
-                process_group=0,
-            )
-        with ends_with_us(process.pid, GRACE):
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, "TMPDIR": str(scratch), "LC_ALL": "C"},
+            process_group=0,
+        )
+
+    # SIGTERM first: mmdebstrap removes its scratch tree.
+    with owned(start, grace=GRACE) as process:
+        try:
             _, log = process.communicate(timeout=deadline)
-    except subprocess.TimeoutExpired:
-        raise HostError(f"mmdebstrap: no end after {deadline:.0f} s") from None
-    finally:
-        if process:
-            _end_group(process)
+        except subprocess.TimeoutExpired:
+            raise HostError(f"mmdebstrap: no end after {deadline:.0f} s") from None
     if process.returncode != 0:
         what, cure = f"mmdebstrap: exit status {process.returncode}", _cure(log)
         kind = LackError if cure else HostError
         raise kind(what, detail=tail(log), hint=cure)
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    """SIGTERM, so that mmdebstrap removes its scratch tree; SIGKILL for what is left."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=GRACE)
-    end_group(process)
 
 
 def _cure(log: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host.command import end_group, ends_with_us, uninterrupted
+from lab.host.command import owned
 from lab.results import runs
 from lab.results.run import TOKEN
 from lab.suites.request import Request
@@ -71,29 +71,20 @@ def run_job(
     argv = [*LAB, *request.words("--json")]
     log = directory / "log"
     with log.open("w") as said, (directory / "run.json").open("w") as told:
-        process = None
-        try:
-            with uninterrupted():
-                process = subprocess.Popen(
-                    argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=told,
-                    stderr=said,
-                    text=True,
-                    env={**os.environ, **more, TOKEN: token},
-                    process_group=0,
-                )
-            with ends_with_us(process.pid, GRACE):
-                status = _waited(process, unwanted)
-        except BaseException:
-            if process:
-                process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(GRACE)
-            raise
-        finally:
-            if process:
-                end_group(process)
+
+        def start() -> subprocess.Popen[str]:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=told,
+                stderr=said,
+                text=True,
+                env={**os.environ, **more, TOKEN: token},
+                process_group=0,
+            )
+
+        with owned(start, grace=GRACE) as process:
+            status = _waited(process, unwanted)
     run = run_of(token)
     if run and status in ENDED_WELL:
         return JobEnd(run, "", status)

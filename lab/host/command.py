@@ -110,10 +110,7 @@ def stream(
     """
     words = [str(word) for word in argv]
     late = threading.Event()
-    with contextlib.ExitStack() as stack:
-        with uninterrupted():
-            process = _printing(words, env)
-            stack.callback(end_group, process)
+    with owned(lambda: _printing(words, env)) as process, contextlib.ExitStack() as stack:
 
         def stop() -> None:
             late.set()
@@ -122,12 +119,11 @@ def stream(
         timer = threading.Timer(deadline, stop)
         timer.daemon = True
         stack.callback(timer.cancel)
-        with ends_with_us(process.pid, grace=1.0):
-            timer.start()
-            assert process.stdout is not None
-            for line in process.stdout:
-                on_line(line.rstrip("\n"))
-            process.wait()
+        timer.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            on_line(line.rstrip("\n"))
+        process.wait()
     if late.is_set():
         raise HostError(f"no end after {deadline:.0f} s: {shlex.join(words)}")
     return process.returncode
@@ -152,7 +148,35 @@ def _printing(words: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[
 
 
 @contextlib.contextmanager
-def ends_with_us(group: int, grace: float) -> Iterator[None]:
+def owned(
+    start: Callable[[], subprocess.Popen[str]], *, grace: float = 0.0
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that `start` starts in a process group of its own.  However the body is left, even
+    by a SIGKILL of this process, that group ends: by SIGTERM, and after `grace` seconds by SIGKILL;
+    without any, by SIGKILL at once."""
+    with contextlib.ExitStack() as stack:
+        with uninterrupted():
+            process = start()
+            stack.callback(end_group, process)
+        with _ends_with_us(process.pid, grace):
+            try:
+                yield process
+            finally:
+                _ask_to_end(process, grace)
+
+
+def _ask_to_end(process: subprocess.Popen[str], grace: float) -> None:
+    """SIGTERM to the group of one that still runs, which may then take so many seconds."""
+    if grace and process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        # What it still has to say must not keep it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=grace)
+
+
+@contextlib.contextmanager
+def _ends_with_us(group: int, grace: float) -> Iterator[None]:
     """End a process group if this process is killed, even with SIGKILL.
 
     A shell waits for the end of a pipe that only this process holds open.  A parent-death signal

@@ -6,7 +6,6 @@ a script, and a script to another program every day.  Each path has a file of it
 several QEMUs do not drive out each other.
 """
 
-import contextlib
 import hashlib
 import os
 import subprocess
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from lab.errors import HostError
 from lab.host import dirs
-from lab.host.command import end_group, ends_with_us, tail, uninterrupted
+from lab.host.command import owned, tail
 from lab.host.dirs import not_writable
 from lab.host.scratch import scratch
 
@@ -74,17 +73,10 @@ def mapped(qemu: str) -> list[str]:
     However this ends, even by a SIGKILL, the QEMU ends with it.  Raises HostError with what it said
     when it does not start.
     """
-    with scratch() as place, contextlib.ExitStack() as stack:
+    with scratch() as place:
         note, said = place / "pid", place / "stderr"
-        with said.open("wb") as err, uninterrupted():
-            process = subprocess.Popen(
-                [qemu, *BARE, "-pidfile", str(note)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err, process_group=0,
-                text=True,
-            )  # fmt: skip
-            stack.callback(end_group, process)
         try:
-            with ends_with_us(process.pid, grace=0):
+            with owned(lambda: _bare(qemu, note, said)) as process:
                 # Its own process, which a script need not have become.
                 pid = _await(process, qemu, note, said)
                 maps = Path(f"/proc/{pid}/maps").read_text()
@@ -92,6 +84,15 @@ def mapped(qemu: str) -> list[str]:
             raise HostError(f"{qemu}: it ended while it was looked at: {error}") from error
     columns = (line.split(maxsplit=5) for line in maps.splitlines())
     return sorted({words[5] for words in columns if len(words) > 5 and words[5].startswith("/")})
+
+
+def _bare(qemu: str, note: Path, said: Path) -> subprocess.Popen[str]:
+    with said.open("wb") as err:
+        return subprocess.Popen(
+            [qemu, *BARE, "-pidfile", str(note)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err, process_group=0,
+            text=True,
+        )  # fmt: skip
 
 
 def _await(process: subprocess.Popen[str], qemu: str, note: Path, said: Path) -> int:
