@@ -39,12 +39,16 @@ class NullBlk(Layer):
         system.make_directory(self.directory)
         for attribute, value in self._attributes():
             system.put(f"{self.directory}/{attribute}", value)
-        # Last: it creates the device with what was said before.
+        # It creates the device with what was said before, which it may change to what it can do.
         system.put(f"{self.directory}/power", 1)
+        for attribute, value in self._attributes():
+            system.check(f"{self.directory}/{attribute}", value)
 
     def _attributes(self):
         yield from (("size", self.spec["size"] // MIB), ("blocksize", self.spec["block_size"]))
         yield "memory_backed", 1
+        if self.spec["max_copy_bytes"] is not None:
+            yield "max_copy_bytes", self.spec["max_copy_bytes"]
         if not self.spec["zoned"]:  # zones are reset instead
             yield "discard", 1
         if zoned := self.spec["zoned"]:

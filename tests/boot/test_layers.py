@@ -103,6 +103,7 @@ layers:
 - {name: fileio, type: tcm-loop, over: host, size: 16M, block_size: 4096, write_back: true}
 - {name: bitmap, type: dm-integrity, over: "D:8", mode: bitmap, algorithm: sha256, block_size: 4096}
 - {name: direct, type: dm-integrity, over: "D:7", mode: direct}
+- {name: copying, type: null-blk, size: 8M, max_copy_bytes: 65536, required: false}
 - {name: snap, type: dm-snapshot, over: bitmap, store: direct, persistent: false}
 """
 
@@ -215,6 +216,8 @@ def test_what_the_kernel_makes_otherwise_is_left_out_and_said(
     assert parts["buffered"]["status"] == "not supported"
     assert "direct_io: true asked, the kernel made it false" in parts["buffered"]["said"]
     assert "block_size: 4096 on the loop" in parts["buffered"]["cure"]
+    assert parts["copying"]["status"] == "not supported"
+    assert "max_copy_bytes" in parts["copying"]["said"]
     assert parts["above"]["said"] == "stands on buffered, which is not up"
     made = {each["key"]: each["made"] for each in parts["unbuffered"]["properties"]}
     assert (made["direct_io"], made["block_size"]) == (True, 4096)

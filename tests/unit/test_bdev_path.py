@@ -248,11 +248,18 @@ def test_a_target_over_a_namespace_has_its_sectors() -> None:
 def test_disks_in_memory_have_no_points_but_the_end() -> None:
     profile = load("null-blk", [])
     refs = [each.ref for each in BdevCfrMemory.candidates(profile)]
-    assert refs == ["memory", "blocks", "moved"]
+    assert refs == ["memory", "blocks", "mixed", "moved"]
     found = find(profile, "bdev-cfr-memory", "moved")
     assert found.size == 48 << 20
     assert [str(point) for point in found.points(3) or ()] == ["completed"]
     assert find(profile, "bdev-cfr-memory", "blocks").unit == 8
+    assert find(profile, "bdev-cfr-memory", "mixed").size == 32 << 20
+
+
+def test_zones_that_are_written_in_order_are_no_disk_to_copy_within() -> None:
+    change = ["layers[mixed].zoned.conventional=0", "layers[below].zoned={zone_size: 4M}"]
+    refs = [each.ref for each in BdevCfrMemory.candidates(load("null-blk", change))]
+    assert refs == ["memory", "blocks"]
 
 
 def test_disks_over_files_or_several_are_reached_through_the_guest() -> None:

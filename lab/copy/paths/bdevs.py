@@ -12,6 +12,7 @@ from lab.copy.paths.bios import moved_through
 from lab.copy.paths.find import copy_limits, downwards, free_layers, free_namespaces, reference
 from lab.copy.paths.placement import Placement
 from lab.faults.model import REHEARSED, Point
+from lab.profile.layers.base import BaseLayer
 from lab.profile.layers.mapping import DmLinear
 from lab.profile.layers.synthetic import NullBlk
 from lab.profile.models import CopyLimits, Profile
@@ -52,7 +53,10 @@ class BdevCfrMemory(CopyPath):
 
     name = "bdev-cfr-memory"
     does = "copy_file_range within a disk in the guest's memory, both ends O_DIRECT"
-    needs = "null_blk without zones, or dm-linear over such; and, to watch, some emulated disk"
+    needs = (
+        "null_blk without zones, or dm-linear over such, or null_blk's conventional zones;"
+        " and, to watch, some emulated disk"
+    )
     module = BdevCfr.module
     durable = True
     on_medium = False
@@ -69,13 +73,14 @@ class BdevCfrMemory(CopyPath):
         for layer in free_layers(profile):
             below = list(downwards(profile, layer.name))
             disk = below[-1]
-            here = isinstance(disk, NullBlk) and not disk.zoned
-            if here and all(isinstance(each, DmLinear) for each in below[:-1]):
-                assert isinstance(disk, NullBlk)
-                top = below[0]
-                size = sum(s.size for s in top.segments) if isinstance(top, DmLinear) else disk.size
-                for beside in drives(profile)[:1]:
-                    yield cls(layer.name, disk.block_size, size, beside)
+            if not isinstance(disk, NullBlk):
+                continue
+            if not all(isinstance(each, DmLinear) for each in below[:-1]):
+                continue
+            if not (size := _overwritable(below[0], disk)):
+                continue
+            for beside in drives(profile)[:1]:
+                yield cls(layer.name, disk.block_size, size, beside)
 
     @property
     def atom(self) -> int:
@@ -98,3 +103,11 @@ class BdevCfrMemory(CopyPath):
 
     def offload(self, seen: Observation, copy: Copy) -> Offload:
         return moved_through(seen.answer, "the disk", copy)
+
+
+def _overwritable(top: BaseLayer, disk: NullBlk) -> int:
+    """Bytes from the start of `top`, which lies on `disk` or is it, that can be written anywhere;
+    0 where there are none, or a segment may hold any zone."""
+    if isinstance(top, DmLinear):
+        return 0 if disk.zoned else sum(segment.size for segment in top.segments)
+    return disk.zoned.conventional * disk.zoned.zone_size if disk.zoned else disk.size

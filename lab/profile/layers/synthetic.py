@@ -86,6 +86,11 @@ class NullBlk(MemoryDisk):
 
     guest_class = "synthetic.NullBlk"
     type: Literal["null-blk"] = Field(description="null_blk, the kernel's disk in memory")
+    max_copy_bytes: Annotated[int, Span(0, 2**32 - 1, "bytes")] | None = Field(
+        None,
+        description="Bytes of the longest copy; 0: it has none. Only a kernel whose null_blk can"
+        " copy knows this",
+    )
 
 
 class ScsiDebug(MemoryDisk):
