@@ -7,7 +7,8 @@ open for writing is closed, udev probes it, and its reads would meet the fault.
 
 Requests:  {"op": "sectors.write", "node": PATH, "offset": BYTES, "data": DATA, "size": BYTES}
            {"op": "sectors.read", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
-           {"op": "sectors.write_cached", "node": PATH, "offset": BYTES, "data": DATA}
+           {"op": "sectors.write_cached", "node": PATH, "offset": BYTES, "data": DATA, "map": MAP}
+           {"op": "sectors.read_mapped", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
            {"op": "sectors.read_cached", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
            {"op": "sectors.forget", "node": PATH}
            {"op": "sectors.zone", "node": PATH, "offset": BYTES}
@@ -16,20 +17,23 @@ Answers:   {"data": DATA, "unreadable": [[offset, bytes, errno], ...]}
            {"as_moved": true, "unreadable": []}
            {"start": BYTES, "pointer": BYTES, "capacity": BYTES, "condition": N}
 
-DATA is base64 of zlib: tags repeat themselves.  `size` makes a file of that many bytes.  A read may
-have "moves": [[from, to, bytes], ...]: if what is read is what was last written there with these
-parts of it moved, it need not be told, which takes as long as all else under emulation.
+DATA is base64 of zlib: tags repeat themselves.  `size` makes a file of that many bytes.  MAP says
+whether every other page is written by mapped memory, which "sectors.read_mapped" reads, and leaves.
+A read may have "moves": [[from, to, bytes], ...]: if what is read is what was last written there
+with these parts of it moved, it need not be told, which takes as long as all else under emulation.
 """
 
 import base64
 import errno
 import fcntl
+import mmap
 import os
 import struct
 import zlib
 
 import ioctls
 from direct import Direct
+from mapped import Mapping
 
 # include/uapi/linux/fs.h: _IOWR('X', 119, int), _IOWR('X', 120, int)
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
@@ -38,8 +42,8 @@ BLKFLSBUF = 0x1261
 PIECE = 1 << 20
 """Bytes read or written at once."""
 
-opened, cached = {}, {}
-"""Files by node: past the page cache, and descriptors through it."""
+opened, cached, mapped = {}, {}, {}
+"""By node: files past the page cache, descriptors through it, and what is mapped of it."""
 
 written = {}
 """By node where data were last written, and which."""
@@ -126,13 +130,32 @@ def _attempt(read_at, offset, size):
 
 
 def write_cached(request):
-    """Write data to the page cache, where it stays unless the kernel sees to it, and read it."""
+    """Write data to the page cache, where it stays unless the kernel sees to it, and read it; by
+    memory that is mapped as well, if that is asked for."""
     data = _given(request)
     fd, at = _open_cached(request["node"]), request["offset"]
     for start in range(0, len(data), PIECE):
         os.pwrite(fd, data[start : start + PIECE], at + start)
+    _unmap(request["node"])
+    if request["map"]:
+        memory = mapped[request["node"]] = Mapping(fd, at, len(data))
+        for start in range(0, len(data), 2 * mmap.PAGESIZE):
+            memory.write(at + start, data[start : start + mmap.PAGESIZE])
+        memory.read(at, len(data))
     os.pread(fd, len(data), at)
     return {}
+
+
+def read_mapped(request):
+    """Read the memory that was mapped when the page cache was written to, for the last time."""
+    answer = _pieces(mapped[request["node"]].read, request)
+    _unmap(request["node"])
+    return answer
+
+
+def _unmap(node):
+    if node in mapped:
+        mapped.pop(node).close()
 
 
 def read_cached(request):
@@ -153,6 +176,8 @@ def forget(request):
 
 def close():
     """Close all files, so that what they lie on can be taken down."""
+    for node in list(mapped):
+        _unmap(node)
     for node in list(opened):
         opened.pop(node).__exit__()
     for node in list(cached):

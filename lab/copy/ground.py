@@ -95,10 +95,11 @@ class GuestGround:
 
     def read(self, extent: Extent, guess: Guess | None = None) -> bytes:
         """The bytes of an extent; sectors that cannot be read say so themselves."""
-        answer = self._ask(
-            op="sectors.read", **self._at(extent.start), **self._of(extent), **_guessing(guess)
-        )
+        answer = self._ask(op="sectors.read", **self._asked(extent, guess))
         return _unpacked(extent, answer, guess)
+
+    def _asked(self, extent: Extent, guess: Guess | None) -> dict[str, object]:
+        return {**self._at(extent.start), **self._of(extent), **_guessing(guess)}
 
     def _at(self, sector: int) -> dict[str, object]:
         return {"node": self._node, "offset": sector * SECTOR}
@@ -111,14 +112,25 @@ class CachedGround(GuestGround):
     """The same through the page cache.  What was written stays there, unless the kernel sees to it,
     until it is read: then all goes to the medium, and the page cache forgets it."""
 
+    def __init__(self, ask: Ask, node: str, unit: int, *, maps: bool = True) -> None:
+        """`maps`: memory that is mapped from it has a part in that."""
+        super().__init__(ask, node, unit)
+        self._maps = maps
+
     def write(self, sector: int, data: bytes) -> None:
-        self._ask(op="sectors.write_cached", data=packed(data), **self._at(sector))
+        asked = {"data": packed(data), "map": self._maps, **self._at(sector)}
+        self._ask(op="sectors.write_cached", **asked)
 
     def read(self, extent: Extent, guess: Guess | None = None) -> bytes:
-        answer = self._ask(
-            op="sectors.read_cached", **self._at(extent.start), **self._of(extent),
-            **_guessing(guess),
-        )  # fmt: skip
+        answer = self._ask(op="sectors.read_cached", **self._asked(extent, guess))
+        return _unpacked(extent, answer, guess)
+
+    def read_mapped(self, extent: Extent, guess: Guess | None = None) -> bytes | None:
+        """The bytes of an extent, which was written before and not read since, by memory that has
+        been mapped from it all the while; None where there is none."""
+        if not self._maps:
+            return None
+        answer = self._ask(op="sectors.read_mapped", **self._asked(extent, guess))
         return _unpacked(extent, answer, guess)
 
 

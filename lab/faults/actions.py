@@ -62,6 +62,9 @@ class Action:
         return point.stage in self.at and (not self.written or ranges_written(point) > 0)
 
 
+PAGE_CACHE = "page cache"
+"""The kind of layer before a copy through which programs read what it copies on."""
+
 HELD = PER_RANGE
 """Wherever a request is held."""
 
@@ -72,6 +75,9 @@ REHEARSAL = Action("rehearsal", undisturbed=True)
 
 SIZE = Action("size", undisturbed=True)
 """A copy of a size at, or just above, a limit of its device."""
+
+CACHED_READ = Action("cached-read", HELD, PAGE_CACHE)
+"""What is copied is read through the page cache while a request is held."""
 
 CONCURRENT = Action("concurrent", undisturbed=True)
 """A copy while others copy and write on the same sectors."""

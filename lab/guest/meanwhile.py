@@ -18,13 +18,20 @@ class Meanwhile:
         self.said = ""
         """What it printed, the first 4 KiB, once it has ended."""
 
+    def ends(self, seconds: float) -> bool:
+        """Whether it comes to its end within so many seconds of the guest's."""
+        patience = Patience(self._process, seconds)
+        while not self._channel.exit_status_ready():
+            if patience.over():
+                return False
+            time.sleep(0.01)
+        return True
+
     def ended(self, deadline: float) -> str:
         """Wait for its end, `deadline` seconds at most; what is wrong with that, or ''."""
         patience = Patience(self._process, deadline)
-        while not self._channel.exit_status_ready():
-            if patience.over():
-                return f"it did not end within {patience}"
-            time.sleep(0.01)
+        if not self.ends(deadline):
+            return f"it did not end within {patience}"
         status = self._channel.recv_exit_status()
         # What it said may come behind its status; what it has started may keep that open.
         self._channel.settimeout(max(0.1, patience.left()))

@@ -473,10 +473,19 @@ def test_what_is_in_the_page_cache_is_what_is_copied(every: Every) -> None:
     assert run["cases"] == []
     coherent = run["rehearsal"]["rules"]["COHERENT"]
     assert coherent == {
-        "verdict": "holds", "evidence": "written, copied and read through the page cache: 128 new",
+        "verdict": "holds", "evidence": "read through the page cache after the copy: 128 new",
     }  # fmt: skip
     run = every("fs-clone", "--actions", "rehearsal", "--plant", "stale-cache", status=1)
     assert broken(run["rehearsal"]) == {"COHERENT"}
+
+
+def test_what_is_read_while_a_copy_is_held_is_the_copy_afterwards(every: Every) -> None:
+    asked = ("fs-clone", "--actions", "cached-read", "--points", "write:1")
+    (case,) = every(*asked)["cases"]
+    assert case["verdict"] == case["rules"]["COHERENT"]["verdict"] == "holds"
+    assert "somebody else has read" in case["rules"]["OFFLOADED"]["evidence"]
+    (case,) = every(*asked, "--plant", "stale-cache", status=1)["cases"]
+    assert broken(case) == {"COHERENT"}
 
 
 def test_at_least_thirty_defects_are_planted() -> None:

@@ -63,12 +63,14 @@ def test_each_profile_boots_verifies_and_goes_down(lab: Lab, name: str) -> None:
         part["name"] for part in document["stack"]
     }
     assert {setting["status"] for setting in document["settings"]} <= {"holds", "later"}
-    verified = steps(lab("ssh", name, "--", "layers", "verify", "--json").stdout)
-    assert verified and {step["status"] for step in verified} == {"holds"}, verified
-    down = steps(lab("ssh", name, "--", "layers", "down", "--json").stdout)
-    assert {step["status"] for step in down} <= {"down"}, down
     # Down twice is down, and what was made is found again.
-    again = steps(lab("ssh", name, "--", "layers down --json && layers up --json").stdout)
+    said = lab(
+        "ssh", name, "--", "layers verify --json; echo; layers down --json; echo;"
+        " layers down --json && layers up --json"
+    ).stdout  # fmt: skip
+    verified, down, again = map(steps, said.split("\n\n"))
+    assert verified and {step["status"] for step in verified} == {"holds"}, verified
+    assert {step["status"] for step in down} <= {"down"}, down
     made = {step.get("status", "up") for step in again if step["event"] in ("disk", "layer")}
     assert made <= {"down", "up"}, again
     lab("down", name)

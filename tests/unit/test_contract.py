@@ -24,6 +24,7 @@ from tests.unit.builders import DONE, FAILED, copied, facts, findings, sector_of
 HOLDS, VIOLATED, NOT_APPLICABLE = Ruling.HOLDS, Ruling.VIOLATED, Ruling.NOT_APPLICABLE
 
 NOTHING_COPIED = findings({})
+COPIED = findings(copied())
 ALL_BUT_ONE = findings({at: data for at, data in copied().items() if at != 59})
 INJECTED = "write 2 failed with errno 5"
 FAILED_AS_IT_SHOULD = facts(
@@ -672,6 +673,11 @@ def test_ordinary_messages_are_no_complaint(message: str) -> None:
         (CachedCopy(DONE, NOTHING_COPIED, findings(copied())), VIOLATED),  # the cache is stale
         (CachedCopy(DONE, findings(copied()), ALL_BUT_ONE), VIOLATED),  # written back over the copy
         (CachedCopy(DONE, findings({**copied(), 62: sector_of(20)}), findings(copied())), VIOLATED),
+        (CachedCopy(DONE, findings(copied()), findings(copied()), findings(copied())), HOLDS),
+        (
+            CachedCopy(DONE, findings(copied()), findings(copied()), NOTHING_COPIED),
+            VIOLATED,
+        ),  # what is mapped is stale
         (CachedCopy(FAILED), VIOLATED),
         (CachedCopy(None), VIOLATED),
     ],

@@ -88,6 +88,7 @@ def test_what_is_no_action_is_refused_with_the_list() -> None:
         (action_called("dm-drop-writes"), "read write written"),
         (action_called("dm-corrupt"), "read write written"),
         (action_called("copies-forbidden"), "read write written"),
+        (action_called("cached-read"), "read write written"),
         (action_called("nfs-stop"), "read write written"),
         (action_called("target-removed"), "read write written"),
         (action_called("fail-make-request"), "read write written"),
@@ -126,7 +127,8 @@ def test_what_is_done_from_the_host_needs_nothing_of_the_guest() -> None:
     assert set(map(str, actions())) - set(map(str, named("host"))) == {
         "kill-copier", "fs-shutdown", "dm-error", "dm-delay", "dm-drop-writes", "dm-corrupt",
         "nfs-stop", "target-removed", "fail-make-request", "blk-error", "sysrq-crash", "rehearsal",
-        "size", "concurrent", "copies-forbidden", "failslab", "fail-page-alloc",
+        "size", "concurrent", "copies-forbidden", "cached-read", "failslab",
+        "fail-page-alloc",
     }  # fmt: skip
 
 

@@ -67,12 +67,14 @@ class Recovery:
 
 @dataclass(frozen=True)
 class CachedCopy:
-    """The same copy once more, of what was written through the page cache before: how it ended,
-    what is read through the page cache afterwards, and what is then on the medium, if it ended."""
+    """A copy of what the page cache has a part in: how it ended, what is read through the page
+    cache afterwards, what is then on the medium, if it ended, and what is read by memory that was
+    mapped before it, where some was."""
 
     completion: Completion | None
     read: Findings | None = None
     medium: Findings | None = None
+    mapped: Findings | None = None
 
 
 @dataclass(frozen=True)

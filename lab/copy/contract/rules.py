@@ -183,7 +183,7 @@ def offloaded(facts: Facts) -> Verdict:
 
 def coherent(facts: Facts) -> Verdict:
     """What was written through the page cache before the copy is what is copied, and what is read
-    through it afterwards is the copy."""
+    through it afterwards is the copy, also where somebody has read it meanwhile."""
     cached = facts.cached
     if cached is None:
         return not_applicable("nothing of this copy was in the page cache")
@@ -194,17 +194,20 @@ def coherent(facts: Facts) -> Verdict:
         )
     assert cached.read and cached.medium
     for found, where in (
-        (cached.read, "read through the page cache"), (cached.medium, "on the medium"),
+        (cached.mapped, "read by mapped memory"), (cached.read, "read through the page cache"),
+        (cached.medium, "on the medium"),
     ):  # fmt: skip
+        if found is None:
+            continue
         changed = [*found.changed_source, *found.changed_neighbour]
         if changed:
             return violated(f"{where} beside the copy: {quote(found, changed)}")
         if missing := not_new(found):
             return violated(
-                f"{where}: {len(missing)} sectors are not what was written through the page "
-                f"cache before: {quote(found, missing)}"
+                f"{where}: {len(missing)} sectors are not what the copy makes them: "
+                f"{quote(found, missing)}"
             )
-    return holds(f"written, copied and read through the page cache: {cached.read.summary()}")
+    return holds(f"read through the page cache after the copy: {cached.read.summary()}")
 
 
 def limits(facts: Facts) -> Verdict:

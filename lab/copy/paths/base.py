@@ -20,7 +20,7 @@ from lab.copy.paths.traced import is_bystander, parse_trace
 from lab.copy.sizes import shapes
 from lab.crash.writelog import LogEntry
 from lab.errors import UsageError
-from lab.faults.actions import CONCURRENT, Action
+from lab.faults.actions import CONCURRENT, PAGE_CACHE, Action
 from lab.faults.model import Point, Stage, points_of
 from lab.profile.models import CopyLimits, Profile
 from lab.vm.graph import Drive
@@ -96,6 +96,8 @@ class CopyPath(ABC):
     """What below makes an error of the drive good from another disk, in words."""
     through_cache: ClassVar[bool] = False
     """Its caller has a page cache before the ground, which the copy must mind."""
+    maps: ClassVar[bool] = True
+    """So must memory that programs have mapped from it."""
     file_size: ClassVar[int] = 0
     """Bytes of the file that is the ground, which is made where there is none; 0: it is none."""
     held: ClassVar[bool] = True
@@ -173,7 +175,9 @@ class CopyPath(ABC):
 
     def layer(self, kind: str) -> str:
         """The layer of a kind (Action.layer) that the copy stands on, or the disk itself below the
-        block layer; '' if there is none."""
+        block layer, or what it copies on behind the page cache; '' if there is none."""
+        if kind == PAGE_CACHE:
+            return self.ref if self.through_cache else ""
         return reference(self.drive) if kind == "block layer" and not self.passthrough else ""
 
     def possible(self, action: Action) -> bool:

@@ -177,6 +177,8 @@ class LoopReflink(SyncedPath):
     does = "the reference model: ranges of a loop device, copied in its backing file"
     needs = "a loop layer without partitions that nothing stands on"
     module = "loops"
+    # BLKFLSBUF, all that a program can do to the page cache, leaves there what somebody has mapped.
+    maps = False
 
     @classmethod
     def candidates(cls, profile: Profile) -> Iterator[CopyPath]:

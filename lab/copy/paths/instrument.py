@@ -47,9 +47,9 @@ class Instrument(Generic[_Plan]):
         return GuestGround(self.ask, self.path.node, self.path.unit, self.path.file_size)
 
     @property
-    def cache(self) -> Ground:
+    def cache(self) -> CachedGround:
         """The ground as programs in the guest see it, through the page cache."""
-        return CachedGround(self.ask, self.path.node, self.path.unit)
+        return CachedGround(self.ask, self.path.node, self.path.unit, maps=self.path.maps)
 
     def learn(self) -> str:
         """Find out, while the guest is idle, what must be known of its kernel; what that was, in

@@ -10,15 +10,17 @@ from lab.copy.contract import (
     Aftermath,
     CachedCopy,
     Facts,
+    Offload,
     Verdict,
     judge,
     overall,
 )
 from lab.copy.model import Completion, Extent, Layout
-from lab.copy.oracle import Tagging, classify
+from lab.copy.oracle import Findings, Tagging, classify
+from lab.copy.paths.base import Observation
 from lab.copy.plant import Plant
 from lab.copy.sizes import exceeded, sizes
-from lab.faults.actions import REHEARSAL, SIZE, Action
+from lab.faults.actions import CACHED_READ, REHEARSAL, SIZE, Action
 from lab.faults.model import Point, Stage
 from lab.guest.kmsg import complaints
 from lab.suites.copy_faults import crowd as crowds
@@ -142,13 +144,15 @@ class BenchCase:
         bench, copy, plant = self._bench, self._layout.copy, self._plant
         oracle, rivals = bench.oracle, self._setup.rivals
         tagging = oracle.tag(self._layout)
+        if self._action == CACHED_READ:
+            # From now on it is open: the last to close a block device empties its page cache.
+            bench.instrument.cache.read(tagging.window)
         crowd = oracle.crowd(copy, rivals, tagging) if rivals else None
         told = self._interrupted(tagging, crowd)
         logs = told.logs or bench.logs()
         seen = observed(bench, logs, tagging, self._ranges_begun(told))
-        offload = (
-            crowds.offload(bench.path, seen, crowd) if crowd else bench.path.offload(seen, copy)
-        )
+        offload = self._offload(seen, crowd)
+        read = self._read_after(tagging, told)
         problem = ""
         if not bench.path.on_medium:
             # Only the guest can tell what became of the sectors.
@@ -183,8 +187,22 @@ class BenchCase:
             blind=told.blind,
             redundant=bench.path.redundant,
             others=tuple(others),
+            cached=CachedCopy(told.completion, read, findings) if read else None,
         )
         return self._with_more(facts, told), told
+
+    def _offload(self, seen: Observation, crowd: Crowd | None) -> Offload:
+        """Who moved the data."""
+        path = self._bench.path
+        if self._action == CACHED_READ:
+            return Offload(untold="somebody else has read the same sectors meanwhile")
+        return crowds.offload(path, seen, crowd) if crowd else path.offload(seen, self._layout.copy)
+
+    def _read_after(self, tagging: Tagging, told: InterruptionResult) -> Findings | None:
+        """What programs read of a copy that was read meanwhile."""
+        if self._action != CACHED_READ or told.ended or not told.reached or not _succeeded(told):
+            return None
+        return self._read_cached(tagging)
 
     def _interrupted(self, tagging: Tagging, crowd: Crowd | None) -> InterruptionResult:
         """What came of the copy itself.  Raises GroundLost."""
@@ -256,9 +274,17 @@ class BenchCase:
         if completion is None or failure:
             revive(bench)
             return CachedCopy(completion) if completion is None else None
-        data = bench.instrument.cache.read(tagging.window, tagging.copied(copy))
-        read = classify(copy, tagging, self._plant.cached(data, copy, tagging))
-        return CachedCopy(completion, read, bench.oracle.look(copy, tagging))
+        cache, guess = bench.instrument.cache, tagging.copied(copy)
+        data = cache.read_mapped(tagging.window, guess)
+        mapped = classify(copy, tagging, data) if data else None
+        read = self._read_cached(tagging)
+        return CachedCopy(completion, read, bench.oracle.look(copy, tagging), mapped)
+
+    def _read_cached(self, tagging: Tagging) -> Findings:
+        """What programs read of the copy."""
+        copy = self._layout.copy
+        data = self._bench.instrument.cache.read(tagging.window, tagging.copied(copy))
+        return classify(copy, tagging, self._plant.cached(data, copy, tagging))
 
 
 def _succeeded(told: InterruptionResult) -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from lab.copy.model import SECTOR
 from lab.errors import GuestError, UsageError
 from lab.faults import tables
 from lab.suites.copy_faults.acts.act import Need
@@ -205,6 +206,25 @@ def forbid_copies(scene: Scene) -> Effect:
         bench.sh(_COPIES_AGAIN, node, telling.said.strip(), deadline=deadline)
 
     return Effect(after=after)
+
+
+_TO_READ = 2.0
+"""Seconds for a program to read a few hundred sectors, unless it waits for the copy."""
+
+_READ = """dd if="$1" of=/dev/null status=none bs=64K iflag=skip_bytes,count_bytes \\
+    skip="$2" count="$3"
+"""
+
+
+def read_through_cache(scene: Scene) -> Effect:
+    """Somebody reads what is copied, where it goes and what lies around, as programs do.  That may
+    wait for the copy, and may find what was there before: but not afterwards."""
+    window = scene.tagging.window
+    where = (str(window.start * SECTOR), str(window.sectors * SECTOR))
+    reading = scene.bench.meanwhile(_READ, scene.bench.path.node, *where)
+    done = reading.ends(_TO_READ)
+    scene.bench.run.emit("guest", "read", text="done" if done else "it waits for the copy")
+    return Effect(after=_ends(scene, reading, "a program that reads what is copied"))
 
 
 def _disk_below(scene: Scene) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from lab import plugins
 from lab.copy.contract import Aftermath
 from lab.errors import UsageError
-from lab.faults.actions import ANYWHERE, CONCURRENT, HELD, REHEARSAL, SIZE, Action
+from lab.faults.actions import ANYWHERE, CACHED_READ, CONCURRENT, HELD, REHEARSAL, SIZE, Action
 from lab.faults.model import Stage
 from lab.suites.copy_faults import fault
 from lab.suites.copy_faults.acts import guest, host, power
@@ -79,6 +79,7 @@ OWN = (
         guest.forbid_copies, disturbs="the disk was told to allow no copies",
         need=guest.COPY_LIMIT,
     ),
+    Act(CACHED_READ, guest.read_through_cache),
     Act(
         Action("fail-make-request", HELD, _BLOCK),
         guest.fail_request, disturbs="the block layer failed a request",

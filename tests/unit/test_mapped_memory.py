@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The executor of copies on a file of this host: what is written and read by memory that is mapped
+from it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from errno import EFAULT
+from pathlib import Path
+
+import pytest
+
+from lab.copy.answers import unpacked
+from lab.copy.ground import CachedGround, Guess
+from lab.copy.model import SECTOR, Extent
+from lab.guest.executor import Executor
+from tests.unit.test_executor import DEADLINE, SCRIPTS, executor
+
+WINDOW = Extent(3, 40)
+"""It begins and ends within a page, and has whole ones."""
+SIZE = WINDOW.sectors * SECTOR
+DATA = os.urandom(SIZE)
+
+
+@pytest.fixture
+def copies() -> Iterator[Executor]:
+    with executor([sys.executable, "-S", str(SCRIPTS / "copies"), "serve"]) as (found, _):
+        yield found
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(64 * SECTOR))
+    return path
+
+
+def ground(copies: Executor, file: Path) -> CachedGround:
+    return CachedGround(lambda **asked: copies.request(DEADLINE, **asked), str(file), 1)
+
+
+def test_what_is_written_is_read_by_mapped_memory(copies: Executor, file: Path) -> None:
+    cache = ground(copies, file)
+    for _ in range(2):
+        cache.write(WINDOW.start, DATA)
+        assert cache.read_mapped(WINDOW) == cache.read(WINDOW) == DATA
+    assert file.read_bytes()[WINDOW.start * SECTOR :][:SIZE] == DATA
+    cache.write(WINDOW.start, DATA)
+    with file.open("r+b") as other:
+        other.seek((WINDOW.start + 5) * SECTOR)
+        other.write(b"x" * SECTOR)
+    read = cache.read_mapped(WINDOW, Guess((), DATA))
+    assert read == DATA[: 5 * SECTOR] + b"x" * SECTOR + DATA[6 * SECTOR :]
+
+
+def test_what_cannot_be_had_is_no_signal(copies: Executor, file: Path) -> None:
+    cache = ground(copies, file)
+    cache.write(WINDOW.start, DATA)
+    os.truncate(file, 8 * SECTOR)
+    asked = {"offset": WINDOW.start * SECTOR, "bytes": SIZE, "unit": SECTOR}
+    answer = copies.request(DEADLINE, op="sectors.read_mapped", node=str(file), **asked)
+    # The last page that the file has any of is there, with zeroes behind its end.
+    assert answer["unreadable"] == [[at * SECTOR, SECTOR, EFAULT] for at in range(8, WINDOW.end)]
+    assert unpacked(answer["data"], SIZE)[: 5 * SECTOR] == DATA[: 5 * SECTOR]
+    assert cache.read(WINDOW)[: 5 * SECTOR] == DATA[: 5 * SECTOR]
