@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Memory that is mapped from a file or a disk, as programs have it that read and write by it."""
 
+import errno
 import mmap
 import os
 
@@ -24,7 +25,8 @@ class Mapping:
         """Store data; raises OSError where that cannot be."""
         os.pwrite(self._between, data, 0)
         with self._part(offset, len(data)) as part:
-            os.preadv(self._between, [part], 0)
+            if os.preadv(self._between, [part], 0) < len(data):
+                raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
 
     def _part(self, offset, size):
         at = offset - self._first

@@ -7,6 +7,7 @@ open for writing is closed, udev probes it, and its reads would meet the fault.
 
 Requests:  {"op": "sectors.write", "node": PATH, "offset": BYTES, "data": DATA, "size": BYTES}
            {"op": "sectors.read", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
+           {"op": "sectors.empty_cache", "node": PATH}
            {"op": "sectors.write_cached", "node": PATH, "offset": BYTES, "data": DATA, "map": MAP}
            {"op": "sectors.read_mapped", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
            {"op": "sectors.read_cached", "node": PATH, "offset": BYTES, "bytes": N, "unit": BYTES}
@@ -24,6 +25,7 @@ with these parts of it moved, it need not be told, which takes as long as all el
 """
 
 import base64
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -129,17 +131,32 @@ def _attempt(read_at, offset, size):
         return b""
 
 
+def empty_cache(request):
+    """Have the page cache write what it has, and forget all of it; the file stays open, since the
+    last to close a block device takes its page cache along."""
+    fd = _open_anew(request["node"])
+    # Of what earlier copies have left: an error there was theirs.
+    with contextlib.suppress(OSError):
+        os.fsync(fd)
+    _forget(fd)
+    return {}
+
+
 def write_cached(request):
-    """Write data to the page cache, where it stays unless the kernel sees to it, and read it; by
-    memory that is mapped as well, if that is asked for."""
+    """Write data to the page cache, where it stays unless the kernel sees to it, and read it; every
+    other page only by memory that is mapped, if that is asked for."""
     data = _given(request)
-    fd, at = _open_cached(request["node"]), request["offset"]
+    node, at = request["node"], request["offset"]
+    fd, by_memory = _open_anew(node), range(0, len(data), 2 * mmap.PAGESIZE)
+    first = bytearray(data)
+    for start in by_memory if request["map"] else ():
+        page = slice(start, min(start + mmap.PAGESIZE, len(data)))
+        first[page] = bytes(page.stop - page.start)
     for start in range(0, len(data), PIECE):
-        os.pwrite(fd, data[start : start + PIECE], at + start)
-    _unmap(request["node"])
+        os.pwrite(fd, first[start : start + PIECE], at + start)
     if request["map"]:
-        memory = mapped[request["node"]] = Mapping(fd, at, len(data))
-        for start in range(0, len(data), 2 * mmap.PAGESIZE):
+        memory = mapped[node] = Mapping(fd, at, len(data))
+        for start in by_memory:
             memory.write(at + start, data[start : start + mmap.PAGESIZE])
         memory.read(at, len(data))
     os.pread(fd, len(data), at)
@@ -164,8 +181,14 @@ def read_cached(request):
     fd = _open_cached(request["node"])
     answer = _pieces(lambda offset, size: os.pread(fd, size, offset), request)
     os.fsync(fd)
-    os.posix_fadvise(fd, request["offset"], request["bytes"], os.POSIX_FADV_DONTNEED)
+    _forget(fd)
     return answer
+
+
+def _forget(fd):
+    """Let the page cache forget all that it has of a file: of a part it would keep what lies partly
+    outside of that."""
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def forget(request):
@@ -213,6 +236,16 @@ def _open(node, size):
                 file.truncate(size)
         opened[node] = Direct(node)
     return opened[node]
+
+
+def _open_anew(node):
+    """The same, opened now: an older descriptor would yet be told of errors that are past."""
+    _unmap(node)
+    old = cached.pop(node, None)
+    fd = _open_cached(node)
+    if old is not None:
+        os.close(old)
+    return fd
 
 
 def _open_cached(node):

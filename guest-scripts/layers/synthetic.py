@@ -5,6 +5,7 @@ import glob
 import os
 
 import disk_properties
+import properties
 import system
 from layer import Layer, Made
 
@@ -33,16 +34,21 @@ class NullBlk(Layer):
         return Made({"": system.wait_for(lambda: os.path.exists(node) and node, node)})
 
     def asked(self, made):
-        return disk_properties.read_back(made.devices[""], _asked(self.spec))
+        yield from disk_properties.read_back(made.devices[""], _asked(self.spec))
+        if (most := self.spec["max_copy_bytes"]) is not None:
+            # It may have been made what the disk can do when that was created.
+            path = f"{self.directory}/max_copy_bytes"
+            yield properties.Asked("max_copy_bytes", most, int(system.read(path)), path)
 
     def _make(self):
         system.make_directory(self.directory)
         for attribute, value in self._attributes():
-            system.put(f"{self.directory}/{attribute}", value)
-        # It creates the device with what was said before, which it may change to what it can do.
+            path = f"{self.directory}/{attribute}"
+            if not os.path.exists(path):
+                raise system.Failure(f"echo {value} > {path}", f"null_blk has no {attribute} here")
+            system.put(path, value)
+        # Last: it creates the device with what was said before.
         system.put(f"{self.directory}/power", 1)
-        for attribute, value in self._attributes():
-            system.check(f"{self.directory}/{attribute}", value)
 
     def _attributes(self):
         yield from (("size", self.spec["size"] // MIB), ("blocksize", self.spec["block_size"]))

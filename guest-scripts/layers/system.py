@@ -154,11 +154,6 @@ def put(path, value):
     Raises Failure.
     """
     write(path, value)
-    check(path, value)
-
-
-def check(path, value):
-    """Raise Failure where a file of sysfs or configfs does not say what it was given."""
     if not same(str(value), read(path)):
         raise Failure(f"echo {value} > {path}", f"it says {read(path)} afterwards")
 

@@ -117,6 +117,10 @@ class CachedGround(GuestGround):
         super().__init__(ask, node, unit)
         self._maps = maps
 
+    def empty(self) -> None:
+        """Have the page cache forget all that it has; it is kept open from now on."""
+        self._ask(op="sectors.empty_cache", node=self._node)
+
     def write(self, sector: int, data: bytes) -> None:
         asked = {"data": packed(data), "map": self._maps, **self._at(sector)}
         self._ask(op="sectors.write_cached", **asked)

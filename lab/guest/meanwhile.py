@@ -2,6 +2,7 @@
 """A program that runs in the guest while the host does something else."""
 
 import time
+from collections.abc import Callable
 
 from lab.guest.session import Channel
 from lab.host.patience import Patience
@@ -18,10 +19,19 @@ class Meanwhile:
         self.said = ""
         """What it printed, the first 4 KiB, once it has ended."""
 
+    def speaks(self, seconds: float) -> bool:
+        """Whether it prints something, or ends, within so many seconds of the guest's."""
+        return self._comes(
+            lambda: self._channel.recv_ready() or self._channel.exit_status_ready(), seconds
+        )
+
     def ends(self, seconds: float) -> bool:
         """Whether it comes to its end within so many seconds of the guest's."""
+        return self._comes(self._channel.exit_status_ready, seconds)
+
+    def _comes(self, condition: Callable[[], bool], seconds: float) -> bool:
         patience = Patience(self._process, seconds)
-        while not self._channel.exit_status_ready():
+        while not condition():
             if patience.over():
                 return False
             time.sleep(0.01)

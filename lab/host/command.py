@@ -157,22 +157,27 @@ def owned(
     with contextlib.ExitStack() as stack:
         with uninterrupted():
             process = start()
-            stack.callback(end_group, process)
+            stack.callback(_end_gently, process, grace)
         with _ends_with_us(process.pid, grace):
             try:
                 yield process
             finally:
-                _ask_to_end(process, grace)
+                # While there is somebody who sees to it if this process is killed.
+                _end_gently(process, grace)
 
 
-def _ask_to_end(process: subprocess.Popen[str], grace: float) -> None:
-    """SIGTERM to the group of one that still runs, which may then take so many seconds."""
-    if grace and process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        # What it still has to say must not keep it.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=grace)
+def _end_gently(process: subprocess.Popen[str], grace: float) -> None:
+    """SIGTERM to the group of one that still runs, which may then take so many seconds; SIGKILL to
+    what is left of it."""
+    try:
+        if grace and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            # What it still has to say must not keep it.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=grace)
+    finally:
+        end_group(process)
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ def test_each_profile_boots_verifies_and_goes_down(lab: Lab, name: str) -> None:
     assert {setting["status"] for setting in document["settings"]} <= {"holds", "later"}
     # Down twice is down, and what was made is found again.
     said = lab(
-        "ssh", name, "--", "layers verify --json; echo; layers down --json; echo;"
+        "ssh", name, "--", "layers verify --json && echo && layers down --json && echo &&"
         " layers down --json && layers up --json"
     ).stdout  # fmt: skip
     verified, down, again = map(steps, said.split("\n\n"))

@@ -3,12 +3,16 @@
 
 import os
 import secrets
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from sqlalchemy import create_engine
 from sqlalchemy.schema import CreateSchema
+
+from tests import ROOT
 
 _KEPT = ("LAB_UPDATE_GOLDEN", "LAB_TEST_STORE")
 """LAB_TEST_STORE is the URL of a PostgreSQL database whose store is tested instead of SQLite's."""
@@ -43,3 +47,18 @@ def _schema_of_its_own(url: str) -> str:
         connection.execute(CreateSchema(schema))
     engine.dispose()
     return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}"
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    """A directory where files can be opened past the page cache."""
+    for place in (None, ROOT):
+        with tempfile.TemporaryDirectory(dir=place) as name:
+            try:
+                (Path(name) / "probe").write_bytes(bytes(4096))
+                os.close(os.open(f"{name}/probe", os.O_RDWR | os.O_DIRECT))
+            except OSError:
+                continue
+            yield Path(name)
+            return
+    pytest.skip("no file system here takes O_DIRECT")

@@ -678,6 +678,7 @@ def test_ordinary_messages_are_no_complaint(message: str) -> None:
             CachedCopy(DONE, findings(copied()), findings(copied()), NOTHING_COPIED),
             VIOLATED,
         ),  # what is mapped is stale
+        (CachedCopy(DONE, COPIED, COPIED, meanwhile="dd: Input/output error"), VIOLATED),
         (CachedCopy(FAILED), VIOLATED),
         (CachedCopy(None), VIOLATED),
     ],

@@ -14,6 +14,7 @@ from lab.copy.answers import unpacked
 from lab.copy.ground import CachedGround, Guess
 from lab.copy.model import SECTOR, Extent
 from lab.guest.executor import Executor
+from lab.host.command import run
 from tests.unit.test_executor import DEADLINE, SCRIPTS, executor
 
 WINDOW = Extent(3, 40)
@@ -51,6 +52,27 @@ def test_what_is_written_is_read_by_mapped_memory(copies: Executor, file: Path) 
         other.write(b"x" * SECTOR)
     read = cache.read_mapped(WINDOW, Guess((), DATA))
     assert read == DATA[: 5 * SECTOR] + b"x" * SECTOR + DATA[6 * SECTOR :]
+
+
+def test_nothing_of_the_file_stays_in_the_page_cache(copies: Executor, directory: Path) -> None:
+    path = directory / "cached"
+    path.write_bytes(os.urandom(512 * SECTOR))
+    cache = ground(copies, path)
+    assert resident(path)
+    for at in (0, 3):
+        # What lies around is read ahead, in folios that reach beyond what is asked for.
+        cache.read(Extent(at, 40))
+        assert resident(path) == 0
+    cache.write(3, DATA)
+    assert resident(path)
+    cache.empty()
+    assert resident(path) == 0
+    assert path.read_bytes()[3 * SECTOR :][:SIZE] == DATA
+
+
+def resident(path: Path) -> int:
+    """Pages of a file in the page cache."""
+    return int(run(["fincore", "--noheadings", "--output", "PAGES", path], deadline=20))
 
 
 def test_what_cannot_be_had_is_no_signal(copies: Executor, file: Path) -> None:

@@ -68,13 +68,14 @@ class Recovery:
 @dataclass(frozen=True)
 class CachedCopy:
     """A copy of what the page cache has a part in: how it ended, what is read through the page
-    cache afterwards, what is then on the medium, if it ended, and what is read by memory that was
-    mapped before it, where some was."""
+    cache afterwards, what is then on the medium, if it ended, what is read by memory that was
+    mapped before it, where some was, and what was wrong with a read while it ran, or ''."""
 
     completion: Completion | None
     read: Findings | None = None
     medium: Findings | None = None
     mapped: Findings | None = None
+    meanwhile: str = ""
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,8 @@ def coherent(facts: Facts) -> Verdict:
             "the same copy of what was written through the page cache: "
             f"{cached.completion or 'never completed'}"
         )
+    if cached.meanwhile:
+        return violated(cached.meanwhile)
     assert cached.read and cached.medium
     for found, where in (
         (cached.mapped, "read by mapped memory"), (cached.read, "read through the page cache"),

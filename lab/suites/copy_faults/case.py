@@ -15,6 +15,7 @@ from lab.copy.contract import (
     judge,
     overall,
 )
+from lab.copy.ground import Guess
 from lab.copy.model import Completion, Extent, Layout
 from lab.copy.oracle import Findings, Tagging, classify
 from lab.copy.paths.base import Observation
@@ -143,10 +144,9 @@ class BenchCase:
         """What there was to be seen, and what the copy's caller was told."""
         bench, copy, plant = self._bench, self._layout.copy, self._plant
         oracle, rivals = bench.oracle, self._setup.rivals
-        tagging = oracle.tag(self._layout)
         if self._action == CACHED_READ:
-            # From now on it is open: the last to close a block device empties its page cache.
-            bench.instrument.cache.read(tagging.window)
+            bench.instrument.cache.empty()
+        tagging = oracle.tag(self._layout)
         crowd = oracle.crowd(copy, rivals, tagging) if rivals else None
         told = self._interrupted(tagging, crowd)
         logs = told.logs or bench.logs()
@@ -187,7 +187,7 @@ class BenchCase:
             blind=told.blind,
             redundant=bench.path.redundant,
             others=tuple(others),
-            cached=CachedCopy(told.completion, read, findings) if read else None,
+            cached=read and replace(read, medium=findings),
         )
         return self._with_more(facts, told), told
 
@@ -198,11 +198,16 @@ class BenchCase:
             return Offload(untold="somebody else has read the same sectors meanwhile")
         return crowds.offload(path, seen, crowd) if crowd else path.offload(seen, self._layout.copy)
 
-    def _read_after(self, tagging: Tagging, told: InterruptionResult) -> Findings | None:
-        """What programs read of a copy that was read meanwhile."""
+    def _read_after(self, tagging: Tagging, told: InterruptionResult) -> CachedCopy | None:
+        """What programs read of a copy that was read meanwhile; what is on the medium is not known
+        yet."""
         if self._action != CACHED_READ or told.ended or not told.reached or not _succeeded(told):
             return None
-        return self._read_cached(tagging)
+        # What the guest remembers to have written is not what the host has put on the medium.
+        guess = None if self._bench.path.on_medium else tagging.copied(self._layout.copy)
+        return CachedCopy(
+            told.completion, self._read_cached(tagging, guess), meanwhile=told.meanwhile
+        )
 
     def _interrupted(self, tagging: Tagging, crowd: Crowd | None) -> InterruptionResult:
         """What came of the copy itself.  Raises GroundLost."""
@@ -277,13 +282,13 @@ class BenchCase:
         cache, guess = bench.instrument.cache, tagging.copied(copy)
         data = cache.read_mapped(tagging.window, guess)
         mapped = classify(copy, tagging, data) if data else None
-        read = self._read_cached(tagging)
+        read = self._read_cached(tagging, guess)
         return CachedCopy(completion, read, bench.oracle.look(copy, tagging), mapped)
 
-    def _read_cached(self, tagging: Tagging) -> Findings:
+    def _read_cached(self, tagging: Tagging, guess: Guess | None) -> Findings:
         """What programs read of the copy."""
         copy = self._layout.copy
-        data = self._bench.instrument.cache.read(tagging.window, tagging.copied(copy))
+        data = self._bench.instrument.cache.read(tagging.window, guess)
         return classify(copy, tagging, self._plant.cached(data, copy, tagging))
 
 

@@ -38,7 +38,8 @@ class InterruptionResult:
     killed.  `ended`: the guest is gone, or must be ended.  `messages`: of the kernel.  `logs`: what
     reached the write logs.  `corrupted`, `lost`, `lied`: what the lab did to the medium (Effect).
     `blind`: why the write log cannot tell what was durable.  `place`: the functions in which the
-    kernel was when an allocation failed.
+    kernel was when an allocation failed.  `meanwhile`: what somebody else was told who should have
+    been served.
     """
 
     completion: Completion | None = None
@@ -55,6 +56,7 @@ class InterruptionResult:
     lied: str = ""
     blind: str = ""
     place: str = ""
+    meanwhile: str = ""
 
 
 class Interruption:
@@ -192,8 +194,7 @@ class Interruption:
         grip.release()
         bench.run.emit("stepper", "release")
         told = self._ended(released, effect)
-        effect.after(self._hang)
-        return told
+        return replace(told, meanwhile=effect.after(self._hang) or "")
 
     def _come_late(self) -> None:
         """Hold the copy for longer than it may take, where that is the planted defect."""

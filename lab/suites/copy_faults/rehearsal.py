@@ -72,9 +72,10 @@ def points(bench: Bench, layout: Layout, plant: Plant) -> CopyPoints:
     known = bench.path.points(len(layout.copy.sources))
     if known is not None:
         return CopyPoints(tuple(known))
-    bench.set_fault(Fault())
-    reads, _ = _count(bench, layout, Stage.READ, plant)
-    writes, wrote = _count(bench, layout, Stage.WRITE, plant)
+    with bench.inquest.device_may_fail():
+        bench.set_fault(Fault())
+        reads, _ = _count(bench, layout, Stage.READ, plant)
+        writes, wrote = _count(bench, layout, Stage.WRITE, plant)
     found = [Point(Stage.READ, k) for k in range(1, reads + 1)]
     for k in range(1, writes + 1):
         found += [Point(Stage.WRITE, k), Point(Stage.WRITTEN, k)]
@@ -99,20 +100,20 @@ def _count(
     wrote.
 
     What a file system sends together is held once: while the first waits, the others go by.
+    Raises KernelHang where it does not end.
     """
     bench.oracle.tag(layout)
     bench.taps.forget()
     bench.run.emit("lab", "count", stage=stage)
-    with bench.inquest.device_may_fail():
-        stepper = bench.stepper(layout.copy)
-        stepper.arm(Point(stage, 1))
-        bench.start(plant.request(bench.path.request(layout.copy)))
-        held = _step_through(stepper, stage)
-        if bench.completed(_DEADLINE) is None:
-            raise KernelHang(
-                f"path {bench.path.name}: a copy without a fault did not end in {_DEADLINE:.0f} s"
-            )
-        bench.overhear(f"while its {stage}s were counted")
+    stepper = bench.stepper(layout.copy)
+    stepper.arm(Point(stage, 1))
+    bench.start(plant.request(bench.path.request(layout.copy)))
+    held = _step_through(stepper, stage)
+    if bench.completed(_DEADLINE) is None:
+        raise KernelHang(
+            f"path {bench.path.name}: a copy without a fault did not end in {_DEADLINE:.0f} s"
+        )
+    bench.overhear(f"while its {stage}s were counted")
     return held, bench.taps.writes()
 
 

@@ -211,7 +211,8 @@ def forbid_copies(scene: Scene) -> Effect:
 _TO_READ = 2.0
 """Seconds for a program to read a few hundred sectors, unless it waits for the copy."""
 
-_READ = """dd if="$1" of=/dev/null status=none bs=64K iflag=skip_bytes,count_bytes \\
+_READ = """echo reading
+exec dd if="$1" of=/dev/null status=none bs=64K iflag=skip_bytes,count_bytes \\
     skip="$2" count="$3"
 """
 
@@ -221,10 +222,18 @@ def read_through_cache(scene: Scene) -> Effect:
     wait for the copy, and may find what was there before: but not afterwards."""
     window = scene.tagging.window
     where = (str(window.start * SECTOR), str(window.sectors * SECTOR))
-    reading = scene.bench.meanwhile(_READ, scene.bench.path.node, *where)
-    done = reading.ends(_TO_READ)
-    scene.bench.run.emit("guest", "read", text="done" if done else "it waits for the copy")
-    return Effect(after=_ends(scene, reading, "a program that reads what is copied"))
+    bench, what = scene.bench, "a program that reads what is copied"
+    reading = bench.meanwhile(_READ, bench.path.node, *where)
+    done = reading.speaks(bench.patience) and reading.ends(_TO_READ)
+    bench.run.emit("guest", "read", text="done" if done else "it waits for the copy")
+
+    def after(deadline: float) -> str:
+        problem = reading.ended(deadline)
+        if "did not end" in problem:
+            raise DeviceFailure(f"{what}: {problem}")
+        return f"{what}: {problem}" if problem else ""
+
+    return Effect(after=after)
 
 
 def _disk_below(scene: Scene) -> str:

@@ -45,8 +45,8 @@ class Scene:
         return self.copy.pieces()[self.point.k - 1]
 
 
-def _nothing(_: float) -> None:
-    pass
+def _nothing(_: float) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,4 @@ class Effect:
     corrupted: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
     lied: str = ""
-    after: Callable[[float], None] = _nothing
+    after: Callable[[float], str | None] = _nothing
