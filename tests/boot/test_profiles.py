@@ -65,10 +65,10 @@ def test_each_profile_boots_verifies_and_goes_down(lab: Lab, name: str) -> None:
     assert {setting["status"] for setting in document["settings"]} <= {"holds", "later"}
     # Down twice is down, and what was made is found again.
     said = lab(
-        "ssh", name, "--", "layers verify --json && echo && layers down --json && echo &&"
-        " layers down --json && layers up --json"
+        "ssh", name, "--", "layers verify --json && echo --- && layers down --json &&"
+        " echo --- && layers down --json && layers up --json"
     ).stdout  # fmt: skip
-    verified, down, again = map(steps, said.split("\n\n"))
+    verified, down, again = map(steps, said.split("---\n"))
     assert verified and {step["status"] for step in verified} == {"holds"}, verified
     assert {step["status"] for step in down} <= {"down"}, down
     made = {step.get("status", "up") for step in again if step["event"] in ("disk", "layer")}
