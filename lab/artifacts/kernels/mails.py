@@ -21,8 +21,11 @@ from typing import Any
 
 from lab.errors import UsageError
 
-# As is_from_line() of builtin/mailsplit.c has it: a time, and a year after it.
-_FROM = re.compile(rb"^From (?=.{15}).*\d\d:\d\d(?::\d\d)? .*\d{4}[^\n]*\r?\n", re.MULTILINE)
+# As is_from_line() of builtin/mailsplit.c has it: a time, and a year after it.  One after the
+# other: a single expression takes as long as the square of a line that is none.
+_FROM = re.compile(rb"^From [^\n]{15,}\n", re.MULTILINE)
+_TIME = re.compile(rb"\d\d:\d\d(?::\d\d)? ")
+_YEAR = re.compile(rb"\d{4}")
 _BRACKETS = re.compile(r"^(?:\s*\[[^\]]*\])+")
 # Nobody has sent ten thousand patches at once: more digits are something else.
 _NUMBER = re.compile(r"(?<![\d/])(?P<number>[0-9]{1,4})/(?P<total>[0-9]{1,4})(?![\d/])")
@@ -43,6 +46,7 @@ _FILES = re.compile(
 _BASE = re.compile(rb"^base-commit: ([0-9a-f]{7,64})\s*$", re.MULTILINE)
 _COMPRESSED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
+_LONGEST_LINE = 998
 LARGEST = 32 << 20
 """Bytes of a file, unpacked: no series comes near it, and a few KiB can be packed gigabytes."""
 
@@ -71,8 +75,9 @@ class Mail:
 
     @property
     def tag(self) -> str:
-        """What stands in brackets before the subject."""
-        found = _BRACKETS.match(self.subject)
+        """What stands in brackets before the subject, within what a line of a mail may have
+        (RFC 5322, 2.1.1)."""
+        found = _BRACKETS.match(self.subject[:_LONGEST_LINE])
         return found[0] if found else ""
 
     @property
@@ -146,13 +151,18 @@ def read(file: Path, strip: int = 1) -> list[Mail]:
     """The mails of a file, compressed or not.  Raises UsageError."""
     content = _content(file)
     content = content.removeprefix(codecs.BOM_UTF8).lstrip()
-    if not _FROM.match(content):
+    found = [line for line in _FROM.finditer(content) if _has_date(line[0])]
+    if not found or found[0].start():
         return [_mail(file, content, strip)]
-    found = list(_FROM.finditer(content))
     ends = [*(one.start() for one in found[1:]), len(content)]
     return [
         _mail(file, content[one.end() : end], strip) for one, end in zip(found, ends, strict=True)
     ]
+
+
+def _has_date(line: bytes) -> bool:
+    time = _TIME.search(line)
+    return bool(time and _YEAR.search(line, time.end()))
 
 
 def _content(file: Path) -> bytes:

@@ -201,6 +201,18 @@ def test_mailboxes_are_read_or_refused(tmp_path: Path) -> None:
     endure(take, mutants([MAILBOX, MAILBOX.replace(b"\n", b"\r\n")]), errors=(UsageError,))
 
 
+@pytest.mark.parametrize(
+    "line", [b"From 12:34 2001" + b"9" * 300_000, b"From " + b"12:34 " * 50_000, b"[" * 300_000]
+)
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_as_long_as_a_file_takes_no_longer_than_others(
+    tmp_path: Path, line: bytes, end: bytes
+) -> None:
+    take = in_file(tmp_path / "given.mbox", read_series)
+    given = (line + end, MAILBOX + line + end, MAILBOX.replace(b"Subject: ", b"Subject: " + line))
+    endure(take, iter(given), errors=(UsageError,))
+
+
 def test_a_charset_that_can_be_no_name_is_that_of_no_mail(tmp_path: Path) -> None:
     mailbox = MAILBOX.replace(b'charset="utf-8', b'charset="u\0f-8')
     assert mailbox != MAILBOX
