@@ -239,7 +239,8 @@ def _open(node, size):
 
 
 def _open_anew(node):
-    """The same, opened now: an older descriptor would yet be told of errors that are past."""
+    """What _open_cached() gives, opened now: an older descriptor would yet be told of errors that
+    are past."""
     _unmap(node)
     old = cached.pop(node, None)
     fd = _open_cached(node)

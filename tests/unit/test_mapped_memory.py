@@ -2,6 +2,8 @@
 """The executor of copies on a file of this host: what is written and read by memory that is mapped
 from it."""
 
+import ctypes
+import mmap
 import os
 import sys
 from collections.abc import Iterator
@@ -14,7 +16,6 @@ from lab.copy.answers import unpacked
 from lab.copy.ground import CachedGround, Guess
 from lab.copy.model import SECTOR, Extent
 from lab.guest.executor import Executor
-from lab.host.command import run
 from tests.unit.test_executor import DEADLINE, SCRIPTS, executor
 
 WINDOW = Extent(3, 40)
@@ -71,8 +72,18 @@ def test_nothing_of_the_file_stays_in_the_page_cache(copies: Executor, directory
 
 
 def resident(path: Path) -> int:
-    """Pages of a file in the page cache."""
-    return int(run(["fincore", "--noheadings", "--output", "PAGES", path], deadline=20))
+    """Pages of a file in the page cache, as mincore(2) tells."""
+    libc, size = ctypes.CDLL(None, use_errno=True), path.stat().st_size
+    pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+    # A private mapping that nobody has touched has the pages of the file.
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE) as memory:
+        start = ctypes.c_char.from_buffer(memory)
+        failed = libc.mincore(
+            ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(size), pages
+        )
+        del start
+    assert not failed, os.strerror(ctypes.get_errno())
+    return sum(page & 1 for page in pages.raw)
 
 
 def test_what_cannot_be_had_is_no_signal(copies: Executor, file: Path) -> None:

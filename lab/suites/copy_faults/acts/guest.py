@@ -228,9 +228,7 @@ def read_through_cache(scene: Scene) -> Effect:
     bench.run.emit("guest", "read", text="done" if done else "it waits for the copy")
 
     def after(deadline: float) -> str:
-        problem = reading.ended(deadline)
-        if "did not end" in problem:
-            raise DeviceFailure(f"{what}: {problem}")
+        problem = _failing(reading, what, deadline)
         return f"{what}: {problem}" if problem else ""
 
     return Effect(after=after)
@@ -244,10 +242,15 @@ def _ends(scene: Scene, script: "Meanwhile", what: str) -> Callable[[float], Non
     """What waits for a script: its not ending is the guest's hang, its failing is the lab's."""
 
     def after(deadline: float) -> None:
-        problem = script.ended(deadline)
-        if "did not end" in problem:
-            raise DeviceFailure(f"{what}: {problem}")
-        if problem:
+        if problem := _failing(script, what, deadline):
             raise GuestError(f"{what} in the guest: {problem}")
 
     return after
+
+
+def _failing(script: "Meanwhile", what: str, deadline: float) -> str:
+    """How a script has failed, or ''.  Raises DeviceFailure when it does not end."""
+    problem = script.ended(deadline)
+    if "did not end" in problem:
+        raise DeviceFailure(f"{what}: {problem}")
+    return problem
